@@ -1,74 +1,162 @@
-"""Rendered answers, kept: a view is pure, so the same state never has to be drawn twice.
+"""What each address answers with, rendered: fragments, tables of states, pages, listings.
 
-Each worker keeps its own, bounded; nothing else depends on what is kept, so workers agree without talking.
+Everything here is a pure function of its arguments and of the files of this version, and goes through one
+bounded cache (`app.kept`).
 """
 
 from __future__ import annotations
 
-import functools
+import csv
+import io
+import threading
 from collections.abc import Mapping
+from functools import partial
+from typing import Any
 
 import orjson
 
-from app.assets import Body
-from app.render import render, show
+from app.assets import static_file
+from app.body import BEST, Body
+from app.kept import Kept
+from app.render import Shown, render, show
 from lessons.catalogue import course, lesson_slugs, load_lesson
 from lessons.kit.controls import FigureControls, plain
+from lessons.kit.source import source_named
 
 HTML = "text/html; charset=utf-8"
-LESSON_PAGES = 64
-TABLES = 32
-
-States = tuple[tuple[str, FigureControls], ...]
+BREATH = 0.02  # seconds between two answers that nobody has asked for yet
+LARGEST_TABLE = 64 * 1024  # bytes, compressed: beyond it the next state alone is the better answer
 
 
 class Answers:
-    """Fragments and lesson pages, each rendered once for a state."""
+    """Every answer, each rendered once."""
 
-    def __init__(self, root_path: str, fragments: int) -> None:
+    def __init__(self, root_path: str, most_bytes: int) -> None:
         self.root_path = root_path
-        self._fragment = functools.lru_cache(maxsize=fragments)(self._render_fragment)
-        self._table = functools.lru_cache(maxsize=TABLES)(self._render_table)
-        self._lesson = functools.lru_cache(maxsize=LESSON_PAGES)(self._render_lesson)
+        self._kept = Kept(most_bytes)
+        self._closing = threading.Event()
 
-    def fragment(self, slug: str, name: str, controls: FigureControls) -> Body:
+    async def fragment(self, slug: str, name: str, controls: FigureControls) -> Body:
         """A figure's view alone."""
-        return self._fragment(slug, name, controls)
-
-    def lesson(self, slug: str, states: Mapping[str, FigureControls]) -> Body:
-        """The lesson page, its figures in these states."""
-        return self._lesson(slug, tuple(states.items()))
-
-    def table(self, slug: str, name: str, control: str, at: FigureControls) -> Body:
-        """Every state of one control, the others as they are: JSON of value → view.
-
-        A page that holds it answers a drag in the same frame, however far away the server is.
-        """
-        rest = at.model_copy(update={control: type(at).model_fields[control].default})
-        return self._table(slug, name, control, rest)
-
-    def warm(self) -> None:
-        """Draw what everybody asks for first."""
-        for slug in lesson_slugs():
-            figures = load_lesson(slug).figures
-            self.lesson(slug, {name: figure.controls() for name, figure in figures.items()})
-
-    def _render_fragment(self, slug: str, name: str, controls: FigureControls) -> Body:
-        lesson = load_lesson(slug)
-        return Body(
-            render("fragment.jinja", f=show(lesson, lesson.figures[name], controls, self.root_path)), HTML
+        return await self._kept.get(
+            ("fragment", slug, name, controls), partial(self._fragment, slug, name, controls)
         )
 
-    def _render_table(self, slug: str, name: str, control: str, rest: FigureControls) -> Body:
-        states = {plain(value): value for value in type(rest).widgets()[control].states()}
-        views = {
-            key: self.fragment(slug, name, rest.model_copy(update={control: value})).raw.decode()
-            for key, value in states.items()
-        }
-        return Body(orjson.dumps(views), "application/json")
+    async def states(self, slug: str, name: str, control: str, at: FigureControls) -> Body:
+        """Every state of one control, the others as they are: JSON of value → view.
 
-    def _render_lesson(self, slug: str, states: States) -> Body:
+        A page that holds it answers a drag in the same frame, however far away the server is. It is empty
+        where the views together are too large to send ahead.
+        """
+        rest = at.model_copy(update={control: type(at).model_fields[control].default})
+        return await self._kept.get(
+            ("states", slug, name, control, rest), partial(self._states, slug, name, control, rest)
+        )
+
+    async def lesson(self, slug: str, states: Mapping[str, FigureControls]) -> Body:
+        """The lesson page, its figures in these states."""
+        key = ("lesson", slug, tuple(states.items()))
+        return await self._kept.get(key, partial(self._lesson, slug, states))
+
+    async def figure(self, slug: str, name: str, controls: FigureControls, *, embed: bool) -> Body:
+        """A figure on a page of its own, or bare for a frame."""
+        template = "embed.jinja" if embed else "figure.jinja"
+        return await self._kept.get(
+            (template, slug, name, controls),
+            lambda: self._page(template, slug, f=self._shown(slug, name, controls)),
+        )
+
+    async def csv(self, slug: str, name: str, controls: FigureControls) -> Body:
+        """A figure's data table, raw values."""
+        return await self._kept.get(("csv", slug, name, controls), partial(self._csv, slug, name, controls))
+
+    async def course(self) -> Body:
+        """The course path, and the way into the lessons."""
+        lessons = {slug: load_lesson(slug) for slug in lesson_slugs()}
+        return await self._kept.get("course", partial(self._html, "course.jinja", lessons=lessons))
+
+    async def sources(self, slug: str) -> Body:
+        """Every number of the prose with its kind and its source."""
+        return await self._kept.get(("sources", slug), partial(self._page, "sources.jinja", slug))
+
+    async def receipts(self, slug: str) -> Body:
+        """Predicted beside logged, for every published case of the memory formulas."""
+        return await self._kept.get(("receipts", slug), partial(self._receipts, slug))
+
+    async def code(self, slug: str, function: str) -> Body:
+        """The source of a function that figures run, on a page of its own."""
+        return await self._kept.get(
+            ("code", slug, function),
+            lambda: self._page("code.jinja", slug, code=source_named(function)),
+        )
+
+    async def listing(self, function: str, id: str) -> Body:
+        """The source of a function alone, as an element of this id."""
+        return await self._kept.get(
+            ("listing", function, id),
+            lambda: self._html("listing.jinja", code=source_named(function), id=id),
+        )
+
+    def warm(self) -> None:
+        """Make what everybody asks for first, as small as it can be, and then what a first touch asks for."""
+        static_file("lesson.css")
+        for slug in lesson_slugs():
+            figures = load_lesson(slug).figures
+            states = {name: figure.controls() for name, figure in figures.items()}
+            key = ("lesson", slug, tuple(states.items()))
+            self._kept.put(key, self._lesson(slug, states, quality=BEST))
+            for name, figure in figures.items():
+                for control in figure.controls.tabled():
+                    if self._closing.wait(BREATH):
+                        return
+                    self._kept.now(
+                        ("states", slug, name, control, states[name]),
+                        partial(self._states, slug, name, control, states[name]),
+                    )
+
+    def close(self) -> None:
+        """Stop making answers."""
+        self._closing.set()
+        self._kept.close()
+
+    def _fragment(self, slug: str, name: str, controls: FigureControls) -> Body:
+        return self._html("fragment.jinja", f=self._shown(slug, name, controls))
+
+    def _states(self, slug: str, name: str, control: str, rest: FigureControls) -> Body:
+        views: dict[str, str] = {}
+        for value in type(rest).widgets()[control].states():
+            at = rest.model_copy(update={control: value})
+            view = self._kept.now(("fragment", slug, name, at), partial(self._fragment, slug, name, at))
+            views[plain(value)] = view.raw.decode()
+        body = Body(orjson.dumps(views), "application/json")
+        return body if body.size <= LARGEST_TABLE else Body(b"{}", "application/json")
+
+    def _lesson(self, slug: str, states: Mapping[str, FigureControls], **kept: Any) -> Body:
+        shown = {name: self._shown(slug, name, state) for name, state in states.items()}
+        return self._page("lesson.jinja", slug, shown=shown, **kept)
+
+    def _csv(self, slug: str, name: str, controls: FigureControls) -> Body:
+        table = load_lesson(slug).figures[name].view(controls).table
+        buffer = io.StringIO()
+        writer = csv.writer(buffer)
+        writer.writerow([column.name for column in table.columns])
+        writer.writerows(table.rows)
+        return Body(buffer.getvalue().encode(), "text/csv; charset=utf-8")
+
+    def _receipts(self, slug: str) -> Body:
+        receipts = load_lesson(slug).receipts
+        assert receipts is not None
+        return self._page(
+            "receipts.jinja", slug, receipts=receipts.receipts(), not_covered=receipts.not_covered()
+        )
+
+    def _page(self, template: str, slug: str, **context: Any) -> Body:
+        return self._html(template, lesson=load_lesson(slug), **context)
+
+    def _html(self, template: str, quality: int | None = None, **context: Any) -> Body:
+        markup = render(template, course=course(), root_path=self.root_path, **context)
+        return Body(markup, HTML, quality) if quality else Body(markup, HTML)
+
+    def _shown(self, slug: str, name: str, controls: FigureControls) -> Shown:
         lesson = load_lesson(slug)
-        shown = {name: show(lesson, lesson.figures[name], state, self.root_path) for name, state in states}
-        context = {"lesson": lesson, "course": course(), "shown": shown, "root_path": self.root_path}
-        return Body(render("lesson.jinja", **context), HTML)
+        return show(lesson, lesson.figures[name], controls, self.root_path)

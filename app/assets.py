@@ -6,13 +6,11 @@ The style sheets are served as one file. `static/vendor/` is filled at set-up fr
 from __future__ import annotations
 
 import functools
-import gzip
 import hashlib
 import mimetypes
-from dataclasses import dataclass
 from pathlib import Path
 
-import brotli
+from app.body import BEST, Body
 
 ROOT = Path(__file__).parent.parent
 STATIC = ROOT / "static"
@@ -20,7 +18,6 @@ CONTENT = ("app", "lessons", "quant_core", "templates", "static")
 """Folders whose bytes decide every answer: their hash versions all immutable URLs."""
 
 STYLESHEETS = ("tokens", "base", "page", "figure", "chart", "print")
-COMPRESSIBLE = ("text/", "application/json", "application/javascript", "image/svg")
 
 mimetypes.add_type("text/javascript", ".js")
 mimetypes.add_type("font/woff2", ".woff2")
@@ -38,64 +35,32 @@ def version() -> str:
     return digest.hexdigest()[:16]
 
 
-@dataclass(frozen=True)
-class Body:
-    """Bytes to send, with their compressed forms made on first use."""
-
-    raw: bytes
-    media_type: str
-    quality: int = 5
-
-    @functools.cached_property
-    def brotli(self) -> bytes:
-        return bytes(brotli.compress(self.raw, quality=self.quality))
-
-    @functools.cached_property
-    def gzip(self) -> bytes:
-        return gzip.compress(self.raw, compresslevel=6, mtime=0)
-
-    @functools.cached_property
-    def etag(self) -> str:
-        return f'"{hashlib.sha256(self.raw).hexdigest()[:24]}"'
-
-    @property
-    def compressible(self) -> bool:
-        return len(self.raw) > 512 and self.media_type.startswith(COMPRESSIBLE)
-
-    def encoded(self, accept_encoding: str) -> tuple[bytes, str | None]:
-        """The bytes and content encoding that suit the request's Accept-Encoding."""
-        if self.compressible:
-            accepted = {
-                item.split(";")[0].strip()
-                for item in accept_encoding.split(",")
-                if "q=0" not in item.split(";")[1:]
-            }
-            if "br" in accepted:
-                return self.brotli, "br"
-            if "gzip" in accepted:
-                return self.gzip, "gzip"
-        return self.raw, None
-
-
-@functools.lru_cache(maxsize=256)
 def static_file(path: str) -> Body | None:
     """A file of `static/`, or the bundled style sheet; None when there is none of this name."""
     if path == "lesson.css":
-        return Body(_stylesheet(), "text/css; charset=utf-8", quality=9)
-    file = (STATIC / path).resolve()
-    if not file.is_relative_to(STATIC.resolve()) or not file.is_file():
-        return None
+        return _stylesheet()
+    file = _files().get(path)
+    return _read(file) if file else None
+
+
+@functools.cache
+def _files() -> dict[str, Path]:
+    """Every file that may be asked for, by its address: what is not listed here does not exist."""
+    found = (path for path in STATIC.rglob("*") if path.is_file() and path.suffix != ".br")
+    return {path.relative_to(STATIC).as_posix(): path for path in found}
+
+
+@functools.cache
+def _read(file: Path) -> Body:
     media_type = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
     if media_type.startswith("text/"):
         media_type += "; charset=utf-8"
-    body = Body(file.read_bytes(), media_type, quality=9)
-    prepared = file.with_name(file.name + ".br")
-    if prepared.is_file():  # made at set-up at the highest quality
-        body.__dict__["brotli"] = prepared.read_bytes()
-    return body
+    prepared = file.with_name(file.name + ".br")  # made at set-up at the highest quality
+    return Body(file.read_bytes(), media_type, BEST, prepared.read_bytes() if prepared.is_file() else None)
 
 
-def _stylesheet() -> bytes:
+@functools.cache
+def _stylesheet() -> Body:
     folder = STATIC / "css"
     files = [folder / f"{name}.css" for name in STYLESHEETS] + sorted((folder / "figures").glob("*.css"))
-    return b"\n".join(file.read_bytes() for file in files if file.is_file())
+    return Body(b"\n".join(file.read_bytes() for file in files), "text/css; charset=utf-8", BEST)

@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.kept import Busy
 from app.render import render
 from app.security import HEADERS, content_security_policy
 
@@ -24,6 +25,7 @@ ADVICE = {
 def install(app: FastAPI) -> None:
     """Answer every error with a page of the lesson's own."""
     app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(Busy, _busy)
     app.add_exception_handler(Exception, _server_error)
 
 
@@ -32,6 +34,16 @@ async def _http_error(request: Request, error: Exception) -> Response:
     phrase = HTTPStatus(error.status_code).phrase
     detail = ADVICE.get(error.status_code, "") if error.detail == phrase else str(error.detail)
     return _page(request, error.status_code, phrase, detail, dict(error.headers or {}))
+
+
+async def _busy(request: Request, error: Exception) -> Response:
+    return _page(
+        request,
+        503,
+        "Too many at once",
+        "More is being computed here than this machine can do. Please try again in a moment.",
+        {"Retry-After": "1", "Cache-Control": "no-store"},
+    )
 
 
 async def _server_error(request: Request, error: Exception) -> Response:

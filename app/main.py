@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from app import errors, pages
 from app.answers import Answers
 from app.assets import version
+from app.lane import Lane, ShortWay
 from app.security import SecurityHeaders
 from app.settings import Settings
 from lessons.catalogue import lesson_slugs, load_lesson
@@ -35,6 +36,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         threading.Thread(target=app.state.answers.warm, name="warm", daemon=True).start()
         yield
         app.state.ready = False
+        app.state.answers.close()
 
     app = FastAPI(
         title="openalicelabs academy",
@@ -45,9 +47,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.settings = settings
-    app.state.answers = Answers(settings.root_path, settings.fragment_cache)
+    app.state.answers = Answers(settings.root_path, settings.cache_mib * 2**20)
+    app.state.lane = Lane()
     app.state.ready = False
     app.include_router(pages.router, prefix=settings.root_path)
     errors.install(app)
+    app.add_middleware(ShortWay, lane=app.state.lane)
     app.add_middleware(SecurityHeaders)
     return app

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
+import functools
 from collections import defaultdict
 from typing import Any
 
@@ -14,18 +13,22 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from app.answers import HTML, Answers
-from app.assets import Body, static_file, version
-from app.parameters import query_parameters
-from app.render import Shown, problems_for_people, render, show, state_query
+from app.assets import static_file, version
+from app.body import Body
+from app.lane import Lane
+from app.parameters import query_parameters, read_query
+from app.render import problems_for_people, render, state_query
 from app.security import content_security_policy
 from app.settings import Settings
 from lessons.catalogue import Lesson, course, lesson_slugs, load_lesson
 from lessons.kit.controls import ControlError, FigureControls
 from lessons.kit.figure import Figure
+from lessons.kit.source import library_functions
 
 READ = ["GET", "HEAD"]
 IMMUTABLE = "public, max-age=31536000, immutable"
 REVALIDATE = "no-cache"
+SHORT_QUERY = 256  # bytes up to which a query is remembered with its state
 
 router = APIRouter()
 
@@ -45,16 +48,14 @@ def ready(request: Request) -> Response:
 
 
 @router.api_route("/", methods=READ)
-def course_page(request: Request) -> Response:
+async def course_page(request: Request) -> Response:
     """The course path, and the way into the lesson."""
     query_parameters(request)
-    return _html(
-        request, render("course.jinja", course=course(), lessons=_lessons(), root_path=_root(request))
-    )
+    return _kept(request, await _answers(request).course())
 
 
 @router.api_route("/lessons/{slug}", methods=READ)
-def lesson_page(request: Request, slug: str) -> Response:
+async def lesson_page(request: Request, slug: str) -> Response:
     """The whole lesson. `rtn.bits=3` sets a control of a figure; other parameters are not ours to judge."""
     lesson = _lesson(slug)
     given: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
@@ -79,27 +80,24 @@ def lesson_page(request: Request, slug: str) -> Response:
         query = state_query(states.items())
         back = f"{_root(request)}{lesson.url}" + (f"?{query}" if query else "")
         return _problem_page(request, lesson, problems, back)
-    return _respond(request, _answers(request).lesson(slug, states), {"Cache-Control": REVALIDATE})
+    return _kept(request, await _answers(request).lesson(slug, states))
 
 
 @router.api_route("/lessons/{slug}/figures/{name}.csv", methods=READ)
-def figure_table(request: Request, slug: str, name: str) -> Response:
+async def figure_table(request: Request, slug: str, name: str) -> Response:
     """The figure's data table as CSV, raw values."""
     lesson, figure = _figure(slug, name)
     try:
-        shown = _shown(lesson, figure, figure.controls.parse(query_parameters(request)), request)
+        controls = _state(figure.controls, request)
     except ControlError as error:
         return _figure_problem(request, lesson, figure, error)
-    buffer = io.StringIO()
-    writer = csv.writer(buffer)
-    writer.writerow([column.name for column in shown.view.table.columns])
-    writer.writerows(shown.view.table.rows)
-    headers = {"Content-Disposition": f'attachment; filename="{figure.id}.csv"'}
-    return _respond(request, Body(buffer.getvalue().encode(), "text/csv; charset=utf-8"), headers)
+    response = _respond(request, await _answers(request).csv(slug, name, controls))
+    response.headers["Content-Disposition"] = f'attachment; filename="{figure.id}.csv"'
+    return response
 
 
 @router.api_route("/lessons/{slug}/figures/{name}", methods=READ)
-def figure_page(request: Request, slug: str, name: str) -> Response:
+async def figure_page(request: Request, slug: str, name: str) -> Response:
     """A figure alone: to share, to print, to embed with `embed=1`.
 
     Without JavaScript a form of the lesson page adds `in=lesson`: back to the lesson, in the new state.
@@ -117,79 +115,80 @@ def figure_page(request: Request, slug: str, name: str) -> Response:
     if shell.get("in") == "lesson":
         query = state_query([(name, controls), *_known(lesson, others, but=name)])
         return RedirectResponse(f"{_root(request)}{lesson.url}?{query}#{figure.id}", 303)
-    shown = _shown(lesson, figure, controls, request)
-    template = "embed.jinja" if embed else "figure.jinja"
-    body = render(template, lesson=lesson, course=course(), f=shown, root_path=_root(request))
-    response = _html(request, body)
-    if embed:
-        settings: Settings = request.app.state.settings
-        response.headers["Content-Security-Policy"] = content_security_policy(settings.embed_ancestors)
+    body = await _answers(request).figure(slug, name, controls, embed=embed)
+    if not embed:
+        return _kept(request, body)
+    response = _respond(request, body)
+    settings: Settings = request.app.state.settings
+    response.headers["Content-Security-Policy"] = content_security_policy(settings.embed_ancestors)
     return response
 
 
 @router.api_route("/fragments/{asked}/{slug}/{name}", methods=READ)
-def fragment(request: Request, asked: str, slug: str, name: str) -> Response:
+async def fragment(request: Request, asked: str, slug: str, name: str) -> Response:
     """What htmx swaps in. The address holds the content's version, so the answer never changes."""
     lesson, figure = _figure(slug, name)
     try:
-        controls = figure.controls.parse(query_parameters(request))
+        controls = _state(figure.controls, request)
     except ControlError as error:
         return _figure_problem(request, lesson, figure, error, whole_page=False)
-    body = _answers(request).fragment(slug, name, controls)
-    return _respond(request, body, {"Cache-Control": IMMUTABLE if asked == version() else REVALIDATE})
+    return _kept(request, await _answers(request).fragment(slug, name, controls), _lasting(asked))
 
 
 @router.api_route("/fragments/{asked}/{slug}/{name}/along/{control}", methods=READ)
-def states(request: Request, asked: str, slug: str, name: str, control: str) -> Response:
+async def states(request: Request, asked: str, slug: str, name: str, control: str) -> Response:
     """All states of one control of a figure, fetched on first touch so that a drag needs no network."""
-    _, figure = _figure(slug, name)
+    lesson, figure = _figure(slug, name)
     if control not in figure.controls.tabled():
         raise HTTPException(404)
     try:
-        at = figure.controls.parse(query_parameters(request))
+        at = _state(figure.controls, request)
     except ControlError as error:
-        return _figure_problem(request, *_figure(slug, name), error, whole_page=False)
-    body = _answers(request).table(slug, name, control, at)
-    return _respond(request, body, {"Cache-Control": IMMUTABLE if asked == version() else REVALIDATE})
+        return _figure_problem(request, lesson, figure, error, whole_page=False)
+    return _kept(request, await _answers(request).states(slug, name, control, at), _lasting(asked))
+
+
+@router.api_route("/fragments/{asked}/{slug}/{name}/code/{function}", methods=READ)
+async def listing(request: Request, asked: str, slug: str, name: str, function: str) -> Response:
+    """The source of a function that a figure ran, fetched when it is unfolded."""
+    _, figure = _figure(slug, name)
+    body = await _answers(request).listing(_function(function), f"{figure.id}-{function}")
+    return _kept(request, body, _lasting(asked))
+
+
+@router.api_route("/lessons/{slug}/code/{function}", methods=READ)
+async def code_page(request: Request, slug: str, function: str) -> Response:
+    """The source of a function of the library, on a page of its own."""
+    _lesson(slug)
+    query_parameters(request)
+    return _kept(request, await _answers(request).code(slug, _function(function)))
 
 
 @router.api_route("/lessons/{slug}/receipts", methods=READ)
-def receipts_page(request: Request, slug: str) -> Response:
+async def receipts_page(request: Request, slug: str) -> Response:
     """Predicted beside logged, for every published case of the memory formulas."""
     lesson = _lesson(slug)
     query_parameters(request)
     if lesson.receipts is None:
         raise HTTPException(404, "This lesson has no receipts.")
-    body = render(
-        "receipts.jinja",
-        lesson=lesson,
-        course=course(),
-        root_path=_root(request),
-        receipts=lesson.receipts.receipts(),
-        not_covered=lesson.receipts.not_covered(),
-    )
-    return _html(request, body)
+    return _kept(request, await _answers(request).receipts(slug))
 
 
 @router.api_route("/lessons/{slug}/sources", methods=READ)
-def sources_page(request: Request, slug: str) -> Response:
+async def sources_page(request: Request, slug: str) -> Response:
     """Every number of the prose with its kind and its source."""
-    lesson = _lesson(slug)
+    _lesson(slug)
     query_parameters(request)
-    return _html(request, render("sources.jinja", lesson=lesson, course=course(), root_path=_root(request)))
+    return _kept(request, await _answers(request).sources(slug))
 
 
 @router.api_route("/static/{asked}/{path:path}", methods=READ)
-def static(request: Request, asked: str, path: str) -> Response:
+async def static(request: Request, asked: str, path: str) -> Response:
     """A static file; immutable under the current version."""
     body = static_file(path)
     if body is None:
         raise HTTPException(404)
-    return _respond(request, body, {"Cache-Control": IMMUTABLE if asked == version() else REVALIDATE})
-
-
-def _lessons() -> dict[str, Lesson]:
-    return {slug: load_lesson(slug) for slug in lesson_slugs()}
+    return _kept(request, body, _lasting(asked))
 
 
 def _lesson(slug: str) -> Lesson:
@@ -211,13 +210,28 @@ def _no_figure(lesson: Lesson, name: str) -> str:
     return f"This lesson has no figure {name[:40]!r}. It has: {', '.join(lesson.figures)}."
 
 
+def _function(name: str) -> str:
+    if name not in library_functions():
+        raise HTTPException(404, f"The library has no function {name[:80]!r}.")
+    return name
+
+
+def _state(controls: type[FigureControls], request: Request) -> FigureControls:
+    """The state that the query names."""
+    query: bytes = request.scope["query_string"]
+    if len(query) <= SHORT_QUERY:
+        return _state_of(controls, query)
+    return controls.parse(query_parameters(request))
+
+
+@functools.lru_cache(maxsize=4096)
+def _state_of(controls: type[FigureControls], query: bytes) -> FigureControls:
+    return controls.parse(read_query(query))
+
+
 def _root(request: Request) -> str:
     root: str = request.app.state.settings.root_path
     return root
-
-
-def _shown(lesson: Lesson, figure: Figure[Any], controls: FigureControls, request: Request) -> Shown:
-    return show(lesson, figure, controls, _root(request))
 
 
 def _answers(request: Request) -> Answers:
@@ -268,19 +282,23 @@ def _problem_page(request: Request, lesson: Lesson, problems: list[dict[str, Any
     return Response(body, 422, {"Cache-Control": "no-store"}, media_type=HTML)
 
 
-def _html(request: Request, body: bytes) -> Response:
-    return _respond(request, Body(body, HTML), {"Cache-Control": REVALIDATE})
+def _lasting(asked: str) -> str:
+    """How long an answer may be kept whose address names a version: for ever, if it is this one."""
+    return IMMUTABLE if asked == version() else REVALIDATE
 
 
-def _respond(request: Request, body: Body, headers: dict[str, str]) -> Response:
+def _respond(request: Request, body: Body, cache_control: str = REVALIDATE) -> Response:
     """Send a body with its ETag, compressed as the browser likes; 304 when it has it already."""
-    headers = {"ETag": body.etag, "Vary": "Accept-Encoding", **headers}
-    if body.etag in request.headers.get("if-none-match", ""):
-        return Response(status_code=304, headers=headers)
-    content, encoding = body.encoded(request.headers.get("accept-encoding", ""))
-    if encoding:
-        headers["Content-Encoding"] = encoding
-    if request.method == "HEAD":
-        headers["Content-Length"] = str(len(content))
-        content = b""
-    return Response(content, headers=headers, media_type=body.media_type)
+    status, headers, content = body.answer(
+        request.headers.get("accept-encoding", ""), request.headers.get("if-none-match", ""), cache_control
+    )
+    response = Response(b"" if request.method == "HEAD" else content, status)
+    response.raw_headers = headers
+    return response
+
+
+def _kept(request: Request, body: Body, cache_control: str = REVALIDATE) -> Response:
+    """`_respond`, and the same again to whoever asks for this address."""
+    lane: Lane = request.app.state.lane
+    lane.remember(request.scope, body, cache_control)
+    return _respond(request, body, cache_control)

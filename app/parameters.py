@@ -15,14 +15,18 @@ IGNORED = frozenset({"fbclid", "gclid", "msclkid", "ref"})
 
 
 def query_parameters(request: Request) -> list[tuple[str, str]]:
-    """All parameters in order, repeated ones kept.
+    """All parameters of a request in order, repeated ones kept; see `read_query`."""
+    return read_query(request.scope["query_string"])
+
+
+def read_query(raw: bytes) -> list[tuple[str, str]]:
+    """All parameters of a query in order, repeated ones kept.
 
     Raises
     ------
     HTTPException
         414 when the query is too long, 400 when it has too many fields or is not UTF-8.
     """
-    raw: bytes = request.scope["query_string"]
     if len(raw) > MAXIMUM_BYTES:
         raise HTTPException(
             414, f"The address is too long: at most {MAXIMUM_BYTES} bytes may follow the question mark."

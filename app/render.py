@@ -18,7 +18,7 @@ from lessons.kit import numbers
 from lessons.kit.controls import Choice, ControlError, FigureControls, Slider, plain
 from lessons.kit.figure import Figure
 from lessons.kit.mathml import mathml
-from lessons.kit.source import source_named, source_of
+from lessons.kit.source import dotted_name, source_named, source_of
 from lessons.kit.text import FigureText
 from lessons.kit.view import View
 
@@ -91,6 +91,7 @@ def environment() -> Environment:
     env.filters.update(
         mathml=lambda latex: Markup(mathml(latex)),
         source=source_of,
+        dotted_name=dotted_name,
         safe_html=Markup,
         **{
             name: getattr(numbers, name)

@@ -15,5 +15,5 @@ class Settings(BaseSettings):
         "", description="URL prefix under which a proxy serves the lesson, such as /academy"
     )
     embed_ancestors: str = Field("*", description="who may embed figures: CSP frame-ancestors of embed pages")
-    fragment_cache: int = Field(1024, ge=0, description="rendered fragments kept in memory by each worker")
+    cache_mib: int = Field(64, ge=1, le=4096, description="MiB of rendered answers kept by each worker")
     log_level: str = Field("info", description="debug, info, warning or error")

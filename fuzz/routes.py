@@ -29,7 +29,7 @@ from lessons.kit.controls import plain
 
 SLUG = "quantization"
 FIGURES = load_lesson(SLUG).figures
-KEPT = 64  # fragments, so that a flat memory is soon seen
+KEPT_MIB = 1  # so that a flat memory is soon seen
 GROWTH_MIB = 64  # in the second half of the run, when every bounded cache is full
 
 
@@ -37,7 +37,7 @@ def main(requests: int, seed: int) -> int:
     dice = random.Random(seed)
     statuses: Counter[int] = Counter()
     warm = 0
-    with TestClient(create_app(Settings(fragment_cache=KEPT)), raise_server_exceptions=False) as client:
+    with TestClient(create_app(Settings(cache_mib=KEPT_MIB)), raise_server_exceptions=False) as client:
         for count in range(requests):
             address = any_address(dice)
             status = client.get(address, follow_redirects=False).status_code

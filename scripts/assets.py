@@ -29,17 +29,15 @@ LICENCES = {
     "LICENSE-plotly.txt": "plotly.js-basic-dist-min/LICENSE",
     "LICENSE-ibm-plex.txt": "@fontsource/ibm-plex-sans/LICENSE",
 }
-# family, weight, style and unicode subsets; Greek is for σ and α in running text.
+# family, weight and style: the four faces of the design, each in the subset that it needs. Every further face
+# would be as much again as the words of the lesson; a letter outside the subset (ŵ, α) comes from the system.
 FACES = (
-    ("sans", 400, "normal", ("latin", "latin-ext", "greek")),
-    ("sans", 400, "italic", ("latin", "latin-ext")),
-    ("sans", 600, "normal", ("latin", "latin-ext")),
-    ("serif", 300, "normal", ("latin", "latin-ext")),
-    ("serif", 300, "italic", ("latin", "latin-ext")),
-    ("serif", 400, "normal", ("latin", "latin-ext")),
-    ("mono", 400, "normal", ("latin", "latin-ext")),
-    ("mono", 500, "normal", ("latin", "latin-ext")),
+    ("sans", 400, "normal"),
+    ("serif", 300, "normal"),
+    ("serif", 300, "italic"),
+    ("mono", 400, "normal"),
 )
+SUBSET = "latin"
 
 
 def main() -> None:
@@ -83,18 +81,21 @@ def fill_vendor() -> None:
 
 
 def copy_faces() -> Iterator[str]:
-    """Copy the woff2 of each face and give its `@font-face` rule, with the subset's own unicode-range."""
-    for family, weight, style, subsets in FACES:
+    """Copy the woff2 of each face and give its `@font-face` rule, with the subset's own unicode-range.
+
+    `optional`: the pages preload the faces, so that a common line has them before the first paint; on a slow
+    one the system's faces stay for this visit, because text that jumps while it is being read is worse.
+    """
+    for family, weight, style in FACES:
         package = NODE_MODULES / "@fontsource" / f"ibm-plex-{family}"
-        ranges = json.loads((package / "unicode.json").read_text())
-        for subset in subsets:
-            name = f"ibm-plex-{family}-{subset}-{weight}-{style}.woff2"
-            shutil.copyfile(package / "files" / name, VENDOR / "fonts" / name)
-            yield (
-                f'@font-face{{font-family:"IBM Plex {family.title()}";font-style:{style};'
-                f"font-weight:{weight};font-display:swap;src:url(fonts/{name}) format('woff2');"
-                f"unicode-range:{ranges[subset]}}}\n"
-            )
+        letters = json.loads((package / "unicode.json").read_text())[SUBSET]
+        name = f"ibm-plex-{family}-{SUBSET}-{weight}-{style}.woff2"
+        shutil.copyfile(package / "files" / name, VENDOR / "fonts" / name)
+        yield (
+            f'@font-face{{font-family:"IBM Plex {family.title()}";font-style:{style};'
+            f"font-weight:{weight};font-display:optional;src:url(fonts/{name}) format('woff2');"
+            f"unicode-range:{letters}}}\n"
+        )
 
 
 def plotly_css(bundle: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import importlib
 import inspect
 import pkgutil
 import textwrap
@@ -14,6 +15,8 @@ from typing import Any
 from pygments import highlight as pygments_highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
+
+import quant_core
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +47,32 @@ def source_of(function: Callable[..., Any]) -> Source:
         else (first.lineno - 1, first.lineno - 1)
     )
     parts = lines[:head], lines[head:end], lines[end:]
-    return Source(f"{function.__module__}.{function.__qualname__}", *("\n".join(part) for part in parts))
+    return Source(dotted_name(function), *("\n".join(part) for part in parts))
 
 
 def source_named(dotted: str) -> Source:
     """The source of the function with this dotted name, such as `quant_core.rtn.round_to_nearest`."""
-    function: Callable[..., Any] = pkgutil.resolve_name(dotted)
-    return source_of(function)
+    return source_of(library_functions()[dotted])
+
+
+def dotted_name(function: Callable[..., Any]) -> str:
+    """The name under which `source_named` finds a function."""
+    return f"{function.__module__}.{function.__qualname__}"
+
+
+@functools.cache
+def library_functions() -> dict[str, Callable[..., Any]]:
+    """Every function and method of `quant_core` by its dotted name: all that an address may ask for."""
+    names = [found.name for found in pkgutil.walk_packages(quant_core.__path__, "quant_core.")]
+    modules = [importlib.import_module(name) for name in names if not name.endswith("__main__")]
+    classes = [kind for module in modules for _, kind in inspect.getmembers(module, inspect.isclass)]
+    members = [member for owner in (*modules, *classes) for member in vars(owner).values()]
+    functions = [inspect.unwrap(member) for member in members if callable(member)]
+    return {
+        dotted_name(function): function
+        for function in functions
+        if inspect.isfunction(function) and function.__module__ in names
+    }
 
 
 def highlight(code: str) -> str:

@@ -3,6 +3,7 @@ import { watchCharts } from "./charts.js";
 import { watchProgress } from "./progress.js";
 import { watchTheme } from "./theme.js";
 import { watchFold } from "./fold.js";
+import { watchFolded } from "./folded.js";
 import { watchLinked } from "./linked.js";
 import { watchStates } from "./states.js";
 
@@ -32,6 +33,7 @@ watchTheme();
 watchProgress();
 watchCharts();
 watchFold();
+watchFolded();
 watchLinked();
 watchStates();
 

@@ -23,7 +23,7 @@ def test_a_failure_carries_the_policy_too_and_shows_no_traceback(monkeypatch: py
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("secret detail")
 
-    monkeypatch.setattr("app.pages.course", broken)
+    monkeypatch.setattr("app.pages._answers", broken)
     with TestClient(create_app(Settings()), raise_server_exceptions=False) as failing:
         answer = failing.get("/")
     assert answer.status_code == 500

@@ -71,7 +71,41 @@ def test_figure_carries_words_formula_source_and_table(client: TestClient, name:
 def test_fragment_is_the_view_of_the_page(client: TestClient, name: str) -> None:
     view = parse(client.get(fragment(name)).text).one("div", id=f"{IDS[name]}-view")
     page = parse(client.get(f"{LESSON}/figures/{name}").text).one("div", id=f"{IDS[name]}-view")
-    assert view.text.split() == page.text.split()
+    code = {"view": view.one("details", class_="code").text, "page": page.one("details", class_="code").text}
+    assert view.text.replace(code["view"], "").split() == page.text.replace(code["page"], "").split()
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_code_of_a_fragment_is_fetched_as_it_stands_on_the_page(client: TestClient, name: str) -> None:
+    view = parse(client.get(fragment(name)).text)
+    page = parse(client.get(f"{LESSON}/figures/{name}").text)
+    listings = [element for element in view.all("div") if "data-listing" in element.attributes]
+    assert listings
+    for listing in listings:
+        there = page.one("div", id=listing.attributes["id"])
+        assert parse(client.get(listing.attributes["data-listing"]).text).one("div").text == there.text
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_lesson_leads_to_the_data_and_the_code_it_leaves_out(client: TestClient, name: str) -> None:
+    figure = parse(client.get(LESSON).text).one("figure", id=IDS[name])
+    links = [part.all("a")[0].attributes["href"] for part in figure.all("details")[1:]]
+    assert all(client.get(link.partition("#")[0]).status_code == 200 for link in links)
+    assert links[-1].endswith(f"#{IDS[name]}-data")
+    parse(client.get(links[-1]).text).one("div", id=f"{IDS[name]}-data")
+
+
+@pytest.mark.parametrize(
+    "name", ["os.system", "quant_core.rtn.nothing", "quant_core.rtn.np.load", "app.main.create_app"]
+)
+def test_only_the_library_shows_its_code(client: TestClient, name: str) -> None:
+    assert client.get(f"{LESSON}/code/{name}").status_code == 404
+    assert client.get(f"/fragments/{version()}/quantization/rtn/code/{name}").status_code == 404
+
+
+def test_a_function_has_a_page_with_its_lines(client: TestClient) -> None:
+    page = parse(client.get(f"{LESSON}/code/quant_core.rtn.round_to_nearest").text)
+    assert "def round_to_nearest(" in "".join(pre.text for pre in page.all("pre"))
 
 
 def test_table_of_a_control_holds_the_fragment_of_each_of_its_states(client: TestClient) -> None:

@@ -87,7 +87,7 @@ def test_a_stop_is_graceful_and_quiet() -> None:
     [
         ("PORT", "http", "1 to 65535"),
         ("WORKERS", "0", "1 to 64"),
-        ("ACADEMY_FRAGMENT_CACHE", "many", "fragment_cache"),
+        ("ACADEMY_CACHE_MIB", "many", "cache_mib"),
     ],
 )
 def test_a_wrong_setting_is_named(setting: str, value: str, words: str) -> None:

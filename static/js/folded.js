@@ -1,0 +1,41 @@
+// What is folded and long travels when it is unfolded: the data of a figure of the lesson page, the listings of the code.
+
+export function watchFolded() {
+  // `toggle` does not bubble
+  document.addEventListener("toggle", ({ target }) => unfold(target), true);
+  document.addEventListener("figure:changed", ({ detail }) => {
+    detail.figure.querySelectorAll(".more details[open]").forEach(unfold);
+  });
+}
+
+function unfold(details) {
+  if (!details.open) return;
+  if (details.querySelector("[data-elsewhere]")) fetchData(details);
+  details.querySelectorAll("[data-listing]").forEach(fetchListing);
+}
+
+/** The data of the state that is shown; a state that has changed meanwhile brings its own. */
+async function fetchData(details) {
+  const form = details.closest("form");
+  const state = new URLSearchParams(new FormData(form));
+  const view = await fetched(`${form.getAttribute("hx-get")}?${state}`);
+  const link = details.querySelector("[data-elsewhere]");
+  if (view && link && `${state}` === `${new URLSearchParams(new FormData(form))}`) {
+    link.replaceWith(view.querySelector("details.data > .table-scroll"));
+  }
+}
+
+async function fetchListing(listing) {
+  const answer = await fetched(listing.dataset.listing);
+  if (answer) listing.replaceWith(answer.querySelector(".listing"));
+}
+
+/** A piece of HTML as a document, or nothing where the line is cut: the link stays then. */
+async function fetched(address) {
+  try {
+    const answer = await fetch(address);
+    return answer.ok ? new DOMParser().parseFromString(await answer.text(), "text/html") : null;
+  } catch {
+    return null;
+  }
+}

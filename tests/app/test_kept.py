@@ -1,0 +1,117 @@
+"""The cache: what was made once is not made again, it stays within its bound, and a busy worker says so."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from app.body import Body
+from app.kept import Busy, Kept
+
+
+def body(size: int) -> Body:
+    return Body(bytes(size), "font/woff2")  # a kind that is kept as it is
+
+
+def test_an_answer_is_made_once() -> None:
+    made: list[str] = []
+    kept = Kept(1000)
+
+    def make() -> Body:
+        made.append("once")
+        return body(10)
+
+    async def ask_twice() -> None:
+        assert await kept.get("a", make) is await kept.get("a", make)
+
+    asyncio.run(ask_twice())
+    assert made == ["once"]
+
+
+def test_those_who_ask_at_the_same_time_wait_for_the_same_answer() -> None:
+    made: list[str] = []
+    kept, ready = Kept(1000), threading.Event()
+
+    def make() -> Body:
+        made.append("once")
+        ready.wait(10)
+        return body(10)
+
+    async def ask_together() -> None:
+        asking = [asyncio.create_task(kept.get("a", make)) for _ in range(50)]
+        await asyncio.sleep(0.01)
+        ready.set()
+        assert len({id(answer) for answer in await asyncio.gather(*asking)}) == 1
+
+    asyncio.run(ask_together())
+    assert made == ["once"]
+
+
+def test_who_gives_up_does_not_take_the_answer_from_the_others() -> None:
+    kept, ready = Kept(1000), threading.Event()
+
+    def make() -> Body:
+        ready.wait(10)
+        return body(10)
+
+    async def one_leaves() -> Body:
+        leaving = asyncio.create_task(kept.get("a", make))
+        staying = asyncio.create_task(kept.get("a", make))
+        await asyncio.sleep(0.01)
+        leaving.cancel()
+        ready.set()
+        return await staying
+
+    assert asyncio.run(one_leaves()).size == 10
+
+
+def test_a_failure_is_not_kept() -> None:
+    kept = Kept(1000)
+
+    def fail() -> Body:
+        raise ValueError("broken")
+
+    async def ask_again() -> Body:
+        with pytest.raises(ValueError, match="broken"):
+            await kept.get("a", fail)
+        return await kept.get("a", lambda: body(10))
+
+    assert asyncio.run(ask_again()).size == 10
+
+
+def test_past_its_bound_the_one_asked_for_longest_ago_gives_way() -> None:
+    kept = Kept(100)
+    for key in "abc":
+        kept.put(key, body(30))
+    kept.find("a")
+    kept.put("d", body(30))
+    assert [key for key in "abcd" if kept.find(key)] == ["a", "c", "d"]
+    assert kept.bytes == 90
+
+
+def test_what_is_larger_than_the_bound_is_not_kept() -> None:
+    kept = Kept(100)
+    kept.put("a", body(101))
+    assert kept.find("a") is None
+    assert kept.bytes == 0
+
+
+def test_a_worker_with_too_much_to_do_says_so_and_recovers() -> None:
+    kept, ready = Kept(1000, most_waiting=2), threading.Event()
+
+    def make() -> Body:
+        ready.wait(10)
+        return body(1)
+
+    async def ask_for_three() -> None:
+        first = [asyncio.create_task(kept.get(key, make)) for key in "ab"]
+        await asyncio.sleep(0.01)
+        with pytest.raises(Busy):
+            await kept.get("c", make)
+        ready.set()
+        await asyncio.gather(*first)
+        assert (await kept.get("c", make)).size == 1
+
+    asyncio.run(ask_for_three())

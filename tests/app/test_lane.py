@@ -1,0 +1,55 @@
+"""The short way past the routes gives the very answer that the long way gave."""
+
+from __future__ import annotations
+
+import pytest
+from starlette.testclient import TestClient
+
+from app import create_app
+from app.assets import version
+from app.settings import Settings
+
+LESSON = "/lessons/quantization"
+KEPT = [
+    "/",
+    LESSON,
+    f"{LESSON}?rtn.bits=5",
+    f"{LESSON}/figures/rtn?bits=5",
+    f"{LESSON}/figures/rtn?bits=5&embed=1",
+    f"{LESSON}/figures/rtn.csv?bits=5",
+    f"/fragments/{version()}/quantization/rtn?bits=5",
+    f"/fragments/{version()}/quantization/rtn/along/bits?group_size=64",
+    "/fragments/older/quantization/rtn?bits=5",
+    f"/static/{version()}/lesson.css",
+]
+
+
+@pytest.mark.parametrize("address", KEPT)
+@pytest.mark.parametrize("encoding", ["br", "gzip", "identity"])
+def test_the_second_answer_is_the_first(client: TestClient, address: str, encoding: str) -> None:
+    headers = {"accept-encoding": encoding}
+    first, second = client.get(address, headers=headers), client.get(address, headers=headers)
+    assert (second.status_code, second.content) == (first.status_code, first.content)
+    assert dict(second.headers) == dict(first.headers)
+
+
+@pytest.mark.parametrize("address", KEPT)
+def test_who_has_the_bytes_is_told_so(client: TestClient, address: str) -> None:
+    etag = client.get(address).headers["etag"]
+    again = client.get(address, headers={"if-none-match": etag})
+    assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", etag)
+    assert again.headers["content-security-policy"]
+
+
+def test_what_was_read_still_cannot_be_written(client: TestClient) -> None:
+    client.get(LESSON)
+    assert client.post(LESSON).status_code == 405
+
+
+def test_a_forgotten_answer_is_made_again() -> None:
+    """With room for hardly any answer, each one gives way to the next."""
+    with TestClient(create_app(Settings(cache_mib=1))) as small:
+        first = small.get(f"{LESSON}/figures/xray").text
+        for pick in range(160):
+            small.get(f"{LESSON}/figures/xray?pick=w{pick}")
+        assert small.get(f"{LESSON}/figures/xray").text == first

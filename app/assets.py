@@ -77,13 +77,23 @@ class Body:
         return self.raw, None
 
 
+@functools.cache
+def static_files() -> dict[str, Path]:
+    """Every file that may be served, by its name below `static/`: an address is looked up, never walked."""
+    return {
+        path.relative_to(STATIC).as_posix(): path
+        for path in STATIC.rglob("*")
+        if path.is_file() and path.resolve().is_relative_to(STATIC.resolve())
+    }
+
+
 @functools.lru_cache(maxsize=256)
 def static_file(path: str) -> Body | None:
     """A file of `static/`, or the bundled style sheet; None when there is none of this name."""
     if path == "lesson.css":
         return Body(_stylesheet(), "text/css; charset=utf-8", quality=9)
-    file = (STATIC / path).resolve()
-    if not file.is_relative_to(STATIC.resolve()) or not file.is_file():
+    file = static_files().get(path)
+    if file is None:
         return None
     media_type = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
     if media_type.startswith("text/"):

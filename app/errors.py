@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from http import HTTPStatus
 
 from fastapi import FastAPI
@@ -11,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.render import render
-from app.security import HEADERS, content_security_policy
+from app.security import HEADERS, page_headers
 
 log = logging.getLogger("academy")
 
@@ -27,20 +28,25 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _server_error)
 
 
+def error_page(
+    request: Request, status: int, detail: str, headers: Mapping[str, str] | None = None
+) -> Response:
+    """The page that says what went wrong, titled by the status."""
+    return _page(request, status, HTTPStatus(status).phrase, detail, dict(headers or {}))
+
+
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    phrase = HTTPStatus(error.status_code).phrase
-    detail = ADVICE.get(error.status_code, "") if error.detail == phrase else str(error.detail)
-    return _page(request, error.status_code, phrase, detail, dict(error.headers or {}))
+    status = error.status_code
+    silent = error.detail == HTTPStatus(status).phrase
+    return error_page(request, status, ADVICE.get(status, "") if silent else str(error.detail), error.headers)
 
 
 async def _server_error(request: Request, error: Exception) -> Response:
     log.error("%s failed", request.url.path, exc_info=error)
     # Starlette answers this outside every middleware, so the headers are set here.
-    headers = HEADERS | {"Content-Security-Policy": content_security_policy("'none'")}
-    return _page(
-        request, 500, "The server failed", "The fault is ours, not yours. It has been logged.", headers
-    )
+    detail = "The fault is ours, not yours. It has been logged."
+    return _page(request, 500, "The server failed", detail, HEADERS | page_headers())
 
 
 def _page(request: Request, status: int, title: str, detail: str, headers: dict[str, str]) -> Response:

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from app import errors, pages
 from app.answers import Answers
 from app.assets import version
+from app.limits import Bounds
 from app.security import SecurityHeaders
 from app.settings import Settings
 from lessons.catalogue import lesson_slugs, load_lesson
@@ -49,5 +50,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.ready = False
     app.include_router(pages.router, prefix=settings.root_path)
     errors.install(app)
-    app.add_middleware(SecurityHeaders)
+    app.add_middleware(Bounds)
+    app.add_middleware(SecurityHeaders)  # outermost: on refusals too
     return app

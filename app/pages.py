@@ -17,7 +17,7 @@ from app.answers import HTML, Answers
 from app.assets import Body, static_file, version
 from app.parameters import query_parameters
 from app.render import Shown, problems_for_people, render, show, state_query
-from app.security import content_security_policy
+from app.security import SHARED, page_headers
 from app.settings import Settings
 from lessons.catalogue import Lesson, course, lesson_slugs, load_lesson
 from lessons.kit.controls import ControlError, FigureControls
@@ -123,7 +123,7 @@ def figure_page(request: Request, slug: str, name: str) -> Response:
     response = _html(request, body)
     if embed:
         settings: Settings = request.app.state.settings
-        response.headers["Content-Security-Policy"] = content_security_policy(settings.embed_ancestors)
+        response.headers.update(page_headers(settings.embed_ancestors))
     return response
 
 
@@ -185,7 +185,9 @@ def static(request: Request, asked: str, path: str) -> Response:
     body = static_file(path)
     if body is None:
         raise HTTPException(404)
-    return _respond(request, body, {"Cache-Control": IMMUTABLE if asked == version() else REVALIDATE})
+    return _respond(
+        request, body, SHARED | {"Cache-Control": IMMUTABLE if asked == version() else REVALIDATE}
+    )
 
 
 def _lessons() -> dict[str, Lesson]:

@@ -6,7 +6,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 POLICY = {
-    "default-src": "'none'",
+    "default-src": "'none'",  # so there are no objects, workers, manifests, media or inner frames either
     "script-src": "'self'",
     "style-src": "'self'",
     "img-src": "'self' data:",
@@ -15,24 +15,101 @@ POLICY = {
     "base-uri": "'none'",
     "form-action": "'self'",
 }
+"""Of a page. Trusted Types are not demanded: docs/hosting.md says why."""
+
+DATA_POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+"""Of everything else: a table, a script or a health check has nothing to load, even when opened as a page."""
+
+POWERS_OFF = (
+    "accelerometer",
+    "ambient-light-sensor",
+    "aria-notify",
+    "autoplay",
+    "bluetooth",
+    "browsing-topics",
+    "camera",
+    "captured-surface-control",
+    "clipboard-read",
+    "compute-pressure",
+    "digital-credentials-create",
+    "digital-credentials-get",
+    "display-capture",
+    "encrypted-media",
+    "fullscreen",
+    "gamepad",
+    "geolocation",
+    "gyroscope",
+    "hid",
+    "identity-credentials-get",
+    "idle-detection",
+    "interest-cohort",
+    "keyboard-map",
+    "language-detector",
+    "language-model",
+    "local-fonts",
+    "local-network",
+    "local-network-access",
+    "loopback-network",
+    "magnetometer",
+    "microphone",
+    "midi",
+    "on-device-speech-recognition",
+    "otp-credentials",
+    "payment",
+    "picture-in-picture",
+    "private-state-token-issuance",
+    "private-state-token-redemption",
+    "publickey-credentials-create",
+    "publickey-credentials-get",
+    "screen-wake-lock",
+    "serial",
+    "speaker-selection",
+    "storage-access",
+    "summarizer",
+    "sync-xhr",
+    "translator",
+    "unload",
+    "usb",
+    "web-share",
+    "window-management",
+    "xr-spatial-tracking",
+)
+"""Every power that a policy can take from a page, but for `clipboard-write`: links are copied."""
 
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+    "Permissions-Policy": ", ".join(f"{power}=()" for power in POWERS_OFF),
     "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
 }
 
+SHARED = {"Cross-Origin-Resource-Policy": "cross-origin"}
+"""Of static files: in a frame with `sandbox` the figure's own style sheet comes from another origin."""
 
 TRANSPORT = "max-age=31536000"
 """Sent over HTTPS only: a host without it must stay reachable."""
 
+FRAME_OPTIONS = {"'none'": "DENY", "'self'": "SAMEORIGIN"}
+"""What browsers older than `frame-ancestors` understand; a list of hosts they cannot be told."""
+
 
 def content_security_policy(frame_ancestors: str) -> str:
-    """The policy header; `frame_ancestors` says who may put this page in a frame."""
+    """The policy header of a page; `frame_ancestors` says who may put it in a frame."""
     return "; ".join(
         f"{name} {value}" for name, value in (POLICY | {"frame-ancestors": frame_ancestors}).items()
     )
+
+
+def page_headers(frame_ancestors: str = "'none'") -> dict[str, str]:
+    """What a page says of who may put it in a frame.
+
+    Where other sites may, it also fits into a cross-origin isolated page, which asks two headers more of it.
+    """
+    policy = {"Content-Security-Policy": content_security_policy(frame_ancestors)}
+    if frame_ancestors in FRAME_OPTIONS:
+        return policy | {"X-Frame-Options": FRAME_OPTIONS[frame_ancestors]}
+    return policy | SHARED | {"Cross-Origin-Embedder-Policy": "require-corp"}
 
 
 class SecurityHeaders:
@@ -48,12 +125,20 @@ class SecurityHeaders:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers.setdefault("Content-Security-Policy", content_security_policy("'none'"))
-                for name, value in HEADERS.items():
-                    headers.setdefault(name, value)
-                if scope["scheme"] == "https":
-                    headers.setdefault("Strict-Transport-Security", TRANSPORT)
+                complete(MutableHeaders(scope=message), message["status"], scope["scheme"])
             await send(message)
 
         await self.app(scope, receive, send_with_headers)
+
+
+def complete(headers: MutableHeaders, status: int, scheme: str) -> None:
+    """Add what the answer has not said for itself."""
+    if status == 304:
+        return  # the browser keeps the headers that came with the page; any said here would replace them
+    if "Content-Security-Policy" not in headers:
+        html = headers.get("Content-Type", "").startswith("text/html")
+        headers.update(page_headers() if html else page_headers() | {"Content-Security-Policy": DATA_POLICY})
+    for name, value in HEADERS.items():
+        headers.setdefault(name, value)
+    if scheme == "https":
+        headers.setdefault("Strict-Transport-Security", TRANSPORT)

@@ -84,8 +84,11 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 
-SHARED = {"Cross-Origin-Resource-Policy": "cross-origin"}
-"""Of static files: in a frame with `sandbox` the figure's own style sheet comes from another origin."""
+FRAMED = {"Cross-Origin-Resource-Policy": "cross-origin", "Cross-Origin-Embedder-Policy": "require-corp"}
+"""Of a page that other sites may frame: a cross-origin isolated one asks both of its frames."""
+
+SHARED = {"Cross-Origin-Resource-Policy": "cross-origin", "Access-Control-Allow-Origin": "*"}
+"""Of static files: to a figure in a frame with `sandbox`, its style sheet and fonts are another origin's."""
 
 TRANSPORT = "max-age=31536000"
 """Sent over HTTPS only: a host without it must stay reachable."""
@@ -102,14 +105,11 @@ def content_security_policy(frame_ancestors: str) -> str:
 
 
 def page_headers(frame_ancestors: str = "'none'") -> dict[str, str]:
-    """What a page says of who may put it in a frame.
-
-    Where other sites may, it also fits into a cross-origin isolated page, which asks two headers more of it.
-    """
+    """What a page says of who may put it in a frame."""
     policy = {"Content-Security-Policy": content_security_policy(frame_ancestors)}
     if frame_ancestors in FRAME_OPTIONS:
         return policy | {"X-Frame-Options": FRAME_OPTIONS[frame_ancestors]}
-    return policy | SHARED | {"Cross-Origin-Embedder-Policy": "require-corp"}
+    return policy | FRAMED
 
 
 class SecurityHeaders:

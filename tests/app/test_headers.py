@@ -112,6 +112,13 @@ def embed(ancestors: str) -> Mapping[str, str]:
     return hosted.get(f"{LESSON}/figures/rtn?embed=1").headers
 
 
+def test_static_files_may_be_used_in_a_sandboxed_frame(client: TestClient) -> None:
+    """Such a frame has an origin of its own, which is nobody's."""
+    headers = client.get(f"/static/{version()}/vendor/fonts.css").headers
+    assert headers["cross-origin-resource-policy"] == "cross-origin"
+    assert headers["access-control-allow-origin"] == "*"
+
+
 def test_embeds_may_be_framed_by_whom_the_host_names() -> None:
     headers = embed("https://lms.example")
     assert headers["content-security-policy"].endswith("; frame-ancestors https://lms.example")

@@ -43,7 +43,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 async def _server_error(request: Request, error: Exception) -> Response:
-    log.error("%s failed", request.url.path, exc_info=error)
+    log.error("%r failed", request.scope["path"], exc_info=error)  # %r: an address may hold a line break
     # Starlette answers this outside every middleware, so the headers are set here.
     detail = "The fault is ours, not yours. It has been logged."
     return _page(request, 500, "The server failed", detail, HEADERS | page_headers())

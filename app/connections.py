@@ -52,6 +52,8 @@ class BoundedHttp(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self.received += len(data)
+        if self.request_timer is None:
+            self._await_request()
         super().data_received(data)
         if self.received > self.request_bytes and not self.transport.is_closing():
             self._refuse_size()
@@ -59,7 +61,7 @@ class BoundedHttp(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.in_head = True
-        if self.request_timer is None:
+        if self.request_timer is None:  # it came together with the one before
             self._await_request()
 
     def on_headers_complete(self) -> None:
@@ -102,8 +104,8 @@ class BoundedHttp(HttpToolsProtocol):
     def _refuse_size(self) -> None:
         if self.in_head:
             self._end(431)
-        elif self.cycle.response_complete:  # until then uvicorn holds back what comes in
-            self.transport.close()
+        elif self.answer_timer is None or self.cycle.response_complete:
+            self.transport.close()  # while an answer is made, uvicorn holds back what comes in
 
     def _answer_late(self) -> None:
         if not self.cycle.response_complete or self.transport.get_write_buffer_size():

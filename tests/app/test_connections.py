@@ -104,6 +104,23 @@ def test_a_head_that_trickles_in_is_ended(connect: Connect) -> None:
     assert until_closed(client).startswith(b"HTTP/1.1 408 ")
 
 
+@pytest.mark.parametrize("before", [b"", get()])
+def test_empty_lines_are_no_request(connect: Connect, before: bytes) -> None:
+    client = connect(before)
+    if before:
+        assert status(client) == 200
+    assert keep_sending(client, b"\r\n", most=100, pause=0.05) < 100
+    flooding = connect(before)
+    assert keep_sending(flooding, b"\r\n" * 1000, most=LARGE) < LARGE
+
+
+def test_an_offer_of_another_protocol_is_passed_over(connect: Connect) -> None:
+    client = connect(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
+    assert status(client) == 200
+    client.sendall(get())
+    assert status(client) == 200
+
+
 def test_a_head_without_end_is_refused(connect: Connect) -> None:
     client = connect(b"GET / HTTP/1.1\r\nX: ")
     keep_sending(client, b"a" * 1000, most=8000)

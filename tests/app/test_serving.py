@@ -94,7 +94,7 @@ def test_a_stop_is_quiet_and_finishes_the_answer_that_is_being_made() -> None:
     process = start(port)
     wait(port, process)
     with socket.create_connection(("127.0.0.1", port), LIMIT) as client:
-        client.sendall(b"GET /lessons/quantization?gptq.step=3 HTTP/1.1\r\nHost: x\r\n\r\n")
+        client.sendall(b"GET /lessons/quantization/figures/gptq?step=3 HTTP/1.1\r\nHost: x\r\n\r\n")
         time.sleep(0.02)
         process.send_signal(signal.SIGTERM)
         answer = http.client.HTTPResponse(client)

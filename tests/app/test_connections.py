@@ -30,14 +30,18 @@ class Quick(BoundedHttp):
     answer_seconds = 0.8
 
 
+working = threading.Event()
+
+
 async def answers(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["path"] == "/slow":
+        working.set()
         await asyncio.sleep(0.5)
     await PlainTextResponse("x" * LARGE if scope["path"] == "/large" else "done")(scope, receive, send)
 
 
-@pytest.fixture(scope="module")
-def port() -> Iterator[int]:
+@contextlib.contextmanager
+def serving() -> Iterator[tuple[uvicorn.Server, int]]:
     config = uvicorn.Config(
         answers, port=0, http=Quick, ws="none", lifespan="off", limit_concurrency=CONNECTIONS, log_config=None
     )
@@ -46,10 +50,16 @@ def port() -> Iterator[int]:
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:
-        yield listening.getsockname()[1]
+        yield server, listening.getsockname()[1]
     finally:
         server.should_exit = True
         thread.join(WAIT)
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    with serving() as (_, port):
+        yield port
 
 
 @pytest.fixture
@@ -170,3 +180,15 @@ def test_far_too_many_are_dropped_unread(connect: Connect) -> None:
     silent = [connect() for _ in range(2 * CONNECTIONS)]
     assert until_closed(connect(get())) == b""
     assert until_closed(silent[0]) == b""
+
+
+def test_a_stop_finishes_the_answer_that_is_being_made_and_waits_for_no_request() -> None:
+    with serving() as (server, port):
+        silent, asking = (socket.create_connection(("127.0.0.1", port), WAIT) for _ in range(2))
+        with silent, asking:
+            working.clear()
+            asking.sendall(get("/slow"))
+            assert working.wait(WAIT)
+            server.should_exit = True
+            assert until_closed(asking).endswith(b"done")
+            assert until_closed(silent) == b""

@@ -17,6 +17,8 @@ from typing import cast
 
 import pytest
 
+from app import assets
+
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 60  # seconds
 
@@ -200,6 +202,18 @@ def test_no_address_leaves_the_static_folder(trusting_nobody: tuple[int, int], a
     with socket.create_connection(("127.0.0.1", trusting_nobody[0]), LIMIT) as client:
         client.sendall(f"GET {address} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         assert client.recv(65536).startswith(b"HTTP/1.1 404 ")
+
+
+def test_a_link_that_leaves_the_static_folder_is_not_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "static"
+    folder.mkdir()
+    (tmp_path / "secret.txt").write_text("")
+    (folder / "inside.txt").write_text("")
+    (folder / "outside.txt").symlink_to(tmp_path / "secret.txt")
+    monkeypatch.setattr(assets, "STATIC", folder)
+    assert list(assets.static_files.__wrapped__()) == ["inside.txt"]
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,11 @@ JOBS ?= 2
 IMAGE ?= quant-lesson
 COVERAGE_AT_LEAST := 95
 SECONDS ?= 60
+REQUESTS ?= 100000
+SEED ?= 0
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## serve the lesson on http://127.0.0.1:8000 (HOST, PORT, WORKERS)
 	@scripts/python scripts/bootstrap.py run
@@ -35,6 +37,9 @@ interop: prepare-tools ## build llama.cpp if that is possible and compare with i
 
 fuzz: prepare-tools ## feed the readers damaged files with atheris (SECONDS)
 	@scripts/optional.sh fuzz $(SECONDS)
+
+fuzz-routes: prepare-tools ## ask every route for what no reader asks (REQUESTS, SEED)
+	@$(PY) fuzz/routes.py $(REQUESTS) $(SEED)
 
 # PYTHONPATH: ggml's C, to measure beside, if `make interop` has built it.
 bench: prepare-tools ## measure quant_core and print the tables of bench/
@@ -77,4 +82,4 @@ check-unit:
 check-browser:
 	$(PY) -m pytest -q -n $(JOBS) tests/browser
 
-.PHONY: help run test lint format docs interop fuzz bench lock docker clean prepare-test prepare-tools check-lint check-types check-unit check-browser
+.PHONY: help run test lint format docs interop fuzz fuzz-routes bench lock docker clean prepare-test prepare-tools check-lint check-types check-unit check-browser

@@ -11,6 +11,7 @@ import mimetypes
 from pathlib import Path
 
 from app.body import BEST, Body
+from app.security import SHARED
 
 ROOT = Path(__file__).parent.parent
 STATIC = ROOT / "static"
@@ -39,15 +40,18 @@ def static_file(path: str) -> Body | None:
     """A file of `static/`, or the bundled style sheet; None when there is none of this name."""
     if path == "lesson.css":
         return _stylesheet()
-    file = _files().get(path)
+    file = static_files().get(path)
     return _read(file) if file else None
 
 
 @functools.cache
-def _files() -> dict[str, Path]:
+def static_files() -> dict[str, Path]:
     """Every file that may be asked for, by its address: what is not listed here does not exist."""
-    found = (path for path in STATIC.rglob("*") if path.is_file() and path.suffix != ".br")
-    return {path.relative_to(STATIC).as_posix(): path for path in found}
+    return {
+        path.relative_to(STATIC).as_posix(): path
+        for path in STATIC.rglob("*")
+        if path.is_file() and path.suffix != ".br" and path.resolve().is_relative_to(STATIC.resolve())
+    }
 
 
 @functools.cache
@@ -56,11 +60,14 @@ def _read(file: Path) -> Body:
     if media_type.startswith("text/"):
         media_type += "; charset=utf-8"
     prepared = file.with_name(file.name + ".br")  # made at set-up at the highest quality
-    return Body(file.read_bytes(), media_type, BEST, prepared.read_bytes() if prepared.is_file() else None)
+    compressed = prepared.read_bytes() if prepared.is_file() else None
+    return Body(file.read_bytes(), media_type, BEST, compressed, headers=SHARED)
 
 
 @functools.cache
 def _stylesheet() -> Body:
     folder = STATIC / "css"
     files = [folder / f"{name}.css" for name in STYLESHEETS] + sorted((folder / "figures").glob("*.css"))
-    return Body(b"\n".join(file.read_bytes() for file in files), "text/css; charset=utf-8", BEST)
+    return Body(
+        b"\n".join(file.read_bytes() for file in files), "text/css; charset=utf-8", BEST, headers=SHARED
+    )

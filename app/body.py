@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import gzip
 import hashlib
+from collections.abc import Mapping
 
 import brotli
 
@@ -29,14 +30,22 @@ class Body:
         The bytes, uncompressed.
     quality
         Brotli's; `prepared` is the compressed form where it was made before.
+    headers
+        What every answer with these bytes says besides.
     """
 
-    __slots__ = ("__weakref__", "_forms", "_headers", "etag", "media_type", "size")
+    __slots__ = ("__weakref__", "_forms", "_headers", "_own_headers", "etag", "media_type", "size")
 
     def __init__(
-        self, raw: bytes, media_type: str, quality: int = QUICK, prepared: bytes | None = None
+        self,
+        raw: bytes,
+        media_type: str,
+        quality: int = QUICK,
+        prepared: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self.media_type = media_type
+        self._own_headers = headers or {}
         self.etag = f'"{hashlib.sha256(raw).hexdigest()[:24]}"'
         self._forms: dict[str, bytes] = {"": raw}
         self._headers: dict[tuple[str, str], RawHeaders] = {}
@@ -78,10 +87,11 @@ class Body:
                 "etag": self.etag,
                 "vary": "Accept-Encoding",
                 "cache-control": cache_control,
+                **self._own_headers,
             }
             if encoding:
                 lines["content-encoding"] = encoding
-            self._headers[key] = [(name.encode(), value.encode()) for name, value in lines.items()]
+            self._headers[key] = [(name.lower().encode(), value.encode()) for name, value in lines.items()]
         return self._headers[key]
 
 

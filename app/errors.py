@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from http import HTTPStatus
 
 from fastapi import FastAPI
@@ -12,9 +13,11 @@ from starlette.responses import Response
 
 from app.kept import Busy
 from app.render import render
-from app.security import HEADERS, content_security_policy
+from app.security import HEADERS, PAGE_HEADERS, page_headers
 
 log = logging.getLogger("academy")
+
+RETRY_AFTER = 2  # seconds after which a busy worker may be asked again
 
 ADVICE = {
     404: "There is nothing at this address.",
@@ -29,11 +32,18 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _server_error)
 
 
+def error_page(
+    request: Request, status: int, detail: str, headers: Mapping[str, str] | None = None
+) -> Response:
+    """The page that says what went wrong, titled by the status."""
+    return _page(request, status, HTTPStatus(status).phrase, detail, dict(headers or {}))
+
+
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    phrase = HTTPStatus(error.status_code).phrase
-    detail = ADVICE.get(error.status_code, "") if error.detail == phrase else str(error.detail)
-    return _page(request, error.status_code, phrase, detail, dict(error.headers or {}))
+    status = error.status_code
+    silent = error.detail == HTTPStatus(status).phrase
+    return error_page(request, status, ADVICE.get(status, "") if silent else str(error.detail), error.headers)
 
 
 async def _busy(request: Request, error: Exception) -> Response:
@@ -42,17 +52,15 @@ async def _busy(request: Request, error: Exception) -> Response:
         503,
         "Too many at once",
         "More is being computed here than this machine can do. Please try again in a moment.",
-        {"Retry-After": "1", "Cache-Control": "no-store"},
+        {"Retry-After": str(RETRY_AFTER), "Cache-Control": "no-store"},
     )
 
 
 async def _server_error(request: Request, error: Exception) -> Response:
-    log.error("%s failed", request.url.path, exc_info=error)
+    log.error("%r failed", request.scope["path"], exc_info=error)  # %r: an address may hold a line break
     # Starlette answers this outside every middleware, so the headers are set here.
-    headers = HEADERS | {"Content-Security-Policy": content_security_policy("'none'")}
-    return _page(
-        request, 500, "The server failed", "The fault is ours, not yours. It has been logged.", headers
-    )
+    detail = "The fault is ours, not yours. It has been logged."
+    return _page(request, 500, "The server failed", detail, HEADERS | PAGE_HEADERS | page_headers())
 
 
 def _page(request: Request, status: int, title: str, detail: str, headers: dict[str, str]) -> Response:

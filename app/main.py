@@ -13,6 +13,7 @@ from app import errors, pages
 from app.answers import Answers
 from app.assets import version
 from app.lane import Lane, ShortWay
+from app.limits import Bounds
 from app.security import SecurityHeaders
 from app.settings import Settings
 from lessons.catalogue import lesson_slugs, load_lesson
@@ -53,5 +54,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(pages.router, prefix=settings.root_path)
     errors.install(app)
     app.add_middleware(ShortWay, lane=app.state.lane)
-    app.add_middleware(SecurityHeaders)
+    app.add_middleware(Bounds)
+    app.add_middleware(SecurityHeaders)  # outermost: on refusals too
     return app

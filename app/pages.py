@@ -18,7 +18,7 @@ from app.body import Body
 from app.lane import Lane
 from app.parameters import query_parameters, read_query
 from app.render import problems_for_people, render, state_query
-from app.security import content_security_policy
+from app.security import page_headers
 from app.settings import Settings
 from lessons.catalogue import Lesson, course, lesson_slugs, load_lesson
 from lessons.kit.controls import ControlError, FigureControls
@@ -120,7 +120,7 @@ async def figure_page(request: Request, slug: str, name: str) -> Response:
         return _kept(request, body)
     response = _respond(request, body)
     settings: Settings = request.app.state.settings
-    response.headers["Content-Security-Policy"] = content_security_policy(settings.embed_ancestors)
+    response.headers.update(page_headers(settings.embed_ancestors))
     return response
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from starlette.datastructures import MutableHeaders
+import functools
+from collections.abc import Iterable
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+RawHeader = tuple[bytes, bytes]
+
 POLICY = {
-    "default-src": "'none'",
+    "default-src": "'none'",  # so there are no objects, workers, manifests, media or inner frames either
     "script-src": "'self'",
     "style-src": "'self'",
     "img-src": "'self' data:",
@@ -15,24 +19,106 @@ POLICY = {
     "base-uri": "'none'",
     "form-action": "'self'",
 }
+"""Of a page. Trusted Types are not demanded: docs/hosting.md says why."""
+
+DATA_POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+"""Of everything else: a table, a script or a health check has nothing to load, even when opened as a page."""
+
+POWERS_OFF = (
+    "accelerometer",
+    "ambient-light-sensor",
+    "aria-notify",
+    "autoplay",
+    "bluetooth",
+    "browsing-topics",
+    "camera",
+    "captured-surface-control",
+    "clipboard-read",
+    "compute-pressure",
+    "digital-credentials-create",
+    "digital-credentials-get",
+    "display-capture",
+    "encrypted-media",
+    "fullscreen",
+    "gamepad",
+    "geolocation",
+    "gyroscope",
+    "hid",
+    "identity-credentials-get",
+    "idle-detection",
+    "interest-cohort",
+    "keyboard-map",
+    "language-detector",
+    "language-model",
+    "local-fonts",
+    "local-network",
+    "local-network-access",
+    "loopback-network",
+    "magnetometer",
+    "microphone",
+    "midi",
+    "on-device-speech-recognition",
+    "otp-credentials",
+    "payment",
+    "picture-in-picture",
+    "private-state-token-issuance",
+    "private-state-token-redemption",
+    "publickey-credentials-create",
+    "publickey-credentials-get",
+    "screen-wake-lock",
+    "serial",
+    "speaker-selection",
+    "storage-access",
+    "summarizer",
+    "sync-xhr",
+    "translator",
+    "unload",
+    "usb",
+    "web-share",
+    "window-management",
+    "xr-spatial-tracking",
+)
+"""Every power that a policy can take from a page, but for `clipboard-write`: links are copied."""
 
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+"""Of every answer."""
+
+PAGE_HEADERS = {
+    "Permissions-Policy": ", ".join(f"{power}=()" for power in POWERS_OFF),
     "Cross-Origin-Opener-Policy": "same-origin",
 }
+"""Of pages besides: nothing else is ever a window."""
 
+FRAMED = {"Cross-Origin-Resource-Policy": "cross-origin", "Cross-Origin-Embedder-Policy": "require-corp"}
+"""Of a page that other sites may frame: a cross-origin isolated one asks both of its frames."""
+
+SHARED = {"Cross-Origin-Resource-Policy": "cross-origin", "Access-Control-Allow-Origin": "*"}
+"""Of static files: to a figure in a frame with `sandbox`, its style sheet and fonts are another origin's."""
 
 TRANSPORT = "max-age=31536000"
 """Sent over HTTPS only: a host without it must stay reachable."""
 
+FRAME_OPTIONS = {"'none'": "DENY", "'self'": "SAMEORIGIN"}
+"""What browsers older than `frame-ancestors` understand; a list of hosts they cannot be told."""
+
 
 def content_security_policy(frame_ancestors: str) -> str:
-    """The policy header; `frame_ancestors` says who may put this page in a frame."""
+    """The policy header of a page; `frame_ancestors` says who may put it in a frame."""
     return "; ".join(
         f"{name} {value}" for name, value in (POLICY | {"frame-ancestors": frame_ancestors}).items()
     )
+
+
+def page_headers(frame_ancestors: str = "'none'") -> dict[str, str]:
+    """What a page says of who may put it in a frame."""
+    policy = {"Content-Security-Policy": content_security_policy(frame_ancestors)}
+    if frame_ancestors in FRAME_OPTIONS:
+        return policy | {"X-Frame-Options": FRAME_OPTIONS[frame_ancestors]}
+    return policy | FRAMED
 
 
 class SecurityHeaders:
@@ -47,13 +133,30 @@ class SecurityHeaders:
             return
 
         async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers.setdefault("Content-Security-Policy", content_security_policy("'none'"))
-                for name, value in HEADERS.items():
-                    headers.setdefault(name, value)
-                if scope["scheme"] == "https":
-                    headers.setdefault("Strict-Transport-Security", TRANSPORT)
+            if message["type"] == "http.response.start" and message["status"] != 304:
+                # Of a 304 the browser keeps the headers that came with the page; any here would replace them.
+                message["headers"] = [*message["headers"], *missing(message["headers"], scope["scheme"])]
             await send(message)
 
         await self.app(scope, receive, send_with_headers)
+
+
+def missing(said: Iterable[RawHeader], scheme: str) -> list[RawHeader]:
+    """What an answer with these headers has not said for itself."""
+    known = dict(said)
+    html = known.get(b"content-type", b"").startswith(b"text/html")
+    # An answer with a policy of its own has decided, too, who may frame it.
+    decided = b"content-security-policy" in known
+    return [line for line in _defaults(html, decided, scheme) if line[0] not in known]
+
+
+@functools.cache
+def _defaults(html: bool, decided: bool, scheme: str) -> list[RawHeader]:
+    lines = dict(HEADERS)
+    if html:
+        lines |= PAGE_HEADERS
+    if not decided:
+        lines |= page_headers() if html else page_headers() | {"Content-Security-Policy": DATA_POLICY}
+    if scheme == "https":
+        lines["Strict-Transport-Security"] = TRANSPORT
+    return [(name.lower().encode(), value.encode()) for name, value in lines.items()]

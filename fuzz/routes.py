@@ -1,6 +1,9 @@
-"""Fuzz every route in process: seeded random addresses, no answer of 500 or above, memory that stays flat.
+"""Fuzz every route in process: seeded random requests, no answer of 500 or above, memory that stays flat.
 
-python fuzz/routes.py [REQUESTS] [SEED]
+    python fuzz/routes.py [REQUESTS] [SEED]
+
+The application is called as a server calls it, without a client between: 100 000 requests take minutes.
+Besides its status, every answer is held to what must be true of all of them, see `faults`.
 """
 
 from __future__ import annotations
@@ -9,86 +12,274 @@ import os
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy is imported
 
+import asyncio
+import gzip
 import random
 import resource
 import sys
+import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import quote
+from typing import Any
+from urllib.parse import quote, unquote
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from starlette.testclient import TestClient
+import brotli
 
 from app import create_app
 from app.assets import version
 from app.settings import Settings
-from lessons.catalogue import load_lesson
+from lessons.catalogue import lesson_slugs, load_lesson
 from lessons.kit.controls import plain
 
-SLUG = "quantization"
+SLUG = lesson_slugs()[0]
 FIGURES = load_lesson(SLUG).figures
-KEPT_MIB = 1  # so that a flat memory is soon seen
+KEPT_MIB = 4  # of answers, so that a flat memory is soon seen
 GROWTH_MIB = 64  # in the second half of the run, when every bounded cache is full
+REPORTS = 20  # progress lines
+
+HOST = "fuzzed-host.invalid"
+"""No answer may repeat what the client says the host is."""
+
+REQUIRED = ("content-security-policy", "x-content-type-options", "referrer-policy", "permissions-policy")
+
+Message = MutableMapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Request:
+    method: str
+    address: str
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.address} {dict(self.headers)} ({len(self.body)} bytes of body)"
+
+
+@dataclass
+class Answer:
+    status: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+@dataclass
+class Summary:
+    """What a run saw."""
+
+    requests: int
+    seed: int
+    statuses: Counter[int] = field(default_factory=Counter)
+    growth_mib: int = 0
+    seconds: float = 0.0
+    failure: str = ""
+
+    @property
+    def passed(self) -> bool:
+        return not self.failure and self.growth_mib <= GROWTH_MIB
+
+    def __str__(self) -> str:
+        count = self.statuses.total()
+        return (
+            f"{count} requests, seed {self.seed}, {count / self.seconds:.0f}/s: "
+            f"{dict(sorted(self.statuses.items()))}; peak memory {peak_mib()} MiB, "
+            f"{self.growth_mib} MiB of it grown in the second half (at most {GROWTH_MIB})"
+        )
 
 
 def main(requests: int, seed: int) -> int:
-    dice = random.Random(seed)
-    statuses: Counter[int] = Counter()
-    warm = 0
-    with TestClient(create_app(Settings(cache_mib=KEPT_MIB)), raise_server_exceptions=False) as client:
-        for count in range(requests):
-            address = any_address(dice)
-            status = client.get(address, follow_redirects=False).status_code
-            statuses[status] += 1
-            if status >= 500:
-                print(f"{status} at request {count} (seed {seed}): {address}")
-                return 1
-            if count == requests // 2:
-                warm = peak_mib()
-    grown = peak_mib() - warm
-    print(f"{requests} requests, seed {seed}: {dict(sorted(statuses.items()))}; peak memory grew {grown} MiB")
-    return int(grown > GROWTH_MIB)
+    summary = asyncio.run(fuzz(requests, seed, progress=True))
+    print(summary)
+    if summary.failure:
+        print(summary.failure)
+    return int(not summary.passed)
+
+
+async def fuzz(requests: int, seed: int, *, progress: bool = False) -> Summary:
+    """Send `requests` random requests and stop at the first answer that is not as it must be."""
+    app = create_app(Settings(cache_mib=KEPT_MIB))
+    app.state.ready = True  # what a server's start does; the drawing in advance is left out
+    summary = Summary(requests, seed)
+    start, half = time.perf_counter(), 0
+    for count, request in enumerate(any_requests(random.Random(seed), requests), 1):
+        answer = await ask(app, request)
+        summary.statuses[answer.status] += 1
+        summary.seconds = time.perf_counter() - start
+        found = faults(request, answer)
+        if found:
+            summary.failure = f"request {count}: {request}\n" + "\n".join(found)
+            return summary
+        if count == requests // 2:
+            half = peak_mib()
+        if progress and count % max(1, requests // REPORTS) == 0:
+            print(f"{count:>8} of {requests}, {count / summary.seconds:.0f}/s, {peak_mib()} MiB", flush=True)
+    summary.growth_mib = peak_mib() - half
+    return summary
+
+
+def faults(request: Request, answer: Answer) -> list[str]:
+    """What is wrong with an answer, whatever was asked."""
+    said = " ".join(answer.headers.values())
+    body = decoded(answer)
+    length = answer.headers.get("content-length")
+    location = answer.headers.get("location", "/lessons/")
+    bare = request.method == "HEAD" or answer.status == 304
+    checks = {
+        f"the server failed: {answer.status}": answer.status >= 500 or not answer.status,
+        "a security header is missing": answer.status != 304
+        and any(name not in answer.headers for name in REQUIRED),
+        "the host is repeated": HOST in said or HOST.encode() in body,
+        "a traceback is shown": b"Traceback (most recent" in body,
+        "the length is not the length sent": not bare and length != str(len(answer.body)),
+        "304 was sent with a body": answer.status == 304 and bool(answer.body),
+        "led to another host": not location.startswith("/lessons/"),
+        "written to": request.method not in ("GET", "HEAD") and answer.status < 400,
+    }
+    return [words for words, wrong in checks.items() if wrong]
+
+
+def decoded(answer: Answer) -> bytes:
+    """The body as a browser reads it; fails where the named encoding is not the one sent."""
+    encoding = answer.headers.get("content-encoding", "") if answer.body else ""
+    readers: dict[str, Callable[[bytes], bytes]] = {
+        "": bytes,
+        "br": brotli.decompress,
+        "gzip": gzip.decompress,
+    }
+    return readers[encoding](answer.body)
+
+
+async def ask(app: Callable[..., Awaitable[None]], request: Request) -> Answer:
+    """Call the application as a server does: the path decoded once, the query as it came."""
+    path, _, query = request.address.partition("?")
+    answer = Answer()
+    waiting = [{"type": "http.request", "body": request.body, "more_body": False}]
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": request.method,
+        "scheme": "http",
+        "path": unquote(path),
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
+        "root_path": "",
+        "headers": [(name.encode(), value.encode("latin-1")) for name, value in request.headers],
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 80),
+        "state": {},
+    }
+
+    async def receive() -> Message:
+        return waiting.pop() if waiting else {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            answer.status = message["status"]
+            answer.headers = {
+                name.decode().lower(): value.decode("latin-1") for name, value in message["headers"]
+            }
+        else:
+            answer.body += message.get("body", b"")
+
+    try:
+        await app(scope, receive, send)
+    except Exception as error:  # Starlette has answered 500 by then, and tells the server as well
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+    return answer
+
+
+def any_requests(dice: random.Random, count: int) -> Iterator[Request]:
+    for _ in range(count):
+        method = dice.choices((*METHODS, "GET"), (*[1] * len(METHODS), 60))[0]
+        body = b"x" * dice.choice((0, 1, 100_000)) if method not in ("GET", "HEAD") else b""
+        yield Request(method, any_address(dice), tuple(any_headers(dice)), body)
+
+
+METHODS = ("HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "get", "")
 
 
 def any_address(dice: random.Random) -> str:
     name = dice.choice(list(FIGURES))
     control = dice.choice(list(FIGURES[name].controls.model_fields))
-    path = dice.choice(
-        [
-            f"/lessons/{SLUG}",
-            f"/lessons/{SLUG}/figures/{name}",
-            f"/lessons/{SLUG}/figures/{name}.csv",
-            f"/fragments/{version()}/{SLUG}/{name}",
-            f"/fragments/{version()}/{SLUG}/{name}/along/{control}",
-            f"/lessons/{SLUG}/sources",
-            f"/lessons/{SLUG}/receipts",
-            "/",
-            f"/{noise(dice)}",
-            f"/lessons/{noise(dice)}",
-            f"/static/{version()}/{noise(dice)}",
-        ]
-    )
-    pairs = [any_pair(dice, name) for _ in range(dice.choice((0, 1, 1, 2, 5)))]
+    paths = {
+        f"/lessons/{SLUG}": 2,  # draws every figure, so seldom
+        f"/lessons/{SLUG}/figures/{name}": 14,
+        f"/lessons/{SLUG}/figures/{name}.csv": 14,
+        f"/fragments/{dice.choice((version(), 'older', noise(dice)))}/{SLUG}/{name}": 20,
+        f"/fragments/{version()}/{SLUG}/{name}/along/{dice.choice((control, noise(dice)))}": 2,
+        f"/lessons/{SLUG}/sources": 1,
+        f"/lessons/{SLUG}/receipts": 1,
+        "/": 1,
+        "/healthz": 1,
+        "/readyz": 1,
+        f"/static/{version()}/{dice.choice(FILES)}": 6,
+        f"/static/{version()}/{escape(dice)}": 6,
+        f"/static/{noise(dice)}/{noise(dice)}": 4,
+        f"/{noise(dice)}": 4,
+        f"/lessons/{noise(dice)}": 4,
+        f"/lessons/{SLUG}/figures/{noise(dice)}": 4,
+        f"//{HOST}/lessons/{SLUG}": 1,
+        f"/lessons/{SLUG}/{'a/' * dice.randint(0, 3000)}": 1,
+    }
+    path = dice.choices(list(paths), list(paths.values()))[0]
+    pairs = [any_pair(dice, name) for _ in range(dice.choices((0, 1, 2, 5, 200), (30, 40, 20, 9, 1))[0])]
     return f"{path}?{'&'.join(pairs)}" if pairs else path
+
+
+FILES = ("lesson.css", "js/early.js", "js/lesson.js", "icon.svg", "vendor/fonts.css", "vendor/htmx.min.js")
+
+
+def escape(dice: random.Random) -> str:
+    """A path that tries to leave its folder."""
+    up = dice.choice(("..", "%2e%2e", "%252e%252e", "..%2f", "..%5c", ".%00.", "//", "%2f", "....//", "~"))
+    target = dice.choice(("pyproject.toml", "app/main.py", "etc/passwd", "%00", "lesson.css%00.png", ""))
+    return "/".join([up] * dice.randint(1, 6)) + "/" + target
 
 
 def any_pair(dice: random.Random, name: str) -> str:
     control, widget = dice.choice(list(FIGURES[name].controls.widgets().items()))
-    key = dice.choice([control, f"{name}.{control}", "embed", "in", noise(dice)])
+    key = dice.choices(
+        (control, f"{name}.{control}", "embed", "in", "utm_source", f"{noise(dice)}.x", noise(dice)),
+        (60, 10, 6, 6, 2, 2, 4),
+    )[0]
     values: list[Callable[[], str]] = [
         lambda: plain(dice.choice(widget.states())),
         lambda: noise(dice),
         lambda: str(dice.randint(-10, 10**9)),
-        lambda: dice.choice(("nan", "inf", "-0", "1e400", "", "on", "%ff", "%00", "½")),
+        lambda: dice.choice(("0", "1", "lesson", "page")),
+        lambda: dice.choice(("nan", "inf", "-0", "1e400", "9" * 5000, "", "on", "%ff", "%00", "%", "½")),
     ]
-    return f"{key}={dice.choice(values)()}"
+    return f"{key}={dice.choices(values, (10, 2, 2, 3, 2))[0]()}".encode().decode("latin-1")
+
+
+def any_headers(dice: random.Random) -> Iterator[tuple[str, str]]:
+    yield "host", dice.choice((HOST, f"{HOST}:99999", f"{HOST}/..", "", HOST * 50))
+    choices: dict[str, tuple[str, ...]] = {
+        "accept-encoding": ("gzip", "br", "gzip, br;q=0", "*", "br;q=x", "identity;q=0", ",;,=", "é" * 20),
+        "if-none-match": ("*", '""', 'W/"x"', '"a", "b"', ", ".join(['"0"'] * 500), "\x80"),
+        "if-modified-since": ("Thu, 01 Jan 1970 00:00:00 GMT", "yesterday"),
+        "range": ("bytes=0-0", "bytes=5-2", f"bytes={','.join(['0-'] * 1000)}", "bytes=-1", "lines=1-2"),
+        "x-forwarded-host": (HOST,),
+        "x-forwarded-prefix": (f"//{HOST}",),
+        "forwarded": (f"host={HOST};proto=https",),
+        "content-length": ("-1", "1e9", "0"),
+        "content-type": ("multipart/form-data", "application/json", "x" * 1000),
+        "cookie": ("a=b; " * 100,),
+        "expect": ("100-continue",),
+        "hx-request": ("true",),
+    }
+    for name in dice.sample(list(choices), dice.choice((0, 0, 1, 2, 4))):
+        yield name, dice.choice(choices[name])
 
 
 def noise(dice: random.Random) -> str:
     text = "".join(
-        chr(dice.choice((dice.randint(1, 127), dice.randint(128, 0xD7FF))))
+        chr(dice.choice((dice.randint(0, 127), dice.randint(128, 0xD7FF))))
         for _ in range(dice.randint(0, 12))
     )
     return quote(text, safe="")

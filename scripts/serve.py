@@ -1,8 +1,9 @@
 """Serve the lesson: what `make run` and the container start.
 
-HOST (127.0.0.1), PORT (8000), WORKERS (1) and TRUSTED_PROXIES (none) come from the environment; every other
-setting belongs to the application. What a proxy says of the client is believed only when the proxy is named.
-SIGTERM and Ctrl-C stop it gracefully: open answers are finished, for at most ten seconds.
+HOST (127.0.0.1), PORT (8000), WORKERS (1), CONNECTIONS (400 for each worker) and TRUSTED_PROXIES (none) come
+from the environment; every other setting belongs to the application. What a proxy says of the client is
+believed only when the proxy is named. SIGTERM and Ctrl-C stop it gracefully: open answers are finished, for
+at most ten seconds.
 """
 
 import errno
@@ -22,10 +23,12 @@ def main() -> None:
     host = os.environ.get("HOST", "127.0.0.1")
     port = whole_number("PORT", default=8000, low=1, high=65535)
     workers = whole_number("WORKERS", default=1, low=1, high=64)
+    connections = whole_number("CONNECTIONS", default=400, low=8, high=100_000)
     proxies = os.environ.get("TRUSTED_PROXIES", "")
     stop_if_taken(host, port)
     # The matrices are small and the workers share the cores: more threads would only wait for each other.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    stop_if_unusable()
     print(f"Serving the lesson on http://{host}:{port} (Ctrl-C stops it)", flush=True)
     uvicorn.run(
         "app:create_app",
@@ -34,6 +37,9 @@ def main() -> None:
         port=port,
         workers=workers,
         app_dir=str(ROOT),
+        http="app.connections:BoundedHttp",
+        ws="none",
+        limit_concurrency=connections,
         server_header=False,
         proxy_headers=bool(proxies),
         forwarded_allow_ips=proxies or None,
@@ -61,6 +67,19 @@ def stop_if_taken(host: str, port: int) -> None:
         if error.errno == errno.EADDRINUSE:
             sys.exit(f"Port {port} on {host} is taken: stop what listens there or choose another with PORT=…")
         sys.exit(f"Cannot serve on {host}:{port} ({error.strerror}): choose another with HOST=… and PORT=…")
+
+
+def stop_if_unusable() -> None:
+    """Read the application's settings first: a worker would fail with a stack, and be started again."""
+    sys.path.insert(0, str(ROOT))
+    from pydantic import ValidationError
+
+    from app.settings import Settings, explained
+
+    try:
+        Settings()
+    except ValidationError as error:
+        sys.exit(explained(error))
 
 
 if __name__ == "__main__":

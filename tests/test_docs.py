@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from app import connections, limits, parameters
 from app.settings import Settings
 from lessons.catalogue import load_lesson
 from lessons.kit.controls import FigureControls, plain
+from scripts import serve
 
 ROOT = Path(__file__).resolve().parents[1]
 LESSON = load_lesson("quantization")
@@ -65,6 +67,21 @@ def test_every_setting_is_documented_with_its_default() -> None:
     for name, field in Settings.model_fields.items():
         default = f"`{field.default}`" if field.default != "" else "(empty)"
         assert f"| `ACADEMY_{name.upper()}` | {default} |" in text
+
+
+def test_every_bound_is_documented() -> None:
+    text = (ROOT / "docs/hosting.md").read_text("utf-8")
+    rows = dict(
+        re.findall(r"^\| ([^|]+) \| ([^|]+) \| [^|]+ \|$", text.split("## Security")[1], re.MULTILINE)
+    )
+    assert rows["path"] == f"{limits.PATH_BYTES} bytes"
+    assert rows["query"] == f"{parameters.MAXIMUM_BYTES} bytes, {parameters.MAXIMUM_FIELDS} parameters"
+    assert rows["headers"] == f"{limits.HEADER_BYTES // 1024} KiB"
+    assert rows["a request, head and body"] == (
+        f"{connections.REQUEST_BYTES // 1024} KiB, {connections.REQUEST_SECONDS:.0f} s"
+    )
+    assert rows["an answer until it is taken"] == f"{connections.ANSWER_SECONDS:.0f} s"
+    assert rows["rest between two requests"] == f"{serve.IDLE} s"
 
 
 @pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])

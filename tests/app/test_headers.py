@@ -2,21 +2,51 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+
 import pytest
 from starlette.testclient import TestClient
 
 from app import create_app
-from app.security import POLICY, content_security_policy
+from app.assets import ROOT, static_files, version
+from app.render import environment
+from app.security import DATA_POLICY, HEADERS, POLICY, content_security_policy
 from app.settings import Settings
 from tests.app.html import Element, parse
 from tests.app.test_pages import LESSON, PAGES
 
 
-@pytest.mark.parametrize("address", [*PAGES, "/nowhere", f"{LESSON}/figures/rtn?bits=9", "/healthz"])
-def test_every_answer_carries_the_policy(client: TestClient, address: str) -> None:
+@pytest.mark.parametrize("address", [*PAGES, "/nowhere", f"{LESSON}/figures/rtn?bits=9"])
+def test_every_page_carries_the_policy_and_every_header(client: TestClient, address: str) -> None:
     headers = client.get(address).headers
     assert headers["content-security-policy"] == content_security_policy("'none'")
+    assert headers["x-frame-options"] == "DENY"
+    assert {name: headers[name] for name in HEADERS} == HEADERS
+
+
+@pytest.mark.parametrize(
+    "address", ["/healthz", f"{LESSON}/figures/rtn.csv", f"/static/{version()}/lesson.css"]
+)
+def test_what_is_no_page_may_load_nothing(client: TestClient, address: str) -> None:
+    headers = client.get(address).headers
+    assert headers["content-security-policy"] == DATA_POLICY
     assert headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize("address", [LESSON, f"/static/{version()}/lesson.css"])
+def test_a_revalidation_leaves_the_headers_of_the_page_that_is_kept(client: TestClient, address: str) -> None:
+    """Headers of a 304 replace those that the browser has kept with the page."""
+    kept = client.get(address).headers
+    answer = client.get(address, headers={"If-None-Match": kept["etag"]})
+    assert answer.status_code == 304
+    assert {k: v for k, v in answer.headers.items() if kept.get(k) != v} == {}
+
+
+def test_a_refusal_before_any_route_carries_the_policy(client: TestClient) -> None:
+    answer = client.get("/" + "a" * 5000)
+    assert answer.status_code == 414
+    assert answer.headers["content-security-policy"] == content_security_policy("'none'")
 
 
 def test_a_failure_carries_the_policy_too_and_shows_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,8 +54,7 @@ def test_a_failure_carries_the_policy_too_and_shows_no_traceback(monkeypatch: py
         raise RuntimeError("secret detail")
 
     monkeypatch.setattr("app.pages._answers", broken)
-    with TestClient(create_app(Settings()), raise_server_exceptions=False) as failing:
-        answer = failing.get("/")
+    answer = TestClient(create_app(Settings()), raise_server_exceptions=False).get("/")
     assert answer.status_code == 500
     assert "secret detail" not in answer.text
     assert answer.headers["content-security-policy"] == content_security_policy("'none'")
@@ -35,7 +64,10 @@ def test_policy_allows_no_inline_code_and_no_other_host() -> None:
     text = content_security_policy("'none'")
     assert "unsafe" not in text
     assert "http" not in text
+    assert "*" not in text
     assert POLICY["default-src"] == "'none'"
+    # `default-src` does not stand in for these two.
+    assert {"base-uri", "form-action"} <= set(POLICY)
 
 
 def inline(page: Element) -> list[str]:
@@ -49,15 +81,10 @@ def styled(element: Element) -> list[str]:
 
 
 @pytest.mark.parametrize("address", PAGES)
-def test_no_page_needs_what_the_policy_forbids(client: TestClient, address: str) -> None:
+def test_no_page_needs_what_the_policy_forbids_or_asks_another_host(client: TestClient, address: str) -> None:
     page = parse(client.get(address).text)
     assert inline(page) == []
     assert styled(page) == []
-
-
-@pytest.mark.parametrize("address", PAGES)
-def test_no_page_asks_another_host_for_anything(client: TestClient, address: str) -> None:
-    page = parse(client.get(address).text)
     wanted = [
         e.attributes.get("src") or e.attributes.get("href", "")
         for tag in ("script", "link", "img")
@@ -67,13 +94,45 @@ def test_no_page_asks_another_host_for_anything(client: TestClient, address: str
     assert all(address.startswith("/") and not address.startswith("//") for address in wanted)
 
 
+OURS = [path for path in static_files() if not path.startswith("vendor/")]
+
+
+@pytest.mark.parametrize(
+    ("folder", "names"), [("static", OURS), ("templates", environment().list_templates())]
+)
+def test_what_we_ship_names_no_other_host(folder: str, names: list[str]) -> None:
+    assert len(names) > 20
+    text = "".join((ROOT / folder / name).read_text("utf-8") for name in names)
+    named = set(re.findall(r"""(?:\w+:)?//[\w-]+\.[^\s"'`)]+""", text))
+    assert named <= {"http://www.w3.org/2000/svg"}  # the name of a language, which nothing is asked from
+
+
+def embed(ancestors: str) -> Mapping[str, str]:
+    hosted = TestClient(create_app(Settings(embed_ancestors=ancestors)))
+    return hosted.get(f"{LESSON}/figures/rtn?embed=1").headers
+
+
+def test_static_files_may_be_used_in_a_sandboxed_frame(client: TestClient) -> None:
+    """Such a frame has an origin of its own, which is nobody's."""
+    headers = client.get(f"/static/{version()}/vendor/fonts.css").headers
+    assert headers["cross-origin-resource-policy"] == "cross-origin"
+    assert headers["access-control-allow-origin"] == "*"
+
+
 def test_embeds_may_be_framed_by_whom_the_host_names() -> None:
-    with TestClient(create_app(Settings(embed_ancestors="https://lms.example"))) as hosted:
-        policy = hosted.get(f"{LESSON}/figures/rtn?embed=1").headers["content-security-policy"]
-    assert "frame-ancestors https://lms.example" in policy
+    headers = embed("https://lms.example")
+    assert headers["content-security-policy"].endswith("; frame-ancestors https://lms.example")
+    assert "x-frame-options" not in headers  # it knows no list, and would forbid what the policy allows
+
+
+@pytest.mark.parametrize(("ancestors", "option"), [("'self'", "SAMEORIGIN"), ("'none'", "DENY")])
+def test_old_browsers_are_told_the_same_of_embeds(ancestors: str, option: str) -> None:
+    headers = embed(ancestors)
+    assert headers["x-frame-options"] == option
+    assert headers["cross-origin-resource-policy"] == "same-origin"
 
 
 def test_transport_security_is_said_over_https_and_only_there(client: TestClient) -> None:
     assert "strict-transport-security" not in client.get("/").headers
-    with TestClient(create_app(Settings()), base_url="https://lesson.example") as secure:
-        assert secure.get("/").headers["strict-transport-security"] == "max-age=31536000"
+    secure = TestClient(create_app(Settings()), base_url="https://lesson.example")
+    assert secure.get("/").headers["strict-transport-security"] == "max-age=31536000"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -11,8 +13,11 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
+
+from app import assets
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 60  # seconds
@@ -72,6 +77,19 @@ def test_two_workers_give_the_same_bytes(two_workers: int, path: str) -> None:
     assert len({fetch(two_workers, path) for _ in range(12)}) == 1
 
 
+@pytest.fixture(scope="module")
+def trusting_nobody() -> Iterator[tuple[int, int]]:
+    """A server as `make run` starts it: its port and its process."""
+    port = free_port()
+    process = start(port)
+    try:
+        wait(port, process)
+        yield port, process.pid
+    finally:
+        process.terminate()
+        process.communicate(timeout=LIMIT)
+
+
 def test_a_stop_is_graceful_and_quiet() -> None:
     port = free_port()
     process = start(port)
@@ -87,13 +105,15 @@ def test_a_stop_is_graceful_and_quiet() -> None:
     [
         ("PORT", "http", "1 to 65535"),
         ("WORKERS", "0", "1 to 64"),
-        ("ACADEMY_CACHE_MIB", "many", "cache_mib"),
+        ("CONNECTIONS", "0", "8 to 100000"),
+        ("ACADEMY_EMBED_ANCESTORS", "*; script-src *", "ACADEMY_EMBED_ANCESTORS='*; script-src *'"),
     ],
 )
-def test_a_wrong_setting_is_named(setting: str, value: str, words: str) -> None:
+def test_a_wrong_setting_is_named_in_one_line(setting: str, value: str, words: str) -> None:
     process = start(free_port(), **{setting: value})
     output, _ = process.communicate(timeout=LIMIT)
     assert process.returncode != 0
+    assert output.count("\n") == 1
     assert words in output
 
 
@@ -108,17 +128,108 @@ def test_a_taken_port_is_one_line() -> None:
     assert "is taken" in output
 
 
-@pytest.mark.parametrize(("trusted", "sent"), [("", None), ("127.0.0.1", "max-age=31536000")])
-def test_a_proxy_is_believed_only_when_it_is_named(trusted: str, sent: str | None) -> None:
+def transport_security(port: int) -> str | None:
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/healthz", headers={"X-Forwarded-Proto": "https"}
+    )
+    with urllib.request.urlopen(request, timeout=LIMIT) as answer:
+        return cast(str | None, answer.headers["Strict-Transport-Security"])
+
+
+def test_a_proxy_that_is_not_named_is_not_believed(trusting_nobody: tuple[int, int]) -> None:
+    assert transport_security(trusting_nobody[0]) is None
+
+
+def test_a_proxy_that_is_named_is_believed() -> None:
     port = free_port()
-    process = start(port, TRUSTED_PROXIES=trusted)
+    process = start(port, TRUSTED_PROXIES="127.0.0.1")
     try:
         wait(port, process)
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{port}/healthz", headers={"X-Forwarded-Proto": "https"}
-        )
-        with urllib.request.urlopen(request, timeout=LIMIT) as answer:
-            assert answer.headers["Strict-Transport-Security"] == sent
+        assert transport_security(port) == "max-age=31536000"
     finally:
         process.terminate()
         process.communicate(timeout=LIMIT)
+
+
+def peak_kib(process: int) -> int:
+    status = Path(f"/proc/{process}/status")
+    if not status.exists():
+        pytest.skip("the memory of another process is read from /proc")
+    return int(re.findall(r"VmHWM:\s+(\d+)", status.read_text())[0])
+
+
+@pytest.mark.parametrize(("method", "status"), [("POST", 405), ("PUT", 405), ("GET", 413)])
+@pytest.mark.parametrize("length", ["Content-Length: 1073741824", "Transfer-Encoding: chunked"])
+def test_a_body_of_a_gigabyte_is_refused_unread(
+    trusting_nobody: tuple[int, int], method: str, status: int, length: str
+) -> None:
+    port, process = trusting_nobody
+    before = peak_kib(process)
+    piece = b"f0000\r\n" + b"x" * 0xF0000 + b"\r\n"
+    sent = 0
+    with socket.create_connection(("127.0.0.1", port), LIMIT) as client:
+        client.sendall(f"{method} /lessons/quantization HTTP/1.1\r\nHost: x\r\n{length}\r\n\r\n".encode())
+        assert int(client.recv(65536).split(b" ")[1]) == status
+        with contextlib.suppress(ConnectionError):
+            while sent < 2**30:
+                client.sendall(piece)
+                sent += len(piece)
+    assert sent < 2**26  # what fits between the two ends, before the connection is closed
+    assert peak_kib(process) - before < 2**14
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/static/x/../../pyproject.toml",
+        "/static/x/..%2f..%2fpyproject.toml",
+        "/static/x/%2e%2e/%2e%2e/pyproject.toml",
+        "/static/x/%252e%252e%252fpyproject.toml",
+        "/static/x/..%5c..%5cpyproject.toml",
+        "/static/x/lesson.css%00",
+        "/static/x/%00",
+        "/static/x//etc/passwd",
+        "/static/x/%2fetc%2fpasswd",
+        "/static/x/js/../../../app/main.py",
+        "/static/x/vendor/",
+        "/static/x/" + "a" * 300,
+        "/lessons/..%2f..%2fpyproject.toml",
+        "//elsewhere.invalid/static/x/icon.svg",
+    ],
+)
+def test_no_address_leaves_the_static_folder(trusting_nobody: tuple[int, int], address: str) -> None:
+    # A connection of our own: clients tidy such addresses before they send them.
+    with socket.create_connection(("127.0.0.1", trusting_nobody[0]), LIMIT) as client:
+        client.sendall(f"GET {address} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        assert client.recv(65536).startswith(b"HTTP/1.1 404 ")
+
+
+def test_a_link_that_leaves_the_static_folder_is_not_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "static"
+    folder.mkdir()
+    (tmp_path / "secret.txt").write_text("")
+    (folder / "inside.txt").write_text("")
+    (folder / "outside.txt").symlink_to(tmp_path / "secret.txt")
+    monkeypatch.setattr(assets, "STATIC", folder)
+    assert list(assets.static_files.__wrapped__()) == ["inside.txt"]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost : x\r\n\r\n",
+        "GET / HTTP/1.1\r\nX: a\x00b\r\n\r\n",
+        "GET http://[ HTTP/1.1\r\nHost: x\r\n\r\n",
+        "CONNECT elsewhere.invalid:443 HTTP/1.1\r\nHost: x\r\n\r\n",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        "\x16\x03\x01\x02\x00\x01\x00",
+    ],
+)
+def test_what_is_no_request_for_a_page_is_refused(trusting_nobody: tuple[int, int], lines: str) -> None:
+    with socket.create_connection(("127.0.0.1", trusting_nobody[0]), LIMIT) as client:
+        client.sendall(lines.encode("latin-1"))
+        assert client.recv(65536).startswith(b"HTTP/1.1 4")

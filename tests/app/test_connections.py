@@ -1,0 +1,194 @@
+"""No client can hold a connection for ever, or all of them: each limit is met on a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+import uvicorn
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
+
+from app.connections import BoundedHttp
+
+CONNECTIONS = 4
+LARGE = 16 * 1024 * 1024  # more than the buffers of both ends
+WAIT = 20  # seconds until a test gives up
+Connect = Callable[..., socket.socket]
+
+
+class Quick(BoundedHttp):
+    """The same limits, small enough to be reached in a test."""
+
+    request_bytes = 4096
+    request_seconds = 0.4
+    answer_seconds = 0.8
+
+
+working = threading.Event()
+
+
+async def answers(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["path"] == "/slow":
+        working.set()
+        await asyncio.sleep(0.5)
+    await PlainTextResponse("x" * LARGE if scope["path"] == "/large" else "done")(scope, receive, send)
+
+
+@contextlib.contextmanager
+def serving() -> Iterator[tuple[uvicorn.Server, int]]:
+    config = uvicorn.Config(
+        answers, port=0, http=Quick, ws="none", lifespan="off", limit_concurrency=CONNECTIONS, log_config=None
+    )
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    try:
+        yield server, listening.getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join(WAIT)
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    with serving() as (_, port):
+        yield port
+
+
+@pytest.fixture
+def connect(port: int) -> Iterator[Connect]:
+    """Give a function that opens a connection and sends the start of a request."""
+    with contextlib.ExitStack() as open_ones:
+
+        def opened(start: bytes = b"") -> socket.socket:
+            client = open_ones.enter_context(socket.create_connection(("127.0.0.1", port), WAIT))
+            with contextlib.suppress(ConnectionError):  # one too many may be dropped by then
+                client.sendall(start)
+            return client
+
+        yield opened
+
+
+def get(path: str = "/") -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+
+
+def status(client: socket.socket) -> int:
+    return int(client.recv(65536).split(b" ")[1])
+
+
+def until_closed(client: socket.socket) -> bytes:
+    """Everything that the server sends before it ends the connection; a timeout fails the test."""
+    received = []
+    with contextlib.suppress(ConnectionResetError):
+        while data := client.recv(1 << 20):
+            received.append(data)
+    return b"".join(received)
+
+
+def keep_sending(client: socket.socket, piece: bytes, most: int, pause: float = 0) -> int:
+    """Send until the server ends the connection; how much it has taken."""
+    sent = 0
+    with contextlib.suppress(ConnectionError):
+        while sent < most:
+            client.sendall(piece)
+            sent += len(piece)
+            time.sleep(pause)
+    return sent
+
+
+def test_a_silent_connection_is_closed(connect: Connect) -> None:
+    assert until_closed(connect()) == b""
+
+
+def test_a_head_that_trickles_in_is_ended(connect: Connect) -> None:
+    client = connect(b"GET / HTTP/1.1\r\nX: ")
+    assert keep_sending(client, b"a", most=100, pause=0.05) < 100
+    assert until_closed(client).startswith(b"HTTP/1.1 408 ")
+
+
+@pytest.mark.parametrize("before", [b"", get()])
+def test_empty_lines_are_no_request(connect: Connect, before: bytes) -> None:
+    client = connect(before)
+    if before:
+        assert status(client) == 200
+    assert keep_sending(client, b"\r\n", most=100, pause=0.05) < 100
+    flooding = connect(before)
+    assert keep_sending(flooding, b"\r\n" * 1000, most=LARGE) < LARGE
+
+
+def test_an_offer_of_another_protocol_is_passed_over(connect: Connect) -> None:
+    client = connect(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
+    assert status(client) == 200
+    client.sendall(get())
+    assert status(client) == 200
+
+
+def test_a_head_without_end_is_refused(connect: Connect) -> None:
+    client = connect(b"GET / HTTP/1.1\r\nX: ")
+    keep_sending(client, b"a" * 1000, most=8000)
+    assert until_closed(client).startswith(b"HTTP/1.1 431 ")
+
+
+def test_a_body_without_end_is_answered_and_cut_off(connect: Connect) -> None:
+    client = connect(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+    assert status(client) == 200
+    assert keep_sending(client, b"3e8\r\n" + b"a" * 1000 + b"\r\n", most=LARGE) < LARGE
+
+
+def test_a_body_that_never_comes_is_answered_and_not_awaited(connect: Connect) -> None:
+    client = connect(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\na")
+    assert until_closed(client).endswith(b"done")
+
+
+def test_an_answer_that_is_not_taken_is_given_up(connect: Connect) -> None:
+    client = connect(get("/large"))
+    time.sleep(Quick.answer_seconds + 0.3)
+    assert len(until_closed(client)) < LARGE
+
+
+def test_neither_work_nor_rest_counts_as_a_slow_request(connect: Connect) -> None:
+    client = connect(get("/slow"))
+    assert status(client) == 200  # later than a request may take
+    time.sleep(Quick.request_seconds + 0.1)
+    client.sendall(get())
+    assert status(client) == 200
+
+
+def test_a_resting_connection_gives_way_to_a_new_one(connect: Connect) -> None:
+    resting = [connect(get()) for _ in range(CONNECTIONS)]
+    assert [status(client) for client in resting] == [200] * CONNECTIONS
+    assert status(connect(get())) == 200
+
+
+def test_a_connection_too_many_is_told_to_come_again(connect: Connect) -> None:
+    busy = [connect(get("/slow")) for _ in range(CONNECTIONS)]
+    told = until_closed(connect(get()))
+    assert told.startswith(b"HTTP/1.1 503 ")
+    assert b"retry-after: " in told
+    assert [status(client) for client in busy] == [200] * CONNECTIONS
+
+
+def test_far_too_many_are_dropped_unread(connect: Connect) -> None:
+    silent = [connect() for _ in range(2 * CONNECTIONS)]
+    assert until_closed(connect(get())) == b""
+    assert until_closed(silent[0]) == b""
+
+
+def test_a_stop_finishes_the_answer_that_is_being_made_and_waits_for_no_request() -> None:
+    with serving() as (server, port):
+        silent, asking = (socket.create_connection(("127.0.0.1", port), WAIT) for _ in range(2))
+        with silent, asking:
+            working.clear()
+            asking.sendall(get("/slow"))
+            assert working.wait(WAIT)
+            server.should_exit = True
+            assert until_closed(asking).endswith(b"done")
+            assert until_closed(silent) == b""

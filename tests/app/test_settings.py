@@ -1,0 +1,62 @@
+"""A setting that would break a header or a link is refused by name, in one line."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from app.settings import Settings, explained
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "*",
+        "'none'",
+        "'self'",
+        "https:",
+        "https://lms.example",
+        "'self' https://*.lms.example:8443 http://10.0.0.1:*",
+    ],
+)
+def test_sources_of_a_policy_are_taken_as_they_are(value: str) -> None:
+    assert Settings(embed_ancestors=value).embed_ancestors == value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        " ",
+        "https://a.example; script-src *",
+        "https://a.example, default-src *",
+        "https://a.example\nSet-Cookie: a=b",
+        "https://a.example\r\n",
+        "https://a.example  https://b.example",
+        "'unsafe-inline'",
+        "'none' https://a.example",
+        "* https://a.example",
+        "javascript:",
+        "https://a.example/folder",
+        "https://é.example",
+    ],
+)
+def test_anything_else_is_refused(value: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        Settings(embed_ancestors=value)
+    line = explained(refused.value)
+    assert line.startswith(f"ACADEMY_EMBED_ANCESTORS={value!r} cannot be used: give *, ")
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    "value", ["academy", "/", "/academy/", "//lms.example", "/a/../b", "/a b", "/a\n", "/a?b", '/"']
+)
+def test_a_prefix_that_is_no_folder_is_refused(value: str) -> None:
+    with pytest.raises(ValidationError, match="without a slash at its end"):
+        Settings(root_path=value)
+
+
+@pytest.mark.parametrize("value", ["", "/academy", "/courses/2026/llm-quantization"])
+def test_a_prefix_is_a_folder(value: str) -> None:
+    assert Settings(root_path=value).root_path == value

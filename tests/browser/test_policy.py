@@ -1,0 +1,108 @@
+"""Every page lives within its policy, whatever is opened in it.
+
+It asks no other host, breaches nothing and logs no error: `watch` sees to that and fails the test.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from app.security import POWERS_OFF
+from tests.browser.figures import NAMES, PAGE
+from tests.browser.watch import Watch
+
+UNLINKED = ["/nowhere", f"{PAGE}/figures/rtn?bits=9", f"{PAGE}?rtn.bits=9", f"{PAGE}/figures/none?embed=1"]
+OPEN_AND_SCROLL = """async () => {
+  for (const details of document.querySelectorAll("details")) details.open = true;
+  for (let y = 0; y < document.body.scrollHeight; y += innerHeight) {
+    scrollTo(0, y);
+    await new Promise(requestAnimationFrame);
+  }
+}"""
+STILL_STATIC = "[data-chart]:not(.live), [data-chart-live]:not(:has(.main-svg))"
+LINKS = "all => all.map(a => a.href.split('#')[0])"
+
+
+def key(address: str) -> tuple[str, bool]:
+    """Pages that differ in their state alone are one page to walk."""
+    parts = urlsplit(address)
+    return parts.path, "embed" in parse_qs(parts.query)
+
+
+def test_every_page_stays_within_its_policy(page: Page, watch: Watch, server: str) -> None:
+    watch.expect("Failed to load resource: the server responded with a status of 4")
+    to_walk = [server + address for address in ("/", *UNLINKED)]
+    known = {("/", False)}
+    tables: set[str] = set()
+    while to_walk:
+        page.goto(to_walk.pop(0))
+        page.emulate_media(color_scheme="light")
+        page.evaluate(OPEN_AND_SCROLL)
+        page.emulate_media(color_scheme="dark")
+        expect(page.locator(STILL_STATIC)).to_have_count(0)
+        for found in page.locator("a[href]").evaluate_all(LINKS):
+            if urlsplit(found).path.endswith(".csv"):
+                tables.add(urlsplit(found).path)
+            elif found.startswith(f"{server}/") and found != page.url and key(found) not in known:
+                known.add(key(found))
+                to_walk.append(found)
+    walked = {path for path, _ in known}
+    assert {"/", PAGE, f"{PAGE}/sources", f"{PAGE}/receipts"} <= walked
+    assert {f"{PAGE}/figures/{name}" for name in NAMES} <= walked
+    assert {path for path, embed in known if embed} == {f"{PAGE}/figures/{name}" for name in NAMES}
+    assert tables == {f"{PAGE}/figures/{name}.csv" for name in NAMES}
+    assert all(page.request.get(table).status == 200 for table in tables)
+
+
+def test_a_page_has_given_up_every_power_that_it_does_not_use(page: Page) -> None:
+    page.goto("/")
+    known = set(page.evaluate("document.featurePolicy.features()"))
+    allowed = set(page.evaluate("document.featurePolicy.allowedFeatures()"))
+    assert len(known & set(POWERS_OFF)) > 30
+    assert allowed & set(POWERS_OFF) == set()
+
+
+@pytest.fixture
+def course(server: str) -> Iterator[str]:
+    """A page of another host, isolated as strictly as can be, with one figure in a frame and in a sandbox."""
+    figure = f"{server}{PAGE}/figures/rtn?embed=1"
+    frames = (f'src="{figure}"', f'src="{figure}" sandbox', f'src="{server}/"')
+    body = "<!doctype html>" + "".join(f"<iframe {frame}></iframe>" for frame in frames)
+
+    class Course(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.send_header("Cross-Origin-Opener-Policy", "same-origin")
+            self.send_header("Cross-Origin-Embedder-Policy", "require-corp")
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Course) as host:
+        threading.Thread(target=host.serve_forever).start()
+        yield f"http://127.0.0.1:{host.server_port}/"
+        host.shutdown()
+
+
+def test_a_figure_works_in_the_page_of_another_host_and_the_site_cannot_be_framed(
+    page: Page, watch: Watch, course: str
+) -> None:
+    watch.expect(f"{course}|frame-ancestors|ERR_BLOCKED_BY_RESPONSE|Blocked script execution")
+    page.goto(course)
+    framed, sandboxed, refused = (page.frame_locator("iframe").nth(i) for i in range(3))
+    slider = framed.locator("#fig-02-bits")
+    slider.press("End")
+    expect(framed.locator('output[name="levels"]')).to_have_text("256")
+    # Without scripts and without an origin it still has its style sheet.
+    expect(sandboxed.locator('output[name="levels"]')).to_be_visible()
+    assert sandboxed.locator("h1.visually-hidden").evaluate("h => getComputedStyle(h).position") == "absolute"
+    expect(refused.locator("main")).to_have_count(0)

@@ -70,6 +70,8 @@ class AWQResult:
         chosen.
     quantized : Scaled
         The weights at `alpha`.
+    held_out : ndarray of float64, shape (grid + 1,), or None
+        The same of all tries on the held-out text, if there is one. It has no say in the choice.
     """
 
     alpha: float
@@ -77,6 +79,7 @@ class AWQResult:
     alphas: NDArray[np.float64]
     losses: NDArray[np.float64]
     quantized: Scaled
+    held_out: NDArray[np.float64] | None = None
 
     @property
     def dequantized(self) -> FloatArray:
@@ -149,6 +152,7 @@ def search_statistics(
     bits: int,
     group_size: int | None,
     grid: int = GRID,
+    held_out: ArrayLike | None = None,
 ) -> AWQResult:
     """Do the same from what the search needs of the activations, which is less than the activations.
 
@@ -163,6 +167,8 @@ def search_statistics(
         Mean |x| of each input channel.
     bits, group_size, grid
         As in `search`.
+    held_out : array_like of float, shape (columns, columns), or None
+        XᵀX / tokens of text that the search does not see, to judge every try on.
 
     Returns
     -------
@@ -173,27 +179,32 @@ def search_statistics(
     ValueError
         If a shape does not fit or a number is not finite.
     """
-    w = as_matrix(weights, "weights").astype(np.float32)
-    # Single precision is enough to rank candidates and halves the time of the search.
-    moment = as_matrix(second_moment, "second_moment").astype(np.float32)
+    w = as_matrix(weights, "weights").astype(np.float32, copy=False)
+    moments = [as_matrix(second_moment, "second_moment").astype(np.float64)]
+    if held_out is not None:
+        moments.append(as_matrix(held_out, "held_out").astype(np.float64))
     mean = as_floats(activation_mean, "activation_mean")
     rows, columns = w.shape
-    if moment.shape != (columns, columns) or mean.shape != (columns,):
-        raise ValueError(
-            f"weights have {columns} columns, but second_moment has shape {moment.shape} "
-            f"and activation_mean {mean.shape}; give ({columns}, {columns}) and ({columns},)"
-        )
+    for name, moment in zip(("second_moment", "held_out"), moments, strict=False):
+        if moment.shape != (columns, columns) or mean.shape != (columns,):
+            raise ValueError(
+                f"weights have {columns} columns, but {name} has shape {moment.shape} "
+                f"and activation_mean {mean.shape}; give ({columns}, {columns}) and ({columns},)"
+            )
     if grid < 1:
         raise ValueError(f"grid is {grid}; give at least 1")
     alphas = np.arange(grid + 1) / grid
-    losses = np.empty(grid + 1)
+    losses = np.empty((len(moments), grid + 1))
     for index, alpha in enumerate(alphas):
         error = w - apply(w, scales_for(mean, float(alpha)), bits, group_size).dequantize()
-        losses[index] = np.sum((error @ moment) * error, dtype=np.float64) / rows
-    best = int(np.argmin(losses[:grid]))
+        # tr(E M Eᵀ) = ⟨EᵀE, M⟩: EᵀE serves every M, and BLAS computes only half of a symmetric product.
+        # Single precision is enough for it to rank candidates; the sum over it is in double.
+        gram = (error.T @ error).astype(np.float64)
+        losses[:, index] = [np.vdot(gram, moment) / rows for moment in moments]
+    best = int(np.argmin(losses[0, :grid]))
     scales = scales_for(mean, float(alphas[best]))
     quantized = apply(w, scales, bits, group_size)
-    return AWQResult(float(alphas[best]), scales, alphas, losses, quantized)
+    return AWQResult(float(alphas[best]), scales, alphas, losses[0], quantized, *losses[1:])
 
 
 def scales_for(activation_mean: ArrayLike, alpha: float) -> F32:
@@ -253,8 +264,8 @@ def apply(weights: ArrayLike, scales: ArrayLike, bits: int, group_size: int | No
     >>> apply([[0.0, 3.0]], [2.0, 1.0], bits=2, group_size=None).spacing.tolist()
     [[0.5, 1.0]]
     """
-    w = as_matrix(weights, "weights").astype(np.float32)
-    s = as_floats(scales, "scales").astype(np.float32)
+    w = as_matrix(weights, "weights").astype(np.float32, copy=False)
+    s = as_floats(scales, "scales").astype(np.float32, copy=False)
     if s.shape != (w.shape[1],) or not (s > 0).all():
         raise ValueError(f"scales have shape {s.shape}; give one positive number per column, ({w.shape[1]},)")
     return Scaled(round_to_nearest(w * s, bits, group_size), s)

@@ -100,22 +100,68 @@ def search(
     After AWQ's scale search, with its `scales`, on the scaled weights and inputs:
     `Scaled(search(weights * scales, activations / scales, 4, 128).quantized, scales)`.
     """
-    w = as_matrix(weights, "weights").astype(np.float32)
-    x = as_matrix(activations, "activations").astype(np.float64)
-    rows, columns = w.shape
+    w = as_matrix(weights, "weights").astype(np.float32, copy=False)
+    x = as_matrix(activations, "activations").astype(np.float64, copy=False)
+    columns = w.shape[1]
     if x.shape[1] != columns:
         raise ValueError(f"activations have {x.shape[1]} columns, weights {columns}; give the same number")
+    if tokens < 1:
+        raise ValueError(f"tokens is {tokens}; give at least 1")
     size = check_group_size(group_size, columns)
-    if grid < 1 or not 1 <= int(max_shrink * grid) <= grid or tokens < 1:
-        raise ValueError(
-            f"grid is {grid}, max_shrink {max_shrink} and tokens {tokens}; give at least 1, a share from "
-            "1 / grid to 1, and at least 1"
-        )
-    groups = w.reshape(rows, -1, size)
     moments = _second_moments(x[:: max(1, len(x) // tokens)], size)
+    return _search(w, moments, bits, grid, max_shrink)
+
+
+def search_statistics(
+    weights: ArrayLike,
+    second_moment: ArrayLike,
+    bits: int,
+    group_size: int | None,
+    grid: int = GRID,
+    max_shrink: float = MAX_SHRINK,
+) -> ClipResult:
+    """Do the same from what the search needs of the activations: how the inputs of each group go together.
+
+    Parameters
+    ----------
+    weights : array_like of float, shape (rows, columns)
+    second_moment : array_like of float, shape (columns, columns)
+        XᵀX / tokens. Only the blocks on the diagonal, one for each group, are looked at.
+    bits, group_size, grid, max_shrink
+        As in `search`.
+
+    Returns
+    -------
+    ClipResult
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit, a number is not finite, or an argument is out of range.
+    """
+    w = as_matrix(weights, "weights").astype(np.float32, copy=False)
+    whole = as_matrix(second_moment, "second_moment")
+    columns = w.shape[1]
+    if whole.shape != (columns, columns):
+        raise ValueError(f"second_moment has shape {whole.shape}; give ({columns}, {columns})")
+    size = check_group_size(group_size, columns)
+    starts = range(0, columns, size)
+    moments = np.stack([whole[start : start + size, start : start + size] for start in starts])
+    return _search(w, moments.astype(np.float64, copy=False), bits, grid, max_shrink)
+
+
+def _search(w: F32, moments: NDArray[np.float64], bits: int, grid: int, max_shrink: float) -> ClipResult:
+    """Search with the second moment of each group's inputs, shape (groups, size, size)."""
+    if grid < 1 or not 1 <= int(max_shrink * grid) <= grid:
+        raise ValueError(
+            f"grid is {grid} and max_shrink {max_shrink}; give at least 1, and a share from 1 / grid to 1"
+        )
+    size = moments.shape[-1]
+    groups = w.reshape(len(w), -1, size)
+    largest = np.abs(groups).max(axis=-1)
     shares = 1 - np.arange(int(max_shrink * grid)) / grid
-    losses = np.stack([_losses(groups, share, moments, bits) for share in shares])
-    limit = _limit(groups, shares[np.argmin(losses, axis=0)])
+    losses = np.stack([_losses(groups, largest * np.float32(share), moments, bits) for share in shares])
+    limit = largest * shares[np.argmin(losses, axis=0)].astype(np.float32)
     return ClipResult(limit, shares, losses, round_to_nearest(apply(w, limit), bits, size))
 
 
@@ -141,8 +187,8 @@ def apply(weights: ArrayLike, limit: ArrayLike) -> F32:
     >>> apply([[1.0, -3.0, 5.0, 2.0]], [[2.0, 4.0]]).tolist()
     [[1.0, -2.0, 4.0, 2.0]]
     """
-    w = as_matrix(weights, "weights").astype(np.float32)
-    limits = as_matrix(limit, "limit").astype(np.float32)
+    w = as_matrix(weights, "weights").astype(np.float32, copy=False)
+    limits = as_matrix(limit, "limit").astype(np.float32, copy=False)
     if len(limits) != len(w) or w.shape[1] % limits.shape[1] or (limits < 0).any():
         raise ValueError(
             f"limit has shape {limits.shape} for weights of shape {w.shape}; "
@@ -159,15 +205,10 @@ def _second_moments(x: NDArray[np.float64], size: int) -> NDArray[np.float64]:
     return moments
 
 
-def _losses(groups: F32, share: np.float64, moments: NDArray[np.float64], bits: int) -> NDArray[np.float64]:
-    """Return the mean squared error of each group's output, shape (rows, groups), clipped to `share`."""
-    clipped = apply(groups.reshape(len(groups), -1), _limit(groups, share))
+def _losses(groups: F32, limit: F32, moments: NDArray[np.float64], bits: int) -> NDArray[np.float64]:
+    """Return the mean squared error of each group's output, shape (rows, groups), clipped to `limit`."""
+    clipped = apply(groups.reshape(len(groups), -1), limit)
     rounded = round_to_nearest(clipped, bits, groups.shape[-1]).dequantize()
-    error = (rounded.reshape(groups.shape) - groups).astype(np.float64).transpose(1, 0, 2)
-    losses: NDArray[np.float64] = np.sum((error @ moments) * error, axis=-1).T
+    error = (rounded.reshape(groups.shape) - groups).transpose(1, 0, 2).astype(np.float64, order="C")
+    losses: NDArray[np.float64] = np.vecdot(error @ moments, error).T
     return losses
-
-
-def _limit(groups: F32, share: NDArray[np.float64] | np.float64) -> F32:
-    limit: F32 = np.abs(groups).max(axis=-1) * np.asarray(share, np.float32)
-    return limit

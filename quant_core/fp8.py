@@ -114,7 +114,7 @@ def quantize(weights: ArrayLike, kind: Kind = "e4m3", per: Literal["tensor", "ro
     >>> q.scale.ravel().tolist(), q.dequantize()[0].tolist()
     ([0.0078125, 1.0], [1.0, -2.0, 3.5])
     """
-    matrix = as_matrix(weights, "weights").astype(np.float32)
+    matrix = as_matrix(weights, "weights").astype(np.float32, copy=False)
     if per not in ("tensor", "row"):
         raise ValueError(f"per is {per!r}; give 'tensor' or 'row'")
     largest = np.float32(_layout(kind).largest)
@@ -143,13 +143,23 @@ def encode(values: ArrayLike, kind: Kind) -> U8:
     """
     layout = _layout(kind)
     floats = as_floats(values, "values")
-    magnitude = np.minimum(np.abs(floats), layout.largest)
-    # Below the smallest normal number the exponent stays its own. frexp's fractions begin at ½, ours at 1.
-    exponent = np.frexp(np.maximum(magnitude, 2.0 ** (1 - layout.bias)))[1] - 1
-    steps = np.rint(np.ldexp(magnitude, layout.fraction_bits - exponent)).astype(np.int32)
+    # In place where it can be: on large matrices fresh memory costs more than the arithmetic.
+    magnitude = np.abs(floats, out=np.empty_like(floats))
+    np.minimum(magnitude, layout.largest, out=magnitude)
+    # Below the smallest normal number the exponent stays its own. It is read from the bits of the float, and
+    # so is the power of two; frexp and ldexp say the same but more slowly.
+    wide, integer = np.finfo(floats.dtype), np.dtype(f"i{floats.dtype.itemsize}")
+    exponent = np.maximum(magnitude, 2.0 ** (1 - layout.bias)).view(integer)
+    exponent >>= wide.nmant
+    magnitude /= (exponent << wide.nmant).view(floats.dtype)
+    magnitude *= 2**layout.fraction_bits
+    steps = np.rint(magnitude, out=magnitude).astype(np.uint8)
     # The leading 1 is not stored: it adds one to the exponent field, as a carry of the rounding does.
-    field = exponent + layout.bias - 1 << layout.fraction_bits
-    codes: U8 = (field + steps | np.signbit(floats).astype(np.int32) << 7).astype(np.uint8)
+    exponent += layout.bias - wide.maxexp
+    codes: U8 = exponent.astype(np.uint8)
+    codes <<= layout.fraction_bits
+    codes += steps
+    codes |= np.signbit(floats).view(np.uint8) << 7
     return codes
 
 
@@ -166,7 +176,8 @@ def decode(codes: ArrayLike, kind: Kind) -> F32:
     >>> decode(np.array([0x38, 0x01, 0x7E, 0x7F], np.uint8), "e4m3").tolist()
     [1.0, 0.001953125, 448.0, nan]
     """
-    return fp8_bits(codes, kind).value
+    _layout(kind)
+    return _VALUES[kind][_bytes(codes)]
 
 
 def fp8_bits(codes: ArrayLike, kind: Kind) -> Fp8Bits:
@@ -184,12 +195,17 @@ def fp8_bits(codes: ArrayLike, kind: Kind) -> Fp8Bits:
     ([1], [15], [3], [-1.75])
     """
     layout = _layout(kind)
-    bits = np.asarray(codes)
-    if bits.dtype != np.uint8:
-        raise ValueError(f"codes have dtype {bits.dtype}; give uint8, as `encode` returns them")
+    bits = _bytes(codes)
     exponent = bits >> np.uint8(layout.fraction_bits) & np.uint8((1 << layout.exponent_bits) - 1)
     fraction = bits & np.uint8((1 << layout.fraction_bits) - 1)
     return Fp8Bits(bits >> np.uint8(7), exponent, fraction, _VALUES[kind][bits])
+
+
+def _bytes(codes: ArrayLike) -> U8:
+    bits = np.asarray(codes)
+    if bits.dtype != np.uint8:
+        raise ValueError(f"codes have dtype {bits.dtype}; give uint8, as `encode` returns them")
+    return bits
 
 
 def _layout(kind: Kind) -> Layout:

@@ -25,12 +25,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from quant_core.arrays import as_matrix, check_bits, check_group_size
+from quant_core.arrays import FloatArray, as_matrix, check_bits, check_group_size
 
 F64 = NDArray[np.float64]
 
 #: A trace keeps three matrices for every column; above this many numbers, trace a slice of the layer.
 MAX_TRACED = 1 << 25
+
+_SMALL = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,15 +221,14 @@ def gptq(
     steps: list[Step] = []
     for start in range(0, columns, block_size):
         end = min(start + block_size, columns)
-        block = work[start:end].copy()
         for j in range(start, end):
             if refit and j % size == 0:
-                # From `work`, not `block`: the reference does not see this block's updates here.
+                # `work` lacks the updates of this block: the reference does not see them here either.
                 grids.fit(group_of[j], work[j : j + size].T)
-            column = block[j - start].copy()
+            # Within a block a column takes its updates when its turn comes, all at once.
+            column = work[j] - upper[start:j, j] @ errors[start:j]
             codes[j], levels[j] = grids.round(group_of[j], column)
             errors[j] = (column - levels[j]) / upper[j, j]
-            block[j - start :] -= np.multiply.outer(upper[j, j:end], errors[j])
             if trace:
                 steps.append(_step(order, j, column, levels, work, errors[start : j + 1], upper))
         work[end:] -= upper[start:end, end:].T @ errors[start:end]
@@ -273,7 +274,7 @@ class _Grids:
     def round(self, group: int, columns: F64) -> tuple[F64, F64]:
         """Return the codes and levels of one column or several, shape (..., rows) each."""
         scale, zero_point = self.scale[group], self.zero_point[group]
-        codes = np.clip(np.rint(columns / scale) + zero_point, 0, self.top)
+        codes = (np.rint(columns / scale) + zero_point).clip(0, self.top)
         return codes, scale * (codes - zero_point)
 
     def _set(self, group: int, low: F64, high: F64) -> None:
@@ -296,23 +297,40 @@ def _checked_hessian(hessian: ArrayLike, columns: int) -> F64:
     h = as_matrix(hessian, "hessian").astype(np.float64)
     if h.shape != (columns, columns):
         raise ValueError(f"hessian has shape {h.shape}; give ({columns}, {columns}), one row per column of W")
-    if not np.allclose(h, h.T, rtol=1e-4, atol=1e-6 * np.abs(h).max()):
+    allowed, difference = np.abs(h), h - h.T
+    allowed = np.multiply(allowed, 1e-4, out=allowed) + 1e-6 * allowed.max()
+    if (np.abs(difference, out=difference) > allowed).any():
         raise ValueError("hessian is not symmetric; give XᵀX of the layer's inputs")
     return h
 
 
 def _inverse_factor(h: F64, damping: float) -> F64:
-    """Return the upper U with (H + λI)⁻¹ = UᵀU, λ = damping · mean(diag H)."""
+    """Return the upper U with (H + λI)⁻¹ = UᵀU, λ = damping · mean(diag H).
+
+    Factored from the last column to the first, H + λI is RRᵀ with R upper, so U = R⁻¹. H⁻¹ itself, which
+    costs more and rounds worse, is never formed.
+    """
     damped = h + damping * np.mean(np.diag(h)) * np.eye(len(h))
     try:
-        np.linalg.cholesky(damped)  # an indefinite matrix has an inverse too, so ask for the factor first
-        upper: F64 = np.linalg.cholesky(np.linalg.inv(damped)).T
+        factor = np.linalg.cholesky(damped[::-1, ::-1])[::-1, ::-1]
     except np.linalg.LinAlgError:
         raise ValueError(
             f"the Hessian is not positive definite with damping {damping}; give more calibration tokens "
             "than columns, or raise the damping"
         ) from None
-    return upper
+    return _inverse_of_upper(factor)
+
+
+def _inverse_of_upper(r: FloatArray) -> F64:
+    """Return R⁻¹ of an upper triangular R, by halves: nearly all of the work is in products of matrices."""
+    half = len(r) // 2
+    if half < _SMALL:
+        return np.triu(np.linalg.inv(r))
+    inverse: F64 = np.zeros(r.shape)
+    inverse[:half, :half] = _inverse_of_upper(r[:half, :half])
+    inverse[half:, half:] = _inverse_of_upper(r[half:, half:])
+    inverse[:half, half:] = -inverse[:half, :half] @ r[:half, half:] @ inverse[half:, half:]
+    return inverse
 
 
 def _step(

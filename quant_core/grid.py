@@ -69,13 +69,17 @@ class Grid:
         """Return the codes, shape (..., n), of the levels nearest to `values` (ties to the even multiple)."""
         floats = np.asarray(values)
         scale = self.scale[..., None]
-        start = 0 if self.minimum is None else self.minimum[..., None]
+        if self.minimum is not None:
+            floats = floats - self.minimum[..., None]
         # A scale of 0 (a constant group with a float offset) has a single level, code 0.
-        steps = np.divide(floats - start, scale, out=np.zeros(floats.shape, scale.dtype), where=scale != 0)
-        codes = np.rint(steps)
+        codes: FloatArray = np.zeros(floats.shape, scale.dtype)
+        np.divide(floats, scale, out=codes, where=scale != 0)
+        np.rint(codes, out=codes)
         if self.zero_point is not None:
-            codes = codes + self.zero_point[..., None]
-        return np.clip(codes, *self.code_range).astype(np.int32)
+            # In the precision of the codes, which holds these small integers: int32 would make it float64.
+            codes += self.zero_point[..., None].astype(codes.dtype)
+        np.clip(codes, *self.code_range, out=codes)
+        return codes.astype(np.int32)
 
     def dequantize(self, codes: ArrayLike) -> FloatArray:
         """Return the levels of `codes`, shape (..., n)."""

@@ -20,9 +20,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from quant_core.arrays import F32, as_matrix
 
-_UNUSED = 1e-7
-"""Share of the strongest input direction's energy below which a direction counts as never used: the
-precision of a float32 second moment."""
+_NOTHING = 1e-12
+"""Share of the largest error, squared, below which a direction of the output counts as repaired: rounding."""
+
+_ASYMMETRY = 1e-5
+"""What a second moment in float32 may lack to be symmetric and not negative, as a share of its size."""
 
 
 def low_rank_repair(
@@ -57,7 +59,8 @@ def low_rank_repair(
     References
     ----------
     Eckart and Young 1936, "The approximation of one matrix by another of lower rank".
-    QERA, arXiv:2410.06040, the exact solution: with E H^(1/2) = U S Vᵀ, B A = U_r S_r V_rᵀ H^(−1/2).
+    QERA, arXiv:2410.06040, the exact solution: with E H^(1/2) = U S Vᵀ, B A = U_r S_r V_rᵀ H^(−1/2). That is
+    U_r U_rᵀ E, and U S² Uᵀ = E H Eᵀ: the principal directions of the output error, no root of H needed.
 
     Examples
     --------
@@ -76,24 +79,95 @@ def low_rank_repair(
         raise ValueError(f"weights have shape {w.shape}, their approximation {w_hat.shape}; give one shape")
     if rank not in range(min(w.shape) + 1):
         raise ValueError(f"rank is {rank!r}; give an integer from 0 to {min(w.shape)}, the full rank")
-    root, inverse_root = _square_roots(second_moment, w.shape[1])
-    error = w.astype(np.float64) - w_hat
-    u, singular, vt = np.linalg.svd(error @ root, full_matrices=False)
-    half = np.sqrt(singular[:rank])
-    a, b = half[:, None] * vt[:rank] @ inverse_root, u[:, :rank] * half
+    h = _checked_moment(second_moment, w.shape[1])
+    # An input that never comes costs nothing: its column is left alone.
+    error = np.where(np.diag(h) > 0, w.astype(np.float64) - w_hat, 0.0)
+    energy, directions = np.linalg.eigh(error @ h @ error.T)
+    energy, directions = energy[::-1][:rank], directions[:, ::-1][:, :rank]
+    used = energy > _NOTHING * max(energy.max(initial=0.0), 0.0)
+    half = np.where(used, np.maximum(energy, 0.0), 0.0) ** 0.25
+    inverse = np.divide(1.0, half, out=np.zeros_like(half), where=used)
+    a, b = inverse[:, None] * (directions.T @ error), directions * half
     return a.astype(np.float32), b.astype(np.float32)
 
 
-def _square_roots(second_moment: ArrayLike, columns: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return H^(1/2) and H^(−1/2); a direction that no input uses has 0 in both."""
+def output_errors(
+    activations: ArrayLike, weights: ArrayLike, approximation: ArrayLike, a: ArrayLike, b: ArrayLike
+) -> NDArray[np.float64]:
+    """Return ‖X (W − Ŵ − B_k A_k)ᵀ‖² / ‖X Wᵀ‖² for the first k parts of an adapter, k = 0 … r.
+
+    Parameters
+    ----------
+    activations : array_like of float, shape (tokens, columns)
+    weights, approximation : array_like of float, shape (rows, columns)
+    a : array_like of float, shape (r, columns)
+    b : array_like of float, shape (rows, r)
+
+    Returns
+    -------
+    ndarray of float64, shape (r + 1,)
+        The relative output error at each rank; the first is that without the adapter.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit or a number is not finite.
+
+    Examples
+    --------
+    >>> output_errors(np.eye(2), 2 * np.eye(2), np.zeros((2, 2)), 2 * np.eye(2), np.eye(2)).tolist()
+    [1.0, 0.5, 0.0]
+    """
+    x, w, w_hat, down, up = (
+        as_matrix(part, name).astype(np.float64)
+        for part, name in (
+            (activations, "activations"),
+            (weights, "weights"),
+            (approximation, "approximation"),
+            (a, "a"),
+            (b, "b"),
+        )
+    )
+    rows, columns = w.shape
+    if (
+        w_hat.shape != w.shape
+        or x.shape[1] != columns
+        or (*down.shape, *up.shape)
+        != (
+            len(down),
+            columns,
+            rows,
+            len(down),
+        )
+    ):
+        raise ValueError(
+            f"shapes do not fit: activations {x.shape}, weights {w.shape}, approximation {w_hat.shape}, "
+            f"a {down.shape}, b {up.shape}; "
+            "give (tokens, columns), (rows, columns) twice, (r, columns), (rows, r)"
+        )
+    # With D = X (W − Ŵ)ᵀ and Z = X Aᵀ the error is ‖D − Z_k B_kᵀ‖² = ‖D‖² − 2 Σ zᵢᵀ D bᵢ + Σ (ZᵀZ)ᵢⱼ (BᵀB)ᵢⱼ
+    # over i, j ≤ k: sums that grow with k, so one product serves every rank.
+    z, difference = x @ down.T, x @ (w - w_hat).T
+    gained = np.sum((z.T @ difference) * up.T, axis=1)
+    both = np.cumsum(np.cumsum((z.T @ z) * (up.T @ up), axis=0), axis=1)
+    frozen, power = float(np.sum(difference**2)), float(np.sum((x @ w.T) ** 2))
+    if not power:
+        raise ValueError("the layer's output is 0 for these activations; no error is relative to that")
+    left = np.concatenate([[frozen], frozen - 2 * np.cumsum(gained) + np.diag(both)])
+    relative: NDArray[np.float64] = np.maximum(left, 0) / power
+    return relative
+
+
+def _checked_moment(second_moment: ArrayLike, columns: int) -> NDArray[np.float64]:
     h = as_matrix(second_moment, "second_moment").astype(np.float64)
     if h.shape != (columns, columns):
         raise ValueError(f"second_moment has shape {h.shape}; give XᵀX / n, shape {(columns, columns)}")
-    energy, directions = np.linalg.eigh(h)
-    largest = float(energy[-1])
-    if not np.allclose(h, h.T, rtol=0, atol=1e-5 * max(largest, 0.0)) or energy[0] < -1e-5 * largest:
+    slack = max(_ASYMMETRY * float(np.linalg.norm(h)), np.finfo(np.float64).tiny)
+    try:
+        np.linalg.cholesky(h + slack * np.eye(columns))
+        fits = bool((np.abs(h - h.T) <= slack).all())
+    except np.linalg.LinAlgError:
+        fits = False
+    if not fits:
         raise ValueError("second_moment is not symmetric positive semi-definite; give XᵀX / n")
-    used = energy > _UNUSED * largest
-    root = np.sqrt(np.where(used, energy, 0.0))
-    inverse = np.divide(1.0, root, out=np.zeros_like(root), where=used)
-    return (directions * root) @ directions.T, (directions * inverse) @ directions.T
+    return h

@@ -46,10 +46,15 @@ class W8A8:
 
     def output(self) -> F32:
         """Return the layer's output X Wᵀ, shape (tokens, rows), from the integers."""
-        # numpy multiplies integers without BLAS; in float64 the same sums are exact too, and fast.
-        product = self.activation_codes.astype(np.float64) @ self.weight_codes.astype(np.float64).T
-        scaled: F32 = product.astype(np.float32) * self.activation_scale * self.weight_scale.T
-        return scaled
+        # numpy multiplies integers without BLAS. A float whose fraction holds the largest sum there can be is
+        # exact too, in whatever order it adds, and fast.
+        small = self.weight_codes.shape[1] * 128**2 <= 1 << 24
+        exact = np.dtype(np.float32 if small else np.float64)
+        x, w = (codes.astype(exact) for codes in (self.activation_codes, self.weight_codes))
+        output: F32 = (x @ w.T).astype(np.float32, copy=False)
+        output *= self.activation_scale
+        output *= self.weight_scale.T
+        return output
 
 
 def smoothing_factors(activations: ArrayLike, weights: ArrayLike, alpha: float = 0.5) -> F32:
@@ -123,8 +128,8 @@ def _int8_per_row(values: F32) -> tuple[NDArray[np.int8], F32]:
 
 
 def _pair(activations: ArrayLike, weights: ArrayLike) -> tuple[F32, F32]:
-    x = as_matrix(activations, "activations").astype(np.float32)
-    w = as_matrix(weights, "weights").astype(np.float32)
+    x = as_matrix(activations, "activations").astype(np.float32, copy=False)
+    w = as_matrix(weights, "weights").astype(np.float32, copy=False)
     if x.shape[1] != w.shape[1]:
         raise ValueError(f"activations have {x.shape[1]} columns, weights {w.shape[1]}; give the same number")
     return x, w

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
@@ -12,8 +13,13 @@ VOID = {"input", "meta", "link", "br", "hr", "img", "circle", "rect", "line", "p
 class Element:
     tag: str
     attributes: dict[str, str]
-    text: str = ""
     children: list[Element] = field(default_factory=list)
+    pieces: list[str] = field(default_factory=list)
+
+    @functools.cached_property
+    def text(self) -> str:
+        """All that is written in this element and below it."""
+        return "".join(self.pieces)
 
     def all(self, tag: str, **attributes: str) -> list[Element]:
         """Every element below this one with the tag and the attributes; `class_` and `data_x` as in HTML."""
@@ -53,10 +59,12 @@ class _Builder(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         for element in self.stack:
-            element.text += data
+            element.pieces.append(data)
 
 
+@functools.lru_cache(maxsize=8)
 def parse(markup: str) -> Element:
+    """The tree of a document, to be read only: the lesson's page is large and many tests look at it."""
     builder = _Builder()
     builder.feed(markup)
     return builder.root

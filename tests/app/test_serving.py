@@ -90,16 +90,6 @@ def trusting_nobody() -> Iterator[tuple[int, int]]:
         process.communicate(timeout=LIMIT)
 
 
-def test_a_stop_is_graceful_and_quiet() -> None:
-    port = free_port()
-    process = start(port)
-    wait(port, process)
-    process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=LIMIT)
-    assert process.returncode in (0, -signal.SIGTERM)
-    assert "Traceback" not in output
-
-
 @pytest.mark.parametrize(
     ("setting", "value", "words"),
     [
@@ -140,15 +130,17 @@ def test_a_proxy_that_is_not_named_is_not_believed(trusting_nobody: tuple[int, i
     assert transport_security(trusting_nobody[0]) is None
 
 
-def test_a_proxy_that_is_named_is_believed() -> None:
+def test_a_proxy_that_is_named_is_believed_and_a_stop_is_graceful_and_quiet() -> None:
     port = free_port()
     process = start(port, TRUSTED_PROXIES="127.0.0.1")
     try:
         wait(port, process)
         assert transport_security(port) == "max-age=31536000"
     finally:
-        process.terminate()
-        process.communicate(timeout=LIMIT)
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=LIMIT)
+    assert process.returncode in (0, -signal.SIGTERM)
+    assert "Traceback" not in output
 
 
 def peak_kib(process: int) -> int:

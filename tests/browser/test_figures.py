@@ -48,16 +48,14 @@ def choose(page: Page, name: str, control: str, option: str) -> None:
         form.locator(f'label:has(input[name="{control}"][value="{option}"])').first.click()
 
 
+def wait_for_query(page: Page, wanted: dict[str, list[str]]) -> None:
+    page.wait_for_url(lambda url: parse_qs(urlsplit(url).query) == wanted)
+
+
 def other_option(name: str, control: str) -> str:
     """An option that is not the default."""
     default = plain(FIGURES[name].controls.model_fields[control].default)
     return next(plain(v) for v in choices(name)[control].states() if plain(v) != default)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_default_state_is_rendered_as_computed(page: Page, name: str) -> None:
-    open_alone(page, name)
-    assert rendered(page, name) == computed(name, FIGURES[name].controls())
 
 
 @pytest.mark.parametrize(("name", "control"), SLIDERS)
@@ -81,29 +79,35 @@ def test_choice_by_mouse(page: Page, name: str, control: str) -> None:
     expect_state(page, name, **state | {control: option})
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_address_follows_the_figure_and_restores_it(page: Page, name: str) -> None:
+def test_the_address_follows_every_figure_and_restores_them_all(page: Page) -> None:
     page.goto(PAGE)
     page.locator("html.js").wait_for()
-    control = choices_of(name)[0]
-    option = other_option(name, control)
-    choose(page, name, control, option)
-    expect_state(page, name, **{control: option})
-    page.wait_for_url(lambda url: parse_qs(urlsplit(url).query) == {f"{name}.{control}": [option]})
+    chosen = {name: (choices_of(name)[0], other_option(name, choices_of(name)[0])) for name in NAMES}
+    address: dict[str, list[str]] = {}
+    for name, (control, option) in chosen.items():
+        choose(page, name, control, option)
+        expect_state(page, name, **{control: option})
+        address[f"{name}.{control}"] = [option]
+        wait_for_query(page, address)
     page.reload()
-    expect_state(page, name, **{control: option})
+    for name, (control, option) in chosen.items():
+        expect_state(page, name, **{control: option})
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_without_scripts_a_form_brings_the_lesson_back_in_the_new_state(no_js: Page, name: str) -> None:
-    control = choices_of(name)[0]
-    option = other_option(name, control)
+def test_without_scripts_a_form_brings_the_lesson_back_in_the_new_state(no_js: Page) -> None:
+    """Each figure in turn, and the ones before it stay as they were put."""
     no_js.goto(PAGE)
-    choose(no_js, name, control, option)
-    no_js.locator(f"#{FIGURES[name].id}-form button.apply").click()
-    assert urlsplit(no_js.url).path == PAGE
-    assert urlsplit(no_js.url).fragment == FIGURES[name].id
-    expect_state(no_js, name, **{control: option})
+    chosen: dict[str, dict[str, str]] = {}
+    for name in NAMES:
+        control = choices_of(name)[0]
+        chosen[name] = {control: other_option(name, control)}
+        choose(no_js, name, control, chosen[name][control])
+        no_js.locator(f"#{FIGURES[name].id}-form button.apply").click()
+        expect_state(no_js, name, **chosen[name])
+        assert urlsplit(no_js.url).path == PAGE
+        assert urlsplit(no_js.url).fragment == FIGURES[name].id
+    for name, state in chosen.items():
+        assert rendered(no_js, name) == computed(name, FIGURES[name].controls.parse(state.items()))
 
 
 @pytest.mark.parametrize("name", NAMES)

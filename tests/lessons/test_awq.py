@@ -37,14 +37,14 @@ def test_full_scale_is_worse_than_no_scale() -> None:
 
 def test_alpha_one_is_drawn_and_never_chosen() -> None:
     for bits in (2, 3, 4):
-        result = sweep(MAIN, bits).result
-        assert len(result.losses) == 21
-        assert result.alpha < 1
+        found = sweep(MAIN, bits)
+        assert len(found.calibration) == len(found.held_out) == 21
+        assert found.alpha < 1
 
 
 def test_a_layer_without_outliers_gains_next_to_nothing() -> None:
     best = sweep(CONTROL, 3)
-    at = round(best.result.alpha * 20)
+    at = round(best.alpha * 20)
     assert best.held_out[0] / best.held_out[at] == pytest.approx(1.02, abs=0.02)
 
 

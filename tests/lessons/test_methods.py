@@ -87,6 +87,7 @@ def test_every_method_is_the_library_s_on_the_first_columns(layer: str) -> None:
         return ggml.dequantize(ggml.quantize(w, name, weight), name)
 
     expected = {
+        "clipped": clip.search_statistics(w, h, 4, 128).quantized.dequantize(),
         "hqq": hqq.hqq(w, 4, 128).dequantize(),
         "awq": awq.search_statistics(w, h, whole.mean_abs[:columns], 4, 128).dequantized,
         "gptq": gptq.gptq(w, h, 4, 128).dequantized,
@@ -99,20 +100,9 @@ def test_every_method_is_the_library_s_on_the_first_columns(layer: str) -> None:
         "mxfp4": block("MXFP4"),
     }
     found = errors(layer, 4)
-    assert found.keys() - expected.keys() == {"rtn", "clipped"}
+    assert found.keys() - expected.keys() == {"rtn"}
     for id, approximation in expected.items():
         assert found[id] == pytest.approx(by_hand(layer, approximation), rel=1e-6), id
-
-
-def test_a_clip_search_sees_no_difference_between_its_text_and_the_stand_in() -> None:
-    layer = load_layer(MAIN)
-    assert layer.activations_calibration is not None
-    text = layer.activations_calibration[::2, :256].astype(float)
-    sample = Sample(layer.weights[:, :256], text.T @ text / len(text), np.abs(text).mean(axis=0), text)
-    assert len(text) == clip.TOKENS, "so that the search looks at every token"
-    real, stand_in = (clip.search(sample.weights, x, 3, 128) for x in (text, sample.stand_in))
-    assert stand_in.limit == pytest.approx(real.limit)
-    assert stand_in.losses == pytest.approx(real.losses, rel=1e-6)
 
 
 @pytest.mark.parametrize("bits", [2, 3, 4])

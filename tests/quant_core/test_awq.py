@@ -110,6 +110,21 @@ def test_statistics_are_all_that_the_search_needs() -> None:
     assert from_statistics.alpha == from_x.alpha
 
 
+def test_held_out_text_judges_every_try_and_chooses_none() -> None:
+    w, x = layer(1)
+    unseen = layer(2)[1].astype(float)
+    moment, mean = x.T.astype(float) @ x / len(x), np.abs(x).mean(axis=0)
+    alone = awq.search_statistics(w, moment, mean, 3, 16)
+    judged = awq.search_statistics(w, moment, mean, 3, 16, held_out=unseen.T @ unseen / len(unseen))
+    assert alone.held_out is None
+    assert judged.held_out is not None
+    assert np.array_equal(judged.losses, alone.losses)
+    assert judged.alpha == alone.alpha
+    for alpha, loss in zip(judged.alphas, judged.held_out, strict=True):
+        error = w - awq.apply(w, awq.scales_for(mean, float(alpha)), 3, 16).dequantize()
+        assert loss == pytest.approx(np.sum((unseen @ error.T) ** 2) / len(unseen) / len(w), rel=1e-5)
+
+
 def test_the_spacing_of_a_scaled_channel() -> None:
     """Scaling one weight of many by 2 halves its spacing, while it does not stretch the group's range."""
     w = np.array([[-1.0, 2.0, 0.1, 0.5]])
@@ -154,6 +169,11 @@ def test_the_ends_of_the_fraction() -> None:
     ("function", "arguments", "message"),
     [
         (awq.search, (np.ones((2, 4)), np.ones((3, 5)), 4, None), r"second_moment has shape \(5, 5\)"),
+        (
+            awq.search_statistics,
+            (np.ones((2, 4)), np.eye(4), np.ones(4), 4, None, 20, np.eye(3)),
+            r"held_out has shape \(3, 3\)",
+        ),
         (awq.search, (np.ones((2, 4)), np.ones(4), 4, None), r"activations has shape \(4,\)"),
         (awq.search, (np.ones((2, 4)), np.full((3, 4), np.nan), 4, None), "12 NaN"),
         (awq.search, (np.ones((2, 4)), np.ones((3, 4)), 4, None, 0), "grid is 0; give at least 1"),

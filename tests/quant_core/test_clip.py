@@ -53,6 +53,14 @@ def rtn_of(w: np.ndarray, result: clip.ClipResult, bits: int, size: int) -> NDAr
     return round_to_nearest(clipped, bits, size).dequantize()
 
 
+def test_statistics_are_all_that_the_search_needs(methods_slice: Vectors) -> None:
+    w, x = methods_slice["W"], methods_slice["X"].astype(float)
+    from_x = clip.search(w, x, 3, 128, tokens=len(x))
+    from_statistics = clip.search_statistics(w, x.T @ x / len(x), 3, 128)
+    assert np.array_equal(from_statistics.limit, from_x.limit)
+    assert from_statistics.losses == pytest.approx(from_x.losses, rel=1e-6)
+
+
 def test_clipping_pays_at_three_bits(methods_slice: Vectors) -> None:
     w, x = methods_slice["W"], methods_slice["X"]
     clipped = clip.search(w, x, 3, 128).quantized.dequantize()
@@ -107,8 +115,10 @@ def test_another_grid_of_limits() -> None:
         (clip.search, (np.ones((2, 4)), np.ones((3, 4)), 4, None, 0), "grid is 0"),
         (clip.search, (np.ones((2, 4)), np.ones((3, 4)), 4, None, 20, 0.01), "max_shrink 0.01"),
         (clip.search, (np.ones((2, 4)), np.ones((3, 4)), 4, None, 20, 1.5), "max_shrink 1.5"),
-        (clip.search, (np.ones((2, 4)), np.ones((3, 4)), 4, None, 20, 0.5, 0), "tokens 0"),
+        (clip.search, (np.ones((2, 4)), np.ones((3, 4)), 4, None, 20, 0.5, 0), "tokens is 0"),
         (clip.search, (np.ones((2, 4)), np.full((3, 4), np.nan), 4, None), "12 NaN"),
+        (clip.search_statistics, (np.ones((2, 4)), np.eye(3), 4, None), r"second_moment has shape \(3, 3\)"),
+        (clip.search_statistics, (np.ones((2, 4)), np.eye(4), 4, 2, 0), "grid is 0"),
         (clip.apply, (np.ones((2, 4)), np.ones((3, 1))), r"limit has shape \(3, 1\)"),
         (clip.apply, (np.ones((2, 4)), np.ones((2, 3))), r"limit has shape \(2, 3\)"),
         (clip.apply, (np.ones((2, 4)), -np.ones((2, 1))), "at least 0"),

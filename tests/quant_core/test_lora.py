@@ -114,6 +114,28 @@ def test_on_a_real_layer(name: str, real_blocks: dict[str, FloatMatrix]) -> None
     assert np.all(np.diff(unseen) < 0)
 
 
+@given(st.integers(0, 10_000))
+def test_the_errors_of_all_ranks_are_those_of_each(seed: int) -> None:
+    weights, second_moment = random_problem(seed)
+    inputs = np.random.default_rng(seed).normal(size=(9, 6))
+    frozen = np.rint(weights)
+    a, b = lora.low_rank_repair(weights, frozen, second_moment, 4)
+    errors = lora.output_errors(inputs, weights, frozen, a, b)
+    each = [
+        metrics.relative_output_error(inputs, weights, frozen + b[:, :rank].astype(float) @ a[:rank])
+        for rank in range(5)
+    ]
+    assert errors == pytest.approx(each, rel=1e-9, abs=1e-12)
+
+
+def test_errors_are_relative_to_an_output_and_shapes_are_checked() -> None:
+    eye = np.eye(2)
+    with pytest.raises(ValueError, match="output is 0"):
+        lora.output_errors(eye, np.zeros((2, 2)), eye, eye, eye)
+    with pytest.raises(ValueError, match=r"a \(1, 2\), b \(2, 2\)"):
+        lora.output_errors(eye, eye, eye, eye[:1], eye)
+
+
 def test_weighting_helps_the_output_and_costs_the_weights(
     real_blocks: dict[str, FloatMatrix],
 ) -> None:

@@ -17,27 +17,34 @@ from lessons.kit.mathml import tex
 from lessons.kit.scales import Scale, linear_ticks
 from lessons.kit.view import Column, Readout, Sentence, Table, View
 from lessons.quantization import sources
-from quant_core import awq, metrics
+from quant_core import awq, rtn
 
 GROUP_SIZES = {"minilm.5.ffn_in": 128, "minilm.1.query": 128, "smollm2.15.q": 64}
 """64 for SmolLM2: its 576 columns are no multiple of 128."""
 
+WIDTHS = ("2", "3", "4")
 KEEP = 0.01
 RANDOM_SEEDS = range(8)
-KEPT_BY = ("activation", "weight", "random")
+KeptBy = Literal["activation", "weight", "random"]
+KEPT_BY: tuple[KeptBy, ...] = ("activation", "weight", "random")
 
 
 class Controls(FigureControls):
     alpha: float = slider(0.45, low=0, high=1, step=0.05)
     layer: str = choice("minilm.5.ffn_in", GROUP_SIZES)
-    bits: str = choice("3", ("2", "3", "4"), style="segments")
+    bits: str = choice("3", WIDTHS, style="segments")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sweep:
-    """Everything about one layer at one width, for all tries of α."""
+    """Everything about one layer at one width, for all tries of α.
 
-    result: awq.AWQResult
+    `candidates` hold the salient weight's row only: all that is drawn of the weights. Errors are relative to
+    the layer's output; those of `kept` are relative to round-to-nearest.
+    """
+
+    alpha: float
+    alphas: NDArray[np.float64]
     calibration: NDArray[np.float64]
     held_out: NDArray[np.float64]
     candidates: tuple[awq.Scaled, ...]
@@ -48,7 +55,7 @@ class Sweep:
     loudness: float
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=len(GROUP_SIZES) * len(WIDTHS))
 def sweep(name: str, bits: int) -> Sweep:
     """All tries of α on a layer: the search sees the calibration statistics, the held-out text judges."""
     layer = sources.load_layer(name)
@@ -57,62 +64,80 @@ def sweep(name: str, bits: int) -> Sweep:
     assert layer.mean_abs is not None
     assert layer.activations_test is not None
     mean_abs, inputs = layer.mean_abs, layer.activations_test.astype(np.float64)
-    result = awq.search_statistics(weights, layer.hessian, mean_abs, bits, size)
-    candidates = tuple(
-        awq.apply(weights, awq.scales_for(mean_abs, float(alpha)), bits, size) for alpha in result.alphas
-    )
-    judge = functools.partial(metrics.relative_output_error_from_hessian, inputs.T @ inputs, weights)
-    held_out = np.array([judge(candidate.dequantize()) for candidate in candidates])
-    signal = float(np.sum((weights.astype(np.float64) @ layer.hessian) * weights)) / len(weights)
+    unseen = inputs.T @ inputs / len(inputs)
+    result = awq.search_statistics(weights, layer.hessian, mean_abs, bits, size, held_out=unseen)
+    assert result.held_out is not None
 
-    def kept_error(by: Literal["activation", "weight", "random"], seed: int = 0) -> float:
-        kept = awq.keep_channels(weights, mean_abs, bits, size, KEEP, by, seed)
-        return judge(kept.dequantized)
-
-    kept = {
-        "activation": kept_error("activation"),
-        "weight": kept_error("weight"),
-        "random": float(np.mean([kept_error("random", seed) for seed in RANDOM_SEEDS])),
-    }
+    plain = rtn.round_to_nearest(weights, bits, size).dequantize()
+    rounding = weights.astype(np.float64) - plain
     channel = int(np.argmax(mean_abs))
+    row = int(np.argmax(np.abs(rounding[:, channel])))
     group = slice(channel // size * size, channel // size * size + size)
-    row = int(np.argmax(np.abs((candidates[0].dequantize() - weights)[:, channel])))
-    neighbour = group.start + int(np.argmin(mean_abs[group]))
     return Sweep(
-        result,
-        result.losses / signal,
-        held_out,
-        candidates,
-        {by: error / held_out[0] for by, error in kept.items()},
+        result.alpha,
+        result.alphas,
+        result.losses / _power(weights, layer.hessian),
+        result.held_out / _power(weights, unseen),
+        tuple(
+            awq.apply(weights[row : row + 1], awq.scales_for(mean_abs, float(alpha)), bits, size)
+            for alpha in result.alphas
+        ),
+        _kept(weights, mean_abs, (rounding.T @ rounding) * unseen, bits, size),
         max(1, round(KEEP * weights.shape[1])),
         (row, channel),
-        neighbour,
+        group.start + int(np.argmin(mean_abs[group])),
         float(mean_abs[channel] / np.median(mean_abs)),
     )
+
+
+def _power(weights: NDArray[Any], moment: NDArray[Any]) -> float:
+    """The layer's mean squared output, tr(W M Wᵀ) / rows: what a loss is relative to."""
+    w = weights.astype(np.float64)
+    return float(np.vdot(w @ moment, w)) / len(w)
+
+
+def _kept(
+    weights: NDArray[Any], mean_abs: NDArray[Any], pairs: NDArray[np.float64], bits: int, size: int
+) -> dict[str, float]:
+    """What is left of RTN's output error when some channels keep 16 bits.
+
+    `pairs[i, j]` is what the errors of channels i and j add to it together; a kept channel has no error.
+    """
+
+    def left(by: KeptBy, seed: int = 0) -> float:
+        kept = awq.keep_channels(weights, mean_abs, bits, size, KEEP, by, seed)
+        rest = np.delete(np.arange(len(pairs)), kept.channels)
+        return float(pairs[np.ix_(rest, rest)].sum() / pairs.sum())
+
+    return {
+        "activation": left("activation"),
+        "weight": left("weight"),
+        "random": float(np.mean([left("random", seed) for seed in RANDOM_SEEDS])),
+    }
 
 
 def view(c: Controls) -> View:
     s = sweep(c.layer, int(c.bits))
     layer = sources.load_layer(c.layer)
     at = round(c.alpha * awq.GRID)
-    best = round(s.result.alpha * awq.GRID)
+    best = round(s.alpha * awq.GRID)
     row, channel = s.salient
     candidate = s.candidates[at]
     weight = float(layer.weights[row, channel])
-    snapped = float(candidate.dequantize()[row, channel])
-    spacing = float(candidate.spacing[row, channel])
+    snapped = float(candidate.dequantize()[0, channel])
+    spacing = float(candidate.spacing[0, channel])
     scale = float(candidate.scales[channel])
     relative = abs(snapped - weight) / abs(weight)
     error, rtn_error = float(s.held_out[at]), float(s.held_out[0])
     gain = rtn_error / error
-    said = {
+    said: dict[str, str] = {
         "alpha": numbers.fixed(c.alpha, 2),
         "scale": numbers.significant(scale),
         "spacing": numbers.significant(spacing),
         "error": numbers.percent(error, 2),
         "rtn": numbers.percent(rtn_error, 2),
         "gain": numbers.times(gain),
-        "best": numbers.fixed(s.result.alpha, 2),
+        "best": numbers.fixed(s.alpha, 2),
         "best_gain": numbers.times(rtn_error / float(s.held_out[best])),
         "loudness": numbers.times(s.loudness, 1),
         "kept": str(s.kept_count),
@@ -127,7 +152,7 @@ def view(c: Controls) -> View:
             Readout("weight_error", relative, numbers.fixed(100 * relative, 1), "%"),
             Readout("output_error", error, numbers.fixed(100 * error, 2), "%", accent=True),
             Readout("gain", gain, numbers.times(gain)),
-            Readout("best_alpha", s.result.alpha, numbers.fixed(s.result.alpha, 2)),
+            Readout("best_alpha", s.alpha, numbers.fixed(s.alpha, 2)),
         ),
         drawing={"strips": _strips(s, layer.weights, at), "kept": _kept_bars(s), "count": s.kept_count},
         description=(Sentence(verdict, **said), Sentence("curve", **said), Sentence("keep", **said)),
@@ -143,11 +168,11 @@ def view(c: Controls) -> View:
                 (
                     float(alpha),
                     float(s.candidates[i].scales[channel]),
-                    float(s.candidates[i].spacing[row, channel]),
+                    float(s.candidates[i].spacing[0, channel]),
                     float(s.calibration[i]),
                     float(s.held_out[i]),
                 )
-                for i, alpha in enumerate(s.result.alphas)
+                for i, alpha in enumerate(s.alphas)
             ),
             frozenset({at}),
         ),
@@ -172,11 +197,11 @@ def _strips(s: Sweep, weights: NDArray[Any], at: int) -> list[dict[str, Any]]:
     group = channel // quantized.group_size
     codes = np.arange(2**quantized.grid.bits)
     assert quantized.zero_point is not None
-    levels = (codes - int(quantized.zero_point[row, group])) * float(quantized.scale[row, group])
+    levels = (codes - int(quantized.zero_point[0, group])) * float(quantized.scale[0, group])
     columns = slice(group * quantized.group_size, (group + 1) * quantized.group_size)
     reach = 1.15 * float(np.abs(weights[row, columns]).max())
     x = Scale((-reach, reach))
-    snapped = candidate.dequantize()[row]
+    snapped = candidate.dequantize()[0]
     strips = []
     for key, column in (("salient", channel), ("neighbour", s.neighbour)):
         own = levels / float(candidate.scales[column])
@@ -203,7 +228,7 @@ def _strips(s: Sweep, weights: NDArray[Any], at: int) -> list[dict[str, Any]]:
                     {"at": x.percent(v), "text": numbers.significant(v, 2)}
                     for v in linear_ticks(-reach, reach, 5)
                 ],
-                "spacing": numbers.significant(float(candidate.spacing[row, column])),
+                "spacing": numbers.significant(float(candidate.spacing[0, column])),
             }
         )
     return strips
@@ -230,7 +255,7 @@ def _chart(s: Sweep, at: int, best: int) -> Chart:
                 hover=hover.format(numbers.fixed(float(alpha), 2), numbers.percent(float(values[i]), 2)),
                 marked=i == marked,
             )
-            for i, alpha in enumerate(s.result.alphas)
+            for i, alpha in enumerate(s.alphas)
         )
 
     top = highest * 1.08
@@ -245,7 +270,7 @@ def _chart(s: Sweep, at: int, best: int) -> Chart:
             Series("calibration", points(s.calibration, "calibration", None), "line", "true"),
             Series("held_out", points(s.held_out, "held-out", at), "both", "quantized"),
         ),
-        (Rule("x", float(s.result.alphas[best]), "best"), Rule("y", float(s.held_out[0]), "rtn")),
+        (Rule("x", float(s.alphas[best]), "best"), Rule("y", float(s.held_out[0]), "rtn")),
     )
 
 

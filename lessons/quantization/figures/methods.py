@@ -117,14 +117,14 @@ def view(c: Controls) -> View:
         formulas=_formulas(output_best, weight_best),
         ran=(
             rtn.round_to_nearest,
-            clip.search,
+            clip.search_statistics,
             hqq.hqq,
             awq.search_statistics,
             gptq.gptq,
             ggml.quantize,
             nf4.quantize,
             metrics.relative_weight_error,
-            metrics.relative_output_error,
+            metrics.output_power,
         ),
         notes=tuple(Sentence(key, **said) for key in notes),
     )
@@ -148,11 +148,10 @@ class Sample:
         """What an imatrix holds: the mean square of each input channel."""
         return np.diag(self.second_moment).astype(np.float32)
 
-    @property
-    def stand_in(self) -> NDArray[np.float64]:
-        """As many activations as columns, with the same second moment: all that a clip search looks at."""
-        factor: NDArray[np.float64] = np.linalg.cholesky(self.second_moment).T * np.sqrt(len(self.mean_abs))
-        return factor
+    @functools.cached_property
+    def output_power(self) -> float:
+        """What output errors are relative to."""
+        return metrics.output_power(self.held_out, self.weights)
 
 
 @functools.lru_cache(maxsize=len(LAYERS))
@@ -200,7 +199,7 @@ def _score(id: str, method: Method, sample: Sample, bits: int) -> Score:
         method.statistics,
         bits_per_weight,
         metrics.relative_weight_error(sample.weights, approximation),
-        metrics.relative_output_error(sample.held_out, sample.weights, approximation),
+        metrics.output_power(sample.held_out, sample.weights - approximation) / sample.output_power,
     )
 
 
@@ -223,7 +222,7 @@ def _rtn(s: Sample, bits: int) -> tuple[Matrix, float]:
 
 
 def _clipped(s: Sample, bits: int) -> tuple[Matrix, float]:
-    rounded = clip.search(s.weights, s.stand_in, bits, GROUP_SIZE).quantized
+    rounded = clip.search_statistics(s.weights, s.second_moment, bits, GROUP_SIZE).quantized
     return rounded.dequantize(), rounded.bits_per_weight
 
 
@@ -324,7 +323,7 @@ def _drawing(
                 "weight": percent(score.weight_error),
                 "output": percent(score.output_error),
                 "weight_width": f"{100 * score.weight_error / most_weight:.5g}%",
-                "weight_x": f"{100 - 100 * score.weight_error / most_weight:.5g}%",
+                "weight_x": f"{100 * (1 - score.weight_error / most_weight):.5g}%",
                 "output_width": f"{100 * score.output_error / most_output:.5g}%",
                 "link": f"M0 {start:.1f} C500 {start:.1f} 500 {end:.1f} 1000 {end:.1f}",
             }

@@ -57,19 +57,11 @@ def repaired(name: str, double_quantization: bool) -> Repaired:
     assert layer.hessian is not None  # each of these layers is shipped with what flows into it
     assert inputs is not None
     base = nf4.quantize(weights, double_quantization=double_quantization)
-    parts = lora.low_rank_repair(weights, base.dequantize(), layer.hessian, HIGHEST_RANK)
+    frozen = base.dequantize()
+    parts = lora.low_rank_repair(weights, frozen, layer.hessian, HIGHEST_RANK)
     a, b = (part.astype(np.float16) for part in parts)
-    output = inputs @ weights.T
-    power = float(np.sum(output.astype(np.float64) ** 2))
-
-    def error(rank: int) -> float:
-        if rank == 0:
-            approximate = inputs @ base.dequantize().T
-        else:
-            approximate = nf4.lora_forward(inputs, base, a[:rank], b[:, :rank], alpha=rank)
-        return float(np.sum((approximate - output).astype(np.float64) ** 2)) / power
-
-    return Repaired(base, a, b, tuple(error(rank) for rank in RANKS))
+    errors = lora.output_errors(inputs, weights, frozen, a, b)
+    return Repaired(base, a, b, tuple(errors[list(RANKS)].tolist()))
 
 
 def view(c: Controls) -> View:
@@ -127,7 +119,7 @@ def view(c: Controls) -> View:
             frozenset({at}),
         ),
         formulas=_formulas(c.rank, bits, error),
-        ran=(nf4.quantize, lora.low_rank_repair, nf4.lora_forward, nf4.lora_memory),
+        ran=(nf4.quantize, lora.low_rank_repair, lora.output_errors, nf4.lora_memory),
         notes=(Sentence("computed"), Sentence("from_" + c.layer.replace(".", "_"))),
     )
 

@@ -72,21 +72,27 @@ def sweep(name: str, form: str = "int8") -> Sweep:
     """Smooth a layer at every α and round it to a format. Without smoothing is all factors 1."""
     weights = sources.load_layer(name).weights
     calibration, held_out = texts(name)
-    factors = np.stack([smoothquant.smoothing_factors(calibration, weights, alpha) for alpha in ALPHAS])
+    # The factors see nothing but the largest magnitudes, so they get one row with these in place of all.
+    of_x, of_w = (np.abs(side).max(axis=0, keepdims=True) for side in (calibration, weights))
+    factors = np.stack([smoothquant.smoothing_factors(of_x, of_w, alpha) for alpha in ALPHAS])
     output = held_out @ weights.T
-    power = float(np.sum(output.astype(np.float64) ** 2))
+    power = _power(output)
 
     def error(s: Array) -> float:
-        rounded = rounded_output(held_out / s, weights * s, form)
-        return float(np.sum((rounded - output).astype(np.float64) ** 2)) / power
+        return _power(rounded_output(held_out / s, weights * s, form) - output) / power
 
     return Sweep(
-        np.abs(calibration).max(axis=0),
-        np.abs(weights).max(axis=0),
+        of_x[0],
+        of_w[0],
         factors,
         tuple(error(s) for s in factors),
         error(np.ones_like(factors[0])),
     )
+
+
+def _power(outputs: Array) -> float:
+    exact = outputs.astype(np.float64)
+    return float(np.vdot(exact, exact))
 
 
 def rounded_output(activations: Array, weights: Array, form: str) -> Array:

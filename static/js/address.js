@@ -43,9 +43,10 @@ function write() {
   if (!due.size) return;
   const address = new URL(location.href);
   for (const figure of due) {
+    point(figure);
+    if (same(stateInAddress(figure), wantedBy(formOf(figure)))) continue;
     for (const name of Object.keys(defaultsOf(formOf(figure)))) address.searchParams.delete(prefix(figure) + name);
     for (const [name, value] of changed(figure)) address.searchParams.set(prefix(figure) + name, value);
-    point(figure);
   }
   try {
     if (address.href !== location.href) history.replaceState(history.state, "", address);

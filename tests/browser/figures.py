@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from playwright.sync_api import Locator, Page, expect
 
@@ -72,3 +72,36 @@ def open_where_it_matters(page: Page, name: str, control: str) -> dict[str, str]
 def open_alone(page: Page, name: str, query: str = "") -> None:
     page.goto(f"{PAGE}/figures/{name}?{query}")
     page.locator("html.js").wait_for()
+
+
+def put(page: Page, name: str, control: str, value: Any) -> None:
+    """Set a control of any kind as a person would: a menu's option, a slider's position, a radio's label."""
+    field = figure(page, name).locator(f':is(input, select)[name="{control}"]')
+    if field.first.get_attribute("type") == "radio":
+        cell = figure(page, name).locator(f'input[name="{control}"][value="{plain(value)}"]')
+        cell.dispatch_event("click")
+    elif field.get_attribute("type") == "range":
+        field.fill(plain(value))
+    else:
+        field.select_option(plain(value))
+
+
+def held(page: Page, name: str) -> dict[str, str]:
+    """What the controls say, all of them."""
+    state: dict[str, str] = page.locator(f"#{FIGURES[name].id}-form").evaluate(
+        "form => Object.fromEntries(new FormData(form))"
+    )
+    return state
+
+
+def in_address(page: Page, name: str) -> dict[str, str]:
+    """The figure's state in the lesson's address, all of it."""
+    query = parse_qsl(urlsplit(page.url).query)
+    own = [(key.removeprefix(f"{name}."), value) for key, value in query if key.startswith(f"{name}.")]
+    return full(name, **dict(own))
+
+
+def full(name: str, **controls: Any) -> dict[str, str]:
+    """Every control of a state as the form and the address write it."""
+    state = FIGURES[name].controls.parse([(key, plain(value)) for key, value in controls.items()])
+    return {key: plain(getattr(state, key)) for key in type(state).model_fields}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -79,19 +79,6 @@ def test_choice_by_mouse(page: Page, name: str, control: str) -> None:
     option = other_option(name, control)
     choose(page, name, control, option)
     expect_state(page, name, **state | {control: option})
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_address_follows_the_figure_and_restores_it(page: Page, name: str) -> None:
-    page.goto(PAGE)
-    page.locator("html.js").wait_for()
-    control = choices_of(name)[0]
-    option = other_option(name, control)
-    choose(page, name, control, option)
-    expect_state(page, name, **{control: option})
-    page.wait_for_url(lambda url: parse_qs(urlsplit(url).query) == {f"{name}.{control}": [option]})
-    page.reload()
-    expect_state(page, name, **{control: option})
 
 
 @pytest.mark.parametrize("name", NAMES)

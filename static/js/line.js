@@ -102,7 +102,9 @@ function arrived(form) {
   line.lost = 0;
   delete figureOf(form).dataset.waiting;
   form.querySelector(".view").removeAttribute("aria-busy");
-  form.querySelector(".lost")?.remove();
+  const notice = form.querySelector(".lost");
+  if (notice?.contains(document.activeElement)) form.querySelector(".controls :is(input, select)")?.focus({ preventScroll: true });
+  notice?.remove();
 }
 
 /** An error page, a sign-in page, a queue: said kindly, and asked again when it is likely to help. */

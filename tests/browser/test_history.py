@@ -36,6 +36,14 @@ RECORD_SPEECH = """
     });
 """
 
+RECORD_SHIFTS = """
+    window.shifts = [];
+    new PerformanceObserver(list => {
+      const moved = list.getEntries().flatMap(({ sources }) => sources.map(({ node }) => node?.parentElement));
+      shifts.push(...moved.filter(e => e && !e.closest(".contents")).map(e => e.textContent.slice(0, 80)));
+    }).observe({ type: "layout-shift", buffered: true });
+"""
+
 
 def two_changes(name: str) -> list[tuple[str, str]]:
     """The first control and the last one, drawn cells included, each in a state that is not its default."""
@@ -211,3 +219,22 @@ def test_a_page_kept_by_the_browser_comes_back_as_it_was(remembering: Page) -> N
     put(page, "rtn", "bits", 2)
     expect_state(page, "rtn", bits=2, block="outlier")
     assert figure(page, "rtn").get_attribute("data-waiting") is None
+
+
+def test_a_link_to_a_figure_lands_on_it_and_nothing_moves(page: Page) -> None:
+    """Only the list of sections opens the name of the present one. Typefaces are in the cache by then."""
+    page.goto(PAGE)
+    page.wait_for_load_state("networkidle")
+    page.add_init_script(RECORD_SHIFTS)
+    for name in ("rtn", "awq", "smooth"):
+        page.goto(f"{PAGE}/sources")
+        page.goto(f"{PAGE}?rtn.bits=5&awq.alpha=0.2&fold.step=3#{FIGURES[name].id}")
+        page.wait_for_timeout(600)
+        assert page.evaluate("shifts") == []
+        assert (
+            0
+            <= page.evaluate(
+                "id => document.getElementById(id).getBoundingClientRect().top", FIGURES[name].id
+            )
+            < 100
+        )

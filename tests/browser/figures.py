@@ -95,11 +95,18 @@ def held(page: Page, name: str) -> dict[str, str]:
     return state
 
 
-def in_address(page: Page, name: str) -> dict[str, str]:
-    """The figure's state in the lesson's address, all of it."""
-    query = parse_qsl(urlsplit(page.url).query)
+def in_address(url: str, name: str) -> dict[str, str]:
+    """The figure's state in an address of the lesson, all of it."""
+    query = parse_qsl(urlsplit(url).query)
     own = [(key.removeprefix(f"{name}."), value) for key, value in query if key.startswith(f"{name}.")]
     return full(name, **dict(own))
+
+
+def expect_address(page: Page, states: dict[str, dict[str, Any]]) -> None:
+    """Wait until the lesson's address holds these states: it follows a change that has come to rest."""
+    page.wait_for_url(
+        lambda url: all(in_address(url, name) == full(name, **state) for name, state in states.items())
+    )
 
 
 def full(name: str, **controls: Any) -> dict[str, str]:

@@ -46,7 +46,7 @@ def test_after_any_burst_the_drawing_the_controls_and_the_address_agree(
     page.goto(f"{line.url}{PAGE}")
     page.locator("html.js").wait_for()
     chance = random.Random(20)
-    for _ in range(6):
+    for _ in range(4):
         names = chance.sample(DISORDERLY, 2)
         for _ in range(8):
             name = chance.choice(names)
@@ -70,13 +70,15 @@ BURST = """([id, control, value]) => {
 
 
 def expect_agreement(page: Page, name: str) -> None:
-    """The figure shows what its controls say, when it has come to rest; and so does the address."""
-    expect(figure(page, name)).not_to_have_attribute("data-waiting", "answer")
+    """At rest the figure shows what its address says, and its controls say the same."""
     expect(page.locator("form.htmx-request")).to_have_count(0)
     page.wait_for_timeout(200)
-    state = in_address(page, name)
+    state = in_address(page.url, name)
     expect_state(page, name, **state)
-    assert {**held(page, name), "pick": ""} == {**state, "pick": ""}
+    shown = held(page, name)
+    if name == "xray":  # of a byte that the format does not have, the drawing marks the nearest
+        shown["pick"] = state["pick"]
+    assert shown == state
 
 
 def test_what_a_table_holds_does_not_wait_behind_an_answer_that_hangs(page: Page) -> None:
@@ -162,19 +164,20 @@ PAGE_OF_A_PROXY = "<!doctype html><html><head><title>Proxy</title></head><body><
 
 
 def test_nothing_foreign_gets_into_a_figure(page: Page, watch: Watch) -> None:
-    watch.expect("status of")
+    watch.expect("status of|ERR_FAILED")
     open_alone(page, "rtn")
+    page.route("**/along/**", lambda route: route.abort())
     title = page.title()
     notice = figure(page, "rtn").locator(".lost")
     foreign = [(502, "did not answer"), (200, "Something else answered"), (404, "Something else answered")]
     for bits, (status, said) in enumerate(foreign, start=4):
-        page.route("**/fragments/**", foreign_answer(status))
+        page.route("**/quantization/rtn?*", foreign_answer(status))
         put(page, "rtn", "bits", bits)
         expect(notice).to_contain_text(said)
         expect(page.locator("#live")).to_contain_text(said)
         assert page.title() == title
         assert page.locator("#fig-02-view .drawing").count() == 1
-        page.unroute("**/fragments/**")
+        page.unroute("**/quantization/rtn?*")
         notice.locator("button").click()
         expect_state(page, "rtn", bits=bits)
         expect(notice).to_have_count(0)

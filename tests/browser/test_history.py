@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import cycle
 from typing import Any
 
 import pytest
@@ -14,20 +13,19 @@ from scripts import browser as chromium
 from tests.browser.conftest import NewPage
 from tests.browser.figures import (
     FIGURES,
-    LESSON,
     NAMES,
     PAGE,
     WHERE_IT_MATTERS,
+    computed,
+    expect_address,
     expect_state,
     figure,
     full,
     held,
-    in_address,
     open_alone,
     put,
 )
 
-SECTIONS = [section.slug for section in LESSON.sections if section.number]
 RECORD_SPEECH = """
     addEventListener("DOMContentLoaded", () => {
       window.spoken = [];
@@ -39,7 +37,7 @@ RECORD_SPEECH = """
 RECORD_SHIFTS = """
     window.shifts = [];
     new PerformanceObserver(list => {
-      const moved = list.getEntries().flatMap(({ sources }) => sources.map(({ node }) => node?.parentElement));
+      const moved = list.getEntries().flatMap(({ sources }) => sources.map(s => s.node?.parentElement));
       shifts.push(...moved.filter(e => e && !e.closest(".contents")).map(e => e.textContent.slice(0, 80)));
     }).observe({ type: "layout-shift", buffered: true });
 """
@@ -63,7 +61,8 @@ def other_state(name: str, control: str) -> str:
 def expect_everywhere(page: Page, name: str, **controls: Any) -> None:
     """The drawing, the controls and the address say the same."""
     expect_state(page, name, **controls)
-    assert held(page, name) == in_address(page, name) == full(name, **controls)
+    assert held(page, name) == full(name, **controls)
+    expect_address(page, {name: controls})
 
 
 @pytest.fixture
@@ -75,33 +74,41 @@ def lesson(page: Page) -> Page:
 
 
 def test_every_figure_goes_back_and_forward_and_comes_back(lesson: Page, new_page: NewPage) -> None:
+    """All at once: a change, a link to a section, another change, and then every way to come again."""
     page = lesson
-    left: dict[str, dict[str, str]] = {}
-    for name, section in zip(NAMES, cycle(SECTIONS), strict=False):
-        (first, value), (last, other) = two_changes(name)
-        put(page, name, first, value)
-        expect_state(page, name, **{first: value})
-        page.locator(f'[data-section-link="{section}"]').click()
-        put(page, name, last, other)
-        left[name] = {first: value, last: other}
-        expect_everywhere(page, name, **left[name])
-        page.go_back()
-        expect_everywhere(page, name, **{first: value})
-        page.go_forward()
-        expect_everywhere(page, name, **left[name])
-
-    def all_as_left(here: Page) -> None:
-        for name in NAMES:
-            expect_everywhere(here, name, **left[name])
-
+    changes = {name: two_changes(name) for name in NAMES}
+    before = {name: dict(pair[:1]) for name, pair in changes.items()}
+    after = {name: dict(pair) for name, pair in changes.items()}
+    for name, (change, _) in changes.items():
+        put(page, name, *change)
+    expect_all(page, before)
+    page.locator('[data-section-link="awq"]').click()
+    for name, (_, change) in changes.items():
+        put(page, name, *change)
+    expect_all(page, after)
+    page.go_back()
+    expect_all(page, before)
+    page.go_forward()
+    expect_all(page, after)
     page.reload()
-    all_as_left(page)
+    expect_all(page, after)
     page.goto(f"{PAGE}/sources")
     page.go_back()
-    all_as_left(page)
+    expect_all(page, after)
     shared = new_page()
     shared.goto(page.url)
-    all_as_left(shared)
+    expect_all(shared, after)
+
+
+def expect_all(page: Page, states: dict[str, dict[str, str]]) -> None:
+    """Every figure of the lesson: drawing, controls and address."""
+    order = page.locator("figure[data-figure]").evaluate_all("all => all.map(f => f.dataset.figure)")
+    wanted = {name: FIGURES[name].controls.parse(list(states[name].items())) for name in order}
+    texts = [text for name in order for text in computed(name, wanted[name]).values()]
+    expect(page.locator("figure[data-figure] output[name]")).to_have_text(texts)
+    for name in order:
+        assert held(page, name) == full(name, **states[name])
+    expect_address(page, states)
 
 
 def test_going_back_speaks_once_and_leaves_the_focus(lesson: Page) -> None:
@@ -168,10 +175,9 @@ def test_the_address_is_written_before_a_link_is_followed(lesson: Page) -> None:
 
 def test_an_address_written_by_hand_becomes_that_of_the_controls(page: Page) -> None:
     page.goto(f"{PAGE}?awq.alpha=0.60&fit.scope=everything&fit.flash_attention=false&utm_source=x")
-    assert held(page, "awq") == in_address(page, "awq") == full("awq", alpha=0.6)
-    assert (
-        held(page, "fit") == in_address(page, "fit") == full("fit", scope="everything", flash_attention="off")
-    )
+    assert held(page, "awq") == full("awq", alpha=0.6)
+    assert held(page, "fit") == full("fit", scope="everything", flash_attention="off")
+    expect_address(page, {"awq": {"alpha": 0.6}, "fit": {"scope": "everything", "flash_attention": "off"}})
     assert "fit.flash_attention=off" in page.url
     assert "utm_source=x" in page.url
 

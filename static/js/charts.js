@@ -28,7 +28,11 @@ export function watchCharts() {
 
 async function draw(chart) {
   drawn.add(chart);
-  const Plotly = await (plotly ??= load());
+  const Plotly = await (plotly ??= load()).catch(() => null);
+  if (!Plotly) {
+    plotly = undefined; // the line is bad: the server's drawing stays, and the next change tries again
+    return;
+  }
   const host = chart.querySelector("[data-chart-live]");
   const spec = JSON.parse(chart.querySelector("[data-chart-spec]").content.textContent);
   chart.classList.add("live");

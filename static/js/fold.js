@@ -33,6 +33,7 @@ function watch(figure) {
     if (event.key === "Escape") stop();
   });
   still.addEventListener("change", stop);
+  figure.addEventListener("figure:restored", end); // back or forward in the history: the address says what is shown
   whenSeen(figure, () => {
     if (atRest(slider.form)) play();
   });
@@ -51,6 +52,7 @@ function watch(figure) {
       if (!playing()) return;
     }
     end();
+    figure.dispatchEvent(new Event("figure:rested", { bubbles: true })); // it may have been played from another state
   }
 
   function stop() {

@@ -20,17 +20,16 @@ async function fetchData(details) {
   const state = new URLSearchParams(new FormData(form));
   const view = await fetched(`${form.getAttribute("hx-get")}?${state}`);
   const link = details.querySelector("[data-elsewhere]");
-  if (view && link && `${state}` === `${new URLSearchParams(new FormData(form))}`) {
-    link.replaceWith(view.querySelector("details.data > .table-scroll"));
-  }
+  const table = view?.querySelector("details.data > .table-scroll");
+  if (table && link && `${state}` === `${new URLSearchParams(new FormData(form))}`) link.replaceWith(table);
 }
 
 async function fetchListing(listing) {
-  const answer = await fetched(listing.dataset.listing);
-  if (answer) listing.replaceWith(answer.querySelector(".listing"));
+  const arrived = (await fetched(listing.dataset.listing))?.querySelector(".listing");
+  if (arrived) listing.replaceWith(arrived);
 }
 
-/** A piece of HTML as a document, or nothing where the line is cut: the link stays then. */
+/** A piece of HTML as a document, or nothing where the line is bad: the link stays then. */
 async function fetched(address) {
   try {
     const answer = await fetch(address);

@@ -15,6 +15,10 @@ export function watchProgress() {
   }, { rootMargin: "-35% 0px -64% 0px" });
   document.querySelectorAll("[data-section]").forEach((section) => observer.observe(section));
 
+  // Who comes by a link to a figure is there before anything is observed: the list does not move under their eyes.
+  const arrived = document.getElementById(location.hash.slice(1))?.closest("[data-section]");
+  if (arrived) mark(arrived.dataset.section);
+
   const edge = new IntersectionObserver(([entry]) => contents.classList.toggle("stuck", !entry.isIntersecting));
   edge.observe(document.querySelector(".masthead"));
 

@@ -7,16 +7,17 @@ export function watchStates() {
   for (const touch of ["pointerdown", "focusin"]) {
     document.addEventListener(touch, ({ target }) => {
       const input = target.closest?.("label")?.control ?? target;
-      if (tabled(input)) fetchTable(tableOf(input));
+      if (tabled(input)) fetchTable(tableOf(input.form, input.name, new FormData(input.form)));
     });
   }
+  // Before htmx puts a request in line: what is here already must not wait behind an answer that is on its way.
   window.htmx.registerExtension("states", {
-    htmx_before_request(form, { ctx }) {
-      const input = ctx.sourceEvent?.target;
-      if (!tabled(input)) return true;
-      const view = tables.get(tableOf(input))?.[input.value];
+    htmx_config_request(form, { ctx }) {
+      const state = ctx.request.body;
+      const view = viewOf(form, state);
       if (view === undefined) {
-        if (input.type === "range") fetchTable(tableOf(input)); // the rest of a drag will find it
+        const input = ctx.sourceEvent.target;
+        if (input.type === "range" && tabled(input)) fetchTable(tableOf(form, input.name, state)); // the rest of a drag will find it
         return true;
       }
       ctx.text = view;
@@ -27,14 +28,25 @@ export function watchStates() {
 }
 
 function tabled(input) {
-  return Boolean(input?.form?.dataset.tabled?.split(" ").includes(input.name));
+  return Boolean(input?.form && names(input.form).includes(input.name));
 }
 
-/** The table is that of the control at the present state of all the others. */
-function tableOf(input) {
-  const others = new URLSearchParams(new FormData(input.form));
-  others.delete(input.name);
-  return `${input.form.getAttribute("hx-get")}/along/${input.name}?${others}`;
+function names(form) {
+  return form.dataset.tabled?.split(" ") ?? [];
+}
+
+/** The view of a state, where the table of any control holds it. */
+function viewOf(form, state) {
+  return names(form)
+    .map((name) => tables.get(tableOf(form, name, state))?.[state.get(name)])
+    .find((view) => view !== undefined);
+}
+
+/** The table is that of the control at a state of all the others. */
+function tableOf(form, name, state) {
+  const others = new URLSearchParams(state);
+  others.delete(name);
+  return `${form.getAttribute("hx-get")}/along/${name}?${others}`;
 }
 
 async function fetchTable(address) {

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from playwright.sync_api import Locator, Page, expect
 
@@ -39,6 +40,7 @@ def rendered(page: Page, name: str) -> dict[str, str]:
     )
 
 
+@functools.cache
 def computed(name: str, state: FigureControls) -> dict[str, str]:
     """The read-outs as the figure's function computes them."""
     return {readout.name: readout.text for readout in FIGURES[name].view(state).readouts}
@@ -48,8 +50,7 @@ def expect_state(page: Page, name: str, **controls: Any) -> None:
     """Wait until the figure shows the state, and compare every read-out."""
     state = FIGURES[name].controls.parse([(key, plain(value)) for key, value in controls.items()])
     wanted = computed(name, state)
-    for key, text in wanted.items():
-        expect(figure(page, name).locator(f'output[name="{key}"]')).to_have_text(text)
+    expect(figure(page, name).locator("output[name]")).to_have_text(list(wanted.values()))
     assert rendered(page, name) == wanted
 
 
@@ -72,3 +73,43 @@ def open_where_it_matters(page: Page, name: str, control: str) -> dict[str, str]
 def open_alone(page: Page, name: str, query: str = "") -> None:
     page.goto(f"{PAGE}/figures/{name}?{query}")
     page.locator("html.js").wait_for()
+
+
+def put(page: Page, name: str, control: str, value: Any) -> None:
+    """Set a control of any kind as a person would: a menu's option, a slider's position, a radio's label."""
+    field = figure(page, name).locator(f':is(input, select)[name="{control}"]')
+    if field.first.get_attribute("type") == "radio":
+        cell = figure(page, name).locator(f'input[name="{control}"][value="{plain(value)}"]')
+        cell.dispatch_event("click")
+    elif field.get_attribute("type") == "range":
+        field.fill(plain(value))
+    else:
+        field.select_option(plain(value))
+
+
+def held(page: Page, name: str) -> dict[str, str]:
+    """What the controls say, all of them."""
+    state: dict[str, str] = page.locator(f"#{FIGURES[name].id}-form").evaluate(
+        "form => Object.fromEntries(new FormData(form))"
+    )
+    return state
+
+
+def in_address(url: str, name: str) -> dict[str, str]:
+    """The figure's state in an address of the lesson, all of it."""
+    query = parse_qsl(urlsplit(url).query)
+    own = [(key.removeprefix(f"{name}."), value) for key, value in query if key.startswith(f"{name}.")]
+    return full(name, **dict(own))
+
+
+def expect_address(page: Page, states: dict[str, dict[str, Any]]) -> None:
+    """Wait until the lesson's address holds these states: it follows a change that has come to rest."""
+    page.wait_for_url(
+        lambda url: all(in_address(url, name) == full(name, **state) for name, state in states.items())
+    )
+
+
+def full(name: str, **controls: Any) -> dict[str, str]:
+    """Every control of a state as the form and the address write it."""
+    state = FIGURES[name].controls.parse([(key, plain(value)) for key, value in controls.items()])
+    return {key: plain(getattr(state, key)) for key in type(state).model_fields}

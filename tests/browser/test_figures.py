@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -77,21 +77,6 @@ def test_choice_by_mouse(page: Page, name: str, control: str) -> None:
     option = other_option(name, control)
     choose(page, name, control, option)
     expect_state(page, name, **state | {control: option})
-
-
-def test_the_address_follows_every_figure_and_restores_them_all(page: Page) -> None:
-    page.goto(PAGE)
-    page.locator("html.js").wait_for()
-    chosen = {name: (choices_of(name)[0], other_option(name, choices_of(name)[0])) for name in NAMES}
-    address: dict[str, list[str]] = {}
-    for name, (control, option) in chosen.items():
-        choose(page, name, control, option)
-        expect_state(page, name, **{control: option})
-        address[f"{name}.{control}"] = [option]
-        wait_for_query(page, address)
-    page.reload()
-    for name, (control, option) in chosen.items():
-        expect_state(page, name, **{control: option})
 
 
 def test_without_scripts_a_form_brings_the_lesson_back_in_the_new_state(no_js: Page) -> None:

@@ -157,17 +157,6 @@ def test_a_refused_request_says_what_is_allowed_and_the_figure_recovers(page: Pa
     expect(figure(page, "rtn").locator('output[name="levels"]')).to_have_text("4")
 
 
-def test_a_cut_network_leaves_the_figure_and_says_so(page: Page, watch: Watch) -> None:
-    watch.expect("ERR_|Failed to fetch|NetworkError|console")
-    page.goto(f"{PAGE}/figures/rtn")
-    page.locator("html.js").wait_for()
-    page.context.set_offline(True)
-    page.locator("#fig-02-bits").focus()
-    page.keyboard.press("End")
-    expect(page.locator("#live")).to_contain_text("did not answer")
-    expect(figure(page, "rtn").locator('output[name="levels"]')).to_have_text("8")
-
-
 CHARTS = [name for name, figure_ in FIGURES.items() if figure_.view(figure_.controls()).chart]
 
 

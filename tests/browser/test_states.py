@@ -1,10 +1,8 @@
-"""The state table: after the first touch a control needs no network, and the last state always wins."""
+"""The state table: after the first touch a control needs no network."""
 
 from __future__ import annotations
 
-import random
-
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page
 
 from tests.browser.figures import FIGURES, PAGE, expect_state, figure, open_alone
 from tests.browser.watch import Watch
@@ -48,25 +46,6 @@ def test_the_table_follows_the_other_controls(page: Page) -> None:
     touch(page, "rtn", "bits")
     page.keyboard.press("End")
     expect_state(page, "rtn", block="outlier", bits=8)
-
-
-def test_the_last_state_wins_over_a_slow_and_disorderly_network(page: Page, watch: Watch) -> None:
-    """No table arrives and every fragment takes its own time: what shows in the end is the slider's state."""
-    watch.expect("along|ERR_FAILED")
-    delays = random.Random(0)
-
-    def slow(route: Route) -> None:
-        page.wait_for_timeout(delays.choice((10, 250, 60, 400)))
-        route.continue_()
-
-    open_alone(page, "rtn")
-    page.route("**/along/**", lambda route: route.abort())
-    page.route("**/fragments/*/quantization/rtn?*", slow)
-    page.locator("#fig-02-bits").focus()
-    for key in ("End", "ArrowLeft", "ArrowLeft", "Home", "ArrowRight", "ArrowRight"):
-        page.keyboard.press(key)
-    expect(page.locator("#fig-02-bits")).to_have_value("4")
-    expect_state(page, "rtn", bits=4)
 
 
 def test_without_a_table_a_change_is_a_request_of_its_own(page: Page, watch: Watch) -> None:

@@ -1,0 +1,55 @@
+// The native inputs of a figure's form: printing a slider's value, setting all of them to a state.
+
+export function watchControls() {
+  document.querySelectorAll('form[data-defaults] input[type="range"]').forEach(showValue);
+  document.addEventListener("input", ({ target }) => {
+    if (target.matches('form[data-defaults] input[type="range"]')) showValue(target);
+  });
+}
+
+/** A state is { name: value } with every control of the figure; values are the strings of the address. */
+export function defaultsOf(form) {
+  return JSON.parse(form.dataset.defaults);
+}
+
+/** What the server wrote into the row of controls, whatever a browser may have restored over it. */
+export function served(form) {
+  const inputs = [...form.querySelectorAll(".controls :is(input, select)")];
+  return Object.fromEntries(
+    inputs.flatMap((input) => {
+      if (input.type === "radio") return input.defaultChecked ? [[input.name, input.value]] : [];
+      if (input.type === "range") return [[input.name, input.defaultValue]];
+      return [...input.options].filter((option) => option.defaultSelected).map(({ value }) => [input.name, value]);
+    }),
+  );
+}
+
+/** Set every control that knows the value. Nothing is dispatched and no focus moves. */
+export function setControls(form, state) {
+  for (const input of form.querySelectorAll(":is(input, select)[name]")) {
+    const value = state[input.name];
+    if (value === undefined) continue;
+    if (input.type === "radio") {
+      if (input.value === value && !input.checked) input.checked = true;
+    } else if (input.value !== value && knows(input, value)) {
+      input.value = value;
+      if (input.type === "range") showValue(input);
+    }
+  }
+}
+
+function knows(input, value) {
+  return input.type === "range" || [...input.options].some((option) => option.value === value);
+}
+
+/** A slider's printed value and the filled part of its track. */
+function showValue(input) {
+  const share = (input.value - input.min) / (input.max - input.min || 1);
+  input.style.setProperty("--fill", `${100 * share}%`);
+  const output = input.closest(".control")?.querySelector("output");
+  if (!output) return;
+  const texts = JSON.parse(input.dataset.texts ?? "null");
+  output.value = texts?.[Math.round((input.value - input.min) / input.step)] ?? input.value;
+  const unit = input.closest(".control").querySelector(".slider-unit")?.textContent ?? "";
+  if (texts || unit) input.setAttribute("aria-valuetext", output.value + unit);
+}

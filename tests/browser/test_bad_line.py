@@ -1,0 +1,224 @@
+"""A slow, disorderly, cut or foreign line: the last state wins, waiting shows, and nothing breaks."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import Page, Route, expect
+
+from bench.slow_line import SlowLine
+from lessons.kit.controls import plain
+from tests.browser.figures import (
+    FIGURES,
+    PAGE,
+    expect_state,
+    figure,
+    full,
+    held,
+    in_address,
+    open_alone,
+    put,
+    rendered,
+)
+from tests.browser.watch import Watch
+
+DISORDERLY = ("rtn", "xray", "awq", "fit", "primitive")
+"""Sliders, menus, segments and drawn cells; FIG.04 is a chart."""
+
+
+@pytest.fixture
+def line(server: str, watch: Watch) -> Iterator[SlowLine]:
+    with SlowLine(server, round_trip=0.03, jitter=0.2, seed=5) as slow:
+        watch.host = slow.url.removeprefix("http://")
+        watch.expect("ERR_|Failed to fetch|status of")
+        yield slow
+
+
+@pytest.mark.parametrize("tables", [True, False], ids=["with tables", "without tables"])
+def test_after_any_burst_the_drawing_the_controls_and_the_address_agree(
+    page: Page, line: SlowLine, tables: bool
+) -> None:
+    """Two figures at once, their controls in turn, on a line where answers overtake each other."""
+    if not tables:
+        page.route("**/along/**", lambda route: route.abort())
+    page.goto(f"{line.url}{PAGE}")
+    page.locator("html.js").wait_for()
+    chance = random.Random(20)
+    for _ in range(4):
+        names = chance.sample(DISORDERLY, 2)
+        for _ in range(8):
+            name = chance.choice(names)
+            control, widget = chance.choice(list(FIGURES[name].controls.widgets().items()))
+            value = plain(chance.choice(widget.states()))
+            page.evaluate(BURST, [FIGURES[name].id, control, value])
+            page.wait_for_timeout(chance.choice((0, 0, 15, 60, 120)))
+        for name in names:
+            expect_agreement(page, name)
+
+
+BURST = """([id, control, value]) => {
+    const fields = [...document.querySelectorAll(`#${id} :is(input, select)[name="${control}"]`)];
+    const field = fields.find(f => f.type !== "radio" || f.value === value);
+    if (!field) return;
+    field.focus();
+    if (field.type === "radio") return field.click();
+    field.value = value;
+    field.dispatchEvent(new Event(field.type === "range" ? "input" : "change", { bubbles: true }));
+}"""
+
+
+def expect_agreement(page: Page, name: str) -> None:
+    """At rest the figure shows what its address says, and its controls say the same."""
+    expect(page.locator("form.htmx-request")).to_have_count(0)
+    page.wait_for_timeout(200)
+    state = in_address(page.url, name)
+    expect_state(page, name, **state)
+    shown = held(page, name)
+    if name == "xray":  # of a byte that the format does not have, the drawing marks the nearest
+        shown["pick"] = state["pick"]
+    assert shown == state
+
+
+def test_what_a_table_holds_does_not_wait_behind_an_answer_that_hangs(page: Page) -> None:
+    """Nor may that answer, when it comes at last, replace the later state."""
+    waiting: list[Route] = []
+    open_alone(page, "rtn")
+    page.route("**/fragments/*/quantization/rtn?*", lambda route: waiting.append(route))
+    with page.expect_response(lambda answer: "/along/bits" in answer.url) as table:
+        page.locator("#fig-02-bits").focus()
+        page.keyboard.press("ArrowRight")
+    table.value.finished()
+    page.wait_for_timeout(100)
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    expect_state(page, "rtn", bits=7)
+    assert len(waiting) == 1
+    waiting[0].continue_()
+    page.wait_for_timeout(300)
+    expect_state(page, "rtn", bits=7)
+    assert held(page, "rtn") == full("rtn", bits=7)
+
+
+def test_a_slow_answer_is_seen_to_be_waited_for(page: Page) -> None:
+    waiting: list[Route] = []
+    open_alone(page, "smooth")
+    page.route("**/fragments/**", lambda route: waiting.append(route))
+    put(page, "smooth", "layer", plain(FIGURES["smooth"].controls.widgets()["layer"].states()[1]))
+    shown = figure(page, "smooth")
+    page.wait_for_timeout(500)
+    assert shown.get_attribute("data-waiting") is None
+    expect(shown).to_have_attribute("data-waiting", "answer")
+    expect(shown.locator(".view")).to_have_attribute("aria-busy", "true")
+    waiting[0].continue_()
+    expect(shown).not_to_have_attribute("data-waiting", "answer")
+    assert shown.locator(".view").get_attribute("aria-busy") is None
+
+
+def test_a_line_cut_in_the_middle_of_a_drag(page: Page, line: SlowLine) -> None:
+    line.jitter = 0
+    page.route("**/along/**", lambda route: route.abort())
+    page.goto(f"{line.url}{PAGE}?smooth.alpha=0.2#fig-07")
+    page.locator("html.js").wait_for()
+    slider = page.locator("#fig-07-alpha")
+    slider.scroll_into_view_if_needed()
+    box = slider.bounding_box()
+    assert box
+    middle = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + box["width"] * 0.2, middle)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.5, middle)
+    expect_agreement(page, "smooth")
+    before = rendered(page, "smooth")
+    line.cut()
+    for share in (0.6, 0.7, 0.8):
+        page.mouse.move(box["x"] + box["width"] * share, middle)
+    notice = figure(page, "smooth").locator(".lost")
+    expect(notice).to_contain_text("did not answer")
+    expect(page.locator("#live")).to_contain_text("did not answer")
+    assert rendered(page, "smooth") == before
+    line.heal()
+    page.mouse.move(box["x"] + box["width"] * 0.9, middle)
+    page.mouse.up()
+    expect(notice).to_have_count(0)
+    expect_agreement(page, "smooth")
+    assert float(held(page, "smooth")["alpha"]) > 0.8
+
+
+def test_the_figure_catches_up_by_itself_when_the_line_is_back(page: Page, watch: Watch) -> None:
+    watch.expect("ERR_|Failed to fetch")
+    open_alone(page, "rtn")
+    page.context.set_offline(True)
+    put(page, "rtn", "bits", 8)
+    notice = figure(page, "rtn").locator(".lost")
+    expect(notice).to_contain_text("You are offline")
+    expect_state(page, "rtn")
+    page.wait_for_url("**?bits=8")
+    page.context.set_offline(False)
+    expect_state(page, "rtn", bits=8)
+    expect(notice).to_have_count(0)
+
+
+PAGE_OF_A_PROXY = "<!doctype html><html><head><title>Proxy</title></head><body><h1>No</h1></body></html>"
+
+
+def test_nothing_foreign_gets_into_a_figure(page: Page, watch: Watch) -> None:
+    watch.expect("status of|ERR_FAILED")
+    open_alone(page, "rtn")
+    page.route("**/along/**", lambda route: route.abort())
+    title = page.title()
+    notice = figure(page, "rtn").locator(".lost")
+    foreign = [(502, "did not answer"), (200, "Something else answered"), (404, "Something else answered")]
+    for bits, (status, said) in enumerate(foreign, start=4):
+        page.route("**/quantization/rtn?*", foreign_answer(status))
+        put(page, "rtn", "bits", bits)
+        expect(notice).to_contain_text(said)
+        expect(page.locator("#live")).to_contain_text(said)
+        assert page.title() == title
+        assert page.locator("#fig-02-view .drawing").count() == 1
+        page.unroute("**/quantization/rtn?*")
+        notice.locator("button").click()
+        expect_state(page, "rtn", bits=bits)
+        expect(notice).to_have_count(0)
+
+
+def foreign_answer(status: int) -> Callable[[Route], None]:
+    def answer(route: Route) -> None:
+        route.fulfill(status=status, body=PAGE_OF_A_PROXY, content_type="text/html")
+
+    return answer
+
+
+def test_a_busy_server_is_not_asked_before_its_time(page: Page, watch: Watch) -> None:
+    watch.expect("status of|ERR_FAILED")
+    asked: list[str] = []
+
+    def busy(route: Route) -> None:
+        asked.append(route.request.url)
+        if len(asked) > 2:
+            route.continue_()
+        else:
+            route.fulfill(
+                status=429, body="later", headers={"Retry-After": "2", "Content-Type": "text/plain"}
+            )
+
+    open_alone(page, "rtn")
+    page.route("**/fragments/*/quantization/rtn?*", busy)
+    page.route("**/along/**", lambda route: route.abort())
+    page.locator("#fig-02-bits").focus()
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+    expect(figure(page, "rtn").locator(".lost")).to_contain_text("busy")
+    assert len(asked) <= 2
+    expect_state(page, "rtn", bits=7)
+
+
+@pytest.mark.parametrize("script", ["htmx.min.js", "lesson.js", "line.js"])
+def test_without_one_of_the_scripts_the_form_has_its_button(page: Page, watch: Watch, script: str) -> None:
+    watch.expect("ERR_FAILED")
+    page.route(f"**/{script}", lambda route: route.abort())
+    page.goto(f"{PAGE}/figures/rtn")
+    put(page, "rtn", "bits", 5)
+    figure(page, "rtn").locator("button.apply").click()
+    expect_state(page, "rtn", bits=5)

@@ -1,6 +1,7 @@
 // A drag answered in the same frame: on the first touch of a control the page fetches all its states at once, and an
 // htmx extension then swaps from that table in place of a request. A miss goes to the network as ever.
 
+const MOST_TABLES = 32; // some are of megabytes
 const tables = new Map(); // address of a table → { value: view }
 
 export function watchStates() {
@@ -52,6 +53,7 @@ function tableOf(form, name, state) {
 async function fetchTable(address) {
   if (tables.has(address)) return;
   tables.set(address, undefined); // on its way
+  if (tables.size > MOST_TABLES) tables.delete(tables.keys().next().value);
   try {
     const answer = await fetch(address);
     if (!answer.ok) throw new Error(`${answer.status}`);

@@ -48,10 +48,6 @@ def choose(page: Page, name: str, control: str, option: str) -> None:
         form.locator(f'label:has(input[name="{control}"][value="{option}"])').first.click()
 
 
-def wait_for_query(page: Page, wanted: dict[str, list[str]]) -> None:
-    page.wait_for_url(lambda url: parse_qs(urlsplit(url).query) == wanted)
-
-
 def other_option(name: str, control: str) -> str:
     """An option that is not the default."""
     default = plain(FIGURES[name].controls.model_fields[control].default)

@@ -26,10 +26,8 @@ DATA_POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-an
 
 POWERS_OFF = (
     "accelerometer",
-    "ambient-light-sensor",
     "aria-notify",
     "autoplay",
-    "bluetooth",
     "browsing-topics",
     "camera",
     "captured-surface-control",
@@ -74,11 +72,10 @@ POWERS_OFF = (
     "translator",
     "unload",
     "usb",
-    "web-share",
     "window-management",
     "xr-spatial-tracking",
 )
-"""Every power that a policy can take from a page, but for `clipboard-write`: links are copied."""
+"""Every power that Chromium lets a policy take from a page, but for `clipboard-write`: links are copied."""
 
 HEADERS = {
     "X-Content-Type-Options": "nosniff",

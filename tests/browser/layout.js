@@ -130,7 +130,7 @@
       const all = [...figure.querySelectorAll(selector)].filter((each) => each.checkVisibility() && !each.parentElement.closest("svg"));
       all.forEach((each, index) => {
         const box = each.getBoundingClientRect();
-        rows[`${selector} ${index}`] = [box.left - origin.left, box.top - origin.top, box.width, box.height].map(Math.round).join(" ");
+        rows[`${selector} ${index}`] = [box.left - origin.left, box.top - origin.top, box.width, box.height];
       });
     }
     return rows;

@@ -31,8 +31,9 @@ async ({ states, drags }) => {
 
   function jumps([first, ...others]) {
     return Object.keys(first).flatMap((part) => {
-      const other = others.find((frame) => frame[part] !== first[part]);
-      return other ? [`${part} goes from ${first[part]} to ${other[part]}`] : [];
+      const moved = (frame) => !frame[part] || frame[part].some((place, i) => Math.abs(place - first[part][i]) > 1);
+      const other = others.find(moved);
+      return other ? [`${part} goes from ${first[part].map(Math.round)} to ${other[part]?.map(Math.round)}`] : [];
     });
   }
 }

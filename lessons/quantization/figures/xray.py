@@ -322,8 +322,8 @@ def _entry(value: float) -> str:
 
 # --- the block at a glance: its fields in the order of the file -------------------------------------------
 
-LABEL_GAP, LABEL_CHARACTER = 3.0, 2.75
-"""Per cent of a phone's width: the least room between two labels, and a character of one."""
+LABEL_CHARACTER = {"narrow": 2.75, "wide": 1.2}
+"""Per cent of the width that a character of a label takes on a phone, and from 560 px on."""
 
 
 def _block_map(form: Anatomy, picked: Picked, used: Mapping[int, ByteRole]) -> dict[str, Any]:
@@ -349,25 +349,28 @@ def _block_map(form: Anatomy, picked: Picked, used: Mapping[int, ByteRole]) -> d
         ],
         "marked": [{"x": f"{i * byte:.4g}%", "width": f"{byte:.3g}%"} for i in marked],
         "role": picked.kind,
-        "labels": [
-            {"name": name, "from": f"{middle:.4g}%", "at": f"{at:.4g}%"}
-            for name, middle, at in zip(names, middles, _apart(names, middles), strict=True)
-        ],
+        "labels": {
+            width: [
+                {"name": name, "from": f"{middle:.4g}%", "at": f"{at:.4g}%"}
+                for name, middle, at in zip(names, middles, _apart(names, middles, character), strict=True)
+            ]
+            for width, character in LABEL_CHARACTER.items()
+        },
     }
 
 
-def _apart(names: list[str], middles: list[float]) -> list[float]:
-    """Where each label begins, near the middle of its field and clear of its neighbours, on a phone too."""
-    lengths = [LABEL_CHARACTER * len(name) for name in names]
+def _apart(names: list[str], middles: list[float], character: float) -> list[float]:
+    """The middles of the labels: near those of their fields, a character or more from their neighbours."""
+    lengths = [character * len(name) for name in names]
     places: list[float] = []
     for middle, length in zip(middles, lengths, strict=True):
-        free = places[-1] + lengths[len(places) - 1] + LABEL_GAP if places else 0.0
+        free = places[-1] + lengths[len(places) - 1] + character if places else 0.0
         places.append(max(middle - length / 2, free))
     end = 100.0
     for i in reversed(range(len(places))):
         places[i] = min(places[i], end - lengths[i])
-        end = places[i] - LABEL_GAP
-    return places
+        end = places[i] - character
+    return [place + length / 2 for place, length in zip(places, lengths, strict=True)]
 
 
 # --- the map of bytes and weights --------------------------------------------------------------------------

@@ -8,6 +8,7 @@ they belong to the text of the figure, see `lessons.kit.text`.
 from __future__ import annotations
 
 import difflib
+import functools
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -53,6 +54,11 @@ class Slider:
     def text(self, value: float) -> str:
         """The value as it is printed beside the slider."""
         return self.show(value) if self.show else plain(value)
+
+    @functools.cache  # noqa: B019 — widgets live as long as the program
+    def characters(self) -> int:
+        """Characters of the widest printed value: room for it is kept, so that a drag moves nothing."""
+        return max(len(self.text(value)) for value in self.states())
 
     def texts(self) -> list[str]:
         """The printed text of every state, for the browser; none where it is the number itself."""

@@ -100,9 +100,9 @@ function whenSeen(figure, act) {
       observer.disconnect();
       if (waiting) act();
     },
-    { rootMargin: "0px 0px -30% 0px" },
+    { threshold: 1 },
   );
-  observer.observe(figure.querySelector("form"));
+  observer.observe(figure.querySelector(".bar-label.kept")); // the bits stand above it: both can be watched
   figure.addEventListener("input", (event) => (waiting &&= !event.isTrusted));
 }
 

@@ -116,15 +116,25 @@ def test_every_weight_goes_to_the_nearest_of_the_levels(block: str, bits: int) -
 def test_the_ladder_shows_the_level_that_the_code_names(block: str, weight: int) -> None:
     shown = view(Controls(block=block, weight=weight))
     ladder, code = shown.drawing["ladder"], int(readout(shown, "code"))
-    chosen = [column for column in ladder["columns"] if column["chosen"]]
-    assert [column["code"] for column in chosen] == [str(code)]
-    assert chosen[0]["bits"] == "".join(cell["bit"] for cell in shown.drawing["kept"]["cells"])
-    assert percent(ladder["marks"][weight]["kept"]) == pytest.approx(percent(chosen[0]["middle"]), abs=0.01)
+    middles, chosen = ladder["codes"]["middles"], ladder["codes"]["chosen"]
+    assert chosen["code"] == code
+    assert chosen["bits"] == "".join(cell["bit"] for cell in shown.drawing["kept"]["cells"])
+    assert chosen["bits"] == "".join(row[code] for row in ladder["codes"]["rows"])
+    assert percent(ladder["marks"][weight]["kept"]) == pytest.approx(percent(middles[code]), abs=0.01)
     assert percent(ladder["band"]["width"]) == pytest.approx(100 / 16)
     for mark, row in zip(ladder["marks"], shown.table.rows, strict=True):
         column = int(row[3], 2)
-        assert percent(mark["kept"]) == pytest.approx(percent(ladder["columns"][column]["middle"]), abs=0.01)
+        assert percent(mark["kept"]) == pytest.approx(percent(middles[column]), abs=0.01)
         assert abs(percent(mark["true"]) - percent(mark["kept"])) <= 100 / 32 + 0.01
+
+
+@pytest.mark.parametrize("weight", range(0, 32, 5))
+@pytest.mark.parametrize("step", [0, 9, 12])
+def test_the_nudge_leads_from_the_true_weight_to_its_level(step: int, weight: int) -> None:
+    ladder = view(Controls(step=step, weight=weight)).drawing["ladder"]
+    mark, nudge = ladder["marks"][weight], ladder["nudge"]
+    ends = [percent(nudge["x"]), percent(nudge["x"]) + percent(nudge["width"])]
+    assert ends == pytest.approx(sorted([percent(mark["true"]), percent(mark["kept"])]), abs=0.01)
 
 
 @pytest.mark.parametrize("step", range(1, 13))
@@ -144,6 +154,13 @@ def test_marks_of_a_pile_do_not_hide_one_another(block: str) -> None:
     places = [(row[3], mark["y"]) for mark, row in zip(ladder["marks"], shown.table.rows, strict=True)]
     assert len(set(places)) == len(places)
     assert all(0 < y < ladder["height"] for _, y in places)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_machine_is_ticked_when_its_memory_holds_the_weights(step: int) -> None:
+    shown = view(Controls(step=step))
+    holds = [machine["holds"] for machine in shown.drawing["bars"]["machines"]]
+    assert holds == [readout(shown, "model_size") <= gib * 2**30 for gib in (32, 64)]
 
 
 def test_machines_stand_at_their_memory_in_gib() -> None:

@@ -20,6 +20,10 @@ def readout(shown: View, name: str) -> float:
     return float(next(r.value for r in shown.readouts if r.name == name))
 
 
+def percent(position: str) -> float:
+    return float(position.removesuffix("%"))
+
+
 def keys(shown: View) -> list[str]:
     return [sentence.key for sentence in shown.description]
 
@@ -89,7 +93,7 @@ def test_the_last_column_has_nobody_left(name: str, order: str) -> None:
     shown = view(Controls(slice=name, order=order, step=COLUMNS))
     assert readout(shown, "error_before") == pytest.approx(readout(shown, "error_after"), abs=1e-12)
     assert keys(shown)[0] == "last_column"
-    assert not shown.drawing["arcs"]
+    assert not shown.drawing["flow"]["arcs"]
 
 
 def test_act_order_leaves_the_least_important_for_the_end() -> None:
@@ -134,29 +138,51 @@ def test_held_out_ratio_is_that_of_the_held_out_outputs(order: str) -> None:
 def test_the_drawing_is_the_step(order: str, step: int) -> None:
     shown = view(Controls(order=order, step=step))
     run = run_of("strongest", 3, order == "act-order")
-    cells, drawing = shown.drawing["cells"], shown.drawing
-    assert sum(bool(cell["code"]) for cell in cells) == ROWS * step
+    columns, drawing = shown.drawing["columns"], shown.drawing
+    assert sum(bool(cell["code"]) for column in columns for cell in column["cells"]) == ROWS * step
     edge = 100 * step / COLUMNS
-    for cell in cells:
-        assert (float(cell["centre"].rstrip("%")) < edge) == bool(cell["code"])
-        if cell["arrow"]:
-            assert float(cell["right"].rstrip("%")) > edge
-    assert all(float(arc["at"].rstrip("%")) > edge for arc in drawing["arcs"])
+    for column in columns:
+        rounded = percent(column["x"]) < edge
+        assert [bool(cell["code"]) for cell in column["cells"]] == [rounded] * ROWS
+        assert not (rounded and any(cell["arrow"] for cell in column["cells"]))
+    assert percent(drawing["column_width"]) == 100 / COLUMNS
     assert [label["text"] for label in drawing["labels"]] == [
         str(run.channels[column]) for column in run.result.order
     ]
     if step:
-        assert float(drawing["outline"]["x"].rstrip("%")) == pytest.approx(edge - 100 / COLUMNS)
+        assert percent(drawing["outline"]["x"]) == pytest.approx(edge - 100 / COLUMNS)
         assert shown.table.marked == {step - 1}
         assert shown.table.rows[step - 1][5] == readout(shown, "gptq_error")
         assert shown.table.rows[step - 1][6] == readout(shown, "rtn_error")
 
 
+@pytest.mark.parametrize("step", range(1, COLUMNS))
+def test_the_flow_leads_from_the_rounded_column_to_the_columns_that_moved(step: int) -> None:
+    """Each of its arrows ends over a column to the right, and is as wide as that column's shifts."""
+    run, flow = run_of("strongest", 3, False), view(Controls(step=step)).drawing["flow"]
+    start, width = percent(flow["x"]), percent(flow["width"])
+    assert start == 100 * (step - 0.5) / COLUMNS
+    assert start + width == pytest.approx(100)
+    update = np.asarray(run.result.trace[step - 1].update) / run.scale
+    sizes, widths = np.sqrt((update**2).mean(axis=0)), []
+    for arc in flow["arcs"]:
+        position = (start + percent(arc["at"]) * width / 100) * COLUMNS / 100 - 0.5
+        assert position == pytest.approx(round(position), abs=0.01)
+        assert round(position) >= step
+        widths.append((sizes[round(position)], float(arc["width"])))
+    assert [w for _, w in sorted(widths)] == sorted(w for _, w in widths)
+
+
+def cells(shown: View) -> list[tuple[int, int, dict[str, str]]]:
+    """Channel, row and cell."""
+    columns = shown.drawing["columns"]
+    return [(int(c["channel"]), row, cell) for c in columns for row, cell in enumerate(c["cells"])]
+
+
 def test_cells_print_the_weights_of_this_moment() -> None:
     run, shown = run_of("strongest", 3, False), view(Controls())
     now = run.result.trace[6].weights_after
-    for cell in shown.drawing["cells"]:
-        channel, row = (int(part) for part in cell["id"].split("-"))
+    for channel, row, cell in cells(shown):
         column = run.channels.tolist().index(channel)
         if not cell["code"]:
             printed = float((cell["sign"] + "0" + cell["digits"]).replace("−", "-"))
@@ -168,8 +194,7 @@ def test_arrows_point_the_way_of_the_shift_and_grow_with_it() -> None:
     run, shown = run_of("strongest", 3, False), view(Controls())
     update = run.result.trace[6].update / run.scale
     lengths = {}
-    for cell in shown.drawing["cells"]:
-        channel, row = (int(part) for part in cell["id"].split("-"))
+    for channel, row, cell in cells(shown):
         shift = update[row, run.channels.tolist().index(channel)]
         if cell["arrow"]:
             start, tip = (float(part) for part in cell["arrow"].split("M")[1].removeprefix("0 ").split("V"))

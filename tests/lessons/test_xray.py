@@ -41,6 +41,10 @@ def readout(shown: View, name: str) -> Any:
     return next(entry.value for entry in shown.readouts if entry.name == name)
 
 
+def percent(position: str) -> float:
+    return float(position.removesuffix("%"))
+
+
 def weight_cells(shown: View) -> list[dict[str, Any]]:
     bands = shown.drawing["bands"]
     return [cell for band in bands for half in band["strips"] for run in half["runs"] for cell in run]
@@ -179,6 +183,22 @@ def test_every_byte_and_weight_of_a_format_is_drawn_once(type_name: str) -> None
     assert len(weight_cells(shown)) == len(codes) == 256
     assert codes == {f"weight-{i}": numbers.integer(q) for i, q in enumerate(column(shown, "code"))}
     assert readout(shown, "bits_per_weight") == 8 * len(data) / 256
+
+
+@pytest.mark.parametrize("type_name", FORMATS)
+def test_the_map_shows_every_field_as_long_as_its_bytes(type_name: str) -> None:
+    """In the order of the file and without a gap, with a mark on every byte that the sum reads."""
+    shown = view(Controls(format=type_name, pick="weight-200"))
+    form, drawn = FORMATS[type_name], shown.drawing["map"]
+    ends = [(percent(s["x"]), percent(s["x"]) + percent(s["width"])) for s in drawn["segments"]]
+    sizes = [field.size for field in form.layout.fields] * form.blocks
+    assert [end - start for start, end in ends] == pytest.approx(
+        [100 * n / sum(sizes) for n in sizes], abs=0.02
+    )
+    assert [start for start, _ in ends] == pytest.approx([0.0, *(end for _, end in ends[:-1])], abs=0.02)
+    related = [cell["index"] for cell in byte_cells(shown) if "related" in cell["look"]]
+    marked = [round(percent(mark["x"]) * form.bytes / 100) for mark in drawn["marked"]]
+    assert sorted(marked) == sorted(related)
 
 
 @pytest.mark.parametrize("type_name", FORMATS)

@@ -260,7 +260,7 @@ def _chart(s: Sweep, at: int, best: int) -> Chart:
 
     top = highest * 1.08
     return Chart(
-        Axis("alpha", (0.0, 1.0), tuple((v, numbers.fixed(v, 1)) for v in linear_ticks(0, 1, 5))),
+        Axis("alpha", (-0.03, 1.03), tuple((v, numbers.fixed(v, 1)) for v in linear_ticks(0, 1, 5))),
         Axis(
             "output_error",
             (0.0, top),

@@ -208,6 +208,7 @@ def _ladder(weights: NDArray[np.float32], kept: Kept, chosen: int) -> dict[str, 
     levels, rung = final.levels(), final.quantize(weights)
     step = float(final.scale)
     x = Scale((float(levels[0]) - step / 2, float(levels[-1]) + step / 2))
+    span = step * len(levels)
     piles = _places_in_pile(weights, rung)
     pitch = min(MARK_PITCH, (LADDER - 12) / (max(piles) + 1))
     drawn = kept.fitted.levels() if kept.fitted and kept.bits in RUNGS else ()
@@ -222,7 +223,7 @@ def _ladder(weights: NDArray[np.float32], kept: Kept, chosen: int) -> dict[str, 
         "rungs": [{"x": x.percent(float(level)), "height": RUNGS[kept.bits]} for level in drawn],
         "band": {  # every weight inside it would get the same code
             "x": x.percent(float(kept.restored[chosen]) - kept.scale / 2),
-            "width": f"{100 * kept.scale / (step * len(levels)):.5g}%",
+            "width": f"{100 * kept.scale / span:.5g}%",
         },
         "marks": [
             {
@@ -232,18 +233,42 @@ def _ladder(weights: NDArray[np.float32], kept: Kept, chosen: int) -> dict[str, 
             }
             for i, w in enumerate(weights)
         ],
-        "columns": [
-            {
-                "x": f"{100 * i / len(levels):g}%",
-                "middle": f"{100 * (i + 0.5) / len(levels):g}%",
-                "code": str(i),
-                "bits": f"{i:0{LAST_BITS}b}",
-                "chosen": arrived and i == int(rung[chosen]),
-            }
-            for i in range(len(levels))
-        ],
+        "nudge": {
+            "x": x.percent(min(float(weights[chosen]), float(kept.restored[chosen]))),
+            "width": f"{100 * abs(float(kept.restored[chosen] - weights[chosen])) / span:.5g}%",
+        },
+        "told": _beside_band(x, float(kept.restored[chosen]), kept.scale),
+        "codes": _codes(len(levels), int(rung[chosen]) if arrived else None),
         "w_ticks": [{"at": x.percent(v), "text": numbers.fixed(v, places)} for v in ticks],
     }
+
+
+def _codes(count: int, chosen: int | None) -> dict[str, Any]:
+    """The number of every rung under it, in binary from above; of the chosen one, its place."""
+    middles = [f"{100 * (i + 0.5) / count:g}%" for i in range(count)]
+    patterns = [f"{i:0{LAST_BITS}b}" for i in range(count)]
+    rows = ["".join(bits) for bits in zip(*patterns, strict=True)]
+    cells = [(i, row) for row, bits in enumerate(rows) for i, bit in enumerate(bits) if bit == "1"]
+    return {
+        "middles": middles,
+        "rows": rows,
+        "ones": "".join(f"M{i} {row}h1v1h-1z" for i, row in cells),
+        "lines": "".join(f"M{i} 0v{LAST_BITS}" for i in range(count + 1))
+        + "".join(f"M0 {row}h{count}" for row in range(LAST_BITS + 1)),
+        "chosen": chosen
+        if chosen is None
+        else {
+            "code": chosen,
+            "x": f"{100 * chosen / count:g}%",
+            "bits": patterns[chosen],
+        },
+    }
+
+
+def _beside_band(x: Scale, level: float, width: float) -> dict[str, str]:
+    """Where the words about the chosen weight stand: on the side of its band that has more room."""
+    side = 1 if x(level) < 50 else -1
+    return {"x": x.percent(level + side * width / 2), "anchor": "start" if side > 0 else "end"}
 
 
 def _places_in_pile(weights: NDArray[np.float32], rung: NDArray[np.int32]) -> list[int]:
@@ -264,7 +289,8 @@ def _bars(whole: ModelSize, model: ModelSize) -> dict[str, Any]:
         "whole": numbers.gigabytes(whole.size),
         "shrunk": model.size < whole.size,
         "machines": [
-            {"key": key, "x": x.percent(size), "gib": str(size // GIB)} for key, size in machines.items()
+            {"key": key, "x": x.percent(size), "gib": str(size // GIB), "holds": model.size <= size}
+            for key, size in machines.items()
         ],
     }
 

@@ -228,7 +228,6 @@ def _printed(share: float) -> str:
 
 WIDTH = 100 / COLUMNS
 ROW_HEIGHT, ARC_HEIGHT = 28, 58
-CELL_GAP = 0.3
 STEP_PIXELS = 24.0
 """Length of the arrow of a shift by one whole step of the grid: most of a row's height."""
 
@@ -247,41 +246,42 @@ def _matrix(run: Run, done: int) -> dict[str, Any]:
     trace = run.result.trace
     now = trace[done - 1].weights_after if done else run.weights
     shifts = trace[done - 1].update / run.scale if done else np.zeros_like(now)
-    cells = []
-    for column in range(COLUMNS):
-        position = int(place[column])
-        for row in range(ROWS):
-            weight = float(now[row, column])
-            text = numbers.signed(weight, 3)
-            sign = "" if text[0].isdigit() else text[0]
-            cells.append(
-                {
-                    "id": f"{run.channels[column]}-{row}",
-                    "x": f"{position * WIDTH + CELL_GAP / 2:.5g}%",
-                    "y": ARC_HEIGHT + row * ROW_HEIGHT + 1,
-                    "left": f"{position * WIDTH + CELL_GAP:.5g}%",
-                    "centre": f"{_centre(position):.5g}%",
-                    "right": f"{(position + 0.84) * WIDTH:.5g}%",
-                    "middle": ARC_HEIGHT + row * ROW_HEIGHT + ROW_HEIGHT / 2,
-                    "code": str(run.result.codes[row, column]) if position < done else "",
-                    "sign": sign,
-                    "digits": text[len(sign) :].removeprefix("0"),
-                    "role": "minus" if weight < 0 else "plus",
-                    "strength": f"{0.85 * abs(weight) / float(np.abs(run.weights[row]).max()):.2f}",
-                    "arrow": _arrow(float(shifts[row, column])),
-                }
-            )
+    strongest = np.abs(run.weights).max(axis=1)
+
+    def cell(row: int, column: int) -> dict[str, Any]:
+        weight = float(now[row, column])
+        text = numbers.signed(weight, 3)
+        sign = "" if text[0].isdigit() else text[0]
+        return {
+            "code": str(run.result.codes[row, column]) if place[column] < done else "",
+            "sign": sign,
+            "digits": text[len(sign) :].removeprefix("0"),
+            "role": "minus" if weight < 0 else "plus",
+            "strength": f"{0.85 * abs(weight) / float(strongest[row]):.2f}".removeprefix("0"),
+            "arrow": _arrow(float(shifts[row, column])),
+        }
+
     return {
         "height": ARC_HEIGHT + ROWS * ROW_HEIGHT,
         "arc_height": ARC_HEIGHT,
-        "cell_width": f"{WIDTH - CELL_GAP:.5g}%",
-        "cell_height": ROW_HEIGHT - 2,
-        "cells": cells,
-        "arcs": _arcs(run, done),
+        "column_width": f"{WIDTH:g}%",
+        "columns": [
+            {
+                "channel": str(run.channels[column]),
+                "x": f"{int(place[column]) * WIDTH:g}%",
+                "cells": [cell(row, column) for row in range(ROWS)],
+            }
+            for column in range(COLUMNS)
+        ],
+        "flow": {
+            "x": f"{_centre(done - 1):g}%",
+            "width": f"{100 - _centre(done - 1):g}%",
+            "arcs": _arcs(run, done),
+        },
         "outline": {"x": f"{(done - 1) * WIDTH:.5g}%", "width": f"{WIDTH:.5g}%"} if done else None,
-        "rows": [{"y": ARC_HEIGHT + (row + 0.5) * ROW_HEIGHT, "text": str(row)} for row in range(ROWS)],
+        "rows": [ARC_HEIGHT + row * ROW_HEIGHT + ROW_HEIGHT // 2 for row in range(ROWS)],
         "labels": [
-            {"at": f"{_centre(k):.5g}%", "text": str(run.channels[order[k]]), "minor": k % 2 == 1}
+            {"at": f"{_centre(k):g}%", "text": str(run.channels[order[k]]), "minor": k % 2 == 1}
             for k in range(COLUMNS)
         ],
     }
@@ -298,24 +298,30 @@ def _arrow(shift: float) -> str:
 
 
 def _arcs(run: Run, done: int) -> list[dict[str, Any]]:
-    """From the column just rounded to each one that moved; as wide as the root mean square of its shifts."""
+    """From the column just rounded to each one that moved; as wide as the root mean square of its shifts.
+
+    Positions count from the column just rounded, where the flow begins, to the right edge.
+    """
     if not done:
         return []
     order, trace = run.result.order, run.result.trace
     sizes = [np.sqrt(np.mean((step.update / run.scale) ** 2, axis=0)) for step in trace]
     most = max(float(size.max()) for size in sizes)
-    start = 10 * _centre(done - 1)
+    start = _centre(done - 1)
     arcs = []
     for k in range(done, COLUMNS):
         share = float(sizes[done - 1][order[k]]) / most
         if share < SMALLEST_ARC:
             continue
-        end, peak = 10 * _centre(k), 700 - 1000 * (k - done + 1) / COLUMNS
+        end, peak = 1000 * (_centre(k) - start) / (100 - start), 700 - 1000 * (k - done + 1) / COLUMNS
+        width = 1 + (WIDEST_ARC - 1) * share
+        half = 2.5 + 0.6 * width
         arcs.append(
             {
-                "path": f"M{start:.1f} 1000C{start:.1f} {peak:.0f} {end:.1f} {peak:.0f} {end:.1f} 930",
-                "width": f"{1 + (WIDEST_ARC - 1) * share:.2f}",
-                "at": f"{_centre(k):.5g}%",
+                "path": f"M0 1000C0 {peak:.0f} {end:.0f} {peak:.0f} {end:.0f} {1000 - 10 * half:.0f}",
+                "width": f"{width:.1f}",
+                "at": f"{end / 10:.5g}%",
+                "head": f"M{-half:.1f}{-1.7 * half:.1f}L0 0L{half:.1f}{-1.7 * half:.1f}z",
             }
         )
     return arcs

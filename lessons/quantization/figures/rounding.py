@@ -376,7 +376,7 @@ def _histogram(crowd: Crowd) -> dict[str, Any]:
         ],
         "width": f"{100 / BINS - 0.35:.4g}%",
         "nearest": x.percent(crowd.nearest),
-        "nearest_side": "end" if crowd.nearest > top / 2 else "start",
+        "nearest_anchor": _anchor(crowd.nearest / top),
         "best": x.percent(crowd.best),
     }
 
@@ -432,6 +432,11 @@ def _formulas(
         written(four.nearest, "nearest", said["nearest_error"]),
         written(four.best, "best", said["best_error"]),
     )
+
+
+def _anchor(share: float) -> str:
+    """How a label above a mark is set, so that it stays over the plot on a phone."""
+    return "start" if share < 0.3 else "end" if share > 0.7 else "middle"
 
 
 FIGURE = Figure("rounding", "fig-03", "FIG.03", Controls, view)

@@ -67,6 +67,11 @@ class Section:
     claims: tuple[str, ...]
 
     @property
+    def short(self) -> str:
+        """Its name where there is little room: in the list of sections."""
+        return str(self.front.get("short", self.title))
+
+    @property
     def figures(self) -> tuple[str, ...]:
         return tuple(part.content for part in self.parts if part.kind == "figure")
 

@@ -302,9 +302,9 @@ def _split(printed: str) -> tuple[str, str]:
 
 
 def _both_units(size: int) -> tuple[str, str]:
-    """Bytes in GB; as its unit, GB and then the same in GiB."""
+    """Bytes in GB; as its unit, GB and below it the same in GiB."""
     text, unit = _split(numbers.gigabytes(size))
-    return text, f"{unit} {numbers.gibibytes(size)}"
+    return text, f"{unit}\n{numbers.gibibytes(size)}"
 
 
 def _band_value(speed: SpeedBand | None) -> str:

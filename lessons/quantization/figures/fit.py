@@ -312,7 +312,12 @@ def _band_value(speed: SpeedBand | None) -> str:
 
 
 def _band_text(speed: SpeedBand | None) -> str:
-    return f"{numbers.significant(speed.low, 2)}–{numbers.significant(speed.high, 2)}" if speed else "–"
+    return f"{_speed_text(speed.low)}–{_speed_text(speed.high)}" if speed else "–"
+
+
+def _speed_text(tokens_per_second: float) -> str:
+    """Two figures and zeros: the band is not known more closely."""
+    return numbers.significant(float(f"{tokens_per_second:.1e}"), 2)
 
 
 def _drawing(run: Run, chosen: Outcome, outcomes: Sequence[Outcome], f16: int) -> dict[str, Any]:
@@ -420,7 +425,7 @@ def _description(
             Sentence(
                 "speed",
                 bandwidth=_bandwidth_text(device),
-                bound=numbers.significant(speed.bound, 2),
+                bound=_speed_text(speed.bound),
                 band=_band_text(speed),
             )
         )
@@ -490,8 +495,8 @@ def _table(outcomes: Sequence[Outcome], chosen: Outcome) -> Table:
         *(Column(name, gib) for name in ("usable", "weights", "cache", "buffer", "runtime", "total")),
         Column("margin", lambda v: numbers.signed(v, 2)),
         Column("bandwidth", lambda v: numbers.significant(v, 3)),
-        Column("low", lambda v: numbers.significant(v, 2)),
-        Column("high", lambda v: numbers.significant(v, 2)),
+        Column("low", _speed_text),
+        Column("high", _speed_text),
     )
     return Table(columns, rows, frozenset({outcomes.index(chosen)}))
 

@@ -6,10 +6,12 @@ Every printed figure goes through these functions. The raw value travels beside 
 from __future__ import annotations
 
 import math
+import re
 
 NARROW_SPACE = "\u202f"
 MINUS = "\u2212"
 TIMES = "\u00d7"
+_BEFORE_UNIT = re.compile(r"(?<=[\d}]) (?=(?:[kMG]B(?:/s)?|[KMG]iB|dB)(?!\w)|%)")
 _SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 
 
@@ -40,8 +42,8 @@ def fixed(value: float, places: int) -> str:
 def significant(value: float, digits: int = 3) -> str:
     """Rounded to significant digits; a power of ten only where zeros would hide the number.
 
-    >>> significant(0.0383021), significant(1234.5), significant(0.0000379)
-    ('0.0383', '1234', '3.79×10⁻⁵')
+    >>> significant(0.0383021), significant(1234.5), significant(26993), significant(0.0000379)
+    ('0.0383', '1234', '26\u202f993', '3.79×10⁻⁵')
     """
     if value == 0 or not math.isfinite(value):
         return "0" if value == 0 else ("∞" if value > 0 else MINUS + "∞")
@@ -49,7 +51,7 @@ def significant(value: float, digits: int = 3) -> str:
     exponent = int(power)
     if exponent < -4 or exponent >= 7:
         return f"{fixed(float(mantissa), digits - 1)}{TIMES}10{str(exponent).translate(_SUPERSCRIPTS)}"
-    return fixed(value, max(0, digits - 1 - exponent))
+    return integer(value) if exponent >= digits - 1 else fixed(value, digits - 1 - exponent)
 
 
 def signed(value: float, places: int) -> str:
@@ -101,6 +103,15 @@ def gibibytes(size: float, places: int | None = None) -> str:
 def with_unit(text: str, unit: str) -> str:
     """A printed number and its unit, held together by a narrow no-break space."""
     return f"{text}{NARROW_SPACE}{unit}"
+
+
+def hold_units(text: str) -> str:
+    """Written text, or a template for it, with every unit held to its number in the same way.
+
+    >>> hold_units("62 GB of RAM, {share} % of it")
+    '62\u202fGB of RAM, {share}\u202f% of it'
+    """
+    return _BEFORE_UNIT.sub(NARROW_SPACE, text)
 
 
 def _size(value: float, unit: str, places: int | None) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 from markdown_it import MarkdownIt
 from mdit_py_plugins.deflist import deflist_plugin
 
+from lessons.kit.numbers import hold_units
 from lessons.kit.source import highlight
 
 _DIRECTIVE = re.compile(r"^\[\[(figure|source): ([\w.]+)\]\]$", re.MULTILINE)
@@ -67,13 +68,18 @@ class Section:
     claims: tuple[str, ...]
 
     @property
+    def short(self) -> str:
+        """Its name where there is little room: in the list of sections."""
+        return str(self.front.get("short", self.title))
+
+    @property
     def figures(self) -> tuple[str, ...]:
         return tuple(part.content for part in self.parts if part.kind == "figure")
 
 
 def read_section(path: Path, claims: Mapping[str, Claim], sources_url: str) -> Section:
     """Read one Markdown file. An unknown claim is an error that names the file."""
-    _, matter, body = path.read_text("utf-8").split("+++\n", 2)
+    _, matter, body = hold_units(path.read_text("utf-8")).split("+++\n", 2)
     front = tomllib.loads(matter)
     used: list[str] = []
 
@@ -114,7 +120,8 @@ def read_section(path: Path, claims: Mapping[str, Claim], sources_url: str) -> S
 
 def read_claims(path: Path) -> dict[str, Claim]:
     """The claim ledger: one TOML table for each claim."""
-    return {key: Claim(id=key, **entry) for key, entry in tomllib.loads(path.read_text("utf-8")).items()}
+    ledger = tomllib.loads(hold_units(path.read_text("utf-8")))
+    return {key: Claim(id=key, **entry) for key, entry in ledger.items()}
 
 
 def _split(body: str) -> list[tuple[str, str]]:

@@ -26,12 +26,12 @@ class Scale:
         return round(self.span[0] + share * (self.span[1] - self.span[0]), 3)
 
     def percent(self, value: float) -> str:
-        """The position as an SVG percentage.
+        """The position as an SVG percentage, to a tenth of a pixel on the widest page.
 
         >>> Scale((0, 4)).percent(1)
         '25%'
         """
-        return f"{self(value):.7g}%"
+        return f"{round(self(value), 2):g}%"
 
     def ticks(self, about: int = 5) -> tuple[float, ...]:
         """Round values inside the domain, about as many as asked."""

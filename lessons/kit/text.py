@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lessons.kit.controls import Choice, Widget
+from lessons.kit.numbers import hold_units
 from lessons.kit.view import Sentence
 
 
@@ -31,7 +32,7 @@ class FigureText:
 
     @classmethod
     def read(cls, path: Path) -> FigureText:
-        return cls(tomllib.loads(path.read_text("utf-8")), path.name)
+        return cls(tomllib.loads(hold_units(path.read_text("utf-8"))), path.name)
 
     @property
     def title(self) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import safe_open
 
+from lessons.kit.numbers import hold_units
 from quant_core.memory import GIB, MIB, ModelShape, model_shape
 
 DATA = Path(__file__).parent / "data"
@@ -120,14 +121,14 @@ def _device(entry: dict[str, Any]) -> Device:
     notes = "; ".join(entry[key] for key in ("bandwidth_basis", "note") if key in entry)
     return Device(
         id=entry["id"],
-        name=entry["name"],
+        name=hold_units(entry["name"]),
         kind=entry["class"],
         memory_bytes=round(entry["memory_gb"] * GIB),
         usable_bytes=round(entry["usable_gb"] * GIB),
         bandwidth=1e9 * (entry["assumed_bandwidth_gbs"] if stated is None else stated),
         bandwidth_assumed=stated is None,
         memory_type=entry["memory_type"],
-        source=entry["source"],
+        source=hold_units(entry["source"]),
         confidence=entry["confidence"],
         notes=notes,
     )

@@ -60,7 +60,9 @@ function name(host, spec) {
       point.classList.toggle("marked", Boolean(meta.marked?.includes(index)));
     }
     for (const label of trace.querySelectorAll(".textpoint")) {
-      label.classList.toggle("minor", Boolean(meta.minor?.includes(label.__data__?.i)));
+      for (const look of ["minor", "marked"]) {
+        label.classList.toggle(look, Boolean(meta[look]?.includes(label.__data__?.i)));
+      }
     }
   });
 }

@@ -78,7 +78,7 @@ def test_forced_colours_keep_what_is_chosen(kept_page: KeptPage, name: str) -> N
 @pytest.mark.parametrize(
     ("name", "chosen", "other"),
     [
-        ("fit", ".machine.marked .row", ".machine:not(.marked) .row"),
+        ("fit", ".ladder label.marked", ".ladder label:not(.marked)"),
         ("quality", ".linked-rows tr.marked > .name", ".linked-rows tr:not(.marked) > .name"),
         ("mixes", ".tiles input:checked + .tile", ".tiles input:not(:checked) + .tile"),
         ("primitive", ".code-cell.chosen", ".code-cell:not(.chosen)"),

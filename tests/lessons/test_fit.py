@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from lessons.catalogue import load_lesson
 from lessons.kit.controls import plain
 from lessons.kit.view import View
 from lessons.quantization import sources
-from lessons.quantization.figures.fit import FIGURE, Controls
+from lessons.quantization.figures.fit import FIGURE, GAP_LABEL, Controls
 
 GIB, MIB = 2**30, 2**20
 LESSON = load_lesson("quantization")
@@ -147,18 +148,46 @@ def test_a_card_has_a_runtime_and_keeps_the_embedding_in_ram() -> None:
     assert part(two, "buffer") == 2 * part(card, "buffer")
 
 
+def percent(printed: str) -> float:
+    return float(printed.removesuffix("%"))
+
+
 @pytest.mark.parametrize("scope", ["weights", "everything"])
 @pytest.mark.parametrize("device", ["rtx-3090", "a100-40", "ram-62", "mac-m4-max-128"])
-def test_the_bar_stops_at_or_runs_past_the_edge(scope: str, device: str) -> None:
-    shown = view(scope=scope, device=device)
-    drawing = shown.drawing
-    per_gib = drawing["edge"]["x"] / (sources.device(device).usable_bytes / GIB)
-    widths = [float(segment["width"].rstrip("%")) for segment in drawing["segments"]]
-    assert sum(widths) == pytest.approx(per_gib * value(shown, "total") / GIB, abs=0.01)
-    assert sum(widths) <= 100
-    starts = [float(segment["x"].rstrip("%")) for segment in drawing["segments"]]
-    assert starts == pytest.approx([sum(widths[:i]) for i in range(len(widths))], abs=0.01)
-    assert (drawing["over"] is not None) == (value(shown, "margin") < 0) == (drawing["verdict"] == "over")
+def test_the_bar_stops_at_the_edge_and_the_rest_stands_beyond(scope: str, device: str) -> None:
+    shown = view(scope=scope, device=device, context="131072")
+    drawing, usable = shown.drawing, sources.device(device).usable_bytes
+    edge = percent(drawing["edge"]["x"])
+    per_byte = edge / usable
+    for parts, start, end in (
+        (drawing["held"], 0, min(value(shown, "total"), usable)),
+        (drawing["beyond"], usable, max(value(shown, "total"), usable)),
+    ):
+        places = [(percent(part["x"]), percent(part["width"])) for part in parts]
+        assert sum(width for _, width in places) == pytest.approx(per_byte * (end - start), abs=0.03)
+        for (x, width), (following, _) in pairwise(places):
+            assert following == pytest.approx(x + width, abs=0.02)
+    assert bool(drawing["beyond"]) == (value(shown, "margin") < 0) == (drawing["verdict"] == "over")
+
+
+def test_what_sticks_out_is_named_by_the_part_that_does() -> None:
+    """The weights of the 8B fill 4.6 of 24 GiB; sixteen caches of 16 GiB do not go in."""
+    drawing = view(
+        model="llama-3.1-8b", scope="everything", device="rtx-4090", context="131072", sequences="16"
+    ).drawing
+    assert [part["name"] for part in drawing["held"]] == ["weights", "cache"]
+    assert [part["name"] for part in drawing["beyond"]] == ["cache", "buffer", "runtime"]
+
+
+def test_the_gap_reaches_from_the_end_of_the_bar_to_the_edge_and_is_labelled_in_sight() -> None:
+    for controls in ({}, {"mix": "Q8_0"}, {"device": "rpi5-8"}, {"device": "own", "memory": 40}):
+        drawing = view(**controls).drawing
+        ends = [percent(drawing["gap"][end]) for end in ("left", "right")]
+        needed = sum(percent(part["width"]) for part in (*drawing["held"], *drawing["beyond"]))
+        assert ends == pytest.approx(sorted((needed, percent(drawing["edge"]["x"]))), abs=0.03)
+        at, width = percent(drawing["gap"]["at"]), 2 * GAP_LABEL
+        left = {"start": at, "middle": at - width / 2, "end": at - width}[drawing["gap"]["anchor"]]
+        assert 0 <= left <= 100 - width
 
 
 def test_the_list_says_of_each_machine_what_choosing_it_says() -> None:

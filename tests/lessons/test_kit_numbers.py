@@ -20,6 +20,7 @@ from lessons.kit.scales import Scale, linear_ticks, log_ticks
         (3.79e-5, "3.79×10⁻⁵"),
         (99.95, "100"),
         (2.5e7, "2.50×10⁷"),
+        (26_993, "26\u202f993"),
     ],
 )
 def test_significant(value: float, text: str) -> None:
@@ -79,3 +80,16 @@ def test_scale_is_linear_between_its_ends(share: float) -> None:
 
 def test_log_scale_puts_the_geometric_mean_in_the_middle() -> None:
     assert Scale((1, 100), log=True)(10) == 50
+
+
+@pytest.mark.parametrize(
+    ("written", "held"),
+    [
+        ("62 GB RAM box", "62\u202fGB RAM box"),
+        ("a loss of {loss} %.", "a loss of {loss}\u202f%."),
+        ("51.2 GB/s, 300 MiB, 6 dB", "51.2\u202fGB/s, 300\u202fMiB, 6\u202fdB"),
+        ("Q4_K GB, 3 GBs, size in GB", "Q4_K GB, 3 GBs, size in GB"),
+    ],
+)
+def test_a_unit_is_held_to_its_number_and_nothing_else_is(written: str, held: str) -> None:
+    assert numbers.hold_units(written) == held

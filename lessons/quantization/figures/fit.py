@@ -35,6 +35,9 @@ OWN = "own"
 TIGHT = 0.1
 """A machine is called tight when less than this share of its memory would be left."""
 
+GAP_LABEL = 20
+"""Half of the longest label of the gap, in per cent of a phone's width: nearer to a side it starts there."""
+
 
 def _count_text(count: float) -> str:
     """70.6 B, 135 M: the customary short form of a parameter count."""
@@ -141,16 +144,30 @@ class Need:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The run on one machine: what it needs there, what is left (negative: lacking), how fast it may go."""
+
+    device: Device
+    need: Need
+    margin: int
+    speed: SpeedBand | None
+
+    @property
+    def verdict(self) -> str:
+        if self.margin < 0:
+            return "over"
+        return "tight" if self.margin < TIGHT * self.device.usable_bytes else "fits"
+
+
 def view(c: Controls) -> View:
     """A run held against one machine, and against all of them."""
     run, max_context = _run(c)
-    devices = (*sources.hardware(), _own(c))
-    chosen = next(device for device in devices if device.id == c.device)
     footprint = _footprint(run)
-    need, speed = _need(footprint, chosen), _speed(footprint, chosen)
-    margin = chosen.usable_bytes - need.total
+    outcomes = [_outcome(footprint, device) for device in (*sources.hardware(), _own(c))]
+    chosen = next(outcome for outcome in outcomes if outcome.device.id == c.device)
     weights, f16 = footprint.weights, _weights(run.shape, "F16")
-    parameters = run.shape.parameters
+    parameters = _parameters(run.shape)
     bits = 8 * weights / parameters
 
     return View(
@@ -159,16 +176,16 @@ def view(c: Controls) -> View:
             Readout("bits_per_weight", bits, numbers.fixed(bits, 2)),
             Readout("weights", weights, *_both_units(weights), accent=True),
             Readout("against_f16", f16 / weights, numbers.times(f16 / weights)),
-            Readout("total", need.total, *_both_units(need.total)),
-            Readout("margin", margin / GIB, numbers.signed(margin / GIB, 1), "GiB"),
-            Readout("tokens_per_second", _band_value(speed), _band_text(speed)),
+            Readout("total", chosen.need.total, *_both_units(chosen.need.total)),
+            Readout("margin", chosen.margin / GIB, numbers.signed(chosen.margin / GIB, 1), "GiB"),
+            Readout("tokens_per_second", _band_value(chosen.speed), _band_text(chosen.speed)),
         ),
-        drawing=_drawing(run, footprint, chosen, devices, f16),
-        description=_description(run, footprint, chosen, devices),
-        table=_table(footprint, devices, chosen),
-        formulas=_formulas(run, need, chosen, speed, weights),
+        drawing=_drawing(run, chosen, outcomes, f16),
+        description=_description(run, footprint, chosen, outcomes),
+        table=_table(outcomes, chosen),
+        formulas=_formulas(run, chosen, weights, bits),
         ran=_functions(run),
-        notes=_notes(c, run, footprint, max_context, chosen),
+        notes=_notes(c, run, footprint, max_context, chosen.device),
     )
 
 
@@ -179,7 +196,7 @@ def _run(c: Controls) -> tuple[Run, int | None]:
         name, shape, longest = preset.name, preset.shape, preset.max_context
     else:
         shape = _generic(c.parameters)
-        name, longest = f"≈{_count_text(shape.parameters)}", shape.max_context or int(CONTEXTS[-1])
+        name, longest = f"≈{_count_text(_parameters(shape))}", shape.max_context or int(CONTEXTS[-1])
     context = min(int(c.context), longest)
     everything = c.scope == "everything"
     return (
@@ -191,6 +208,12 @@ def _run(c: Controls) -> tuple[Run, int | None]:
 @functools.lru_cache(maxsize=128)
 def _generic(exponent: float) -> ModelShape:
     return memory.generic_shape(10**exponent)
+
+
+@functools.lru_cache(maxsize=256)
+def _parameters(shape: ModelShape) -> int:
+    """The count walks over every tensor of the model, so each model is counted once."""
+    return shape.parameters
 
 
 def _own(c: Controls) -> Device:
@@ -247,14 +270,15 @@ def _need(run: Footprint, device: Device) -> Need:
     )
 
 
-def _verdict(need: Need, device: Device) -> str:
+def _outcome(run: Footprint, device: Device) -> Outcome:
+    need = _need(run, device)
     margin = device.usable_bytes - need.total
-    return "over" if margin < 0 else "tight" if margin < TIGHT * device.usable_bytes else "fits"
+    return Outcome(device, need, margin, _speed(run, device) if margin >= 0 else None)
 
 
 def _speed(run: Footprint, device: Device) -> SpeedBand | None:
-    """Tokens per second of one conversation; None where it does not fit or is not llama.cpp's."""
-    if run.speed is None or _verdict(_need(run, device), device) == "over":
+    """Tokens per second of one conversation; None for a file that is not llama.cpp's."""
+    if run.speed is None:
         return None
     low, high, bound = (device.bandwidth * part for part in (run.speed.low, run.speed.high, run.speed.bound))
     return SpeedBand(low, high, bound)
@@ -266,11 +290,9 @@ def _speed_per_byte(shape: ModelShape, mix: str, kv_bytes: int) -> SpeedBand:
     return memory.speed_band(shape, mix, 1.0, kv_bytes)
 
 
-def _rooms(run: Footprint, device: Device) -> int:
+def _rooms(run: Footprint, chosen: Outcome) -> int:
     """Conversations of the run's context that the machine holds at once."""
-    need = _need(run, device)
-    free = device.usable_bytes - (need.total - need.cache)
-    return max(0, free // run.conversation)
+    return max(0, (chosen.margin + chosen.need.cache) // run.conversation)
 
 
 def _split(printed: str) -> tuple[str, str]:
@@ -280,9 +302,9 @@ def _split(printed: str) -> tuple[str, str]:
 
 
 def _both_units(size: int) -> tuple[str, str]:
-    """Bytes in GB; as its unit, GB and then the same in GiB."""
+    """Bytes in GB; as its unit, GB and below it the same in GiB."""
     text, unit = _split(numbers.gigabytes(size))
-    return text, f"{unit} {numbers.gibibytes(size)}"
+    return text, f"{unit}\n{numbers.gibibytes(size)}"
 
 
 def _band_value(speed: SpeedBand | None) -> str:
@@ -290,93 +312,109 @@ def _band_value(speed: SpeedBand | None) -> str:
 
 
 def _band_text(speed: SpeedBand | None) -> str:
-    return f"{numbers.significant(speed.low, 2)}–{numbers.significant(speed.high, 2)}" if speed else "–"
+    return f"{_speed_text(speed.low)}–{_speed_text(speed.high)}" if speed else "–"
 
 
-def _drawing(
-    run: Run, footprint: Footprint, chosen: Device, devices: Sequence[Device], f16: int
-) -> dict[str, Any]:
-    need = _need(footprint, chosen)
-    longest = max(f16, need.total, chosen.usable_bytes) / GIB
-    x = Scale((0.0, 1.03 * longest))
-    edge = x(chosen.usable_bytes / GIB)
-    segments, start = [], 0
-    for name, size in need.parts.items():
-        segments.append(
-            {
-                "name": name,
-                "x": x.percent(start / GIB),
-                "width": x.percent(size / GIB),
-                "size": size,
-                "gb": numbers.gigabytes(size),
-                "gib": numbers.gibibytes(size),
-            }
-        )
-        start += size
-    end = x(need.total / GIB)
+def _speed_text(tokens_per_second: float) -> str:
+    """Two figures and zeros: the band is not known more closely."""
+    return numbers.significant(float(f"{tokens_per_second:.1e}"), 2)
+
+
+def _drawing(run: Run, chosen: Outcome, outcomes: Sequence[Outcome], f16: int) -> dict[str, Any]:
+    need, usable = chosen.need, chosen.device.usable_bytes
+    longest = 1.03 * max(f16, need.total, usable)
+    x = Scale((0.0, longest))
     return {
-        "segments": segments,
-        "f16": {"width": x.percent(f16 / GIB), "gb": numbers.gigabytes(f16), "inside": x(f16 / GIB) > 45},
-        "total": {"gb": numbers.gigabytes(need.total), "gib": numbers.gibibytes(need.total), "end": end},
-        "edge": {"x": edge, "left": edge > 50, "usable": numbers.gibibytes(chosen.usable_bytes)},
-        "over": {"x": edge, "width": round(end - edge, 3)} if end > edge else None,
-        "verdict": _verdict(need, chosen),
-        "margin": numbers.gibibytes(abs(chosen.usable_bytes - need.total)),
-        "ticks": [
-            {"at": x.percent(v), "text": numbers.integer(v), "minor": i % 2 == 1}
-            for i, v in enumerate(linear_ticks(0.0, 1.03 * longest, 8))
+        "segments": [
+            {"name": name, "size": size, "gb": numbers.gigabytes(size), "gib": numbers.gibibytes(size)}
+            for name, size in need.parts.items()
         ],
-        "device": chosen.name,
-        "mix": run.mix,
+        "held": _stacked(need, x, 0, usable),
+        "beyond": _stacked(need, x, usable, need.total),
+        "f16": {"width": x.percent(f16), "gb": numbers.gigabytes(f16), "gib": numbers.gibibytes(f16)},
+        "total": {"gb": numbers.gigabytes(need.total), "gib": numbers.gibibytes(need.total)},
+        "edge": {"x": x.percent(usable), "left": x(usable) > 50, "usable": numbers.gibibytes(usable)},
+        "gap": _gap(x, need.total, usable),
+        "verdict": chosen.verdict,
+        "margin": numbers.gibibytes(abs(chosen.margin)),
+        "ticks": [
+            {"at": x.percent(v * GIB), "text": numbers.integer(v), "minor": i % 2 == 1}
+            for i, v in enumerate(linear_ticks(0.0, longest / GIB, 8))
+        ],
+        "device": chosen.device.name,
         "everything": run.everything,
         "groups": [
-            _group(footprint, kind, list(rows), chosen) for kind, rows in groupby(devices, lambda d: d.kind)
+            _group(kind, list(members), chosen)
+            for kind, members in groupby(outcomes, lambda outcome: outcome.device.kind)
         ],
     }
 
 
-def _group(run: Footprint, kind: str, devices: list[Device], chosen: Device) -> dict[str, Any]:
-    rows = []
-    for device in devices:
-        need = _need(run, device)
-        margin = (device.usable_bytes - need.total) / GIB
-        rows.append(
-            {
-                "id": device.id,
-                "name": device.name,
-                "size": numbers.gigabytes(device.memory_bytes * 1e9 / GIB, 0) if _unsized(device) else "",
-                "own": numbers.gibibytes(device.usable_bytes),
-                "assumed": device.bandwidth_assumed,
-                "chosen": device is chosen,
-                "verdict": _verdict(need, device),
-                "margin": numbers.fixed(abs(margin), 0 if abs(margin) >= 99.95 else 1),
-            }
-        )
+def _stacked(need: Need, x: Scale, low: int, high: int) -> list[dict[str, str]]:
+    """The parts behind one another, as far as they lie between two sizes: within the machine, or beyond."""
+    drawn, start = [], 0
+    for name, size in need.parts.items():
+        left, right = max(start, low), min(start + size, high)
+        if right > left:
+            drawn.append({"name": name, "x": x.percent(left), "width": x.percent(right - left)})
+        start += size
+    return drawn
+
+
+def _gap(x: Scale, total: int, usable: int) -> dict[str, str]:
+    """What is left or what sticks out, measured off between the bar's end and the machine's edge."""
+    left, right = sorted((total, usable))
+    middle = (left + right) / 2
+    anchor = "start" if x(middle) < GAP_LABEL else "end" if x(middle) > 100 - GAP_LABEL else "middle"
+    at = {"start": left, "middle": middle, "end": right}[anchor]
+    return {"left": x.percent(left), "right": x.percent(right), "at": x.percent(at), "anchor": anchor}
+
+
+def _group(kind: str, members: list[Outcome], chosen: Outcome) -> dict[str, Any]:
+    rows = [
+        {
+            "id": outcome.device.id,
+            "name": outcome.device.name,
+            "size": _marked_size(outcome.device),
+            "own": numbers.gibibytes(outcome.device.usable_bytes),
+            "assumed": outcome.device.bandwidth_assumed,
+            "chosen": outcome is chosen,
+            "verdict": outcome.verdict,
+            "margin": _margin_text(outcome.margin / GIB),
+        }
+        for outcome in members
+    ]
     return {"kind": kind, "rows": rows, "fit": sum(row["verdict"] != "over" for row in rows), "of": len(rows)}
 
 
-def _unsized(device: Device) -> bool:
-    """Whether the name does not say how much memory the machine has."""
-    return bool(device.name) and "GB" not in device.name
+def _margin_text(gib: float) -> str:
+    """Three figures: a decimal below a hundred."""
+    return numbers.signed(gib, 0 if abs(gib) >= 99.95 else 1)
+
+
+def _marked_size(device: Device) -> str:
+    """How much memory the machine is sold with, where its name does not say."""
+    if not device.name or "GB" in device.name:
+        return ""
+    return numbers.gigabytes(device.memory_bytes * 1e9 / GIB, 0)
 
 
 def _description(
-    run: Run, footprint: Footprint, chosen: Device, devices: Sequence[Device]
+    run: Run, footprint: Footprint, chosen: Outcome, outcomes: Sequence[Outcome]
 ) -> tuple[Sentence, ...]:
-    need, speed = _need(footprint, chosen), _speed(footprint, chosen)
-    verdict = _verdict(need, chosen)
-    machines = [device for device in devices if device.id != OWN]
-    fitting = [device for device in machines if _verdict(_need(footprint, device), device) != "over"]
+    need, speed, device = chosen.need, chosen.speed, chosen.device
+    machines = [outcome for outcome in outcomes if outcome.device.id != OWN]
+    fitting = [outcome for outcome in machines if outcome.verdict != "over"]
     sentences = [
         Sentence(
-            f"{verdict}_own" if chosen.id == OWN else verdict,
+            f"{chosen.verdict}_own" if device.id == OWN else chosen.verdict,
             model=run.name,
             mix=run.mix,
-            device=chosen.name,
+            device=device.name,
             gb=numbers.gigabytes(need.total),
             gib=numbers.gibibytes(need.total),
-            usable=numbers.gibibytes(chosen.usable_bytes),
-            margin=numbers.gibibytes(abs(chosen.usable_bytes - need.total)),
+            usable=numbers.gibibytes(device.usable_bytes),
+            margin=numbers.gibibytes(abs(chosen.margin)),
         )
     ]
     if run.everything:
@@ -386,12 +424,12 @@ def _description(
         sentences.append(
             Sentence(
                 "speed",
-                bandwidth=numbers.significant(chosen.bandwidth / 1e9, 3),
-                bound=numbers.significant(speed.bound, 2),
+                bandwidth=_bandwidth_text(device),
+                bound=_speed_text(speed.bound),
                 band=_band_text(speed),
             )
         )
-    elif verdict != "over":
+    elif chosen.verdict != "over":
         sentences.append(Sentence("no_band", mix=run.mix))
     if run.everything:
         rooms = _rooms(footprint, chosen)
@@ -404,6 +442,10 @@ def _description(
         )
     sentences.append(Sentence("ladder", fitting=str(len(fitting)), all=str(len(machines))))
     return tuple(sentences)
+
+
+def _bandwidth_text(device: Device) -> str:
+    return numbers.with_unit(numbers.significant(device.bandwidth / 1e9), "GB/s")
 
 
 def _notes(
@@ -422,7 +464,7 @@ def _notes(
         table = footprint.weights - footprint.weights_on_gpu
         notes.append(Sentence("embedding_in_ram", size=numbers.gibibytes(table)))
     if chosen.bandwidth_assumed:
-        notes.append(Sentence("assumed", bandwidth=numbers.significant(chosen.bandwidth / 1e9)))
+        notes.append(Sentence("assumed", bandwidth=_bandwidth_text(chosen)))
     if c.source == "size":
         notes.append(Sentence("generic"))
     else:
@@ -432,48 +474,45 @@ def _notes(
     return tuple(notes)
 
 
-def _table(run: Footprint, devices: Sequence[Device], chosen: Device) -> Table:
+def _table(outcomes: Sequence[Outcome], chosen: Outcome) -> Table:
     """Every machine: what it has, what the run needs there, what is left, how fast it may go."""
-    rows = []
-    for device in devices:
-        need = _need(run, device)
-        speed = _speed(run, device)
-        rows.append(
-            (
-                device.name or device.id,
-                device.usable_bytes / GIB,
-                *(size / GIB for size in need.parts.values()),
-                need.total / GIB,
-                (device.usable_bytes - need.total) / GIB,
-                device.bandwidth / 1e9,
-                speed.low if speed else None,
-                speed.high if speed else None,
-            )
+    rows = tuple(
+        (
+            outcome.device.name or outcome.device.id,
+            outcome.device.usable_bytes / GIB,
+            *(size / GIB for size in outcome.need.parts.values()),
+            outcome.need.total / GIB,
+            outcome.margin / GIB,
+            outcome.device.bandwidth / 1e9,
+            outcome.speed.low if outcome.speed else None,
+            outcome.speed.high if outcome.speed else None,
         )
+        for outcome in outcomes
+    )
     gib: Callable[[float], str] = functools.partial(numbers.fixed, places=2)
     columns = (
         Column("machine"),
         *(Column(name, gib) for name in ("usable", "weights", "cache", "buffer", "runtime", "total")),
         Column("margin", lambda v: numbers.signed(v, 2)),
         Column("bandwidth", lambda v: numbers.significant(v, 3)),
-        Column("low", lambda v: numbers.significant(v, 2)),
-        Column("high", lambda v: numbers.significant(v, 2)),
+        Column("low", _speed_text),
+        Column("high", _speed_text),
     )
-    return Table(columns, tuple(rows), frozenset({list(devices).index(chosen)}))
+    return Table(columns, rows, frozenset({outcomes.index(chosen)}))
 
 
-def _formulas(run: Run, need: Need, chosen: Device, speed: SpeedBand | None, weights: int) -> tuple[str, ...]:
-    parameters, bits = run.shape.parameters, 8 * weights / run.shape.parameters
+def _formulas(run: Run, chosen: Outcome, weights: int, bits: float) -> tuple[str, ...]:
+    speed = chosen.speed
     formulas = [
         r"\mathrm{weights} = \sum_{\mathrm{tensors}} \frac{n}{n_\mathrm{block}}\, b_\mathrm{block}"
-        rf" = \frac{{{tex(numbers.integer(parameters))} \times {numbers.fixed(bits, 3)}}}{{8}}"
+        rf" = \frac{{{tex(numbers.integer(_parameters(run.shape)))} \times {numbers.fixed(bits, 3)}}}{{8}}"
         rf" = {tex(numbers.significant(weights / 1e9))} \times 10^9 \;\mathrm{{bytes}}"
     ]
     if run.everything:
         per_token = memory.kv_bytes_per_token(run.shape, run.cache_type, run.value_type)
         formulas.append(
             r"\mathrm{cache} = n_\mathrm{seq}\, n_\mathrm{tokens} \sum_{\mathrm{layers}} (w_K B_K + w_V B_V)"
-            rf" = {tex(numbers.gibibytes(need.cache))}, \quad"
+            rf" = {tex(numbers.gibibytes(chosen.need.cache))}, \quad"
             rf" {tex(numbers.significant(per_token / memory.KIB))} \;\mathrm{{KiB\ a\ token}}"
         )
         attention = (
@@ -488,8 +527,8 @@ def _formulas(run: Run, need: Need, chosen: Device, speed: SpeedBand | None, wei
     if speed:
         formulas.append(
             r"\mathrm{tokens/s} \le \frac{\mathrm{bandwidth}}{\mathrm{bytes\ read\ for\ a\ token}} = "
-            rf"\frac{{{tex(numbers.significant(chosen.bandwidth / 1e9))}}}"
-            rf"{{{tex(numbers.significant(chosen.bandwidth / speed.bound / 1e9))}}}"
+            rf"\frac{{{tex(numbers.significant(chosen.device.bandwidth / 1e9))}}}"
+            rf"{{{tex(numbers.significant(chosen.device.bandwidth / speed.bound / 1e9))}}}"
             rf" = {tex(numbers.significant(speed.bound, 2))}, \quad"
             rf" \times {memory.SPEED_SHARE[0]:g} \ldots {memory.SPEED_SHARE[1]:g}"
         )

@@ -22,6 +22,7 @@ from app.settings import Settings
 from lessons.catalogue import Lesson, course, lesson_slugs, load_lesson
 from lessons.kit.controls import ControlError, FigureControls
 from lessons.kit.figure import Figure
+from lessons.kit.prose import PIECES
 
 READ = ["GET", "HEAD"]
 IMMUTABLE = "public, max-age=31536000, immutable"
@@ -169,6 +170,24 @@ def receipts_page(request: Request, slug: str) -> Response:
         not_covered=lesson.receipts.not_covered(),
     )
     return _html(request, body)
+
+
+@router.api_route("/lessons/{slug}/summary", methods=READ)
+def summary_page(request: Request, slug: str) -> Response:
+    """The lesson on one page, to print."""
+    lesson = _lesson(slug)
+    query_parameters(request)
+    if lesson.summary is None:
+        raise HTTPException(404, "This lesson has no summary.")
+    shown = {
+        part.content: _shown(
+            lesson, lesson.figures[part.name], lesson.figures[part.name].controls.parse(part.state), request
+        )
+        for part in lesson.summary.parts
+        if part.kind in PIECES
+    }
+    context = {"lesson": lesson, "course": course(), "shown": shown, "root_path": _root(request)}
+    return _html(request, render("summary.jinja", **context))
 
 
 @router.api_route("/lessons/{slug}/sources", methods=READ)

@@ -62,6 +62,7 @@ def any_address(dice: random.Random) -> str:
             f"/lessons/{SLUG}/figures/{name}.csv",
             f"/fragments/{version()}/{SLUG}/{name}",
             f"/fragments/{version()}/{SLUG}/{name}/along/{control}",
+            f"/lessons/{SLUG}/summary",
             f"/lessons/{SLUG}/sources",
             f"/lessons/{SLUG}/receipts",
             "/",

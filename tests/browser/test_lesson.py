@@ -13,7 +13,8 @@ from tests.browser.figures import FIGURES, NAMES, PAGE, figure
 from tests.browser.watch import Watch
 
 Axe = Callable[..., list[str]]
-ALL_PAGES = ["/", PAGE, f"{PAGE}/sources", f"{PAGE}/receipts", "/nowhere", f"{PAGE}/figures/rtn?bits=9"]
+READ_PAGES = ["/", PAGE, f"{PAGE}/summary", f"{PAGE}/sources", f"{PAGE}/receipts"]
+ALL_PAGES = [*READ_PAGES, "/nowhere", f"{PAGE}/figures/rtn?bits=9"]
 
 
 def visit(page: Page, watch: Watch, address: str) -> None:
@@ -38,14 +39,14 @@ def test_axe_finds_nothing_with_everything_open_on_a_phone(phone: Page, axe: Axe
 
 
 @pytest.mark.parametrize("width", [320, 390, 768, 1440, 2560])
-@pytest.mark.parametrize("address", [PAGE, "/", f"{PAGE}/sources", f"{PAGE}/receipts"])
+@pytest.mark.parametrize("address", READ_PAGES)
 def test_no_page_scrolls_sideways(new_page: Any, address: str, width: int) -> None:
     page = new_page(viewport={"width": width, "height": 900})
     page.goto(address)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-@pytest.mark.parametrize("address", [PAGE, "/", f"{PAGE}/sources", f"{PAGE}/receipts", f"{PAGE}/figures/rtn"])
+@pytest.mark.parametrize("address", [*READ_PAGES, f"{PAGE}/figures/rtn"])
 def test_headings_are_in_order(page: Page, address: str) -> None:
     page.goto(address)
     levels = page.locator("h1, h2, h3, h4").evaluate_all("all => all.map(h => +h.tagName[1])")

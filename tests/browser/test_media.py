@@ -68,6 +68,11 @@ def test_every_figure_is_whole_on_one_sheet(new_page: NewPage) -> None:
     assert {name: height for name, height in heights if height > A4_WITHOUT_MARGINS["height"]} == {}
 
 
+@pytest.mark.parametrize("paper", ["A4", "Letter"])
+def test_the_summary_is_one_sheet(kept_page: KeptPage, paper: str) -> None:
+    assert pages_of(kept_page(f"{PAGE}/summary").pdf(format=paper)) == 1
+
+
 def pages_of(pdf: bytes) -> int:
     return len(re.findall(rb"/Type\s*/Page\b", pdf))
 

@@ -13,7 +13,7 @@ COVERAGE_AT_LEAST := 95
 SECONDS ?= 60
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## serve the lesson on http://127.0.0.1:8000 (HOST, PORT, WORKERS)
 	@scripts/python scripts/bootstrap.py run
@@ -29,6 +29,9 @@ format: prepare-tools ## let ruff order imports and lay out code
 
 docs: prepare-tools ## write docs/api.md from the docstrings
 	@$(PY) scripts/api_reference.py
+
+screenshots: prepare-test ## keep what the figures look like now, and the README's picture
+	@SCREENSHOTS=new $(PY) -m pytest -q tests/browser/test_screenshots.py
 
 interop: prepare-tools ## build llama.cpp if that is possible and compare with it
 	@scripts/optional.sh interop
@@ -77,4 +80,4 @@ check-unit:
 check-browser:
 	$(PY) -m pytest -q -n $(JOBS) tests/browser
 
-.PHONY: help run test lint format docs interop fuzz bench lock docker clean prepare-test prepare-tools check-lint check-types check-unit check-browser
+.PHONY: help run test lint format docs screenshots interop fuzz bench lock docker clean prepare-test prepare-tools check-lint check-types check-unit check-browser

@@ -19,7 +19,8 @@ from app.parameters import query_parameters
 from app.render import Shown, problems_for_people, render, show, state_query
 from app.security import content_security_policy
 from app.settings import Settings
-from lessons.catalogue import Lesson, course, lesson_slugs, load_lesson
+from app.styleguide import guide
+from lessons.catalogue import Lesson, all_slugs, course, lesson_slugs, load_lesson
 from lessons.kit.controls import ControlError, FigureControls
 from lessons.kit.figure import Figure
 from lessons.kit.prose import PIECES
@@ -198,6 +199,13 @@ def sources_page(request: Request, slug: str) -> Response:
     return _html(request, render("sources.jinja", lesson=lesson, course=course(), root_path=_root(request)))
 
 
+@router.api_route("/styleguide", methods=READ)
+def styleguide(request: Request) -> Response:
+    """Every component in every state, for those who work on the lesson; nothing links here."""
+    query_parameters(request)
+    return _html(request, render("styleguide.jinja", **guide(_root(request))))
+
+
 @router.api_route("/static/{asked}/{path:path}", methods=READ)
 def static(request: Request, asked: str, path: str) -> Response:
     """A static file; immutable under the current version."""
@@ -212,7 +220,7 @@ def _lessons() -> dict[str, Lesson]:
 
 
 def _lesson(slug: str) -> Lesson:
-    if slug not in lesson_slugs():
+    if slug not in all_slugs():
         raise HTTPException(404, f"There is no lesson {slug[:40]!r}. There is: {', '.join(lesson_slugs())}.")
     return load_lesson(slug)
 

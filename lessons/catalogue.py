@@ -69,7 +69,13 @@ def course() -> dict[str, Any]:
 
 @functools.cache
 def lesson_slugs() -> tuple[str, ...]:
-    """The lessons that are here, by folder."""
+    """The lessons that the course offers, by folder."""
+    return tuple(slug for slug in all_slugs() if not _about(slug).get("hidden", False))
+
+
+@functools.cache
+def all_slugs() -> tuple[str, ...]:
+    """The lessons that are here, with the hidden ones: they have addresses, and nothing lists them."""
     return tuple(sorted(path.parent.name for path in ROOT.glob("*/lesson.toml")))
 
 
@@ -77,7 +83,7 @@ def lesson_slugs() -> tuple[str, ...]:
 def load_lesson(slug: str, language: str = "en") -> Lesson:
     """Read a lesson. Its figures stand in the order in which the prose places them."""
     folder = ROOT / slug
-    about = tomllib.loads((folder / "lesson.toml").read_text("utf-8"))
+    about = _about(slug)
     claims = read_claims(folder / "claims.toml")
     sections = tuple(
         read_section(folder / language / name, claims, f"{slug}/sources") for name in about["sections"]
@@ -97,6 +103,10 @@ def load_lesson(slug: str, language: str = "en") -> Lesson:
         for piece in (part for part in summary.parts if part.kind in PIECES):
             figures[piece.name].controls.parse(piece.state)  # an error now, not when the page is asked for
     return Lesson(slug, language, about, sections, figures, texts, claims, summary, _receipts(slug))
+
+
+def _about(slug: str) -> dict[str, Any]:
+    return tomllib.loads((ROOT / slug / "lesson.toml").read_text("utf-8"))
 
 
 def only(sections: Iterable[Section], *kinds: str) -> None:

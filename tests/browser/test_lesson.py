@@ -14,7 +14,7 @@ from tests.browser.watch import Watch
 
 Axe = Callable[..., list[str]]
 READ_PAGES = ["/", PAGE, f"{PAGE}/summary", f"{PAGE}/sources", f"{PAGE}/receipts"]
-ALL_PAGES = [*READ_PAGES, "/nowhere", f"{PAGE}/figures/rtn?bits=9"]
+ALL_PAGES = [*READ_PAGES, "/styleguide", "/nowhere", f"{PAGE}/figures/rtn?bits=9"]
 
 
 def visit(page: Page, watch: Watch, address: str) -> None:
@@ -46,7 +46,14 @@ def test_no_page_scrolls_sideways(new_page: Any, address: str, width: int) -> No
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-@pytest.mark.parametrize("address", [*READ_PAGES, f"{PAGE}/figures/rtn"])
+def test_style_guide_scrolls_not_sideways_when_everything_is_open(new_page: Any) -> None:
+    page = new_page(viewport={"width": 320, "height": 900})
+    page.goto("/styleguide")
+    page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true })")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+
+
+@pytest.mark.parametrize("address", [*READ_PAGES, "/styleguide", f"{PAGE}/figures/rtn"])
 def test_headings_are_in_order(page: Page, address: str) -> None:
     page.goto(address)
     levels = page.locator("h1, h2, h3, h4").evaluate_all("all => all.map(h => +h.tagName[1])")

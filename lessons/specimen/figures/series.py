@@ -13,9 +13,9 @@ from lessons.kit.view import Column, Readout, Sentence, Table, View
 from quant_core import metrics, rtn
 
 BITS = (2, 3, 4, 5, 6, 7, 8)
-ROLES = ("quantized", "true", "method-1", "method-2", "method-3", "method-4", "method-5")
-KINDS = ("both", "points", "line", "both", "points", "line", "both")
-SIDES = ("right", "left", "top", "bottom")
+ROLES = ("true", "quantized", "method-1", "method-2", "method-3", "method-4", "method-5")
+KINDS = ("points", "both", "line", "both", "points", "line", "both")
+SIDES = ("top", "left", "right", "bottom")
 SIZE = 512
 GROWTH = 1.5
 DECIBELS = range(0, 51, 10)
@@ -34,7 +34,7 @@ def view(c: Controls) -> View:
     series = tuple(
         Series(
             role,
-            tuple(_point(c, role, i, value, kind) for i, value in enumerate(measured[role])),
+            tuple(_point(c, role, i, value) for i, value in enumerate(measured[role])),
             kind,
             role,
             "diamond" if role == "method-3" else "circle",
@@ -61,7 +61,7 @@ def view(c: Controls) -> View:
                 tuple((float(v), numbers.integer(v)) for v in DECIBELS),
             ),
             series,
-            (Rule("x", float(c.bits), "rule_x"), Rule("y", 30, "rule_y", "quantized", spread=2)),
+            (Rule("x", float(c.bits), "rule_x"), Rule("y", 45, "rule_y", "quantized", spread=2)),
         ),
     )
 
@@ -72,8 +72,8 @@ def _sqnr(bits: int, outlier: float) -> float:
     return metrics.sqnr_db(weights, rtn.round_to_nearest(weights, bits, SIZE).dequantize())
 
 
-def _point(c: Controls, role: str, i: int, value: float, kind: str) -> Point:
-    labelled = kind == "points" and i < len(SIDES)
+def _point(c: Controls, role: str, i: int, value: float) -> Point:
+    labelled = role == "true" and i < len(SIDES)
     return Point(
         BITS[i],
         value,

@@ -87,8 +87,9 @@ def test_sections_read_are_remembered_in_this_browser_only(page: Page) -> None:
     assert page.context.cookies() == []
 
 
-def test_colour_scheme_can_be_chosen_and_is_kept(page: Page) -> None:
-    page.goto(PAGE)
+@pytest.mark.parametrize("address", [PAGE, f"{PAGE}/summary"])
+def test_colour_scheme_can_be_chosen_and_is_kept(page: Page, address: str) -> None:
+    page.goto(address)
     paper = "getComputedStyle(document.body).backgroundColor"
     light = page.evaluate(paper)
     button = page.locator("[data-theme-button]")

@@ -32,6 +32,9 @@ format: prepare-tools ## let ruff order imports and lay out code
 docs: prepare-tools ## write docs/api.md from the docstrings
 	@$(PY) scripts/api_reference.py
 
+screenshots: prepare-test ## keep what the figures look like now, and the README's picture
+	@SCREENSHOTS=new $(PY) -m pytest -q tests/browser/test_screenshots.py
+
 interop: prepare-tools ## build llama.cpp if that is possible and compare with it
 	@scripts/optional.sh interop
 
@@ -82,4 +85,4 @@ check-unit:
 check-browser:
 	$(PY) -m pytest -q -n $(JOBS) tests/browser
 
-.PHONY: help run test lint format docs interop fuzz fuzz-routes bench lock docker clean prepare-test prepare-tools check-lint check-types check-unit check-browser
+.PHONY: help run test lint format docs screenshots interop fuzz fuzz-routes bench lock docker clean prepare-test prepare-tools check-lint check-types check-unit check-browser

@@ -19,8 +19,10 @@ from app.assets import static_file
 from app.body import BEST, Body
 from app.kept import Kept
 from app.render import Shown, render, show
+from app.styleguide import guide
 from lessons.catalogue import course, lesson_slugs, load_lesson
 from lessons.kit.controls import FigureControls, plain
+from lessons.kit.prose import PIECES
 from lessons.kit.source import source_named
 
 HTML = "text/html; charset=utf-8"
@@ -78,6 +80,14 @@ class Answers:
     async def sources(self, slug: str) -> Body:
         """Every number of the prose with its kind and its source."""
         return await self._kept.get(("sources", slug), partial(self._page, "sources.jinja", slug))
+
+    async def summary(self, slug: str) -> Body:
+        """The lesson on one page, to print."""
+        return await self._kept.get(("summary", slug), partial(self._summary, slug))
+
+    async def styleguide(self) -> Body:
+        """Every component in every state."""
+        return await self._kept.get("styleguide", partial(self._styleguide))
 
     async def receipts(self, slug: str) -> Body:
         """Predicted beside logged, for every published case of the memory formulas."""
@@ -142,6 +152,17 @@ class Answers:
         writer.writerow([column.name for column in table.columns])
         writer.writerows(table.rows)
         return Body(buffer.getvalue().encode(), "text/csv; charset=utf-8")
+
+    def _summary(self, slug: str) -> Body:
+        lesson = load_lesson(slug)
+        assert lesson.summary is not None
+        pieces = [part for part in lesson.summary.parts if part.kind in PIECES]
+        states = {part.content: lesson.figures[part.name].controls.parse(part.state) for part in pieces}
+        shown = {part.content: self._shown(slug, part.name, states[part.content]) for part in pieces}
+        return self._page("summary.jinja", slug, shown=shown)
+
+    def _styleguide(self) -> Body:
+        return Body(render("styleguide.jinja", **guide(self.root_path)), HTML)
 
     def _receipts(self, slug: str) -> Body:
         receipts = load_lesson(slug).receipts

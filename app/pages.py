@@ -20,7 +20,7 @@ from app.parameters import query_parameters, read_query
 from app.render import problems_for_people, render, state_query
 from app.security import page_headers
 from app.settings import Settings
-from lessons.catalogue import Lesson, course, lesson_slugs, load_lesson
+from lessons.catalogue import Lesson, all_slugs, course, lesson_slugs, load_lesson
 from lessons.kit.controls import ControlError, FigureControls
 from lessons.kit.figure import Figure
 from lessons.kit.source import library_functions
@@ -174,12 +174,29 @@ async def receipts_page(request: Request, slug: str) -> Response:
     return _kept(request, await _answers(request).receipts(slug))
 
 
+@router.api_route("/lessons/{slug}/summary", methods=READ)
+async def summary_page(request: Request, slug: str) -> Response:
+    """The lesson on one page, to print."""
+    lesson = _lesson(slug)
+    query_parameters(request)
+    if lesson.summary is None:
+        raise HTTPException(404, "This lesson has no summary.")
+    return _kept(request, await _answers(request).summary(slug))
+
+
 @router.api_route("/lessons/{slug}/sources", methods=READ)
 async def sources_page(request: Request, slug: str) -> Response:
     """Every number of the prose with its kind and its source."""
     _lesson(slug)
     query_parameters(request)
     return _kept(request, await _answers(request).sources(slug))
+
+
+@router.api_route("/styleguide", methods=READ)
+async def styleguide(request: Request) -> Response:
+    """Every component in every state, for those who work on the lesson; nothing links here."""
+    query_parameters(request)
+    return _kept(request, await _answers(request).styleguide())
 
 
 @router.api_route("/static/{asked}/{path:path}", methods=READ)
@@ -192,7 +209,7 @@ async def static(request: Request, asked: str, path: str) -> Response:
 
 
 def _lesson(slug: str) -> Lesson:
-    if slug not in lesson_slugs():
+    if slug not in all_slugs():
         raise HTTPException(404, f"There is no lesson {slug[:40]!r}. There is: {', '.join(lesson_slugs())}.")
     return load_lesson(slug)
 

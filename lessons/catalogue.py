@@ -10,13 +10,14 @@ import importlib
 import importlib.util
 import pkgutil
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from lessons.kit.figure import Figure
-from lessons.kit.prose import Claim, Section, read_claims, read_section
+from lessons.kit.prose import PIECES, Claim, Section, read_claims, read_section
 from lessons.kit.text import FigureText
 
 ROOT = Path(__file__).parent
@@ -26,8 +27,8 @@ ROOT = Path(__file__).parent
 class Lesson:
     """A lesson in one language: prose, figures, words and claims.
 
-    `receipts` is the lesson's module of that name, with `receipts()` and `not_covered()`: predictions beside
-    what was published. None in a lesson without it.
+    `summary` is its one page to print. `receipts` is the lesson's module of that name, with `receipts()` and
+    `not_covered()`: predictions beside what was published. Each is None in a lesson without it.
     """
 
     slug: str
@@ -37,11 +38,23 @@ class Lesson:
     figures: dict[str, Figure[Any]]
     texts: dict[str, FigureText]
     claims: dict[str, Claim]
+    summary: Section | None = None
     receipts: ModuleType | None = None
 
     @property
     def url(self) -> str:
         return f"/lessons/{self.slug}"
+
+    def uses(self, claim: str) -> list[tuple[str, str]]:
+        """Where a claim is printed: addresses with their names."""
+        places = [
+            (f"{self.url}#{section.slug}", f"{section.number} {section.short}".lstrip())
+            for section in self.sections
+            if claim in section.claims
+        ]
+        if self.summary and claim in self.summary.claims:
+            places.append((f"{self.url}/summary", self.summary.title))
+        return places
 
     def section_of(self, figure: str) -> Section:
         """The section in which a figure stands."""
@@ -56,7 +69,13 @@ def course() -> dict[str, Any]:
 
 @functools.cache
 def lesson_slugs() -> tuple[str, ...]:
-    """The lessons that are here, by folder."""
+    """The lessons that the course offers, by folder."""
+    return tuple(slug for slug in all_slugs() if not _about(slug).get("hidden", False))
+
+
+@functools.cache
+def all_slugs() -> tuple[str, ...]:
+    """The lessons that are here, with the hidden ones: they have addresses, and nothing lists them."""
     return tuple(sorted(path.parent.name for path in ROOT.glob("*/lesson.toml")))
 
 
@@ -64,19 +83,38 @@ def lesson_slugs() -> tuple[str, ...]:
 def load_lesson(slug: str, language: str = "en") -> Lesson:
     """Read a lesson. Its figures stand in the order in which the prose places them."""
     folder = ROOT / slug
-    about = tomllib.loads((folder / "lesson.toml").read_text("utf-8"))
+    about = _about(slug)
     claims = read_claims(folder / "claims.toml")
     sections = tuple(
         read_section(folder / language / name, claims, f"{slug}/sources") for name in about["sections"]
     )
     found = _figures(slug)
+    only(sections, "html", "figure", "source")
     placed = [name for section in sections for name in section.figures]
     missing = [name for name in placed if name not in found]
     if missing:
         raise LookupError(f"the prose of {slug} places figures that no module has: {', '.join(missing)}")
     texts = {name: FigureText.read(folder / language / "figures" / f"{name}.toml") for name in placed}
     figures = {name: found[name] for name in placed}
-    return Lesson(slug, language, about, sections, figures, texts, claims, _receipts(slug))
+    summary = None
+    if "summary" in about:
+        summary = read_section(folder / language / about["summary"], claims, "sources")
+        only([summary], "html", *PIECES)
+        for piece in (part for part in summary.parts if part.kind in PIECES):
+            figures[piece.name].controls.parse(piece.state)  # an error now, not when the page is asked for
+    return Lesson(slug, language, about, sections, figures, texts, claims, summary, _receipts(slug))
+
+
+def _about(slug: str) -> dict[str, Any]:
+    return tomllib.loads((ROOT / slug / "lesson.toml").read_text("utf-8"))
+
+
+def only(sections: Iterable[Section], *kinds: str) -> None:
+    """Refuse directives that a page of this sort does not show."""
+    for section in sections:
+        for part in section.parts:
+            if part.kind not in kinds:
+                raise LookupError(f"[[{part.kind}: {part.content}]] has no place in {section.title!r}")
 
 
 def _receipts(slug: str) -> ModuleType | None:

@@ -1,8 +1,9 @@
 """Prose: Markdown files with a front matter, claims by id, and figures placed by a directive.
 
 `[[figure: rtn]]` on a line of its own places a figure; `[[source: quant_core.rtn.round_to_nearest]]` shows a
-function's own source; `{{ claim-id }}` prints a claim of `claims.toml` and links to its source. There is
-nothing else: no HTML, no layout.
+function's own source; `{{ claim-id }}` prints a claim of `claims.toml` and links to its source. A summary
+takes a figure apart: `[[drawing: rtn?bits=3]]`, `[[formulas: rtn]]` and `[[description: fit]]` show one piece
+of it, in the state that is named as in an address. There is nothing else: no HTML, no layout.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 from markdown_it import MarkdownIt
 from mdit_py_plugins.deflist import deflist_plugin
@@ -21,7 +23,12 @@ from mdit_py_plugins.deflist import deflist_plugin
 from lessons.kit.numbers import hold_units
 from lessons.kit.source import highlight
 
-_DIRECTIVE = re.compile(r"^\[\[(figure|source): ([\w.]+)\]\]$", re.MULTILINE)
+PIECES = ("drawing", "formulas", "description")
+"""What a summary may show of a figure."""
+
+_DIRECTIVE = re.compile(
+    rf"^\[\[(figure|source|{'|'.join(PIECES)}): ([\w.]+(?:\?[\w=&.-]+)?)\]\]$", re.MULTILINE
+)
 _CLAIM = re.compile(r"\{\{ ?([a-z0-9-]+) ?\}\}")
 _markdown = MarkdownIt(
     "commonmark",
@@ -49,10 +56,20 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A piece of a section: `kind` is "html", "figure" (content: its name) or "source" (a dotted name)."""
+    """A part of a section: `kind` is "html", "figure" (content: its name), "source" (a dotted name) or one of
+    `PIECES` (content: a figure's name, and after a question mark its state).
+    """
 
     kind: str
     content: str
+
+    @property
+    def name(self) -> str:
+        return self.content.partition("?")[0]
+
+    @property
+    def state(self) -> list[tuple[str, str]]:
+        return parse_qsl(self.content.partition("?")[2])
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from urllib.parse import urljoin
 
 import pytest
 from starlette.testclient import TestClient
@@ -26,7 +27,7 @@ IDS = {
     "fit": "fig-06",
     "methods": "fig-07c",
 }
-PAGES = ["/", LESSON, f"{LESSON}/sources", f"{LESSON}/receipts"] + [
+PAGES = ["/", LESSON, f"{LESSON}/summary", f"{LESSON}/sources", f"{LESSON}/receipts"] + [
     f"{LESSON}/figures/{name}" for name in IDS
 ]
 
@@ -180,13 +181,36 @@ def test_course_page_leads_to_the_lesson_and_names_the_path(client: TestClient) 
 def test_every_claim_of_the_prose_links_to_its_source(client: TestClient, lesson: Lesson) -> None:
     sources = parse(client.get(f"{LESSON}/sources").text)
     known = {element.attributes["id"] for element in sources.all("div") if "id" in element.attributes}
-    links = {
-        a.attributes["href"]
-        for a in parse(client.get(LESSON).text).all("a")
-        if "claim" in a.attributes.get("class", "")
-    }
-    assert links
-    assert {link.partition("#")[2] for link in links} <= known
+    for page in (LESSON, f"{LESSON}/summary"):
+        links = {
+            urljoin(page, a.attributes["href"])
+            for a in parse(client.get(page).text).all("a")
+            if "claim" in a.attributes.get("class", "")
+        }
+        assert links
+        assert links <= {f"{LESSON}/sources#{claim}" for claim in known}
+
+
+def test_a_source_says_where_its_claim_is_used(client: TestClient) -> None:
+    size = parse(client.get(f"{LESSON}/sources").text).one("div", id="size-70b-q4km")
+    used = {a.attributes["href"] for a in size.one("dd", class_="used-in").all("a")}
+    assert used == {f"{LESSON}#opening", f"{LESSON}#fit", f"{LESSON}/summary"}
+
+
+def test_summary_shows_pieces_of_figures_in_the_states_that_it_names(
+    client: TestClient, lesson: Lesson
+) -> None:
+    """What is drawn and said there is computed, not copied."""
+    page = parse(client.get(f"{LESSON}/summary").text)
+    assert len(page.all("circle", class_="snap-mark")) == 16
+    state = [("model", "llama-3.1-8b"), ("scope", "everything"), ("device", "rtx-3060-12")]
+    fits = lesson.figures["fit"].view(lesson.figures["fit"].controls.parse(state))
+    assert lesson.texts["fit"].sentence(fits.description[0]) in page.one("p", class_="worked").text
+
+
+def test_lesson_leads_to_its_summary(client: TestClient) -> None:
+    links = parse(client.get(LESSON).text).one("section", id="close").all("a")
+    assert f"{LESSON}/summary" in {urljoin(LESSON, a.attributes["href"]) for a in links}
 
 
 def test_static_file_of_this_version_is_immutable_and_compressed(client: TestClient) -> None:

@@ -13,7 +13,8 @@ from tests.browser.figures import FIGURES, NAMES, PAGE, figure
 from tests.browser.watch import Watch
 
 Axe = Callable[..., list[str]]
-ALL_PAGES = ["/", PAGE, f"{PAGE}/sources", f"{PAGE}/receipts", "/nowhere", f"{PAGE}/figures/rtn?bits=9"]
+READ_PAGES = ["/", PAGE, f"{PAGE}/summary", f"{PAGE}/sources", f"{PAGE}/receipts"]
+ALL_PAGES = [*READ_PAGES, "/styleguide", "/nowhere", f"{PAGE}/figures/rtn?bits=9"]
 
 
 def visit(page: Page, watch: Watch, address: str) -> None:
@@ -38,14 +39,21 @@ def test_axe_finds_nothing_with_everything_open_on_a_phone(phone: Page, axe: Axe
 
 
 @pytest.mark.parametrize("width", [320, 390, 768, 1440, 2560])
-@pytest.mark.parametrize("address", [PAGE, "/", f"{PAGE}/sources", f"{PAGE}/receipts"])
+@pytest.mark.parametrize("address", READ_PAGES)
 def test_no_page_scrolls_sideways(new_page: Any, address: str, width: int) -> None:
     page = new_page(viewport={"width": width, "height": 900})
     page.goto(address)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-@pytest.mark.parametrize("address", [PAGE, "/", f"{PAGE}/sources", f"{PAGE}/receipts", f"{PAGE}/figures/rtn"])
+def test_style_guide_scrolls_not_sideways_when_everything_is_open(new_page: Any) -> None:
+    page = new_page(viewport={"width": 320, "height": 900})
+    page.goto("/styleguide")
+    page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true })")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+
+
+@pytest.mark.parametrize("address", [*READ_PAGES, "/styleguide", f"{PAGE}/figures/rtn"])
 def test_headings_are_in_order(page: Page, address: str) -> None:
     page.goto(address)
     levels = page.locator("h1, h2, h3, h4").evaluate_all("all => all.map(h => +h.tagName[1])")
@@ -79,8 +87,9 @@ def test_sections_read_are_remembered_in_this_browser_only(page: Page) -> None:
     assert page.context.cookies() == []
 
 
-def test_colour_scheme_can_be_chosen_and_is_kept(page: Page) -> None:
-    page.goto(PAGE)
+@pytest.mark.parametrize("address", [PAGE, f"{PAGE}/summary"])
+def test_colour_scheme_can_be_chosen_and_is_kept(page: Page, address: str) -> None:
+    page.goto(address)
     paper = "getComputedStyle(document.body).backgroundColor"
     light = page.evaluate(paper)
     button = page.locator("[data-theme-button]")

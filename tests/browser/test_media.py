@@ -11,7 +11,7 @@ from tests.browser.conftest import KeptPage, NewPage
 from tests.browser.figures import FIGURES, NAMES, PAGE, computed, figure, open_alone, rendered
 from tests.browser.test_contrast import kept_in_full, texts
 
-A4_WITHOUT_MARGINS = {"width": 680, "height": 1000}  # CSS pixels
+A4_WITHOUT_MARGINS = {"width": 680, "height": 994}  # CSS pixels: 180 × 263 mm
 LOOKS = """element => { const style = getComputedStyle(element);
     return [style.backgroundColor, style.color, style.borderTop, style.borderLeft].join() }"""
 UNPAINTED = """keys => keys.filter(key => {
@@ -53,9 +53,28 @@ def test_paper_is_white_also_in_the_dark(dark: Page) -> None:
 
 def test_the_lesson_is_a_pdf_of_a_handouts_length(page: Page) -> None:
     page.goto(PAGE)
-    pdf = page.pdf(prefer_css_page_size=True)
-    pages = len(re.findall(rb"/Type\s*/Page\b", pdf))
-    assert len(NAMES) <= pages <= 3 * len(NAMES)
+    assert len(NAMES) <= pages_of(page.pdf(prefer_css_page_size=True)) <= 2.5 * len(NAMES)
+
+
+def test_every_figure_is_whole_on_one_sheet(new_page: NewPage) -> None:
+    """A figure is never broken where it fits, so it must fit."""
+    page = new_page(viewport=A4_WITHOUT_MARGINS)
+    page.goto(PAGE)
+    page.emulate_media(media="print")
+    heights = page.locator(".fig").evaluate_all(
+        "all => all.map(each => [each.dataset.figure, each.getBoundingClientRect().height])"
+    )
+    assert len(heights) == len(NAMES)
+    assert {name: height for name, height in heights if height > A4_WITHOUT_MARGINS["height"]} == {}
+
+
+@pytest.mark.parametrize("paper", ["A4", "Letter"])
+def test_the_summary_is_one_sheet(kept_page: KeptPage, paper: str) -> None:
+    assert pages_of(kept_page(f"{PAGE}/summary").pdf(format=paper)) == 1
+
+
+def pages_of(pdf: bytes) -> int:
+    return len(re.findall(rb"/Type\s*/Page\b", pdf))
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -6,12 +6,15 @@ import ast
 import math
 import operator
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from lessons.catalogue import ROOT, Lesson, course, load_lesson
-from lessons.kit.prose import Claim, read_section
+from lessons.catalogue import ROOT, Lesson, course, load_lesson, only
+from lessons.kit.prose import Claim, Part, read_section
+from lessons.quantization import sources
+from quant_core import memory
 
 PROSE = sorted((ROOT / "quantization" / "en").glob("*.md"))
 
@@ -57,8 +60,7 @@ def test_prose_holds_no_layout(path: Path) -> None:
 
 
 def test_every_claim_is_used(lesson: Lesson) -> None:
-    used = {claim for section in lesson.sections for claim in section.claims}
-    assert set(lesson.claims) == used
+    assert [claim for claim in lesson.claims if not lesson.uses(claim)] == []
 
 
 def test_every_claim_has_a_kind_and_a_source(lesson: Lesson) -> None:
@@ -112,6 +114,39 @@ def test_every_derived_claim_still_follows_from_its_formula(lesson: Lesson) -> N
             if abs(result - number) > half_unit * 1.02:
                 wrong[claim.id] = (claim.value, result)
     assert not wrong
+
+
+WEIGHED = {
+    "quant_core.memory.weight_bytes": lambda shape, mix: memory.weight_bytes(shape, mix) / 1e9,
+    "quant_core.memory.bits_per_weight": memory.bits_per_weight,
+}
+MODELS = {"Llama 3.1 8B": "llama-3.1-8b", "Llama 3.1 70B": "llama-3.1-70b"}
+
+
+def test_every_size_of_a_model_is_what_the_library_computes(lesson: Lesson) -> None:
+    weighed = [claim for claim in lesson.claims.values() if claim.function in WEIGHED]
+    assert len(weighed) > 10
+    wrong = {}
+    for claim in weighed:
+        model, mix = claim.on.split(", ")
+        computed = WEIGHED[claim.function](sources.model(MODELS[model]).shape, mix)
+        number, half_unit = printed(claim.value)
+        if abs(computed - number) > half_unit * 1.02:
+            wrong[claim.id] = (claim.value, computed)
+    assert not wrong
+
+
+def test_pieces_of_a_figure_name_its_state(tmp_path: Path) -> None:
+    path = tmp_path / "x.md"
+    path.write_text('+++\ntitle = "T"\nslug = "s"\n+++\n[[drawing: rtn?bits=5&block=llm]]\n')
+    (part,) = read_section(path, {}, "sources").parts
+    assert (part.kind, part.name, part.state) == ("drawing", "rtn", [("bits", "5"), ("block", "llm")])
+
+
+def test_a_piece_has_no_place_in_a_section(lesson: Lesson) -> None:
+    section = replace(lesson.sections[0], parts=(Part("drawing", "rtn"),))
+    with pytest.raises(LookupError, match=r"\[\[drawing: rtn\]\] has no place"):
+        only([section], "html", "figure", "source")
 
 
 def test_the_lesson_has_its_seven_sections_in_order(lesson: Lesson) -> None:

@@ -1,0 +1,1 @@
+"""The specimens: one module for each."""

@@ -1,0 +1,90 @@
+"""FIG.G2: a data chart with every role, kind, symbol and label, error bars, rules and a band."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lessons.kit import numbers
+from lessons.kit.chart import Axis, Chart, Point, Rule, Series
+from lessons.kit.controls import FigureControls, slider
+from lessons.kit.figure import Figure
+from lessons.kit.mathml import tex
+from lessons.kit.view import Column, Readout, Sentence, Table, View
+from quant_core import metrics, rtn
+
+BITS = (2, 3, 4, 5, 6, 7, 8)
+ROLES = ("true", "quantized", "method-1", "method-2", "method-3", "method-4", "method-5")
+KINDS = ("points", "both", "line", "both", "points", "line", "both")
+SIDES = ("top", "left", "right", "bottom")
+SIZE = 512
+GROWTH = 1.5
+DECIBELS = range(0, 51, 10)
+
+
+class Controls(FigureControls):
+    """The bits that are marked."""
+
+    bits: int = slider(4, low=BITS[0], high=BITS[-1])
+
+
+def view(c: Controls) -> View:
+    """Signal to noise of rounded weights against the bits; from series to series one outlier grows."""
+    measured = {role: [_sqnr(bits, GROWTH**i) for bits in BITS] for i, role in enumerate(ROLES)}
+    here = measured[ROLES[0]][BITS.index(c.bits)]
+    series = tuple(
+        Series(
+            role,
+            tuple(_point(c, role, i, value) for i, value in enumerate(measured[role])),
+            kind,
+            role,
+            "diamond" if role == "method-3" else "circle",
+        )
+        for role, kind in zip(ROLES, KINDS, strict=True)
+    )
+    values = {"bits": str(c.bits), "sqnr": numbers.fixed(here, 1)}
+    return View(
+        readouts=(Readout("sqnr", here, values["sqnr"], "dB", accent=True),),
+        drawing={},
+        description=(Sentence("marked", **values),),
+        table=Table(
+            (Column("bits", str), *(Column(role, lambda v: numbers.fixed(v, 1)) for role in ROLES)),
+            tuple((bits, *(measured[role][i] for role in ROLES)) for i, bits in enumerate(BITS)),
+            frozenset({BITS.index(c.bits)}),
+        ),
+        formulas=(rf"\mathrm{{SQNR}}({c.bits}) = {tex(values['sqnr'])}\;\mathrm{{dB}}",),
+        ran=(rtn.round_to_nearest, metrics.sqnr_db),
+        chart=Chart(
+            Axis("x_title", (1.7, 9), tuple((float(bits), str(bits)) for bits in BITS), log=True),
+            Axis(
+                "y_title",
+                (DECIBELS[0], DECIBELS[-1]),
+                tuple((float(v), numbers.integer(v)) for v in DECIBELS),
+            ),
+            series,
+            (Rule("x", float(c.bits), "rule_x"), Rule("y", 45, "rule_y", "quantized", spread=2)),
+        ),
+    )
+
+
+def _sqnr(bits: int, outlier: float) -> float:
+    weights = np.random.default_rng(7).normal(size=(1, SIZE)).astype(np.float32)
+    weights[0, 0] = outlier * np.abs(weights).max()
+    return metrics.sqnr_db(weights, rtn.round_to_nearest(weights, bits, SIZE).dequantize())
+
+
+def _point(c: Controls, role: str, i: int, value: float) -> Point:
+    labelled = role == "true" and i < len(SIDES)
+    return Point(
+        BITS[i],
+        value,
+        key=f"{role}-{BITS[i]}",
+        label=SIDES[i] if labelled else "",
+        hover=f"{BITS[i]}: {numbers.fixed(value, 1)}",
+        marked=BITS[i] == c.bits,
+        error=1.5 if role == "true" else None,
+        label_side=SIDES[i] if labelled else "right",
+        label_minor=labelled and i == len(SIDES) - 1,
+    )
+
+
+FIGURE = Figure("series", "fig-g2", "FIG.G2", Controls, view)

@@ -185,7 +185,7 @@ def axe_source() -> str:
 def axe(axe_source: str) -> Callable[[Page], list[str]]:
     """Give a function that checks a page against WCAG 2.2 A and AA and lists what it found, one line each."""
 
-    def violations(page: Page, within: str = "html") -> list[str]:
+    def violations(page: Page, within: str = "html", colours: bool = True) -> list[str]:
         page.evaluate(axe_source)
         result = page.evaluate("([within, rules]) => axe.run(within, {runOnly: rules})", [within, WCAG])
         return [

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.figures import FIGURES, NAMES, PAGE, figure
+from tests.browser.figures import CHARTS, FIGURES, NAMES, PAGE, figure
 from tests.browser.watch import Watch
 
 Axe = Callable[..., list[str]]
@@ -166,9 +166,6 @@ def test_a_cut_network_leaves_the_figure_and_says_so(page: Page, watch: Watch) -
     page.keyboard.press("End")
     expect(page.locator("#live")).to_contain_text("did not answer")
     expect(figure(page, "rtn").locator('output[name="levels"]')).to_have_text("8")
-
-
-CHARTS = [name for name, figure_ in FIGURES.items() if figure_.view(figure_.controls()).chart]
 
 
 @pytest.mark.parametrize("name", CHARTS)

@@ -19,7 +19,7 @@ from app.parameters import query_parameters
 from app.render import Shown, problems_for_people, render, show, state_query
 from app.security import content_security_policy
 from app.settings import Settings
-from lessons.catalogue import Lesson, course, lesson_slugs, load_lesson
+from lessons.catalogue import Lesson, course, lesson_slugs, load_lesson, plain_pages
 from lessons.kit.controls import ControlError, FigureControls
 from lessons.kit.figure import Figure
 
@@ -186,6 +186,16 @@ def static(request: Request, asked: str, path: str) -> Response:
     if body is None:
         raise HTTPException(404)
     return _respond(request, body, {"Cache-Control": IMMUTABLE if asked == version() else REVALIDATE})
+
+
+@router.api_route("/{slug}", methods=READ)
+def plain_page(request: Request, slug: str) -> Response:
+    """A page that belongs to no lesson, such as the accessibility statement."""
+    query_parameters(request)
+    if slug not in plain_pages():
+        raise HTTPException(404)
+    body = render("plain.jinja", page=plain_pages()[slug], course=course(), root_path=_root(request))
+    return _html(request, body)
 
 
 def _lessons() -> dict[str, Lesson]:

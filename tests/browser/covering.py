@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import zip_longest
 from pathlib import Path
 
 from playwright.sync_api import Page
@@ -18,7 +17,7 @@ State = dict[str, str]
 
 
 def covering(name: str) -> list[State]:
-    """The i-th state has the i-th value of every control: as many states as the longest control has values."""
+    """The i-th state has the i-th value of every control: as many states as the longest control needs."""
     axes = {key: values(widget) for key, widget in FIGURES[name].controls.widgets().items()}
     longest = max(map(len, axes.values()))
     return [{key: axis[i % len(axis)] for key, axis in axes.items()} for i in range(longest)]
@@ -40,4 +39,5 @@ def change(page: Page, name: str, state: State) -> FigureControls:
     It can differ from `state`: a cell that only another format has cannot be picked yet.
     """
     held: list[tuple[str, str]] = page.locator(f"#{FIGURES[name].id}-form").evaluate(CHANGE, state)
-    return FIGURES[name].controls.parse(held)
+    controls: type[FigureControls] = FIGURES[name].controls
+    return controls.parse(held)

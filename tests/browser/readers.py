@@ -1,7 +1,7 @@
-"""Readers who drive a figure in one way only: without scripts, by keyboard, by touch, or by names and roles.
+"""Readers who drive a figure in one way only: without scripts, by keyboard, by touch, or by names alone.
 
-Each finds a control, sets it and reads the answer with what that way gives, and nothing else. `Computed` is the
-reader who asks the figure's function: what the others are compared with.
+Each finds a control, sets it and reads the answer with what that way gives, and nothing else. `Computed` is
+the reader who asks the figure's function: what the others are compared with.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Protocol
 from playwright.sync_api import Locator, Page, expect
 
 from lessons.kit.controls import Choice, Slider, plain
+from lessons.quantization import sources
 from tests.browser.figures import FIGURES, LESSON, PAGE, expect_state, figure, open_alone
 
 TABS = 150  # presses after which a keyboard's reader gives up
@@ -57,14 +58,16 @@ class Computed:
 
     def rows(self) -> list[list[str]]:
         columns = self.view.table.columns
-        return [[c.text(value) for c, value in zip(columns, row, strict=True)] for row in self.view.table.rows]
+        return [
+            [c.text(value) for c, value in zip(columns, row, strict=True)] for row in self.view.table.rows
+        ]
 
     def words(self) -> str:
         return " ".join(LESSON.texts[self.name].sentence(each) for each in self.view.description)
 
 
 class InPage(ABC):
-    """A reader of the figure's own page. What is seen is text on the screen, unless a subclass knows better."""
+    """A reader of the figure's own page, who sees what is on the screen unless a subclass knows better."""
 
     def __init__(self, page: Page, name: str) -> None:
         self.page, self.name = page, name
@@ -90,8 +93,8 @@ class InPage(ABC):
     def put(self, key: str, value: str) -> None:
         """Bring one control to a value."""
 
-    def confirm(self) -> None:
-        """Say that this is the state to show; with scripts nothing is needed."""
+    def confirm(self) -> None:  # noqa: B027 - with scripts there is nothing to do
+        """Say that this is the state to show."""
 
     def read(self, readout: str) -> str:
         return self.shown.locator(f'output[name="{readout}"]').inner_text()
@@ -146,7 +149,7 @@ class WithoutScripts(InPage):
 
 
 class ByKeyboard(InPage):
-    """Presses Tab until the control has the focus, then arrow keys; nothing is clicked and nothing focused."""
+    """Presses Tab until the control has the focus, then arrow keys; clicks nothing."""
 
     def put(self, key: str, value: str) -> None:
         self.tab_to(f"document.activeElement.name === '{key}'")
@@ -224,11 +227,10 @@ class ByName(InPage):
 
     def said(self, key: str, value: str) -> str:
         """The option in the words of its name: "byte-47" is "byte 47", a column its heading."""
-        words, widget = LESSON.texts[self.name], FIGURES[self.name].controls.widgets()[key]
         if key == "sort":
-            return words.column(value)
-        if isinstance(widget, Choice) and widget.labels:
-            return widget.labels[value]
+            return LESSON.texts[self.name].column(value)
+        if key == "device":
+            return sources.device(value).name
         return value.replace("-", " ") if key == "pick" else value
 
     def press(self, radio: Locator) -> None:

@@ -15,7 +15,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import KeptPage, NewPage
 from tests.browser.covering import change, covering
-from tests.browser.figures import CHARTS, FIGURES, NAMES, PAGE, figure, open_alone
+from tests.browser.figures import CHARTS, NAMES, PAGE, figure, open_alone
 
 READ_TEXTS = Path(__file__).with_name("texts.js").read_text()
 READ_MARKS = Path(__file__).with_name("marks.js").read_text()
@@ -27,7 +27,7 @@ LEAST_OF_A_MARK = 3.0
 Colour = list[float]
 
 DECORATION = {
-    ".grid, .strip-axis, .rule-band, .layer-below path, .bar-ghost, .keep-track": "only helps to read what is labelled beside it",
+    ".grid, .strip-axis, .rule-band, .layer-below path, .bar-ghost, .keep-track": "helps to read labels",
     ".level": "a level's place is told by its code at the edge, and by the marks that lie on it",
     ".code-bit": "the bits of the code that is printed above them",
     ".cell": "a cell is told from others by the sign, the code or the number printed in it",
@@ -64,7 +64,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Mark:
-    """A shape, a key or an edge as painted: the colours of its inside and its outline, and the ground around."""
+    """A shape, a key or an edge as painted: the colours of its inside and its outline, and its ground."""
 
     what: str
     paints: list[Colour]

@@ -19,11 +19,12 @@ Axe = Callable[..., list[str]]
 UNFOLD = "document.querySelectorAll('details').forEach(each => { each.open = true })"
 SEEN_ONCE = ["color-contrast", "target-size"]
 """Rules of axe that are slow: they are asked once, and more strictly below and in `test_contrast.py`."""
-SMALL = """root => [...root.querySelectorAll("a, button, select, summary, input[type=range], label:has(input)")]
+SMALL = """root => [...root.querySelectorAll("a, button, select, summary, [type=range], label:has(input)")]
     .filter(each => each.checkVisibility({ visibilityProperty: true }) && !each.closest(".modebar"))
-    .filter(each => { const { width, height } = each.getBoundingClientRect(); return Math.min(width, height) < 23.5 })
-    .map(each => `${each.tagName}.${each.className} ${each.textContent.trim().slice(0, 20)}`)"""
-"""Targets under 24 CSS pixels (WCAG 2.5.8), half a pixel for rounding. Plotly's bar is there for a mouse only."""
+    .map(each => [each, each.getBoundingClientRect()])
+    .filter(([, box]) => Math.min(box.width, box.height) < 23.5)  // 24, and half a pixel for rounding
+    .map(([each]) => `${each.tagName}.${each.className} ${each.textContent.trim().slice(0, 20)}`)"""
+"""Targets under 24 CSS pixels (WCAG 2.5.8) but Plotly's bar, without which a chart says as much."""
 
 
 @pytest.mark.parametrize("name", NAMES)

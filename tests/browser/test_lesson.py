@@ -13,7 +13,7 @@ from tests.browser.figures import CHARTS, FIGURES, NAMES, PAGE, figure
 from tests.browser.watch import Watch
 
 Axe = Callable[..., list[str]]
-ALL_PAGES = ["/", PAGE, f"{PAGE}/sources", f"{PAGE}/receipts", "/nowhere", f"{PAGE}/figures/rtn?bits=9"]
+ALL_PAGES = ["/", "/accessibility", PAGE, f"{PAGE}/sources", f"{PAGE}/receipts", "/nowhere", f"{PAGE}/figures/rtn?bits=9"]
 
 
 def visit(page: Page, watch: Watch, address: str) -> None:

@@ -229,6 +229,8 @@ class ByName(InPage):
         """The option in the words of its name: "byte-47" is "byte 47", a column its heading."""
         if key == "sort":
             return LESSON.texts[self.name].column(value)
+        if (self.name, key) == ("primitive", "weight"):
+            return str(Computed(self.name).view.drawing["dots"][int(value)]["column"])
         if key == "device":
             return sources.device(value).name
         return value.replace("-", " ") if key == "pick" else value

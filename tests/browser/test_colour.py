@@ -17,14 +17,23 @@ PAIRS: dict[str, tuple[str, list[tuple[str, str]]]] = {
     "rtn": ("", [(".true-mark", ".snap-mark")]),
     "rounding": ("", [(".ring", ".diamond"), (".true-mark", ".snap-mark")]),
     "gptq": ("", [(".curve.gptq", ".curve.rtn"), (".before", ".after")]),
-    "awq": ("", [(".true-mark", ".snap-mark"), (".chart-static .curve.true", ".chart-static .marks.quantized .mark")]),
+    "awq": (
+        "",
+        [(".true-mark", ".snap-mark"), (".chart-static .curve.true", ".chart-static .marks.quantized .mark")],
+    ),
     "quality": ("data=base", [(".marks.quantized .mark", ".marks.method-1 .mark")]),
-    "xray": ("", [(".cell:has(:checked) span", ".cell.related span"), (".cell.related span", ".cell.byte span")]),
+    "xray": (
+        "",
+        [(".cell:has(:checked) span", ".cell.related span"), (".cell.related span", ".cell.byte span")],
+    ),
     "mixes": ("", [(".cell.up", ".cell.down"), (".cell.up", ".cell:not(.differs)")]),
     "fit": ("", [(".segment-weights", ".f16-bar"), (".verdict-fits .shape", ".verdict-over .shape")]),
     "smooth": ("", [(".true-mark", ".snap-mark")]),
     "qlora": ("", [(".bytes-base", ".bytes-adapter"), (".histogram-bar", ".nf4-mark")]),
-    "methods": ("", [(".bar:not(.calibrated *)", ".calibrated .bar"), (".curve:not(.calibrated)", ".curve.calibrated")]),
+    "methods": (
+        "",
+        [(".bar:not(.calibrated *)", ".calibrated .bar"), (".curve:not(.calibrated)", ".curve.calibrated")],
+    ),
 }
 """A state of each figure, and the pairs that its legend or its words tell apart."""
 
@@ -50,9 +59,7 @@ def test_no_two_marks_differ_by_colour_alone(page: Page, name: str) -> None:
     state, pairs = PAIRS[name]
     open_alone(page, name, state)
     shown = figure(page, name)
-    alike = [
-        pair for pair in pairs if len({shown.locator(mark).first.evaluate(SHAPE) for mark in pair}) < 2
-    ]
+    alike = [pair for pair in pairs if len({shown.locator(mark).first.evaluate(SHAPE) for mark in pair}) < 2]
     assert alike == []
 
 

@@ -9,11 +9,19 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.figures import CHARTS, FIGURES, NAMES, PAGE, figure
+from tests.browser.figures import CHARTS, FIGURES, PAGE, figure
 from tests.browser.watch import Watch
 
 Axe = Callable[..., list[str]]
-ALL_PAGES = ["/", "/accessibility", PAGE, f"{PAGE}/sources", f"{PAGE}/receipts", "/nowhere", f"{PAGE}/figures/rtn?bits=9"]
+ALL_PAGES = [
+    "/",
+    "/accessibility",
+    PAGE,
+    f"{PAGE}/sources",
+    f"{PAGE}/receipts",
+    "/nowhere",
+    f"{PAGE}/figures/rtn?bits=9",
+]
 
 
 def visit(page: Page, watch: Watch, address: str) -> None:
@@ -28,13 +36,6 @@ def test_axe_finds_nothing(new_page: Any, watch: Watch, axe: Axe, address: str, 
     page = new_page(color_scheme=scheme)
     visit(page, watch, address)
     assert axe(page) == []
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_axe_finds_nothing_with_everything_open_on_a_phone(phone: Page, axe: Axe, name: str) -> None:
-    phone.goto(f"{PAGE}/figures/{name}")
-    phone.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true })")
-    assert axe(phone) == []
 
 
 @pytest.mark.parametrize("width", [320, 390, 768, 1440, 2560])

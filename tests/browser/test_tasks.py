@@ -130,7 +130,8 @@ def number(text: str) -> float:
 @pytest.mark.parametrize("name", TASKS)
 def test_a_task_is_done(new_page: NewPage, name: str, way: str) -> None:
     reader, options = WAYS[way]
-    assert TASKS[name](reader(new_page(**options), name)) == TASKS[name](Computed(name))
+    answer, wanted = TASKS[name](reader(new_page(**options), name)), TASKS[name](Computed(name))
+    assert answer.split() == wanted.split()  # the tree writes every kind of space alike
 
 
 def test_every_figure_has_a_task() -> None:

@@ -1,4 +1,4 @@
-"""Nothing is said by colour alone: marks that mean different things differ in shape, outline, hatching or dash.
+"""Nothing is said by colour alone: marks of different meaning differ in shape, outline, hatching or dash.
 
 What a program can tell of seeing no colours: that each pair of marks which a reader has to tell apart still
 differs when its colours are taken away. That the difference is easy to see is for people to judge.
@@ -24,7 +24,10 @@ PAIRS: dict[str, tuple[str, list[tuple[str, str]]]] = {
     "quality": ("data=base", [(".marks.quantized .mark", ".marks.method-1 .mark")]),
     "xray": (
         "",
-        [(".cell:has(:checked) span", ".cell.related span"), (".cell.related span", ".cell.byte span")],
+        [
+            (".cell:has(:checked) span", ".cell.related span"),
+            (".cell.related span", ".cell.byte:not(.related) span"),
+        ],
     ),
     "mixes": ("", [(".cell.up", ".cell.down"), (".cell.up", ".cell:not(.differs)")]),
     "fit": ("", [(".segment-weights", ".f16-bar"), (".verdict-fits .shape", ".verdict-over .shape")]),
@@ -40,16 +43,18 @@ PAIRS: dict[str, tuple[str, list[tuple[str, str]]]] = {
 SHAPE = """element => {
     const style = getComputedStyle(element);
     const ground = getComputedStyle(element.closest(".fig")).backgroundColor;
-    const inside = (colour) => colour.startsWith("url") ? colour : colour === "none" || colour === ground ||
-        colour === "rgba(0, 0, 0, 0)" ? "hollow" : "filled";
+    const empty = ["none", "rgba(0, 0, 0, 0)", ground];
     if (!(element instanceof SVGElement)) {
-        const gradient = style.backgroundImage.replace(/(oklch|oklab|rgba?|color)\\([^)]*\\)/g, "");
-        return [style.borderWidth, style.borderTopStyle, style.boxShadow.match(/-?[\\d.]+px/g), gradient, style.transform,
-            style.opacity, style.textDecorationLine, style.fontWeight].join(" ");
+        const stripes = style.backgroundImage.replace(/(oklch|oklab|rgba?|color)\\([^)]*\\)/g, "");
+        const { borderWidth, borderTopStyle, transform, opacity, fontWeight } = style;
+        const shadow = style.boxShadow.match(/-?[\\d.]+px/g);
+        return [borderWidth, borderTopStyle, shadow, stripes, transform, opacity, fontWeight].join(" ");
     }
-    return [element.tagName, element.getAttribute("d") && element.closest(".at, .stretch") && element.tagName === "path" &&
-        !element.matches(".curve") ? element.getAttribute("d") : "", inside(style.fill),
-        style.stroke === "none" || style.stroke === ground ? "" : style.strokeWidth, style.strokeDasharray].join(" ");
+    const outline = element.matches("path:not(.curve)") ? element.getAttribute("d") : "";
+    const { fill } = style;
+    const inside = fill.startsWith("url") ? fill : empty.includes(fill) ? "hollow" : "filled";
+    const line = empty.includes(style.stroke) ? "" : `${style.strokeWidth} ${style.strokeDasharray}`;
+    return [element.tagName, outline, inside, line].join(" ");
 }"""
 """All that is left of a mark without its colours."""
 
@@ -67,6 +72,7 @@ def test_two_marks_that_differ_by_colour_alone_are_found(page: Page) -> None:
     """Protects the test above."""
     open_alone(page, "rtn")
     page.evaluate("""() => { document.querySelector(".fig").innerHTML = `<svg>
-        <rect id="one" fill="red"/><rect id="other" fill="blue"/><rect id="hollow" fill="none" stroke="red"/></svg>` }""")
+        <rect id="one" fill="red"/><rect id="other" fill="blue"/>
+        <rect id="hollow" fill="none" stroke="red"/></svg>` }""")
     shapes = [page.locator(f"#{each}").evaluate(SHAPE) for each in ("one", "other", "hollow")]
     assert shapes[0] == shapes[1] != shapes[2]

@@ -1,4 +1,4 @@
-"""Where the focus is can always be seen, in the whole lesson: a ring that stands out, under nothing that sticks."""
+"""Where the focus is can be seen in the whole lesson: a ring that stands out, under nothing that sticks."""
 
 from __future__ import annotations
 

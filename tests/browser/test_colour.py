@@ -29,7 +29,7 @@ PAIRS: dict[str, tuple[str, list[tuple[str, str]]]] = {
             (".cell.related span", ".cell.byte:not(.related) span"),
         ],
     ),
-    "mixes": ("", [(".cell.up", ".cell.down"), (".cell.up", ".cell:not(.differs)")]),
+    "mixes": ("", [(".key-raised", ".key-lowered"), (".cell.up", ".cell:not(.differs)")]),
     "fit": ("", [(".segment-weights", ".f16-bar"), (".verdict-fits .shape", ".verdict-over .shape")]),
     "smooth": ("", [(".true-mark", ".snap-mark")]),
     "qlora": ("", [(".bytes-base", ".bytes-adapter"), (".histogram-bar", ".nf4-mark")]),

@@ -48,11 +48,10 @@
     }
     if (contrast(rgb(getComputedStyle(ring).outlineColor), ground(ring.parentElement)) < 3) lost.push(`faint ring: ${who}`);
     const place = ring.getBoundingClientRect();
-    const over = bars.find((bar) => {
-      const edge = bar.getBoundingClientRect();
-      return !bar.contains(element) && place.top < edge.bottom - 1 && place.bottom > edge.top && place.right > edge.left && place.left < edge.right;
-    });
-    if (over && place.height < innerHeight / 2) lost.push(`under .${over.className}: ${who}`);
+    const heights = [place.top + 2, (place.top + place.bottom) / 2, place.bottom - 2];
+    const painted = heights.map((y) => document.elementFromPoint(place.left + 2, y));
+    const over = bars.find((bar) => !bar.contains(element) && painted.some((top) => bar.contains(top)));
+    if (over && place.height < innerHeight / 2) lost.push(`under .${over.classList[0]}: ${who}`);
   }
   return lost;
 }

@@ -19,7 +19,7 @@ from tests.browser.figures import CHARTS, NAMES, PAGE, figure, open_alone
 
 READ_TEXTS = Path(__file__).with_name("texts.js").read_text()
 READ_MARKS = Path(__file__).with_name("marks.js").read_text()
-TALL = 4200  # pixels: the whole figure in the viewport, because only what is in it can be asked for
+TALL = 4200  # pixels: the whole figure in the window
 Scheme = Literal["light", "dark"]
 SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 SMALLEST_ON_A_PHONE = 12.0  # CSS pixels
@@ -102,6 +102,12 @@ def marks(root: Locator) -> list[Mark]:
     return [Mark(m["what"], m["paints"], m["ground"]) for m in found if m["paints"]]
 
 
+def show_all(page: Page) -> None:
+    """Make the window as high as the page: only what is in it can be asked for."""
+    height = page.evaluate("document.documentElement.scrollHeight")
+    page.set_viewport_size({"width": 1440, "height": height})
+
+
 def too_faint(shown: Locator) -> list[str]:
     """The texts and the marks that stand out less than WCAG asks for."""
     read, painted = texts(shown), marks(shown)
@@ -134,10 +140,10 @@ def kept_in_full(kept_page: KeptPage, name: str, **media: Any) -> Locator:
 def test_every_text_and_mark_stands_out_in_every_state(new_page: NewPage, name: str) -> None:
     page = new_page()
     open_alone(page, name)
-    page.set_viewport_size({"width": 1440, "height": page.evaluate("document.documentElement.scrollHeight")})
     faint: set[str] = set()
     for state in covering(name):
         change(page, name, state)
+        show_all(page)
         for scheme in SCHEMES:
             page.emulate_media(color_scheme=scheme)
             faint |= {f"{scheme}: {each}" for each in too_faint(figure(page, name))}

@@ -20,7 +20,7 @@ from app.body import BEST, Body
 from app.kept import Kept
 from app.render import Shown, render, show
 from app.styleguide import guide
-from lessons.catalogue import course, lesson_slugs, load_lesson
+from lessons.catalogue import course, lesson_slugs, load_lesson, plain_pages
 from lessons.kit.controls import FigureControls, plain
 from lessons.kit.prose import PIECES
 from lessons.kit.source import source_named
@@ -84,6 +84,12 @@ class Answers:
     async def summary(self, slug: str) -> Body:
         """The lesson on one page, to print."""
         return await self._kept.get(("summary", slug), partial(self._summary, slug))
+
+    async def plain(self, slug: str) -> Body:
+        """A page that belongs to no lesson."""
+        return await self._kept.get(
+            ("plain", slug), partial(self._html, "plain.jinja", page=plain_pages()[slug])
+        )
 
     async def styleguide(self) -> Body:
         """Every component in every state."""

@@ -20,7 +20,7 @@ from app.parameters import query_parameters, read_query
 from app.render import problems_for_people, render, state_query
 from app.security import page_headers
 from app.settings import Settings
-from lessons.catalogue import Lesson, all_slugs, course, lesson_slugs, load_lesson
+from lessons.catalogue import Lesson, all_slugs, course, lesson_slugs, load_lesson, plain_pages
 from lessons.kit.controls import ControlError, FigureControls
 from lessons.kit.figure import Figure
 from lessons.kit.source import library_functions
@@ -206,6 +206,15 @@ async def static(request: Request, asked: str, path: str) -> Response:
     if body is None:
         raise HTTPException(404)
     return _kept(request, body, _lasting(asked))
+
+
+@router.api_route("/{slug}", methods=READ)
+async def plain_page(request: Request, slug: str) -> Response:
+    """A page that belongs to no lesson, such as the accessibility statement."""
+    query_parameters(request)
+    if slug not in plain_pages():
+        raise HTTPException(404)
+    return _kept(request, await _answers(request).plain(slug))
 
 
 def _lesson(slug: str) -> Lesson:

@@ -80,6 +80,13 @@ def all_slugs() -> tuple[str, ...]:
 
 
 @functools.cache
+def plain_pages(language: str = "en") -> dict[str, Section]:
+    """The pages that belong to no lesson, by slug: `pages/LANGUAGE/*.md`."""
+    pages = [read_section(path, {}, "") for path in sorted((ROOT / "pages" / language).glob("*.md"))]
+    return {page.slug: page for page in pages}
+
+
+@functools.cache
 def load_lesson(slug: str, language: str = "en") -> Lesson:
     """Read a lesson. Its figures stand in the order in which the prose places them."""
     folder = ROOT / slug

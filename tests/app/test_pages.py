@@ -27,7 +27,7 @@ IDS = {
     "fit": "fig-06",
     "methods": "fig-07c",
 }
-PAGES = ["/", LESSON, f"{LESSON}/summary", f"{LESSON}/sources", f"{LESSON}/receipts"] + [
+PAGES = ["/", "/accessibility", LESSON, f"{LESSON}/summary", f"{LESSON}/sources", f"{LESSON}/receipts"] + [
     f"{LESSON}/figures/{name}" for name in IDS
 ]
 
@@ -176,6 +176,12 @@ def test_course_page_leads_to_the_lesson_and_names_the_path(client: TestClient) 
     page = client.get("/").text
     assert f'href="{LESSON}"' in page
     assert all(number in page for number in ("02·01", "02·02", "02·03", "02·04"))
+
+
+@pytest.mark.parametrize("address", PAGES)
+def test_every_page_leads_to_the_accessibility_statement(client: TestClient, address: str) -> None:
+    footer = parse(client.get(address).text).one("footer")
+    assert "/accessibility" in [link.attributes["href"] for link in footer.all("a")]
 
 
 def test_every_claim_of_the_prose_links_to_its_source(client: TestClient, lesson: Lesson) -> None:

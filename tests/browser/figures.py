@@ -15,6 +15,7 @@ LESSON = load_lesson("quantization")
 FIGURES = LESSON.figures
 PAGE = "/lessons/quantization"
 NAMES = list(FIGURES)
+CHARTS = [name for name, each in FIGURES.items() if each.view(each.controls()).chart]
 
 WHERE_IT_MATTERS: dict[tuple[str, str], dict[str, str]] = {
     ("fit", "parameters"): {"source": "size"},

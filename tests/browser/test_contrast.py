@@ -1,25 +1,40 @@
-"""Contrast and size of every text of a figure, drawn in SVG and by Plotly as much as in HTML.
+"""Contrast of every text and every mark of a figure, drawn in SVG and by Plotly as much as in HTML.
 
-axe reads the colour of text in HTML only. Here the browser says what is painted under each text, and the
-ratio is that of WCAG 2.2 (relative luminance, success criterion 1.4.3).
+axe reads the colour of text in HTML only. Here the browser says what is painted under each text and around
+each mark, and the ratios are those of WCAG 2.2: 1.4.3 for texts, 1.4.11 for what is not text.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import KeptPage, NewPage
-from tests.browser.figures import NAMES, PAGE, figure, open_alone
+from tests.browser.covering import change, covering
+from tests.browser.figures import CHARTS, NAMES, PAGE, figure, open_alone
 
 READ_TEXTS = Path(__file__).with_name("texts.js").read_text()
-TALL = 4200  # pixels: the whole figure in the viewport, because only what is in it can be asked for
+READ_MARKS = Path(__file__).with_name("marks.js").read_text()
+TALL = 4200  # pixels: the whole figure in the window
+Scheme = Literal["light", "dark"]
+SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 SMALLEST_ON_A_PHONE = 12.0  # CSS pixels
+LEAST_OF_A_MARK = 3.0
 Colour = list[float]
+
+DECORATION = {
+    ".grid, .strip-axis, .rule-band, .layer-below path, .bar-ghost, .keep-track": "helps to read labels",
+    ".level": "a level's place is told by its code at the edge, and by the marks that lie on it",
+    ".code-bit": "the bits of the code that is printed above them",
+    ".cell": "a cell is told from others by the sign, the code or the number printed in it",
+    ".to-come": "what the next steps of the slider will show at full strength",
+    ".machine .row, .restore span, .cell span": "a button that is known by its words, not by its edge",
+}
+"""Marks that may be fainter, and why nobody misses them."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +62,23 @@ class Text:
         )
 
 
+@dataclass(frozen=True)
+class Mark:
+    """A shape, a key or an edge as painted: the colours of its inside and its outline, and its ground."""
+
+    what: str
+    paints: list[Colour]
+    ground: Colour
+
+    @property
+    def contrast(self) -> float:
+        """One of its colours is enough to see it."""
+        return max(contrast(paint, self.ground) for paint in self.paints)
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.contrast:.2f} of {LEAST_OF_A_MARK}"
+
+
 def luminance(colour: Colour) -> float:
     """Relative luminance of an sRGB colour in [0, 1]."""
     red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour[:3])
@@ -61,6 +93,28 @@ def contrast(one: Colour, other: Colour) -> float:
 def texts(root: Locator) -> list[Text]:
     found: list[dict[str, Any]] = root.evaluate(READ_TEXTS)
     return [Text(t["text"], t["where"], t["size"], t["weight"], t["samples"]) for t in found]
+
+
+def marks(root: Locator) -> list[Mark]:
+    found: list[dict[str, Any]] = root.evaluate(
+        f"(root, passed) => ({READ_MARKS})([root, passed])", ", ".join(DECORATION)
+    )
+    return [Mark(m["what"], m["paints"], m["ground"]) for m in found if m["paints"]]
+
+
+def show_all(page: Page) -> None:
+    """Make the window as high as the page: only what is in it can be asked for."""
+    height = page.evaluate("document.documentElement.scrollHeight")
+    page.set_viewport_size({"width": 1440, "height": height})
+
+
+def too_faint(shown: Locator) -> list[str]:
+    """The texts and the marks that stand out less than WCAG asks for."""
+    read, painted = texts(shown), marks(shown)
+    assert read
+    return [str(text) for text in read if text.contrast < text.least_contrast] + [
+        str(mark) for mark in painted if mark.contrast < LEAST_OF_A_MARK
+    ]
 
 
 def open_in_full(page: Page, name: str) -> Locator:
@@ -82,12 +136,26 @@ def kept_in_full(kept_page: KeptPage, name: str, **media: Any) -> Locator:
     return wait_for_chart(figure(page, name))
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("name", NAMES)
-def test_every_text_of_a_figure_stands_out(kept_page: KeptPage, name: str, scheme: str) -> None:
-    found = texts(kept_in_full(kept_page, name, color_scheme=scheme))
-    assert found
-    assert [str(text) for text in found if text.contrast < text.least_contrast] == []
+def test_every_text_and_mark_stands_out_in_every_state(new_page: NewPage, name: str) -> None:
+    page = new_page()
+    open_alone(page, name)
+    faint: set[str] = set()
+    for state in covering(name):
+        change(page, name, state)
+        show_all(page)
+        for scheme in SCHEMES:
+            page.emulate_media(color_scheme=scheme)
+            faint |= {f"{scheme}: {each}" for each in too_faint(figure(page, name))}
+    assert sorted(faint) == []
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("name", CHARTS)
+def test_every_text_and_mark_of_a_live_chart_stands_out(
+    kept_page: KeptPage, name: str, scheme: Scheme
+) -> None:
+    assert too_faint(kept_in_full(kept_page, name, color_scheme=scheme)) == []
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -119,3 +187,16 @@ def test_a_text_upon_a_drawn_shape_is_compared_with_the_shape(page: Page) -> Non
     page.evaluate(drawing, 0)
     (on_paper,) = texts(page.locator("#probe"))
     assert on_paper.contrast > 4.5
+
+
+def test_a_faint_shape_is_found_and_a_decoration_is_not(page: Page) -> None:
+    """Protects the tests above: an outline or an inside that stands out is enough, opacity counts."""
+    open_alone(page, "rtn")
+    page.evaluate("""() => { document.body.innerHTML = `<div id="probe"><svg width="300" height="60">
+        <rect class="faint" width="9" height="9" fill="#000" opacity="0.3"/>
+        <rect class="outlined" x="20" width="9" height="9" fill="#eee" stroke="#000"/>
+        <rect class="filled" x="40" width="9" height="9" fill="#000"/>
+        <line class="grid" x2="9" y2="9"/></svg></div>` }""")
+    found = marks(page.locator("#probe"))
+    assert [mark.what.split()[0] for mark in found] == ["rect.faint", "rect.outlined", "rect.filled"]
+    assert [mark.contrast >= LEAST_OF_A_MARK for mark in found] == [False, True, True]

@@ -83,16 +83,6 @@ def test_what_sticks_to_the_top_leaves_the_page_to_the_reader(new_page: NewPage,
     assert box["height"] <= ZOOMED[zoom]["viewport"]["height"] / 4
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_control_is_large_enough_to_touch_at_400(kept_page: KeptPage, name: str) -> None:
-    page = zoomed(kept_page, "400 %")
-    small = """all => all.filter(each => each.checkVisibility()).filter(each => {
-        const { width, height } = each.getBoundingClientRect();
-        return Math.min(width, height) < 24;  // CSS pixels: WCAG 2.2, 2.5.8
-    }).map(each => each.outerHTML)"""
-    assert figure(page, name).locator(".controls :is(input, select)").evaluate_all(small) == []
-
-
 def test_a_cut_text_is_found(page: Page) -> None:
     """Protects the tests above."""
     open_alone(page, "rtn")

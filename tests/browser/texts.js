@@ -1,5 +1,6 @@
 // Every visible text inside `root`: what it says, how large it is on the screen, its colour and what lies under it.
 // axe reads neither SVG nor what is painted under a text by position; this asks the browser what is at each point.
+// Of texts in HTML that look alike (the same classes all the way up) the first stands for all.
 (root) => {
   const REACH = 4; // samples along a text
   const HALO = 2; // a stroke at least as wide, painted under the glyphs, is their background
@@ -11,25 +12,26 @@
   document.adoptedStyleSheets = [sheet];
 
   const pixel = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
-  const rgba = (colour) => {
+  const remembered = (ask, known = new Map()) => (key) => known.get(key) ?? known.set(key, ask(key)).get(key);
+  const rgba = remembered((colour) => {
     pixel.clearRect(0, 0, 1, 1);
     pixel.fillStyle = colour;
     pixel.fillRect(0, 0, 1, 1);
-    const [r, g, b, a] = pixel.getImageData(0, 0, 1, 1).data;
-    return [r / 255, g / 255, b / 255, a / 255];
-  };
+    return [...pixel.getImageData(0, 0, 1, 1).data].map((channel) => channel / 255);
+  });
   const fade = ([r, g, b, a], share) => [r, g, b, a * share];
   const over = (top, under) => [...[0, 1, 2].map((i) => top[i] * top[3] + under[i] * (1 - top[3])), 1];
 
-  const ancestors = (element) => (element ? [element, ...ancestors(element.parentElement)] : []);
-  const opacity = (element) =>
-    ancestors(element).reduce((share, each) => share * Number(getComputedStyle(each).opacity), 1);
+  const opacity = remembered((element) =>
+    Number(getComputedStyle(element).opacity) * (element.parentElement ? opacity(element.parentElement) : 1));
   const isDrawn = (element) => element instanceof SVGElement && !(element instanceof SVGSVGElement);
+
+  const box = remembered((element) => fade(rgba(getComputedStyle(element).backgroundColor), opacity(element)));
 
   /** What an element paints at a point of the screen; transparent where it paints nothing. */
   function surface(element, x, y) {
+    if (!isDrawn(element)) return box(element);
     const style = getComputedStyle(element);
-    if (!isDrawn(element)) return fade(rgba(style.backgroundColor), opacity(element));
     const at = element.isPointInFill && new DOMPoint(x, y).matrixTransform(element.getScreenCTM().inverse());
     if (at && style.fill !== "none" && element.isPointInFill(at)) {
       return fade(rgba(style.fill), Number(style.fillOpacity) * opacity(element));
@@ -52,16 +54,16 @@
     const share = opacity(element);
     const range = document.createRange();
     range.selectNodeContents(node);
-    const box = range.getClientRects()[0];
-    if (!box || box.width < 1 || share === 0 || style.visibility !== "visible" || style.clipPath.startsWith("inset(50")) return null;
-    if (box.bottom < 0 || box.right < 0 || box.left > innerWidth || box.top > innerHeight) return null;
+    const line = range.getClientRects()[0];
+    if (!line || line.width < 1 || share === 0 || style.visibility !== "visible" || style.clipPath.startsWith("inset(50")) return null;
+    if (line.bottom < 0 || line.right < 0 || line.left > innerWidth || line.top > innerHeight) return null;
     const drawn = isDrawn(element);
     const scale = drawn ? element.closest("text")?.getScreenCTM()?.a ?? 1 : 1;
     const ink = fade(rgba(drawn ? style.fill : style.color), share * (drawn ? Number(style.fillOpacity) : 1));
     const halo = drawn && style.paintOrder.startsWith("stroke") && style.stroke !== "none" && parseFloat(style.strokeWidth) >= HALO;
     const samples = Array.from({ length: REACH }, (_, i) => {
-      const x = box.left + (box.width * (i + 0.5)) / REACH;
-      const ground = halo ? rgba(style.stroke) : background(element, x, (box.top + box.bottom) / 2);
+      const x = line.left + (line.width * (i + 0.5)) / REACH;
+      const ground = halo ? rgba(style.stroke) : background(element, x, (line.top + line.bottom) / 2);
       return [over(ink, ground), ground];
     });
     return {
@@ -73,10 +75,19 @@
     };
   }
 
+  const look = remembered((element) =>
+    element === root ? "" : `${look(element.parentElement)} ${element.tagName}.${element.className} ${element.control?.checked ?? ""}`);
+  const known = new Set();
+  function isKnown(element) {
+    if (isDrawn(element)) return false;
+    return known.has(look(element)) || !known.add(look(element));
+  }
+
   const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
   const texts = [];
   while (walker.nextNode()) {
-    if (walker.currentNode.textContent.trim() && walker.currentNode.parentElement.checkVisibility()) texts.push(read(walker.currentNode));
+    const { textContent, parentElement } = walker.currentNode;
+    if (textContent.trim() && parentElement.checkVisibility() && !isKnown(parentElement)) texts.push(read(walker.currentNode));
   }
   document.adoptedStyleSheets = [];
   return texts.filter(Boolean);

@@ -1,0 +1,266 @@
+"""Readers who drive a figure in one way only: without scripts, by keyboard, by touch, or by names alone.
+
+Each finds a control, sets it and reads the answer with what that way gives, and nothing else. `Computed` is
+the reader who asks the figure's function: what the others are compared with.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from typing import Protocol
+
+from playwright.sync_api import Locator, Page, expect
+
+from lessons.kit.controls import Choice, Slider, plain
+from lessons.quantization import sources
+from tests.browser.figures import FIGURES, LESSON, PAGE, expect_state, figure, open_alone
+
+TABS = 150  # presses after which a keyboard's reader gives up
+SPOKEN = re.compile(r'- (row|rowheader|cell)\b(?: "(.*)")?')
+DRAWN_NAMES = {
+    ("primitive", "weight"): r"^column {}, ",
+    ("quality", "sort"): r"^Sort by {}$",
+    ("quality", "scheme"): r"^{}$",
+    ("xray", "pick"): r"^{}, ",
+    ("mixes", "mix"): r"^{} ",
+    ("fit", "device"): r"^{}\b.*(fits|short|tight)",
+}
+"""How the name of a drawn radio button begins; its value in words stands between."""
+
+
+class Reader(Protocol):
+    """Whoever does a task: sets controls of one figure and reads from it."""
+
+    def set(self, **controls: str) -> None: ...
+    def read(self, readout: str) -> str: ...
+    def rows(self) -> list[list[str]]: ...
+    def words(self) -> str: ...
+
+
+class Computed:
+    """The figure's own function, without any page."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.state: dict[str, str] = {}
+        self._look()
+
+    def _look(self) -> None:
+        self.view = FIGURES[self.name].view(FIGURES[self.name].controls.parse(self.state.items()))
+
+    def set(self, **controls: str) -> None:
+        self.state |= controls
+        self._look()
+
+    def read(self, readout: str) -> str:
+        return next(each.text for each in self.view.readouts if each.name == readout)
+
+    def rows(self) -> list[list[str]]:
+        columns = self.view.table.columns
+        return [
+            [c.text(value) for c, value in zip(columns, row, strict=True)] for row in self.view.table.rows
+        ]
+
+    def words(self) -> str:
+        return " ".join(LESSON.texts[self.name].sentence(each) for each in self.view.description)
+
+
+class InPage(ABC):
+    """A reader of the figure's own page, who sees what is on the screen unless a subclass knows better."""
+
+    def __init__(self, page: Page, name: str) -> None:
+        self.page, self.name = page, name
+        self.id = FIGURES[name].id
+        self.state: dict[str, str] = {}
+        self.open()
+
+    def open(self) -> None:
+        open_alone(self.page, self.name)
+
+    @property
+    def shown(self) -> Locator:
+        return figure(self.page, self.name)
+
+    def set(self, **controls: str) -> None:
+        for key, value in controls.items():
+            self.put(key, value)
+        self.state |= controls
+        self.confirm()
+        expect_state(self.page, self.name, **self.state)
+
+    @abstractmethod
+    def put(self, key: str, value: str) -> None:
+        """Bring one control to a value."""
+
+    def confirm(self) -> None:  # noqa: B027 - with scripts there is nothing to do
+        """Say that this is the state to show."""
+
+    def read(self, readout: str) -> str:
+        return self.shown.locator(f'output[name="{readout}"]').inner_text()
+
+    def unfold(self) -> None:
+        self.shown.locator("details.data > summary").click()
+
+    def rows(self) -> list[list[str]]:
+        self.unfold()
+        found: list[list[str]] = self.shown.locator("details.data tbody tr").evaluate_all(
+            "all => all.map(row => [...row.cells].map(cell => cell.innerText))"
+        )
+        return found
+
+    def words(self) -> str:
+        return self.shown.locator(".description").inner_text()
+
+    def input(self, key: str, value: str) -> Locator:
+        return self.shown.locator(f'input[type="radio"][name="{key}"][value="{value}"]')
+
+    def slider(self, key: str) -> Slider | None:
+        widget = FIGURES[self.name].controls.widgets()[key]
+        return widget if isinstance(widget, Slider) else None
+
+    def step_to(self, slider: Slider, value: str) -> None:
+        """On a slider that has the focus: from the nearer end, one arrow after the other."""
+        states = [plain(each) for each in slider.states()]
+        at = states.index(value)
+        near = at <= len(states) // 2
+        self.page.keyboard.press("Home" if near else "End")
+        for _ in range(at if near else len(states) - 1 - at):
+            self.page.keyboard.press("ArrowRight" if near else "ArrowLeft")
+
+
+class WithoutScripts(InPage):
+    """Fills in the form and sends it."""
+
+    def open(self) -> None:
+        self.page.goto(f"{PAGE}/figures/{self.name}")
+
+    def put(self, key: str, value: str) -> None:
+        if slider := self.slider(key):
+            self.page.locator(f"#{self.id}-{key}").focus()
+            self.step_to(slider, value)
+        elif (menu := self.shown.locator(f'select[name="{key}"]')).count():
+            menu.select_option(value)
+        else:
+            self.input(key, value).check()
+
+    def confirm(self) -> None:
+        self.shown.locator("button.apply").click()
+
+
+class ByKeyboard(InPage):
+    """Presses Tab until the control has the focus, then arrow keys; clicks nothing."""
+
+    def put(self, key: str, value: str) -> None:
+        self.tab_to(f"document.activeElement.name === '{key}'")
+        if slider := self.slider(key):
+            self.step_to(slider, value)
+            return
+        options, now = self.page.evaluate("""() => {
+            const here = document.activeElement;
+            const all = here.options ?? here.form.querySelectorAll(`[name="${here.name}"]`);
+            return [[...all].map(option => option.value), here.value];
+        }""")
+        away = options.index(value) - options.index(now)
+        for _ in range(abs(away)):
+            self.page.keyboard.press("ArrowDown" if away > 0 else "ArrowUp")
+
+    def unfold(self) -> None:
+        self.tab_to("document.activeElement.matches('.data > summary')")
+        self.page.keyboard.press("Enter")
+
+    def tab_to(self, condition: str) -> None:
+        for _ in range(TABS):
+            if self.page.evaluate(condition):
+                return
+            self.page.keyboard.press("Tab")
+        raise AssertionError(f"Tab does not lead to where {condition}")
+
+
+class ByTouch(InPage):
+    """Taps with one finger, on a phone of four inches that is four times slower; nothing is dragged."""
+
+    THUMB = 24  # CSS pixels
+
+    def open(self) -> None:
+        self.page.context.new_cdp_session(self.page).send("Emulation.setCPUThrottlingRate", {"rate": 4})
+        super().open()
+
+    def put(self, key: str, value: str) -> None:
+        if slider := self.slider(key):
+            track = self.page.locator(f"#{self.id}-{key}")
+            track.scroll_into_view_if_needed()
+            box = track.bounding_box()
+            assert box
+            share = (float(value) - slider.low) / (slider.high - slider.low)
+            x = box["x"] + self.THUMB / 2 + share * (box["width"] - self.THUMB)
+            self.page.touchscreen.tap(x, box["y"] + box["height"] / 2)
+        elif (menu := self.shown.locator(f'select[name="{key}"]')).count():
+            menu.tap()
+            menu.select_option(value)  # the list itself is the system's
+        else:
+            self.input(key, value).tap()
+
+    def unfold(self) -> None:
+        self.shown.locator("details.data > summary").tap()
+
+
+class ByName(InPage):
+    """A screen reader's way: roles and names only, and what the accessibility tree says of them."""
+
+    def put(self, key: str, value: str) -> None:
+        words, widget = LESSON.texts[self.name], FIGURES[self.name].controls.widgets()[key]
+        label = words.control(key)
+        spoken = self.page.get_by_role("figure", name=f"{FIGURES[self.name].label} {words.title}", exact=True)
+        if isinstance(widget, Slider):
+            spoken.get_by_role("slider", name=label, exact=True).focus()
+            self.step_to(widget, value)
+        elif isinstance(widget, Choice) and widget.drawn:
+            name = DRAWN_NAMES[self.name, key].format(re.escape(self.said(key, value)))
+            self.press(spoken.get_by_role("radio", name=re.compile(name)))
+        elif widget.style == "menu":
+            option = words.option(key, value, widget)
+            spoken.get_by_role("combobox", name=label, exact=True).select_option(label=option)
+        else:
+            group = spoken.get_by_role("group", name=label, exact=True)
+            self.press(group.get_by_role("radio", name=words.option(key, value, widget), exact=True))
+
+    def said(self, key: str, value: str) -> str:
+        """The option in the words of its name: "byte-47" is "byte 47", a column its heading."""
+        if key == "sort":
+            return LESSON.texts[self.name].column(value)
+        if (self.name, key) == ("primitive", "weight"):
+            return str(Computed(self.name).view.drawing["dots"][int(value)]["column"])
+        if key == "device":
+            return sources.device(value).name
+        return value.replace("-", " ") if key == "pick" else value
+
+    def press(self, radio: Locator) -> None:
+        radio.focus()
+        self.page.keyboard.press("Space")
+
+    def confirm(self) -> None:
+        announced = Computed(self.name)
+        announced.set(**self.state)
+        first = LESSON.texts[self.name].sentence(announced.view.description[0])
+        expect(self.page.locator("#live")).to_have_text(first)
+
+    def read(self, readout: str) -> str:
+        label = LESSON.texts[self.name].readout(readout)
+        spoken = self.shown.get_by_role("status", name=label, exact=True).aria_snapshot()
+        return spoken.rpartition(": ")[2].strip('"')
+
+    def unfold(self) -> None:
+        self.shown.get_by_text("Data", exact=True).focus()
+        self.page.keyboard.press("Enter")
+
+    def rows(self) -> list[list[str]]:
+        self.unfold()
+        table = self.shown.locator("details.data").get_by_role("table").aria_snapshot()
+        rows: list[list[str]] = []
+        for role, text in SPOKEN.findall(table):
+            if role == "row":
+                rows.append([])
+            else:
+                rows[-1].append(text)
+        return [row for row in rows if row]

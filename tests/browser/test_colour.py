@@ -1,0 +1,78 @@
+"""Nothing is said by colour alone: marks of different meaning differ in shape, outline, hatching or dash.
+
+What a program can tell of seeing no colours: that each pair of marks which a reader has to tell apart still
+differs when its colours are taken away. That the difference is easy to see is for people to judge.
+"""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.browser.figures import NAMES, figure, open_alone
+
+PAIRS: dict[str, tuple[str, list[tuple[str, str]]]] = {
+    "fold": ("", [(".true-mark", ".snap-mark"), (".kept .cell b", ".kept .cell.folded b")]),
+    "primitive": ("convention=symmetric", [(".level-mark.free", ".level-mark:not(.free, .chosen)")]),
+    "rtn": ("", [(".true-mark", ".snap-mark")]),
+    "rounding": ("", [(".ring", ".diamond"), (".true-mark", ".snap-mark")]),
+    "gptq": ("", [(".curve.gptq", ".curve.rtn"), (".before", ".after")]),
+    "awq": (
+        "",
+        [(".true-mark", ".snap-mark"), (".chart-static .curve.true", ".chart-static .marks.quantized .mark")],
+    ),
+    "quality": ("data=base", [(".marks.quantized .mark", ".marks.method-1 .mark")]),
+    "xray": (
+        "",
+        [
+            (".cell:has(:checked) span", ".cell.related span"),
+            (".cell.related span", ".cell.byte:not(.related) span"),
+        ],
+    ),
+    "mixes": ("", [(".key-raised", ".key-lowered"), (".cell.up", ".cell:not(.differs)")]),
+    "fit": ("", [(".segment-weights", ".f16-bar"), (".verdict-fits .shape", ".verdict-over .shape")]),
+    "smooth": ("", [(".true-mark", ".snap-mark")]),
+    "qlora": ("", [(".bytes-base", ".bytes-adapter"), (".histogram-bar", ".nf4-mark")]),
+    "methods": (
+        "",
+        [(".bar:not(.calibrated *)", ".calibrated .bar"), (".curve:not(.calibrated)", ".curve.calibrated")],
+    ),
+}
+"""A state of each figure, and the pairs that its legend or its words tell apart."""
+
+SHAPE = """element => {
+    const style = getComputedStyle(element);
+    const ground = getComputedStyle(element.closest(".fig")).backgroundColor;
+    const empty = ["none", "rgba(0, 0, 0, 0)", ground];
+    if (!(element instanceof SVGElement)) {
+        const stripes = style.backgroundImage.replace(/(oklch|oklab|rgba?|color)\\([^)]*\\)/g, "");
+        const { borderWidth, borderTopStyle, transform, opacity, fontWeight } = style;
+        const shadow = style.boxShadow.match(/-?[\\d.]+px/g);
+        return [borderWidth, borderTopStyle, shadow, stripes, transform, opacity, fontWeight].join(" ");
+    }
+    const outline = element.matches("path:not(.curve)") ? element.getAttribute("d") : "";
+    const { fill } = style;
+    const inside = fill.startsWith("url") ? fill : empty.includes(fill) ? "hollow" : "filled";
+    const line = empty.includes(style.stroke) ? "" : `${style.strokeWidth} ${style.strokeDasharray}`;
+    return [element.tagName, outline, inside, line].join(" ");
+}"""
+"""All that is left of a mark without its colours."""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_two_marks_differ_by_colour_alone(page: Page, name: str) -> None:
+    state, pairs = PAIRS[name]
+    open_alone(page, name, state)
+    shown = figure(page, name)
+    alike = [pair for pair in pairs if len({shown.locator(mark).first.evaluate(SHAPE) for mark in pair}) < 2]
+    assert alike == []
+
+
+def test_two_marks_that_differ_by_colour_alone_are_found(page: Page) -> None:
+    """Protects the test above."""
+    open_alone(page, "rtn")
+    page.evaluate("""() => { document.querySelector(".fig").innerHTML = `<svg>
+        <rect id="one" fill="red"/><rect id="other" fill="blue"/>
+        <rect id="hollow" fill="none" stroke="red"/></svg>` }""")
+    shapes = [page.locator(f"#{each}").evaluate(SHAPE) for each in ("one", "other", "hollow")]
+    assert shapes[0] == shapes[1] != shapes[2]

@@ -1,0 +1,70 @@
+"""Every figure in enough states to show every option of every control, on a phone with everything unfolded.
+
+One page for a figure, changed as a reader changes it. Colours are compared in `test_contrast.py`, which sees
+more of them than axe does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from lessons.kit.controls import Slider, plain
+from tests.browser.covering import MANY, change, covering
+from tests.browser.figures import FIGURES, LESSON, NAMES, computed, figure, open_alone, rendered
+
+Axe = Callable[..., list[str]]
+UNFOLD = "document.querySelectorAll('details').forEach(each => { each.open = true })"
+SEEN_ONCE = ["color-contrast", "target-size"]
+"""Rules of axe that are slow: they are asked once, and more strictly below and in `test_contrast.py`."""
+SMALL = """root => [...root.querySelectorAll("a, button, select, summary, [type=range], label:has(input)")]
+    .filter(each => each.checkVisibility({ visibilityProperty: true }) && !each.closest(".modebar"))
+    .map(each => [each, each.getBoundingClientRect()])
+    .filter(([, box]) => Math.min(box.width, box.height) < 23.5)  // 24, and half a pixel for rounding
+    .map(([each]) => `${each.tagName}.${each.className} ${each.textContent.trim().slice(0, 20)}`)"""
+"""Targets under 24 CSS pixels (WCAG 2.5.8) but Plotly's bar, without which a chart says as much."""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_state_breaks_a_rule_of_axe_or_has_a_small_target(phone: Page, axe: Axe, name: str) -> None:
+    open_alone(phone, name)
+    phone.evaluate(UNFOLD)
+    broken, small = set(axe(phone)), set()
+    for state in covering(name):
+        change(phone, name, state)
+        broken |= set(axe(phone, f"#{FIGURES[name].id} form", SEEN_ONCE))
+        small |= set(figure(phone, name).evaluate(SMALL))
+    assert sorted(broken) == []
+    assert sorted(small) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_after_a_change_words_and_table_are_those_of_the_state(page: Page, name: str) -> None:
+    """The read-outs, the description, the values beside the sliders and every cell of the table."""
+    open_alone(page, name)
+    state = change(page, name, covering(name)[1])
+    assert state != FIGURES[name].controls()
+    view, words = FIGURES[name].view(state), LESSON.texts[name]
+    shown = figure(page, name)
+    assert rendered(page, name) == computed(name, state)
+    description = " ".join(words.sentence(sentence) for sentence in view.description)
+    expect(shown.locator(".description")).to_have_text(description, use_inner_text=True)
+    cells = shown.locator("details.data tbody tr").evaluate_all(
+        "all => all.map(row => [...row.cells].map(cell => cell.textContent))"
+    )
+    columns = view.table.columns
+    assert cells == [
+        [c.text(value) for c, value in zip(columns, row, strict=True)] for row in view.table.rows
+    ]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_states_cover_every_option(name: str) -> None:
+    """Protects the tests above; of a long list a good part, first and last included."""
+    for key, widget in FIGURES[name].controls.widgets().items():
+        reached = {state[key] for state in covering(name)}
+        options = [plain(value) for value in widget.states()]
+        assert {options[0], options[-1]} <= reached
+        assert len(reached) >= (3 if isinstance(widget, Slider) else min(len(options), MANY // 2))

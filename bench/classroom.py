@@ -48,9 +48,7 @@ def main() -> None:
         table.add(f"  {kind}", *_cells(lesson.times[kind], lesson.seconds))
     table.add("hello, same class", *_cells(hello.times["hello"], hello.seconds), str(hello.errors))
     table.print()
-    print(
-        f"{lesson.acted:,} changes were made. The workers held {busy:.2f} cores, the class {lesson.own:.2f}.\n"
-    )
+    print(f"{lesson.acted:,} changes. The workers held {busy:.2f} cores, the class {lesson.own:.2f}.\n")
 
 
 @dataclass

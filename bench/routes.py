@@ -49,8 +49,8 @@ def main() -> None:
 
 def _measure(workers: int, hello: Server, lesson: Server) -> None:
     table = Table(
-        f"The server, {workers} worker{'s' * (workers > 1)}, {CONNECTIONS} connections ({NEW_CONNECTIONS} for "
-        f"what is new). Hello is asked in turn with each row and is its unit; medians of {ROUNDS} rounds.",
+        f"The server, {('one worker', 'two workers')[workers - 1]}, {CONNECTIONS} connections "
+        f"({NEW_CONNECTIONS} for what is new). Hello is asked in turn with each row and is its unit.",
         *("answer", "requests/s", "of hello", "p50 ms", "p99 ms", "CPU ms", "of hello", "failed"),
         *("aim", "reached"),
     )

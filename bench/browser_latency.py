@@ -11,25 +11,22 @@ import contextlib
 import functools
 import random
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlencode
 
 from playwright.sync_api import CDPSession, Error, Locator, Page
 
 from bench.chromium import Profile, chromium, visit
+from bench.latency_tables import FAR, NEAR, PROFILES, WEAK, Row, tables
 from bench.serving import lesson_server
 from bench.slow_line import SlowLine
 from bench.states import FIGURES, LESSON
-from bench.table import Table, median, number, quantile, yes
 from lessons.kit.controls import Choice
 
-NEAR, FAR, WEAK = Profile("same host"), Profile("100 ms away", round_trip=100), Profile("CPU ÷4", cpu=4)
-PROFILES = (NEAR, FAR, WEAK)
-P50_AIM, P95_AIM, WEAK_P95_AIM = 8.0, 16.0, 65.0
-
-KEYS = {NEAR: 14, FAR: 8, WEAK: 8}  # presses for each control
-CLICKS = {NEAR: 6, FAR: 4, WEAK: 4}
+SECONDS = 90.0  # for each profile, shared out among the figures; a control that is begun is finished
+KEYS = {NEAR: 12, FAR: 6, WEAK: 6}  # presses for each control
+CLICKS = {NEAR: 5, FAR: 3, WEAK: 3}
 DRAG_MOVES, DRAG_PAUSE = 60, 0.004  # there and back
 THUMB = 8  # pixels from a slider's end to the middle of its thumb
 PAINT_LIMIT = 2000  # milliseconds
@@ -38,136 +35,37 @@ SETTLES = 120
 REST = 60  # milliseconds between a table's arrival and the first key
 PACE = (15, 45)  # milliseconds between two keys, drawn: no step with the frames
 
+MENU_KEYS, OTHER_KEYS = ("ArrowDown", "ArrowUp"), ("ArrowRight", "ArrowLeft")
 FOCUS = "all => (all.find((input) => input.checked) ?? all[0]).focus({ preventScroll: true })"
 SHOWS = "input => (input.closest('label, fieldset, .control') ?? input).getClientRects().length > 0"
 CLICKABLE = """inputs => inputs.filter((input) => !input.checked && !input.disabled)
   .filter((input) => input.closest("label")?.getClientRects().length).map((input) => input.value)"""
 PARTS = {"script": "Script", "style": "RecalcStyle", "layout": "Layout", "all": "Task"}
 
-NEEDED: dict[str, dict[str, str]] = {"fit": {"source": "size", "device": "own", "scope": "everything"}}
-"""A state in which the controls show that a figure otherwise hides."""
+VISITS: tuple[dict[str, dict[str, str]], ...] = (
+    {},
+    {},  # what a choice made on the first visit has hidden
+    {"fit": {"source": "size", "device": "own", "scope": "everything"}},  # what the figure hides at first
+)
+"""The states in which the page is opened. Each visit drives what the ones before it did not."""
 
 
-@dataclass
-class Row:
-    """One control driven in one way under one profile. Times are milliseconds."""
-
-    figure: str
-    control: str
-    way: str
-    times: list[float] = field(default_factory=list)
-    changes: int = 0
-    long_tasks: list[float] = field(default_factory=list)
-    wrong: bool = False
-    first_touch: float = float("nan")
-    table_took: float = float("nan")
-    table_size: float = float("nan")  # kB
-    cost: dict[str, float] = field(default_factory=dict)  # of a change, on the page's main thread
-
-
-def main() -> None:
+def main(*figures: str) -> None:
+    """Print the tables, of these figures or of all; of all, as many controls as the time allows."""
+    names = figures or tuple(FIGURES)
+    share = float("inf") if figures else SECONDS / len(names)
     measured: dict[Profile, list[Row]] = {profile: [] for profile in PROFILES}
     with lesson_server() as server, chromium() as browser, SlowLine(server.url) as line:
         for profile in PROFILES:
             line.round_trip = profile.round_trip / 1000
             known: set[str] = set()
-            for needed in ({}, NEEDED):
+            for needed in VISITS:
                 with visit(browser, profile=profile) as (page, session):
+                    reader = _Reader(page, session, profile)
                     address = line.url if profile.round_trip else server.url
-                    measured[profile] += _Reader(page, session, profile).read(address, needed, known)
-    _latencies(measured).print()
-    _costs(measured).print()
-    _summary(measured).print()
-
-
-def _latencies(measured: dict[Profile, list[Row]]) -> Table:
-    table = Table(
-        f"Input to painted, ms. Aims: p50 ≤ {P50_AIM:.0f} and p95 ≤ {P95_AIM:.0f} (100 ms away: after first "
-        f"touch), p95 ≤ {WEAK_P95_AIM:.0f} at CPU ÷4; no long task; the last state right.",
-        *("control", "by", "p50", "p95", "", "first", "p50", "p95", "", "÷4 p50", "p95", ""),
-        *("painted", "long", "right"),
-    )
-    rows = {(row.figure, row.control, row.way): row for row in measured[NEAR]}
-    for key, near in rows.items():
-        cells = []
-        for profile in PROFILES:
-            row = _same(measured[profile], key)
-            first = [number(row.first_touch, 0)] if profile is FAR else []
-            cells += [
-                *first,
-                number(median(row.times)),
-                number(quantile(row.times, 0.95)),
-                yes(_good(row, profile)),
-            ]
-        all_rows = [_same(measured[profile], key) for profile in PROFILES]
-        painted = f"{len(near.times)}/{near.changes}"
-        long = "/".join(str(len(row.long_tasks)) for row in all_rows)
-        table.add(
-            f"{key[0]}.{key[1]}", key[2], *cells, painted, long, yes(not any(row.wrong for row in all_rows))
-        )
-    return table
-
-
-def _costs(measured: dict[Profile, list[Row]]) -> Table:
-    """Where a change's time goes: the main thread's own time, so that other work does not count."""
-    table = Table(
-        "What a change costs the page's main thread on the same host, CPU ms, by keyboard and by dragging; "
-        "and the state table as it comes 100 ms away.",
-        *(
-            "figure",
-            "script",
-            "style",
-            "layout",
-            "the rest",
-            "all",
-            "all, ÷4",
-            "table ms",
-            "max",
-            "kB",
-            "max",
-        ),
-    )
-    for name in FIGURES:
-        near = [row for row in measured[NEAR] if row.figure == name and row.cost]
-        weak = [row.cost["all"] for row in measured[WEAK] if row.figure == name and row.cost]
-        far = [row for row in measured[FAR] if row.figure == name and row.table_took == row.table_took]
-        parts = [
-            median([row.cost[part] for row in near]) for part in ("script", "style", "layout", "rest", "all")
-        ]
-        took, sizes = [row.table_took for row in far], [row.table_size for row in far]
-        largest = [max(took, default=float("nan")), median(sizes), max(sizes, default=float("nan"))]
-        table.add(name, *map(number, [*parts, median(weak), median(took), *largest]))
-    return table
-
-
-def _summary(measured: dict[Profile, list[Row]]) -> Table:
-    table = Table(
-        "In short.", "profile", "changes", "p50", "p95", "aim", "rows that reach it", "long tasks", "wrong"
-    )
-    for profile, rows in measured.items():
-        times = [time for row in rows for time in row.times]
-        aim = f"≤ {WEAK_P95_AIM:.0f} at p95" if profile is WEAK else f"≤ {P50_AIM:.0f}, ≤ {P95_AIM:.0f}"
-        table.add(
-            profile.name,
-            str(sum(row.changes for row in rows)),
-            number(median(times)),
-            number(quantile(times, 0.95)),
-            aim,
-            f"{sum(_good(row, profile) for row in rows)} of {len(rows)}",
-            str(sum(len(row.long_tasks) for row in rows)),
-            str(sum(row.wrong for row in rows)),
-        )
-    return table
-
-
-def _good(row: Row, profile: Profile) -> bool:
-    if profile is WEAK:
-        return quantile(row.times, 0.95) <= WEAK_P95_AIM
-    return median(row.times) <= P50_AIM and quantile(row.times, 0.95) <= P95_AIM
-
-
-def _same(rows: list[Row], key: tuple[str, str, str]) -> Row:
-    return next((row for row in rows if (row.figure, row.control, row.way) == key), Row(*key))
+                    measured[profile] += reader.read(address, names, needed, known, share / len(VISITS))
+    for table in tables(measured):
+        table.print()
 
 
 @dataclass
@@ -188,18 +86,29 @@ class _Reader:
         self.profile = profile
         self.source = random.Random(0)
 
-    def read(self, address: str, needed: dict[str, dict[str, str]], known: set[str]) -> Iterator[Row]:
-        """Drive each control that shows and is not known yet, figure by figure."""
+    def read(
+        self,
+        address: str,
+        names: Sequence[str],
+        needed: dict[str, dict[str, str]],
+        known: set[str],
+        seconds: float,
+    ) -> Iterator[Row]:
+        """Drive each control that shows and is not known yet, for so many seconds in each figure."""
         query = {f"{name}.{key}": value for name, pairs in needed.items() for key, value in pairs.items()}
         self.page.goto(f"{address}{LESSON.url}?{urlencode(query)}")
         self.page.locator("html.js").wait_for()
         self.page.keyboard.press("Escape")  # FIG.00 would play
         self.session.send("Performance.enable", {"timeDomain": "threadTicks"})
-        for name in needed or FIGURES:
+        for name in needed or names:
+            new = [c for c in FIGURES[name].controls.widgets() if f"{name}.{c}" not in known]
+            if not new or name not in names:
+                continue
             self._arrive(name)
-            for control in FIGURES[name].controls.widgets():
+            end = time.monotonic() + seconds
+            for control in new:
                 inputs = self._form(name).locator(f'[name="{control}"]:not(output)')
-                if f"{name}.{control}" not in known and inputs.first.evaluate(SHOWS):
+                if time.monotonic() < end and inputs.first.evaluate(SHOWS):
                     known.add(f"{name}.{control}")
                     yield from self._drive(name, control, inputs)
 
@@ -223,8 +132,8 @@ class _Reader:
         )
         self._press(ahead) or self._press(back)
         self._await_table(row, before)
-        (first,) = self._take(row, at_least=1)[:1] or [Change(float("nan"))]
-        row.first_touch = first.took
+        for first in self._take(row)[:1]:
+            row.first_touch = first.took
         costs = self._costs()
         for _ in range(KEYS[self.profile]):
             if not self._press(ahead):
@@ -271,7 +180,7 @@ class _Reader:
         if costs and changes:
             row.cost = {part: (after[part] - costs[part]) / len(changes) for part in after}
 
-    def _take(self, row: Row, at_least: int = 0) -> list[Change]:
+    def _take(self, row: Row) -> list[Change]:
         """The changes since the last call, each with the time to the frame that showed it."""
         notes = self.page.evaluate("bench.take()")
         changes = [Change(at=c["at"], words=_words(row.figure, c["query"])) for c in notes["changes"]]

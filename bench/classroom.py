@@ -19,8 +19,8 @@ from lessons.kit.controls import FigureControls
 STUDENTS = 1000
 EVERY = 2.0  # seconds between two changes of a student
 SECONDS = 30.0
-HELLO_SECONDS = 6.0
-PATIENCE = 20.0  # seconds after the end for answers still on their way
+SHORT = 10.0  # seconds of the two classes beside it
+PATIENCE = 10.0  # seconds after the end for answers still on their way
 STAYS = 4  # changes, on average, before a student takes another control; and controls before another figure
 P99_AIM = 100.0
 ASKED = ("state table", "fragment")
@@ -32,8 +32,10 @@ def main() -> None:
         before = server.cpu_seconds()
         lesson = uvloop.run(_class(server.url, SECONDS, Student))
         busy = (server.cpu_seconds() - before) / lesson.seconds
+    with lesson_server(workers=2) as server:
+        untabled = uvloop.run(_class(server.url, SHORT, WithoutTables))
     with hello_server(workers=2) as server:
-        hello = uvloop.run(_class(server.url, HELLO_SECONDS, Greeter))
+        hello = uvloop.run(_class(server.url, SHORT, Greeter))
     table = Table(
         f"A class: {STUDENTS} students on 2 workers, each changing a control every {EVERY:.0f} s for "
         f"{SECONDS:.0f} s.",
@@ -46,7 +48,9 @@ def main() -> None:
     table.add("everything", *_cells(times, lesson.seconds), str(lesson.errors), aim, yes(good))
     for kind in ASKED:
         table.add(f"  {kind}", *_cells(lesson.times[kind], lesson.seconds))
-    table.add("hello, same class", *_cells(hello.times["hello"], hello.seconds), str(hello.errors))
+    alone = _cells(untabled.times["fragment"], untabled.seconds)
+    table.add("a class without tables", *alone, str(untabled.errors))
+    table.add("a class that says hello", *_cells(hello.times["hello"], hello.seconds), str(hello.errors))
     table.print()
     print(f"{lesson.acted:,} changes. The workers held {busy:.2f} cores, the class {lesson.own:.2f}.\n")
 
@@ -82,6 +86,7 @@ async def _class(url: str, seconds: float, kind: type[Student]) -> Answers:
         await asyncio.sleep(0.05)
     for student in students:
         answers.errors += student.waits
+        student.waits = False
         student.connection.close()
     await asyncio.sleep(0.1)
     return answers
@@ -94,6 +99,8 @@ class Student:
     table had not come yet: more than a page would. A change while an answer is awaited waits for it, and its
     time counts from the change on.
     """
+
+    asks_tables = True
 
     def __init__(self, source: random.Random, answers: Answers, loop: asyncio.AbstractEventLoop) -> None:
         self.source = source
@@ -131,7 +138,7 @@ class Student:
             self.tabled = None
         before, widget = self.state, self.state.widgets()[self.control]
         self.state = before.model_copy(update={self.control: self.source.choice(widget.states())})
-        if self.tabled is None and self.control in before.tabled():
+        if self.asks_tables and self.tabled is None and self.control in before.tabled():
             self.tabled = self.control
             return "state table", table_path(self.figure, self.control, before)
         return "fragment", fragment_path(self.figure, self.state)
@@ -158,6 +165,12 @@ class Student:
         if self.waits:
             self.answers.errors += 1
             self.waits = False
+
+
+class WithoutTables(Student):
+    """Asks for a fragment at each change."""
+
+    asks_tables = False
 
 
 class Greeter(Student):

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 START_LIMIT = 60  # seconds
-STOP_LIMIT = 15
+STOP_LIMIT = 5
 LESSON = ROOT / "scripts" / "serve.py"
 HELLO = ROOT / "bench" / "hello.py"
 
@@ -69,8 +70,23 @@ def _serving(script: Path, workers: int, ready: str) -> Iterator[Server]:
         _wait(f"{url}{ready}", process)
         yield Server(url, process.pid)
     finally:
-        process.terminate()
+        _stop(process)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Ask it to end; what a class has left it with may take longer than anybody wants to wait."""
+    try:
+        members = _family(process.pid)
+    except OSError:
+        members = [process.pid]
+    process.terminate()
+    try:
         process.wait(STOP_LIMIT)
+    except subprocess.TimeoutExpired:
+        for pid in members:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.wait()
 
 
 def _family(pid: int) -> list[int]:

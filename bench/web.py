@@ -1,7 +1,8 @@
 """The web bench: what a reader waits for, what a page weighs, what a server bears. See bench/README.md.
 
-python bench/web.py                      everything, in about eight minutes
-python bench/web.py input page server compute class     those parts only
+python bench/web.py                  everything, in about eight minutes
+python bench/web.py compute class    these parts only: input, page, server, compute, class
+python bench/web.py input rtn xray   every control of these figures, however long it takes
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the server does, before
 
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench import browser_latency, classroom, compute, page_weight, routes
+from bench.states import FIGURES
 
-PARTS = {
+PARTS: dict[str, Callable[..., None]] = {
     "input": browser_latency.main,
     "page": page_weight.main,
     "server": routes.main,
@@ -28,14 +31,15 @@ PARTS = {
 
 
 def main(asked: list[str]) -> None:
-    unknown = [name for name in asked if name not in PARTS]
-    if unknown:
-        sys.exit(f"There is no part {unknown[0]!r}. There is: {', '.join(PARTS)}.")
-    load = os.getloadavg()[0]
-    print(f"{os.cpu_count()} cores, of which other work held {load:.1f} in the last minute.", flush=True)
-    for name in asked or PARTS:
+    figures = [name for name in asked if name in FIGURES]
+    parts = [name for name in asked if name in PARTS] or list(PARTS)
+    for name in asked:
+        if name not in FIGURES and name not in PARTS:
+            sys.exit(f"{name!r} is neither a part ({', '.join(PARTS)}) nor a figure ({', '.join(FIGURES)}).")
+    print(f"{os.cpu_count()} cores; {os.getloadavg()[0]:.1f} processes wanted one in the last minute.")
+    for name in parts:
         start = time.monotonic()
-        PARTS[name]()
+        PARTS[name](*(figures if name == "input" else []))
         print(f"({name}: {time.monotonic() - start:.0f} s)", flush=True)
 
 

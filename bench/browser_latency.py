@@ -40,7 +40,7 @@ FOCUS = "all => (all.find((input) => input.checked) ?? all[0]).focus({ preventSc
 SHOWS = "input => (input.closest('label, fieldset, .control') ?? input).getClientRects().length > 0"
 CLICKABLE = """inputs => inputs.filter((input) => !input.checked && !input.disabled)
   .filter((input) => input.closest("label")?.getClientRects().length).map((input) => input.value)"""
-PARTS = {"script": "Script", "style": "RecalcStyle", "layout": "Layout", "all": "Task"}
+PARTS = {"script": "Script", "style": "RecalcStyle", "layout": "Layout"}
 
 VISITS: tuple[dict[str, dict[str, str]], ...] = (
     {},
@@ -125,12 +125,9 @@ class _Reader:
     def _by_keyboard(self, row: Row, inputs: Locator) -> Row:
         before = self._count("tables")
         inputs.evaluate_all(FOCUS)
-        ahead, back = (
-            ("ArrowDown", "ArrowUp")
-            if row.control in self._menus(row.figure)
-            else ("ArrowRight", "ArrowLeft")
-        )
-        self._press(ahead) or self._press(back)
+        ahead, back = MENU_KEYS if row.control in self._menus(row.figure) else OTHER_KEYS
+        if not self._press(ahead):
+            self._press(back)
         self._await_table(row, before)
         for first in self._take(row)[:1]:
             row.first_touch = first.took
@@ -213,11 +210,8 @@ class _Reader:
         tabled = (self._form(row.figure).get_attribute("data-tabled") or "").split()
         if row.control not in tabled:
             return
-        with contextlib.suppress(Error):  # the page may have it already
-            self.page.wait_for_function(
-                "before => bench.tables.length > before", arg=before, timeout=TABLE_LIMIT
-            )
-            table = self.page.evaluate("bench.tables.at(-1)")
+        table = self.page.evaluate("([before, limit]) => bench.table(before, limit)", [before, TABLE_LIMIT])
+        if table:  # the page may have had it already
             row.table_took, row.table_size = table["took"], table["size"] / 1000
         self.page.wait_for_timeout(REST)
 
@@ -238,7 +232,8 @@ class _Reader:
             m["name"]: 1000 * m["value"] for m in self.session.send("Performance.getMetrics")["metrics"]
         }
         parts = {part: metrics[f"{name}Duration"] for part, name in PARTS.items()}
-        return parts | {"rest": 2 * parts["all"] - sum(parts.values())}
+        every = metrics["TaskDuration"]
+        return parts | {"rest": every - sum(parts.values()), "all": every}
 
     def _menus(self, name: str) -> set[str]:
         widgets = FIGURES[name].controls.widgets()

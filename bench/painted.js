@@ -14,7 +14,7 @@
       bench.changes = [];
       bench.frames = [];
       bench.longTasks = [];
-      return { changes, frames, longTasks, words: bench.words() };
+      return { changes, frames: frames.filter(({ shown }) => shown), longTasks, words: bench.words() };
     },
     /** The words of the figure's view: what tells its states apart. */
     words() {
@@ -28,6 +28,12 @@
       while (performance.now() < end && !((bench.frames.at(-1)?.shown ?? 0) > (bench.changes.at(-1)?.at ?? 0))) {
         await new Promise((resolve) => setTimeout(resolve, 2));
       }
+    },
+    /** Resolve with the first state table after so many, or with nothing after so many milliseconds. */
+    async table(before, limit) {
+      const end = performance.now() + limit;
+      while (bench.tables.length <= before && performance.now() < end) await new Promise((resolve) => setTimeout(resolve, 5));
+      return bench.tables[before];
     },
   };
   window.bench = bench;
@@ -47,14 +53,16 @@
 
   // A frame is painted when a task runs that was posted from its own animation callback: style, layout and paint lie between.
   let asked = false;
+  let drawn = null;
   const { port1, port2 } = new MessageChannel();
-  port1.onmessage = () => { bench.frames.at(-1).shown = performance.now(); };
+  port1.onmessage = () => { drawn.shown = performance.now(); };
   new MutationObserver((records) => {
     if (asked || !records.some(({ target }) => inView(target))) return;
     asked = true;
     requestAnimationFrame(() => {
       asked = false;
-      bench.frames.push({ words: bench.words() });
+      drawn = { words: bench.words() };
+      bench.frames.push(drawn);
       port2.postMessage(null);
     });
   }).observe(document, { subtree: true, childList: true, attributes: true, characterData: true });

@@ -24,7 +24,8 @@ from bench.slow_line import SlowLine
 from bench.states import FIGURES, LESSON
 from lessons.kit.controls import Choice
 
-SECONDS = 90.0  # for each profile, shared out among the figures; a control that is begun is finished
+SECONDS = 90.0  # for each profile; a control that is begun is finished
+FIRST_VISIT = 0.8  # of the time goes to the first visit, shared out among the figures
 KEYS = {NEAR: 12, FAR: 6, WEAK: 6}  # presses for each control
 CLICKS = {NEAR: 5, FAR: 3, WEAK: 3}
 DRAG_MOVES, DRAG_PAUSE = 60, 0.004  # there and back
@@ -53,17 +54,19 @@ VISITS: tuple[dict[str, dict[str, str]], ...] = (
 def main(*figures: str) -> None:
     """Print the tables, of these figures or of all; of all, as many controls as the time allows."""
     names = figures or tuple(FIGURES)
-    share = float("inf") if figures else SECONDS / len(names)
+    seconds = float("inf") if figures else SECONDS
     measured: dict[Profile, list[Row]] = {profile: [] for profile in PROFILES}
     with lesson_server() as server, chromium() as browser, SlowLine(server.url) as line:
         for profile in PROFILES:
             line.round_trip = profile.round_trip / 1000
             known: set[str] = set()
+            end = time.monotonic() + seconds
             for needed in VISITS:
                 with visit(browser, profile=profile) as (page, session):
                     reader = _Reader(page, session, profile)
                     address = line.url if profile.round_trip else server.url
-                    measured[profile] += reader.read(address, names, needed, known, share / len(VISITS))
+                    share = FIRST_VISIT * (end - time.monotonic()) / len(names)
+                    measured[profile] += reader.read(address, names, needed, known, share, end)
     for table in tables(measured):
         table.print()
 
@@ -93,6 +96,7 @@ class _Reader:
         needed: dict[str, dict[str, str]],
         known: set[str],
         seconds: float,
+        end: float,
     ) -> Iterator[Row]:
         """Drive each control that shows and is not known yet, for so many seconds in each figure."""
         query = {f"{name}.{key}": value for name, pairs in needed.items() for key, value in pairs.items()}
@@ -102,13 +106,13 @@ class _Reader:
         self.session.send("Performance.enable", {"timeDomain": "threadTicks"})
         for name in needed or names:
             new = [c for c in FIGURES[name].controls.widgets() if f"{name}.{c}" not in known]
-            if not new or name not in names:
+            if not new or name not in names or time.monotonic() > end:
                 continue
+            begun = time.monotonic()
             self._arrive(name)
-            end = time.monotonic() + seconds
             for control in new:
                 inputs = self._form(name).locator(f'[name="{control}"]:not(output)')
-                if time.monotonic() < end and inputs.first.evaluate(SHOWS):
+                if time.monotonic() < min(begun + seconds, end) and inputs.first.evaluate(SHOWS):
                     known.add(f"{name}.{control}")
                     yield from self._drive(name, control, inputs)
 

@@ -11,6 +11,7 @@ import os
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the server does, before numpy is imported
 
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -36,6 +37,7 @@ def main(asked: list[str]) -> None:
     for name in asked:
         if name not in FIGURES and name not in PARTS:
             sys.exit(f"{name!r} is neither a part ({', '.join(PARTS)}) nor a figure ({', '.join(FIGURES)}).")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that servers and browsers are stopped too
     print(f"{os.cpu_count()} cores; {os.getloadavg()[0]:.1f} processes wanted one in the last minute.")
     for name in parts:
         start = time.monotonic()

@@ -44,11 +44,15 @@ fuzz: prepare-tools ## feed the readers damaged files with atheris (SECONDS)
 fuzz-routes: prepare-tools ## ask every route for what no reader asks (REQUESTS, SEED)
 	@$(PY) fuzz/routes.py $(REQUESTS) $(SEED)
 
+bench: bench-core bench-web ## measure everything and print the tables of bench/
+
 # PYTHONPATH: ggml's C, to measure beside, if `make interop` has built it.
-bench: prepare-tools ## measure quant_core and print the tables of bench/
+bench-core: prepare-tools ## measure quant_core only
 	@export PYTHONPATH=$(wildcard .venv-interop/lib/python*/site-packages); \
-	found=; for file in bench/[a-z]*.py; do [ -f "$$file" ] || continue; found=1; $(PY) "$$file" || exit 1; done; \
-	[ -n "$$found" ] || echo "bench/ holds no measurement yet."
+	for table in ggml methods; do $(PY) bench/$$table.py || exit 1; done
+
+bench-web: prepare-test ## measure pages, server and figures only (PARTS: see bench/README.md)
+	@$(PY) bench/web.py $(PARTS)
 
 lock: ## write the lock files anew, with hashes (UPGRADE=1: newest versions)
 	@scripts/python scripts/bootstrap.py lock
@@ -85,4 +89,4 @@ check-unit:
 check-browser:
 	$(PY) -m pytest -q -n $(JOBS) tests/browser
 
-.PHONY: help run test lint format docs screenshots interop fuzz fuzz-routes bench lock docker clean prepare-test prepare-tools check-lint check-types check-unit check-browser
+.PHONY: help run test lint format docs screenshots interop fuzz fuzz-routes bench bench-core bench-web lock docker clean prepare-test prepare-tools check-lint check-types check-unit check-browser

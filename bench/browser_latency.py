@@ -1,0 +1,256 @@
+"""From input to paint: every control of every figure, by keyboard and by pointer, on the lesson page.
+
+A change begins with the time stamp of the hardware's event and ends when the frame that shows its state has
+been painted; which state a frame shows is read from the words of the view, and held against what the figure's
+function computes. bench/README.md says what that covers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import random
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, urlencode
+
+from playwright.sync_api import CDPSession, Error, Locator, Page
+
+from bench.chromium import Profile, chromium, visit
+from bench.latency_tables import FAR, NEAR, PROFILES, WEAK, Row, tables
+from bench.serving import lesson_server
+from bench.slow_line import SlowLine
+from bench.states import FIGURES, LESSON
+from lessons.kit.controls import Choice
+
+SECONDS = 90.0  # for each profile; a control that is begun is finished
+FIRST_VISIT = 0.8  # of the time goes to the first visit, shared out among the figures
+KEYS = {NEAR: 12, FAR: 6, WEAK: 6}  # presses for each control
+CLICKS = {NEAR: 5, FAR: 3, WEAK: 3}
+DRAG_MOVES, DRAG_PAUSE = 60, 0.004  # there and back
+THUMB = 8  # pixels from a slider's end to the middle of its thumb
+PAINT_LIMIT = 2000  # milliseconds
+TABLE_LIMIT = 8000
+SETTLES = 120
+REST = 60  # milliseconds between a table's arrival and the first key
+PACE = (15, 45)  # milliseconds between two keys, drawn: no step with the frames
+
+MENU_KEYS, OTHER_KEYS = ("ArrowDown", "ArrowUp"), ("ArrowRight", "ArrowLeft")
+FOCUS = "all => (all.find((input) => input.checked) ?? all[0]).focus({ preventScroll: true })"
+SHOWS = "input => (input.closest('label, fieldset, .control') ?? input).getClientRects().length > 0"
+CLICKABLE = """inputs => inputs.filter((input) => !input.checked && !input.disabled)
+  .filter((input) => input.closest("label")?.getClientRects().length).map((input) => input.value)"""
+PARTS = {"script": "Script", "style": "RecalcStyle", "layout": "Layout"}
+
+VISITS: tuple[dict[str, dict[str, str]], ...] = (
+    {},
+    {},  # what a choice made on the first visit has hidden
+    {"fit": {"source": "size", "device": "own", "scope": "everything"}},  # what the figure hides at first
+)
+"""The states in which the page is opened. Each visit drives what the ones before it did not."""
+
+
+def main(*figures: str) -> None:
+    """Print the tables, of these figures or of all; of all, as many controls as the time allows."""
+    names = figures or tuple(FIGURES)
+    seconds = float("inf") if figures else SECONDS
+    measured: dict[Profile, list[Row]] = {profile: [] for profile in PROFILES}
+    with lesson_server() as server, chromium() as browser, SlowLine(server.url) as line:
+        for profile in PROFILES:
+            line.round_trip = profile.round_trip / 1000
+            known: set[str] = set()
+            end = time.monotonic() + seconds
+            for needed in VISITS:
+                with visit(browser, profile=profile) as (page, session):
+                    reader = _Reader(page, session, profile)
+                    address = line.url if profile.round_trip else server.url
+                    share = FIRST_VISIT * (end - time.monotonic()) / len(names)
+                    measured[profile] += reader.read(address, names, needed, known, share, end)
+    for table in tables(measured):
+        table.print()
+
+
+@dataclass
+class Change:
+    """A change of a control, the words that its state has, and when a frame showed them."""
+
+    at: float
+    words: str = ""
+    took: float = float("nan")
+
+
+class _Reader:
+    """Goes through the lesson page and moves everything that can be moved."""
+
+    def __init__(self, page: Page, session: CDPSession, profile: Profile) -> None:
+        self.page = page
+        self.session = session
+        self.profile = profile
+        self.source = random.Random(0)
+
+    def read(
+        self,
+        address: str,
+        names: Sequence[str],
+        needed: dict[str, dict[str, str]],
+        known: set[str],
+        seconds: float,
+        end: float,
+    ) -> Iterator[Row]:
+        """Drive each control that shows and is not known yet, for so many seconds in each figure."""
+        query = {f"{name}.{key}": value for name, pairs in needed.items() for key, value in pairs.items()}
+        self.page.goto(f"{address}{LESSON.url}?{urlencode(query)}")
+        self.page.locator("html.js").wait_for()
+        self.page.keyboard.press("Escape")  # FIG.00 would play
+        self.session.send("Performance.enable", {"timeDomain": "threadTicks"})
+        for name in needed or names:
+            new = [c for c in FIGURES[name].controls.widgets() if f"{name}.{c}" not in known]
+            if not new or name not in names or time.monotonic() > end:
+                continue
+            begun = time.monotonic()
+            self._arrive(name)
+            for control in new:
+                inputs = self._form(name).locator(f'[name="{control}"]:not(output)')
+                if time.monotonic() < min(begun + seconds, end) and inputs.first.evaluate(SHOWS):
+                    known.add(f"{name}.{control}")
+                    yield from self._drive(name, control, inputs)
+
+    def _drive(self, name: str, control: str, inputs: Locator) -> Iterator[Row]:
+        self._form(name).evaluate("(form, id) => bench.watch(id)", FIGURES[name].id)
+        inputs.first.evaluate("input => input.scrollIntoView({ block: 'center', behavior: 'instant' })")
+        yield self._by_keyboard(Row(name, control, "keys"), inputs)
+        kind = inputs.first.evaluate("input => input.type")
+        if kind == "range":
+            yield self._by_dragging(Row(name, control, "drag"), inputs)
+        elif kind == "radio":
+            yield self._by_clicking(Row(name, control, "click"), inputs)
+
+    def _by_keyboard(self, row: Row, inputs: Locator) -> Row:
+        before = self._count("tables")
+        inputs.evaluate_all(FOCUS)
+        ahead, back = MENU_KEYS if row.control in self._menus(row.figure) else OTHER_KEYS
+        if not self._press(ahead):
+            self._press(back)
+        self._await_table(row, before)
+        for first in self._take(row)[:1]:
+            row.first_touch = first.took
+        costs = self._costs()
+        for _ in range(KEYS[self.profile]):
+            if not self._press(ahead):
+                ahead, back = back, ahead
+                self._press(ahead)
+        self._finish(row, costs)
+        return row
+
+    def _by_dragging(self, row: Row, slider: Locator) -> Row:
+        box = slider.bounding_box()
+        assert box
+        y, left, width = box["y"] + box["height"] / 2, box["x"] + THUMB, box["width"] - 2 * THUMB
+        costs, mouse = self._costs(), self.page.mouse
+        mouse.move(left, y)
+        mouse.down()
+        for step in range(DRAG_MOVES + 1):
+            share = 1 - abs(1 - 2 * step / DRAG_MOVES)
+            mouse.move(left + share * width, y)
+            time.sleep(DRAG_PAUSE)
+        mouse.up()
+        self._finish(row, costs)
+        return row
+
+    def _by_clicking(self, row: Row, inputs: Locator) -> Row:
+        values = inputs.evaluate_all(CLICKABLE)
+        for value in self.source.sample(values, min(len(values), CLICKS[self.profile])):
+            label = (
+                self._form(row.figure).locator(f'label:has([name="{row.control}"][value="{value}"])').first
+            )
+            with contextlib.suppress(Error):  # a cell that another one covers is chosen by another click
+                label.click(timeout=PAINT_LIMIT)
+                self._await_paint()
+        self._finish(row, None)
+        return row
+
+    def _finish(self, row: Row, costs: dict[str, float] | None) -> None:
+        """Wait for the last state, and write down what happened."""
+        self._await_paint()
+        after = self._costs()
+        self.page.wait_for_timeout(SETTLES)
+        changes = self._take(row)
+        row.changes = len(changes)
+        row.times = [change.took for change in changes if change.took == change.took]
+        if costs and changes:
+            row.cost = {part: (after[part] - costs[part]) / len(changes) for part in after}
+
+    def _take(self, row: Row) -> list[Change]:
+        """The changes since the last call, each with the time to the frame that showed it."""
+        notes = self.page.evaluate("bench.take()")
+        changes = [Change(at=c["at"], words=_words(row.figure, c["query"])) for c in notes["changes"]]
+        done = 0  # a frame shows the last of the changes that it can be, and none before one that was shown
+        for frame in notes["frames"]:
+            for i in range(len(changes) - 1, done - 1, -1):
+                if changes[i].words == frame["words"] and changes[i].at < frame["shown"]:
+                    changes[i].took = frame["shown"] - changes[i].at
+                    done = i + 1
+                    break
+        row.long_tasks += notes["longTasks"]
+        row.wrong |= bool(changes) and changes[-1].words != notes["words"]
+        return changes
+
+    def _press(self, key: str) -> bool:
+        """Press a key and wait for what it does; tell whether it changed the control."""
+        before = self._count("changes")
+        self.page.keyboard.press(key)
+        changed = self._count("changes") > before
+        if changed:
+            self._await_paint()
+        self.page.wait_for_timeout(self.source.uniform(*PACE))
+        return changed
+
+    def _await_paint(self) -> None:
+        self.page.evaluate("limit => bench.painted(limit)", PAINT_LIMIT)
+
+    def _await_table(self, row: Row, before: int) -> None:
+        """Wait until the state table has come and is ready, where the page asks for one."""
+        tabled = (self._form(row.figure).get_attribute("data-tabled") or "").split()
+        if row.control not in tabled:
+            return
+        table = self.page.evaluate("([before, limit]) => bench.table(before, limit)", [before, TABLE_LIMIT])
+        if table:  # the page may have had it already
+            row.table_took, row.table_size = table["took"], table["size"] / 1000
+        self.page.wait_for_timeout(REST)
+
+    def _arrive(self, name: str) -> None:
+        """Bring the figure into view; where Plotly takes over, wait for it."""
+        figure = self.page.locator(f"#{FIGURES[name].id}")
+        figure.evaluate("figure => figure.scrollIntoView({ block: 'center', behavior: 'instant' })")
+        if figure.locator("[data-chart]").count():
+            figure.locator("[data-chart].live .main-svg").first.wait_for()
+        self.page.wait_for_timeout(SETTLES)
+
+    def _count(self, what: str) -> int:
+        return int(self.page.evaluate(f"bench.{what}.length"))
+
+    def _costs(self) -> dict[str, float]:
+        """What the page's main thread has spent so far, in milliseconds."""
+        metrics = {
+            m["name"]: 1000 * m["value"] for m in self.session.send("Performance.getMetrics")["metrics"]
+        }
+        parts = {part: metrics[f"{name}Duration"] for part, name in PARTS.items()}
+        every = metrics["TaskDuration"]
+        return parts | {"rest": every - sum(parts.values()), "all": every}
+
+    def _menus(self, name: str) -> set[str]:
+        widgets = FIGURES[name].controls.widgets()
+        return {key for key, w in widgets.items() if isinstance(w, Choice) and w.style == "menu"}
+
+    def _form(self, name: str) -> Locator:
+        return self.page.locator(f"#{FIGURES[name].id}-form")
+
+
+@functools.cache
+def _words(name: str, query: str) -> str:
+    """The read-outs and the description that the figure computes for a form's query."""
+    state = FIGURES[name].controls.parse(parse_qsl(query, keep_blank_values=True))
+    view, text = FIGURES[name].view(state), LESSON.texts[name]
+    description = " ".join(text.sentence(sentence) for sentence in view.description)
+    return "|".join([*(readout.text for readout in view.readouts), description])

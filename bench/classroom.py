@@ -1,0 +1,190 @@
+"""A class at work: a thousand students, each of whom changes a control every two seconds."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import resource
+import time
+from dataclasses import dataclass, field
+
+import uvloop
+
+from bench.load import Connection, request
+from bench.serving import hello_server, lesson_server
+from bench.states import FIGURES, fragment_path, table_path
+from bench.table import Table, median, number, quantile, yes
+from lessons.kit.controls import FigureControls
+
+STUDENTS = 1000
+EVERY = 2.0  # seconds between two changes of a student
+SECONDS = 30.0
+SHORT = 10.0  # seconds of the two classes beside it
+PATIENCE = 10.0  # seconds after the end for answers still on their way
+STAYS = 4  # changes, on average, before a student takes another control; and controls before another figure
+P99_AIM = 100.0
+ASKED = ("state table", "fragment")
+
+
+def main() -> None:
+    _allow_connections()
+    with lesson_server(workers=2) as server:
+        before = server.cpu_seconds()
+        lesson = uvloop.run(_class(server.url, SECONDS, Student))
+        busy = (server.cpu_seconds() - before) / lesson.seconds
+    with lesson_server(workers=2) as server:
+        untabled = uvloop.run(_class(server.url, SHORT, WithoutTables))
+    with hello_server(workers=2) as server:
+        hello = uvloop.run(_class(server.url, SHORT, Greeter))
+    table = Table(
+        f"A class: {STUDENTS} students on 2 workers, each changing a control every {EVERY:.0f} s for "
+        f"{SECONDS:.0f} s.",
+        *("asked for", "answers", "answers/s", "p50 ms", "p95 ms", "p99 ms", "max ms", "errors"),
+        *("aim", "reached"),
+    )
+    times = lesson.times["state table"] + lesson.times["fragment"]
+    good = lesson.errors == 0 and quantile(times, 0.99) <= P99_AIM
+    aim = f"no error, p99 ≤ {P99_AIM:.0f}"
+    table.add("everything", *_cells(times, lesson.seconds), str(lesson.errors), aim, yes(good))
+    for kind in ASKED:
+        table.add(f"  {kind}", *_cells(lesson.times[kind], lesson.seconds))
+    alone = _cells(untabled.times["fragment"], untabled.seconds)
+    table.add("a class without tables", *alone, str(untabled.errors))
+    table.add("a class that says hello", *_cells(hello.times["hello"], hello.seconds), str(hello.errors))
+    table.print()
+    print(f"{lesson.acted:,} changes. The workers held {busy:.2f} cores, the class {lesson.own:.2f}.\n")
+
+
+@dataclass
+class Answers:
+    """What a class got."""
+
+    times: dict[str, list[float]] = field(
+        default_factory=lambda: {"state table": [], "fragment": [], "hello": []}
+    )
+    errors: int = 0
+    acted: int = 0
+    seconds: float = 0.0
+    own: float = 0.0  # cores that the class itself held
+
+
+async def _class(url: str, seconds: float, kind: type[Student]) -> Answers:
+    """Let everybody in over one interval, work, and wait for the last answers."""
+    loop, answers, source = asyncio.get_running_loop(), Answers(), random.Random(0)
+    students = [kind(random.Random(source.random()), answers, loop) for _ in range(STUDENTS)]
+    for student in students:
+        await student.connection.connect(url)
+    start, own = time.perf_counter(), time.process_time()
+    for student in students:
+        loop.call_later(EVERY * source.random(), student.act)
+    await asyncio.sleep(seconds)
+    answers.seconds, answers.own = seconds, (time.process_time() - own) / seconds
+    for student in students:
+        student.leaves = True
+    end = start + seconds + PATIENCE
+    while time.perf_counter() < end and any(student.waits for student in students):
+        await asyncio.sleep(0.05)
+    for student in students:
+        answers.errors += student.waits
+        student.waits = False
+        student.connection.close()
+    await asyncio.sleep(0.1)
+    return answers
+
+
+class Student:
+    """Changes one control a few times, then another one, then another figure's.
+
+    The first touch of a control asks for its state table. Every later change asks for its fragment, as if the
+    table had not come yet: more than a page would. A change while an answer is awaited waits for it, and its
+    time counts from the change on.
+    """
+
+    asks_tables = True
+
+    def __init__(self, source: random.Random, answers: Answers, loop: asyncio.AbstractEventLoop) -> None:
+        self.source = source
+        self.answers = answers
+        self.loop = loop
+        self.connection = Connection(self._answered, self._lost)
+        self.leaves = False
+        self.waits = False
+        self.queued: float | None = None
+        self.since = 0.0
+        self.kind = ""
+        self.figure, self.state, self.control = self._new_figure()
+        self.tabled: str | None = None  # the control whose table has been asked for and still holds
+
+    def act(self) -> None:
+        """Change something; and again after the interval."""
+        if self.leaves:
+            return
+        self.loop.call_later(EVERY, self.act)
+        self.answers.acted += 1
+        if not self.connection.open:
+            self.answers.errors += 1
+        elif self.waits:
+            self.queued = self.queued or time.perf_counter()
+        else:
+            self._ask(time.perf_counter())
+
+    def next_request(self) -> tuple[str, str]:
+        """What is asked for, and its address."""
+        if self.source.random() < 1 / STAYS:
+            if self.source.random() < 1 / STAYS:
+                self.figure, self.state, self.control = self._new_figure()
+            else:
+                self.control = self.source.choice(list(self.state.widgets()))
+            self.tabled = None
+        before, widget = self.state, self.state.widgets()[self.control]
+        self.state = before.model_copy(update={self.control: self.source.choice(widget.states())})
+        if self.asks_tables and self.tabled is None and self.control in before.tabled():
+            self.tabled = self.control
+            return "state table", table_path(self.figure, self.control, before)
+        return "fragment", fragment_path(self.figure, self.state)
+
+    def _new_figure(self) -> tuple[str, FigureControls, str]:
+        name = self.source.choice(list(FIGURES))
+        state: FigureControls = FIGURES[name].controls()
+        return name, state, self.source.choice(list(state.widgets()))
+
+    def _ask(self, since: float) -> None:
+        self.since, self.waits = since, True
+        self.kind, path = self.next_request()
+        self.connection.ask(request(path))
+
+    def _answered(self, status: int, size: int) -> None:
+        self.answers.times[self.kind].append(1000 * (time.perf_counter() - self.since))
+        self.answers.errors += status != 200
+        self.waits = False
+        if self.queued is not None:
+            since, self.queued = self.queued, None
+            self._ask(since)
+
+    def _lost(self) -> None:
+        if self.waits:
+            self.answers.errors += 1
+            self.waits = False
+
+
+class WithoutTables(Student):
+    """Asks for a fragment at each change."""
+
+    asks_tables = False
+
+
+class Greeter(Student):
+    """Asks for hello each time: what this machine and this class can do at best."""
+
+    def next_request(self) -> tuple[str, str]:
+        return "hello", "/"
+
+
+def _cells(times: list[float], seconds: float) -> list[str]:
+    figures = median(times), quantile(times, 0.95), quantile(times, 0.99), max(times, default=float("nan"))
+    return [f"{len(times):,}", number(len(times) / seconds, 0), *map(number, figures)]
+
+
+def _allow_connections() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 2 * STUDENTS + 200)), hard))

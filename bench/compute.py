@@ -1,0 +1,75 @@
+"""What one state costs the server: the view's numbers, its markup, its compression, its size."""
+
+from __future__ import annotations
+
+import functools
+import random
+import sys
+from collections.abc import Callable, Iterator
+from time import thread_time
+from typing import Any
+
+from app.assets import Body
+from app.render import render, show
+from bench.states import FIGURES, LESSON, random_state
+from bench.table import Table, median, number, quantile, yes
+
+STATES = 60
+COLD_STATES = 6
+KEPT = ("lessons.quantization.sources", "lessons.quantization.receipts")
+"""Modules whose caches are files read once by a process; every other one is emptied for a cold call."""
+
+VIEW_AIM, COLD_AIM = 5.0, 60.0  # milliseconds
+COLD_FIGURES = ("gptq", "awq")
+
+
+def main() -> None:
+    table = Table(
+        f"Compute: {STATES} random states of each figure, {COLD_STATES} with empty caches. CPU ms, kB.",
+        *("figure", "view p50", "p95", "cold p50", "cold max", "render p50", "brotli p50"),
+        *("raw p50", "br p50", "aim", "reached"),
+    )
+    for name in FIGURES:
+        table.add(name, *_row(name))
+    table.print()
+
+
+def _row(name: str) -> list[str]:
+    source = random.Random(name)
+    view, markup, packing, raw, packed = [], [], [], [], []
+    for state in [random_state(name, source) for _ in range(STATES)]:
+        view.append(_timed(functools.partial(FIGURES[name].view, state)))
+        shown = show(LESSON, FIGURES[name], state)
+        markup.append(_timed(functools.partial(render, "fragment.jinja", f=shown)))
+        body = Body(render("fragment.jinja", f=shown), "text/html")
+        packing.append(_timed(functools.partial(getattr, body, "brotli")))
+        raw.append(len(body.raw) / 1000)
+        packed.append(len(body.brotli) / 1000)
+    cold = [_cold(name, random_state(name, source)) for _ in range(COLD_STATES)]
+    aims, reached = [f"≤ {VIEW_AIM:.0f}"], median(view) <= VIEW_AIM
+    if name in COLD_FIGURES:
+        aims.append(f"cold ≤ {COLD_AIM:.0f}")
+        reached &= median(cold) <= COLD_AIM
+    figures = median(view), quantile(view, 0.95), median(cold), max(cold), median(markup), median(packing)
+    sizes = median(raw), median(packed)
+    return [*(number(f, 2) for f in figures), *(number(s) for s in sizes), ", ".join(aims), yes(reached)]
+
+
+def _cold(name: str, state: Any) -> float:
+    for cache in _caches():
+        cache.cache_clear()
+    return _timed(lambda: FIGURES[name].view(state))
+
+
+def _caches() -> Iterator[Any]:
+    """Every functools cache of the lesson and the library, but for those of files."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith(("lessons.quantization", "quant_core")) and name not in KEPT:
+            yield from (item for item in vars(module).values() if hasattr(item, "cache_clear"))
+
+
+def _timed(run: Callable[[], object]) -> float:
+    """Milliseconds of one call, as this thread's own time: other work on the machine does not count."""
+    start = thread_time()
+    run()
+    return 1000 * (thread_time() - start)

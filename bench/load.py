@@ -1,0 +1,151 @@
+"""Ask a server as fast as it answers: keep-alive connections on uvloop, one request on each at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import cast
+from urllib.parse import urlsplit
+
+import httptools
+import uvloop
+
+CONNECTIONS = 16
+
+
+@dataclass
+class Load:
+    """What came back: milliseconds of each answer, failures, and what asking cost."""
+
+    seconds: float = 0.0
+    asker_seconds: float = 0.0  # time on a processor that asking took
+    times: list[float] = field(default_factory=list)
+    failures: int = 0
+
+    @property
+    def rate(self) -> float:
+        """Answers a second."""
+        return len(self.times) / self.seconds if self.seconds else float("nan")
+
+
+class Connection(asyncio.Protocol):
+    """One browser's connection: it sends a request, and tells the status and the size when all has come."""
+
+    def __init__(self, answered: Callable[[int, int], None], lost: Callable[[], None]) -> None:
+        self.answered = answered
+        self.lost = lost
+        self.parser = httptools.HttpResponseParser(self)
+        self.transport: asyncio.Transport | None = None
+        self.size = 0
+
+    async def connect(self, url: str) -> None:
+        server = urlsplit(url)
+        loop = asyncio.get_running_loop()
+        await loop.create_connection(lambda: self, server.hostname or "127.0.0.1", server.port or 80)
+
+    @property
+    def open(self) -> bool:
+        return self.transport is not None
+
+    def ask(self, request: bytes) -> None:
+        assert self.transport is not None
+        self.transport.write(request)
+
+    def close(self) -> None:
+        if self.transport is not None:
+            self.transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        self.parser.feed_data(data)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.transport = None
+        self.lost()
+
+    def on_message_begin(self) -> None:
+        self.size = 0
+
+    def on_body(self, body: bytes) -> None:
+        self.size += len(body)
+
+    def on_message_complete(self) -> None:
+        self.answered(self.parser.get_status_code(), self.size)
+
+
+def request(path: str, **headers: str) -> bytes:
+    """A GET as a browser sends it; `If_None_Match=…` adds that header."""
+    lines = [f"GET {path} HTTP/1.1", "Host: 127.0.0.1", "Accept-Encoding: gzip, deflate, br, zstd"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+def hammer(
+    url: str,
+    requests: Sequence[bytes],
+    seconds: float,
+    *,
+    repeat: bool = True,
+    connections: int = CONNECTIONS,
+    status: int = 200,
+) -> Load:
+    """Send the requests, over and over or each once, until the time is up and the last answers have come."""
+    return uvloop.run(_hammer(url, _pending(requests, seconds, repeat), connections, status))
+
+
+async def _hammer(url: str, pending: Iterator[bytes], connections: int, status: int) -> Load:
+    load = Load()
+    asked = [_Asker(pending, status, load) for _ in range(connections)]
+    for asker in asked:
+        await asker.connection.connect(url)
+    start, own = time.perf_counter(), time.process_time()
+    for asker in asked:
+        asker.next()
+    await asyncio.gather(*(asker.done for asker in asked))
+    load.seconds, load.asker_seconds = time.perf_counter() - start, time.process_time() - own
+    for asker in asked:
+        asker.connection.close()
+    return load
+
+
+def _pending(requests: Sequence[bytes], seconds: float, repeat: bool) -> Iterator[bytes]:
+    end = time.perf_counter() + seconds
+    for one in itertools.cycle(requests) if repeat else requests:
+        if time.perf_counter() >= end:
+            return
+        yield one
+
+
+class _Asker:
+    """Sends the next request when the last one is answered."""
+
+    def __init__(self, pending: Iterator[bytes], status: int, load: Load) -> None:
+        self.pending = pending
+        self.status = status
+        self.load = load
+        self.done = asyncio.get_running_loop().create_future()
+        self.connection = Connection(self._answered, self._lost)
+        self.since = 0.0
+
+    def next(self) -> None:
+        following = next(self.pending, None)
+        if following is None:
+            self.done.set_result(None)
+        else:
+            self.since = time.perf_counter()
+            self.connection.ask(following)
+
+    def _answered(self, status: int, size: int) -> None:
+        self.load.times.append(1000 * (time.perf_counter() - self.since))
+        self.load.failures += status != self.status
+        self.next()
+
+    def _lost(self) -> None:
+        if not self.done.done():
+            self.load.failures += 1
+            self.done.set_result(None)

@@ -1,0 +1,118 @@
+"""Start what is measured: the lesson as `make run` starts it, or hello, the unit of ratios."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+START_LIMIT = 60  # seconds
+STOP_LIMIT = 5
+LESSON = ROOT / "scripts" / "serve.py"
+HELLO = ROOT / "bench" / "hello.py"
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server: its address and its first process."""
+
+    url: str
+    pid: int
+
+    def cpu_seconds(self) -> float:
+        """Time on a processor so far, that of its workers included; not a number where there is no /proc."""
+        try:
+            return sum(_cpu_seconds(pid) for pid in _family(self.pid))
+        except OSError:
+            return float("nan")
+
+
+@contextmanager
+def lesson_server(workers: int = 1) -> Iterator[Server]:
+    """The lesson on a free port, its first drawings made."""
+    with _serving(LESSON, workers, "/readyz") as server:
+        for _ in range(4 * workers):  # enough for each worker to have drawn the page once
+            _get(f"{server.url}/lessons/quantization")
+        yield server
+
+
+@contextmanager
+def hello_server(workers: int = 1) -> Iterator[Server]:
+    """One route that answers five bytes: what the framework alone costs."""
+    with _serving(HELLO, workers, "/") as server:
+        yield server
+
+
+@contextmanager
+def _serving(script: Path, workers: int, ready: str) -> Iterator[Server]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    settings = {"HOST": "127.0.0.1", "PORT": str(port), "WORKERS": str(workers)}
+    process = subprocess.Popen(
+        [sys.executable, script],
+        env=os.environ | settings,
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        _wait(f"{url}{ready}", process)
+        yield Server(url, process.pid)
+    finally:
+        _stop(process)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Ask it to end; what a class has left it with may take longer than anybody wants to wait."""
+    try:
+        members = _family(process.pid)
+    except OSError:
+        members = [process.pid]
+    process.terminate()
+    try:
+        process.wait(STOP_LIMIT)
+    except subprocess.TimeoutExpired:
+        for pid in members:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.wait()
+
+
+def _family(pid: int) -> list[int]:
+    """A process, its children and theirs."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(member for child in children for member in _family(int(child)))]
+
+
+def _cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    user, system = int(fields[11]), int(fields[12])
+    return (user + system) / os.sysconf("SC_CLK_TCK")
+
+
+def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + START_LIMIT
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            _get(url)
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise SystemExit(f"{url} did not answer within {START_LIMIT} s")
+
+
+def _get(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=START_LIMIT) as answer:
+        return bytes(answer.read())

@@ -148,7 +148,7 @@ class Answers:
         return body if body.size <= LARGEST_TABLE else Body(b"{}", "application/json")
 
     def _lesson(self, slug: str, states: Mapping[str, FigureControls], **kept: Any) -> Body:
-        shown = {name: self._shown(slug, name, state) for name, state in states.items()}
+        shown = {name: self._shown(slug, name, state, brief=True) for name, state in states.items()}
         return self._page("lesson.jinja", slug, shown=shown, **kept)
 
     def _csv(self, slug: str, name: str, controls: FigureControls) -> Body:
@@ -184,6 +184,6 @@ class Answers:
         markup = render(template, course=course(), root_path=self.root_path, **context)
         return Body(markup, HTML, quality) if quality else Body(markup, HTML)
 
-    def _shown(self, slug: str, name: str, controls: FigureControls) -> Shown:
+    def _shown(self, slug: str, name: str, controls: FigureControls, *, brief: bool = False) -> Shown:
         lesson = load_lesson(slug)
-        return show(lesson, lesson.figures[name], controls, self.root_path)
+        return show(lesson, lesson.figures[name], controls, self.root_path, brief=brief)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from urllib.parse import urlencode
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from app.assets import ROOT, version
+from app.assets import ROOT, static_files, version
 from lessons.catalogue import Lesson
 from lessons.kit import numbers
 from lessons.kit.controls import Choice, ControlError, FigureControls, Slider, plain
@@ -22,10 +23,16 @@ from lessons.kit.source import dotted_name, source_named, source_of
 from lessons.kit.text import FigureText
 from lessons.kit.view import View
 
+MODULE = re.compile(r"js/(?!early|lesson|page)\w+\.js")
+"""What `lesson.js` imports: the pages name it, so that it is on its way before `lesson.js` has been read."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One figure in one state, ready for the templates: its view, its words and its addresses."""
+    """One figure in one state, ready for the templates: its view, its words and its addresses.
+
+    `brief`: on the lesson page, which leaves out what only comes to use near a figure or when it is unfolded.
+    """
 
     lesson: Lesson
     figure: Figure[Any]
@@ -33,6 +40,7 @@ class Shown:
     view: View
     text: FigureText
     root_path: str
+    brief: bool = False
 
     @property
     def id(self) -> str:
@@ -69,9 +77,17 @@ class Shown:
         return json.dumps(self.view.chart.plotly(self.text.words)) if self.view.chart else ""
 
 
-def show(lesson: Lesson, figure: Figure[Any], controls: FigureControls, root_path: str = "") -> Shown:
+def show(
+    lesson: Lesson,
+    figure: Figure[Any],
+    controls: FigureControls,
+    root_path: str = "",
+    *,
+    brief: bool = False,
+) -> Shown:
     """Compute a figure's view for a state of its controls."""
-    return Shown(lesson, figure, controls, figure.view(controls), lesson.texts[figure.name], root_path)
+    text = lesson.texts[figure.name]
+    return Shown(lesson, figure, controls, figure.view(controls), text, root_path, brief)
 
 
 @functools.cache
@@ -86,7 +102,12 @@ def environment() -> Environment:
         auto_reload=False,
     )
     env.globals.update(
-        version=version(), plain=plain, is_slider=_is_slider, is_choice=_is_choice, source_named=source_named
+        version=version(),
+        modules=[path for path in static_files() if MODULE.fullmatch(path)],
+        plain=plain,
+        is_slider=_is_slider,
+        is_choice=_is_choice,
+        source_named=source_named,
     )
     env.filters.update(
         mathml=lambda latex: Markup(mathml(latex)),

@@ -125,7 +125,7 @@ class Chart:
 
     def _static_series(self, series: Series, x: Scale, y: Scale) -> dict[str, Any]:
         path = " ".join(
-            f"{'L' if i else 'M'}{10 * x(p.x):.1f} {1000 * y(p.y) / STATIC_HEIGHT:.1f}"
+            f"{'L' if i else 'M'}{10 * x(p.x):.0f} {1000 * y(p.y) / STATIC_HEIGHT:.0f}"
             for i, p in enumerate(series.points)
         )
         return {

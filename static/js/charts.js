@@ -1,10 +1,13 @@
 // Data charts: the server's SVG is there from the start; Plotly takes over when a chart nears the viewport.
 // After every swap the server's SVG shows again at once, and Plotly redraws when the figure has come to rest:
 // never in the middle of a drag.
+import { fetchView } from "./folded.js";
+
 const REST = 350; // milliseconds without a change
 
 const drawn = new WeakSet();
 const waiting = new WeakMap();
+const specs = new WeakMap(); // host → what it draws
 let plotly;
 
 export function watchCharts() {
@@ -34,21 +37,31 @@ async function draw(chart) {
     return;
   }
   const host = chart.querySelector("[data-chart-live]");
-  const spec = JSON.parse(chart.querySelector("[data-chart-spec]").content.textContent);
-  chart.classList.add("live");
+  const spec = await specOf(chart);
+  if (!spec) return; // as above
+  const listens = specs.has(host);
+  specs.set(host, spec);
   await Plotly.react(host, spec.data, spec.layout, spec.config);
-  name(host, spec);
-  if (host.dataset.listens) return;
-  host.dataset.listens = "1";
-  host.on("plotly_afterplot", () => name(host, spec));
+  name(host);
+  chart.classList.add("live");
+  if (listens) return;
+  host.on("plotly_afterplot", () => name(host));
   host.on("plotly_click", ({ points }) => tell(chart, "chart:picked", { key: points[0]?.customdata }));
   host.on("plotly_hover", ({ points }) => tell(chart, "chart:linked", { key: points[0]?.customdata, on: true }));
   host.on("plotly_unhover", ({ points }) => tell(chart, "chart:linked", { key: points[0]?.customdata, on: false }));
 }
 
+/** The chart for Plotly: with every change it comes with the view; the lesson page, as it is first sent, leaves it out. */
+async function specOf(chart) {
+  const spec = "[data-chart-spec]";
+  const found = chart.querySelector(spec) ?? (await fetchView(chart.closest("form")))?.querySelector(spec);
+  return found ? JSON.parse(found.content.textContent) : null;
+}
+
 /** Give each trace its role's class, for the style sheet: Plotly's own colours ignore the page's tokens.
     Points get the key that links them with a row, labels the class that narrow screens leave out. */
-function name(host, spec) {
+function name(host) {
+  const spec = specs.get(host);
   // The server's SVG beneath, the words and the table say the same: one of them is enough to hear.
   host.querySelectorAll(".main-svg").forEach((svg) => svg.setAttribute("aria-hidden", "true"));
   host.querySelectorAll(".scatterlayer > .trace").forEach((trace, i) => {

@@ -14,11 +14,16 @@ function unfold(details) {
   details.querySelectorAll("[data-listing]").forEach(fetchListing);
 }
 
+/** The whole view of the state that a figure's form is in, or nothing where the line is bad. */
+export function fetchView(form) {
+  return fetched(`${form.getAttribute("hx-get")}?${new URLSearchParams(new FormData(form))}`);
+}
+
 /** The data of the state that is shown; a state that has changed meanwhile brings its own. */
 async function fetchData(details) {
   const form = details.closest("form");
   const state = new URLSearchParams(new FormData(form));
-  const view = await fetched(`${form.getAttribute("hx-get")}?${state}`);
+  const view = await fetchView(form);
   const link = details.querySelector("[data-elsewhere]");
   const table = view?.querySelector("details.data > .table-scroll");
   if (table && link && `${state}` === `${new URLSearchParams(new FormData(form))}`) link.replaceWith(table);

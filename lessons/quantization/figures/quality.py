@@ -38,8 +38,10 @@ TIE, RESOLVED = 2 * AVERAGE_NOISE, 3 * math.sqrt(2) * AVERAGE_NOISE
 is more than three of its own standard errors."""
 
 WIDE, NARROW = 788, 236
-"""Widths of the plot for which labels are placed, in pixels: the least that shows all, and a small phone's. The
-style sheet leaves the minor ones out below the first, all but the chosen one below the second."""
+"""Widths of the plot for which labels are placed, in pixels: the least that shows all, and a small phone's.
+
+The style sheet leaves the minor ones out below the first, all but the chosen one below the second.
+"""
 
 RULE_LABEL = 15
 """Characters of the label of F16's rule, at the right end above it: the points' labels leave it free."""

@@ -12,7 +12,10 @@
 
   /** Whoever sees the figure sees this. */
   function isShown(element) {
-    if (element.closest(".visually-hidden, noscript")) return false;
+    if (element.closest("noscript")) return false;
+    for (let around = element; around; around = around.parentElement) {
+      if (getComputedStyle(around).clipPath.startsWith("inset(50")) return false; // for screen readers
+    }
     const drawn = element.closest("text"); // checkVisibility does not see that a group around it is not displayed
     return element.checkVisibility({ visibilityProperty: true, opacityProperty: true }) && drawn?.getBoundingClientRect().width !== 0;
   }

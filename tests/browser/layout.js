@@ -12,7 +12,12 @@
 
   /** Whoever sees the figure sees this. */
   function isShown(element) {
-    return element.checkVisibility({ visibilityProperty: true, opacityProperty: true }) && !element.closest(".visually-hidden, noscript");
+    if (element.closest("noscript")) return false;
+    for (let around = element; around; around = around.parentElement) {
+      if (getComputedStyle(around).clipPath.startsWith("inset(50")) return false; // for screen readers
+    }
+    const drawn = element.closest("text"); // checkVisibility does not see that a group around it is not displayed
+    return element.checkVisibility({ visibilityProperty: true, opacityProperty: true }) && drawn?.getBoundingClientRect().width !== 0;
   }
 
   /** Every text that is drawn: its words, its owner, and the box of its letters (not of its line). */

@@ -26,6 +26,7 @@ async ({ states, drags }) => {
   function show(state) {
     const figure = document.importNode(answers.get(state), true);
     document.querySelector("figure[data-figure]").replaceWith(figure);
+    figure.getBoundingClientRect(); // laid out: only then do container queries tell what is shown
     return figure;
   }
 

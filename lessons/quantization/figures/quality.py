@@ -39,7 +39,7 @@ is more than three of its own standard errors."""
 
 WIDE, NARROW = 900, 236
 """Widths of the plot for which labels are placed, in pixels: the least that shows all of them, and a small
-phone's. The style sheet leaves the minor ones out below the first, all but the chosen one below the second."""
+phone's. The style sheet leaves the minor ones out below the first, all but the chosen below the second."""
 
 RULE_LABEL = 15
 """Characters of the label of F16's rule, at the right end above it: the points' labels leave it free."""

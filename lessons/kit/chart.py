@@ -164,8 +164,8 @@ class Chart:
                 "dragmode": "zoom",
                 "paper_bgcolor": "rgba(0,0,0,0)",
                 "plot_bgcolor": "rgba(0,0,0,0)",
-                "xaxis": _plotly_axis(self.x, words),
-                "yaxis": _plotly_axis(self.y, words) | {"title": {"text": ""}},
+                "xaxis": _plotly_axis(self.x, words) | {"ticklabelstandoff": 5},
+                "yaxis": _plotly_axis(self.y, words) | {"title": {"text": ""}, "ticklabelstandoff": 9},
                 "shapes": [
                     *(_band(rule) for rule in self.rules if rule.spread),
                     *(_shape(rule) for rule in self.rules),
@@ -213,7 +213,7 @@ class Chart:
 def _plotly_axis(axis: Axis, words: dict[str, str]) -> dict[str, Any]:
     low, high = axis.domain
     spec: dict[str, Any] = {
-        "title": {"text": words.get(axis.title, axis.title), "standoff": 10},
+        "title": {"text": words.get(axis.title, axis.title), "standoff": 0},
         "tickmode": "array",
         "tickvals": [v for v, _ in axis.ticks],
         "ticktext": [text for _, text in axis.ticks],
@@ -266,7 +266,9 @@ def _static_band(rule: Rule, x: Scale, y: Scale) -> dict[str, float]:
 def _annotation(rule: Rule, words: dict[str, str], chart: Chart) -> dict[str, Any]:
     log = chart.x.log if rule.axis == "x" else chart.y.log
     at = math.log10(rule.value) if log else rule.value
-    place = {"x": at, "y": 1, "xref": "x", "yref": "paper", "xanchor": "left", "yanchor": "top", "xshift": 3}
+    place = {"x": at, "y": 1, "xref": "x", "yref": "paper", "xanchor": "left", "yanchor": "top"}
+    shift = {"xshift": 2, "yshift": 6}  # to where the static form has it
     if rule.axis == "y":
         place = {"y": at, "x": 1, "yref": "y", "xref": "paper", "xanchor": "right", "yanchor": "bottom"}
-    return {"text": words[rule.label], "showarrow": False, "borderpad": 3, **place}
+        shift = {"xshift": 4, "yshift": -1}
+    return {"text": words[rule.label], "showarrow": False, "borderpad": 3, **place, **shift}

@@ -61,7 +61,7 @@ def test_the_model_is_exact_at_both_ends() -> None:
     assert folded.bits_per_weight == pytest.approx(4.82, abs=0.005)
     shown = view(Controls())
     assert readout(shown, "smaller") == pytest.approx(whole.size / folded.size)
-    assert percent(shown.drawing["bars"]["width"]) == pytest.approx(100 * folded.size / whole.size, abs=1e-3)
+    assert percent(shown.drawing["bars"]["width"]) == pytest.approx(100 * folded.size / whole.size, abs=0.01)
 
 
 def test_a_step_without_a_file_type_says_so_and_lies_between_two() -> None:

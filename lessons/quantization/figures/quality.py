@@ -37,7 +37,7 @@ TIE, RESOLVED = 2 * AVERAGE_NOISE, 3 * math.sqrt(2) * AVERAGE_NOISE
 """Points of difference from F16. Below the first, the error bars overlap; above the second, the difference
 is more than three of its own standard errors."""
 
-WIDE, NARROW = 788, 236
+WIDE, NARROW = 900, 236
 """Widths of the plot for which labels are placed, in pixels: the least that shows all, and a small phone's.
 
 The style sheet leaves the minor ones out below the first, all but the chosen one below the second.

@@ -43,7 +43,7 @@ Array = NDArray[np.float32]
 
 
 class Controls(FigureControls):
-    alpha: float = slider(0.5, low=0, high=1, step=0.05)
+    alpha: float = slider(0.5, low=0, high=1, step=0.05, show=lambda v: numbers.fixed(v, 2))
     layer: str = choice("minilm.5.ffn_in", LAYERS)
     format: str = choice("int8", FORMATS, style="segments")
 

@@ -23,7 +23,7 @@ from lessons.kit.source import dotted_name, source_named, source_of
 from lessons.kit.text import FigureText
 from lessons.kit.view import View
 
-MODULE = re.compile(r"js/(?!early|lesson|page)\w+\.js")
+MODULE = re.compile(r"js/(?!early|lesson)\w+\.js")
 """What `lesson.js` imports: the pages name it, so that it is on its way before `lesson.js` has been read."""
 
 

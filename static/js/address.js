@@ -29,6 +29,8 @@ function start(figure) {
   const state = stateInAddress(figure);
   expect(form, { ...state, ...served(form) });
   if (!same(state, wantedBy(form))) follow(figure);
+  const chosen = { ...wantedBy(form), ...Object.fromEntries(new FormData(form)) };
+  if (!same(chosen, wantedBy(form))) ask(form, chosen); // before we were here
 }
 
 function follow(figure) {

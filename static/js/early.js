@@ -1,14 +1,67 @@
-// Before the first paint: say that scripts run, and keep the reader's colour scheme. Where one of the scripts does not
-// arrive, the page is again the one that needs none: every figure has its button.
+// Before the first paint: say that scripts run, and keep the reader's colour scheme, remembered in this browser only.
 (() => {
+  const SCHEMES = ["system", "light", "dark"];
+  const NAMES = { system: "follow the system", light: "light", dark: "dark" };
   const root = document.documentElement;
+
   root.classList.add("js");
-  const lost = ({ target }) => target.matches?.("script[defer], script[type=module]") && root.classList.remove("js");
-  window.addEventListener("error", lost, true);
-  try {
-    const theme = localStorage.getItem("theme");
+  show(remembered());
+  addEventListener("DOMContentLoaded", label);
+  addEventListener("click", ({ target }) => {
+    if (!target.closest?.("[data-theme-button]")) return;
+    const next = SCHEMES[(SCHEMES.indexOf(root.dataset.theme ?? "system") + 1) % SCHEMES.length];
+    show(next);
+    label();
+    try {
+      localStorage.setItem("theme", next);
+    } catch {
+      // Storage can be forbidden (a private window, an embed); the choice then lasts until the page is left.
+    }
+  });
+
+  function remembered() {
+    try {
+      return localStorage.getItem("theme");
+    } catch {
+      return null;
+    }
+  }
+
+  function show(theme) {
     if (theme === "light" || theme === "dark") root.dataset.theme = theme;
-  } catch {
-    // Storage can be forbidden (a private window, an embed); the system's scheme serves then.
+    else delete root.dataset.theme;
+  }
+
+  function label() {
+    const button = document.querySelector("[data-theme-button]");
+    button?.setAttribute("aria-label", `Colour scheme: ${NAMES[root.dataset.theme ?? "system"]}`);
+  }
+})();
+
+// A page that can be read without the scripts of its figures names them in `#later`: they come at the reader's first
+// move, or when a figure is in view.
+(() => {
+  const MOVES = ["pointermove", "pointerdown", "touchstart", "wheel", "scroll", "keydown", "focusin"];
+  const options = { capture: true, passive: true };
+  let inView;
+
+  for (const move of MOVES) addEventListener(move, wake, options);
+  addEventListener("DOMContentLoaded", () => {
+    const figure = document.querySelector("figure[data-figure]");
+    if (!document.getElementById("later") || !figure) return;
+    inView = new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && wake());
+    inView.observe(figure);
+  });
+
+  function wake() {
+    const later = document.getElementById("later");
+    if (!later) return; // not read yet, or done
+    for (const move of MOVES) removeEventListener(move, wake, options);
+    inView?.disconnect();
+    for (const { localName, src, type, rel, href } of later.content.children) {
+      const properties = rel ? { rel, href } : { src, type, async: false }; // one after the other
+      document.head.append(Object.assign(document.createElement(localName), properties));
+    }
+    later.remove();
   }
 })();

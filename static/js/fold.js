@@ -2,6 +2,8 @@
 // Once by itself when it is first seen, again on its button. Any input of the reader stops it. Under reduced
 // motion it never starts. While it plays, the figure carries data-playing: the page's address stands still then.
 
+import { statesOf } from "./states.js";
+
 const HOLD = 700; // milliseconds on the sixteen bits before the first fold
 const PACE = 200; // between two folds while the grid is finer than the eye
 const LAST_PACE = 560; // between the last folds, in which the weights really move
@@ -42,7 +44,7 @@ function watch(figure) {
     if (still.matches || run) return;
     const mine = (run = {});
     const playing = () => run === mine;
-    await Promise.race([prefetch(slider), wait(LONGEST_WAIT)]);
+    await Promise.race([statesOf(slider), wait(LONGEST_WAIT)]);
     if (!playing()) return;
     figure.setAttribute("data-playing", "");
     const last = Number(slider.max);
@@ -71,19 +73,6 @@ function watch(figure) {
 function move(slider, step) {
   slider.value = step;
   slider.dispatchEvent(new Event("input", { bubbles: true }));
-}
-
-/** All states of the slider, into the browser's cache: their addresses are immutable. */
-function prefetch(slider) {
-  const form = slider.form;
-  const steps = Array.from({ length: slider.max - slider.min + 1 }, (_, i) => Number(slider.min) + i);
-  return Promise.all(
-    steps.map((step) => {
-      const state = new URLSearchParams(new FormData(form));
-      state.set("step", step);
-      return fetch(`${form.getAttribute("hx-get")}?${state}`).catch(() => null);
-    }),
-  );
 }
 
 /** A reader who came with a state of their own, or has changed something, is not interrupted. */

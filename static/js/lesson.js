@@ -9,9 +9,7 @@ import { watchLinked } from "./linked.js";
 import { watchProgress } from "./progress.js";
 import { sayWhenAtRest } from "./speak.js";
 import { watchStates } from "./states.js";
-import { watchTheme } from "./theme.js";
 
-watchTheme();
 watchProgress();
 watchControls();
 if (window.htmx) watchFigures();

@@ -8,7 +8,7 @@ export function watchStates() {
   for (const touch of ["pointerdown", "focusin"]) {
     document.addEventListener(touch, ({ target }) => {
       const input = target.closest?.("label")?.control ?? target;
-      if (tabled(input)) fetchTable(tableOf(input.form, input.name, new FormData(input.form)));
+      if (tabled(input)) statesOf(input);
     });
   }
   // Before htmx puts a request in line: what is here already must not wait behind an answer that is on its way.
@@ -26,6 +26,11 @@ export function watchStates() {
       return false; // answered: nothing is sent
     },
   });
+}
+
+/** Fetch all states of a control, the others as they are; settled when they are here, or cannot be. */
+export function statesOf(input) {
+  return fetchTable(tableOf(input.form, input.name, new FormData(input.form)));
 }
 
 function tabled(input) {

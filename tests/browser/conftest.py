@@ -33,6 +33,10 @@ DEVICES: dict[str, dict[str, Any]] = {
 }
 START_LIMIT = 30  # seconds
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+FIRST_MOVE = """
+addEventListener("DOMContentLoaded", () => window.dispatchEvent(new Event("pointermove")))
+"""
+"""A reader moves before doing anything; the lesson's scripts wait for that (tests/browser/test_first_view.py)."""
 STEP_LIMIT = 20_000  # milliseconds that one click, wait or navigation may take on a busy machine
 expect.set_options(timeout=STEP_LIMIT)
 NewPage = Callable[..., Page]
@@ -108,6 +112,7 @@ def new_page(browser: Browser, server: str, watch: Watch) -> Iterator[NewPage]:
         settings = {"color_scheme": "light", "reduced_motion": "reduce", "locale": "en-GB"} | DEVICES[device]
         context = browser.new_context(base_url=server, java_script_enabled=javascript, **(settings | options))
         context.set_default_timeout(STEP_LIMIT)
+        context.add_init_script(FIRST_MOVE)
         watch.follow(context)
         contexts.append(context)
         return context.new_page()
@@ -134,6 +139,7 @@ def kept_page(browser: Browser, server: str) -> Iterator[Callable[..., Page]]:
             ]
             context = browser.new_context(base_url=server, **(settings | options))
             context.set_default_timeout(STEP_LIMIT)
+            context.add_init_script(FIRST_MOVE)
             pages[key] = context.new_page()
             pages[key].goto(address)
             pages[key].locator("html.js").wait_for()

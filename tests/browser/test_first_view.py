@@ -1,0 +1,83 @@
+"""A first visit: what the first screen needs and nothing else, and the figures wake when the reader moves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.figures import PAGE, expect_state
+
+SCRIPTS = ("htmx", "lesson.js", "plotly")
+
+
+@pytest.fixture
+def resting(browser: Browser, server: str) -> Iterator[Page]:
+    """Give a page whose reader has not moved yet."""
+    context = browser.new_context(
+        base_url=server, viewport={"width": 1440, "height": 900}, reduced_motion="reduce"
+    )
+    yield context.new_page()
+    context.close()
+
+
+def asked(page: Page) -> list[str]:
+    urls: list[str] = []
+    page.on("request", lambda request: urls.append(request.url))
+    return urls
+
+
+def test_the_lesson_is_read_before_any_script_of_its_figures(resting: Page) -> None:
+    urls = asked(resting)
+    resting.goto(PAGE)
+    resting.wait_for_load_state("networkidle")
+    assert not [url for url in urls if any(name in url for name in SCRIPTS)]
+    assert resting.locator("#fig-02 svg").count() == 1
+
+
+@pytest.mark.parametrize("move", ["mouse", "key", "scroll"])
+def test_the_first_move_wakes_the_figures(resting: Page, move: str) -> None:
+    resting.goto(PAGE)
+    if move == "mouse":
+        resting.mouse.move(300, 300)
+    elif move == "key":
+        resting.keyboard.press("Tab")
+    else:
+        resting.mouse.wheel(0, 300)
+    resting.wait_for_function("Boolean(window.htmx)")
+
+
+def test_a_figure_in_view_needs_no_move(resting: Page) -> None:
+    resting.set_viewport_size({"width": 1440, "height": 2400})
+    resting.goto(PAGE)
+    resting.wait_for_function("Boolean(window.htmx)")
+
+
+def test_what_was_chosen_before_the_figures_woke_is_shown(resting: Page) -> None:
+    """On a slow line a slider can be moved before the scripts are here."""
+    resting.route("**/js/lesson.js", lambda route: (resting.wait_for_timeout(300), route.continue_())[1])
+    resting.goto(PAGE)
+    slider = resting.locator("#fig-02-bits")
+    slider.focus()
+    resting.keyboard.press("End")
+    expect_state(resting, "rtn", bits=8)
+    expect(slider).to_have_value("8")
+
+
+def test_the_colour_scheme_is_chosen_before_the_figures_woke(resting: Page) -> None:
+    resting.route("**/vendor/htmx.min.js", lambda route: route.abort())
+    resting.goto(PAGE)
+    button = resting.locator("[data-theme-button]")
+    button.click()
+    expect(button).to_have_attribute("aria-label", "Colour scheme: light")
+
+
+def test_nothing_moves_while_a_page_loads(resting: Page) -> None:
+    resting.add_init_script(
+        "window.shift = 0; new PerformanceObserver(list => { for (const e of list.getEntries()) shift += e.value })"
+        ".observe({ type: 'layout-shift', buffered: true })"
+    )
+    resting.goto(PAGE)
+    resting.wait_for_load_state("networkidle")
+    assert resting.evaluate("window.shift") == 0

@@ -15,12 +15,10 @@ from tests.browser.figures import (
     PAGE,
     WHERE_IT_MATTERS,
     choices,
-    computed,
     expect_state,
     figure,
     open_alone,
     open_where_it_matters,
-    rendered,
     sliders,
 )
 
@@ -52,12 +50,6 @@ def other_option(name: str, control: str) -> str:
     """An option that is not the default."""
     default = plain(FIGURES[name].controls.model_fields[control].default)
     return next(plain(v) for v in choices(name)[control].states() if plain(v) != default)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_default_state_is_rendered_as_computed(page: Page, name: str) -> None:
-    open_alone(page, name)
-    assert rendered(page, name) == computed(name, FIGURES[name].controls())
 
 
 @pytest.mark.parametrize(("name", "control"), SLIDERS)

@@ -15,10 +15,12 @@ from tests.browser.figures import (
     PAGE,
     WHERE_IT_MATTERS,
     choices,
+    computed,
     expect_state,
     figure,
     open_alone,
     open_where_it_matters,
+    rendered,
     sliders,
 )
 

@@ -36,7 +36,7 @@ WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 FIRST_MOVE = """
 addEventListener("DOMContentLoaded", () => window.dispatchEvent(new Event("pointermove")))
 """
-"""A reader moves before doing anything; the lesson's scripts wait for that (tests/browser/test_first_view.py)."""
+"""A reader moves before doing anything, and the lesson's scripts wait for that: see test_first_view."""
 STEP_LIMIT = 20_000  # milliseconds that one click, wait or navigation may take on a busy machine
 expect.set_options(timeout=STEP_LIMIT)
 NewPage = Callable[..., Page]

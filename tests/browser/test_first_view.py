@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
+from tests.browser.conftest import DEVICES
 from tests.browser.figures import PAGE, expect_state
 
 SCRIPTS = ("htmx", "lesson.js", "plotly")
@@ -15,9 +16,7 @@ SCRIPTS = ("htmx", "lesson.js", "plotly")
 @pytest.fixture
 def resting(browser: Browser, server: str) -> Iterator[Page]:
     """Give a page whose reader has not moved yet."""
-    context = browser.new_context(
-        base_url=server, viewport={"width": 1440, "height": 900}, reduced_motion="reduce"
-    )
+    context = browser.new_context(base_url=server, reduced_motion="reduce", **DEVICES["desktop"])
     yield context.new_page()
     context.close()
 
@@ -56,7 +55,12 @@ def test_a_figure_in_view_needs_no_move(resting: Page) -> None:
 
 def test_what_was_chosen_before_the_figures_woke_is_shown(resting: Page) -> None:
     """On a slow line a slider can be moved before the scripts are here."""
-    resting.route("**/js/lesson.js", lambda route: (resting.wait_for_timeout(300), route.continue_())[1])
+
+    def late(route: Route) -> None:
+        resting.wait_for_timeout(300)
+        route.continue_()
+
+    resting.route("**/js/lesson.js", late)
     resting.goto(PAGE)
     slider = resting.locator("#fig-02-bits")
     slider.focus()
@@ -75,7 +79,7 @@ def test_the_colour_scheme_is_chosen_before_the_figures_woke(resting: Page) -> N
 
 def test_nothing_moves_while_a_page_loads(resting: Page) -> None:
     resting.add_init_script(
-        "window.shift = 0; new PerformanceObserver(list => { for (const e of list.getEntries()) shift += e.value })"
+        "window.shift = 0; new PerformanceObserver(all => { for (const e of all.getEntries()) shift += e.value })"
         ".observe({ type: 'layout-shift', buffered: true })"
     )
     resting.goto(PAGE)

@@ -78,7 +78,8 @@ def guide(root_path: str) -> dict[str, Any]:
         "lesson": specimen,
         "root_path": root_path,
         "sections": [
-            {"slug": slug, "title": title, "number": f"{i:02}"} for i, (slug, title) in enumerate(SECTIONS, 1)
+            {"slug": slug, "title": title, "short": title, "number": f"{i:02}"}
+            for i, (slug, title) in enumerate(SECTIONS, 1)
         ],
         "colours": colours,
         "measures": [token for token in tokens().values() if not token.light],

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from time import thread_time
 from typing import Any
 
-from app.assets import Body
+from app.answers import HTML
+from app.body import Body
 from app.render import render, show
 from bench.states import FIGURES, LESSON, random_state
 from bench.table import Table, median, number, quantile, yes
@@ -40,11 +41,11 @@ def _row(name: str) -> list[str]:
     for state in [random_state(name, source) for _ in range(STATES)]:
         view.append(_timed(functools.partial(FIGURES[name].view, state)))
         shown = show(LESSON, FIGURES[name], state)
-        markup.append(_timed(functools.partial(render, "fragment.jinja", f=shown)))
-        body = Body(render("fragment.jinja", f=shown), "text/html")
-        packing.append(_timed(functools.partial(getattr, body, "brotli")))
-        raw.append(len(body.raw) / 1000)
-        packed.append(len(body.brotli) / 1000)
+        draw = functools.partial(render, "fragment.jinja", f=shown)
+        markup.append(_timed(draw))
+        packing.append(_timed(functools.partial(Body, draw(), HTML)))
+        raw.append(len(draw()) / 1000)
+        packed.append(Body(draw(), HTML).size / 1000)
     cold = [_cold(name, random_state(name, source)) for _ in range(COLD_STATES)]
     aims, reached = [f"≤ {VIEW_AIM:.0f}"], median(view) <= VIEW_AIM
     if name in COLD_FIGURES:

@@ -44,7 +44,7 @@ REPORTS = 20  # progress lines
 HOST = "fuzzed-host.invalid"
 """No answer may repeat what the client says the host is."""
 
-REQUIRED = ("content-security-policy", "x-content-type-options", "referrer-policy", "permissions-policy")
+REQUIRED = ("content-security-policy", "x-content-type-options", "referrer-policy")
 
 Message = MutableMapping[str, Any]
 

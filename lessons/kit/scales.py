@@ -23,7 +23,7 @@ class Scale:
         if self.log:
             low, high, value = math.log10(low), math.log10(high), math.log10(value)
         share = 0.5 if high == low else (value - low) / (high - low)
-        return round(self.span[0] + share * (self.span[1] - self.span[0]), 3)
+        return round(self.span[0] + share * (self.span[1] - self.span[0]), 2)
 
     def percent(self, value: float) -> str:
         """The position as an SVG percentage, to a tenth of a pixel on the widest page.

@@ -23,8 +23,8 @@ VIEWS: dict[str, View] = {name: f.view(f.controls()) for name, f in SPECIMEN.fig
 SET_BY_SCRIPTS = {"js", "stuck", "textpoint"}
 """Classes that only a browser gives: that scripts run, that the list sticks, the labels of Plotly."""
 
-HIGHLIGHTED = re.compile(r"k|kn|ow|kc|kd|kr|nb|sd|c|c1|cm|ch|s|s1|s2|sa|si|mi|mf|nf|nc")
-"""Classes of highlighted Python: which of them occur depends on the function."""
+BY_CONTENT = re.compile(r"k|kn|ow|kc|kd|kr|nb|sd|c|c1|cm|ch|s|s1|s2|sa|si|mi|mf|nf|nc|chars-\d")
+"""Classes of highlighted Python, and of sliders by the width of their values: what occurs depends on those."""
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +147,7 @@ def test_every_component_is_shown(markup: str, sheet: str) -> None:
     selectors = "".join(re.findall(r"[^{}]+(?={)", rules))
     known = set(re.findall(r"\.([a-z][\w-]*)", selectors)) - SET_BY_SCRIPTS
     shown = {name for value in re.findall(r'class="([^"]*)"', markup) for name in value.split()}
-    assert sorted(name for name in known - shown if not HIGHLIGHTED.fullmatch(name)) == []
+    assert sorted(name for name in known - shown if not BY_CONTENT.fullmatch(name)) == []
 
 
 def test_the_measured_claim_is_what_the_specimen_shows() -> None:

@@ -79,7 +79,7 @@ def test_the_colour_scheme_is_chosen_before_the_figures_woke(resting: Page) -> N
 
 def test_nothing_moves_while_a_page_loads(resting: Page) -> None:
     resting.add_init_script(
-        "window.shift = 0; new PerformanceObserver(list => list.getEntries().forEach(e => { shift += e.value }))"
+        "window.shift = 0; new PerformanceObserver(l => l.getEntries().forEach(e => { shift += e.value }))"
         ".observe({ type: 'layout-shift', buffered: true })"
     )
     resting.goto(PAGE)

@@ -24,7 +24,7 @@ SET_BY_SCRIPTS = {"js", "stuck", "textpoint"}
 """Classes that only a browser gives: that scripts run, that the list sticks, the labels of Plotly."""
 
 BY_CONTENT = re.compile(r"k|kn|ow|kc|kd|kr|nb|sd|c|c1|cm|ch|s|s1|s2|sa|si|mi|mf|nf|nc|chars-\d")
-"""Classes of highlighted Python, and of sliders by the width of their values: what occurs depends on those."""
+"""Classes of highlighted Python, and of sliders by the width of their values."""
 
 
 @pytest.fixture(scope="module")

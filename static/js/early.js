@@ -5,6 +5,8 @@
   const root = document.documentElement;
 
   root.classList.add("js");
+  // Where a script does not arrive, the page is again the one that needs none: every figure has its button.
+  addEventListener("error", ({ target }) => target.matches?.("script[defer], script[type=module]") && root.classList.remove("js"), true);
   show(remembered());
   addEventListener("DOMContentLoaded", label);
   addEventListener("click", ({ target }) => {
@@ -59,7 +61,7 @@
     for (const move of MOVES) removeEventListener(move, wake, options);
     inView?.disconnect();
     for (const { localName, src, type, rel, href } of later.content.children) {
-      const properties = rel ? { rel, href } : { src, type, async: false }; // one after the other
+      const properties = rel ? { rel, href } : { src, type, defer: true, async: false }; // one after the other
       document.head.append(Object.assign(document.createElement(localName), properties));
     }
     later.remove();

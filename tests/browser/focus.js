@@ -37,7 +37,7 @@
   const lost = [];
   for (const element of backwards ? stops.reverse() : stops) {
     element.focus();
-    const ring = [element, element.nextElementSibling].find((each) => {
+    const ring = [element, element.nextElementSibling, element.closest("label")].find((each) => {
       const style = each && getComputedStyle(each);
       return style && style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= RING && style.opacity !== "0";
     });

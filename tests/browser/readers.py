@@ -228,7 +228,7 @@ class ByName(InPage):
     def said(self, key: str, value: str) -> str:
         """The option in the words of its name: "byte-47" is "byte 47", a column its heading."""
         if key == "sort":
-            return LESSON.texts[self.name].column(value)
+            return LESSON.texts[self.name].column(value).replace("\u00ad", "")  # a place to break the heading
         if (self.name, key) == ("primitive", "weight"):
             return str(Computed(self.name).view.drawing["dots"][int(value)]["column"])
         if key == "device":

@@ -25,12 +25,12 @@ PAIRS: dict[str, tuple[str, list[tuple[str, str]]]] = {
     "xray": (
         "",
         [
-            (".cell:has(:checked) span", ".cell.related span"),
-            (".cell.related span", ".cell.byte:not(.related) span"),
+            (".run label:has(:checked)", ".run .related"),
+            (".run .related", ".run label:not(.related, :has(:checked))"),
         ],
     ),
     "mixes": ("", [(".key-raised", ".key-lowered"), (".cell.up", ".cell:not(.differs)")]),
-    "fit": ("", [(".segment-weights", ".f16-bar"), (".verdict-fits .shape", ".verdict-over .shape")]),
+    "fit": ("", [(".segment-weights", ".f16-bar"), (".ladder .fits i", ".ladder .over i")]),
     "smooth": ("", [(".true-mark", ".snap-mark")]),
     "qlora": ("", [(".bytes-base", ".bytes-adapter"), (".histogram-bar", ".nf4-mark")]),
     "methods": (

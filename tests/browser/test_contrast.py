@@ -28,6 +28,7 @@ Colour = list[float]
 
 DECORATION = {
     ".grid, .strip-axis, .rule-band, .layer-below path, .bar-ghost, .keep-track": "helps to read labels",
+    ".halo": "the band on which the least error lies, which is drawn upon it",
     ".level": "a level's place is told by its code at the edge, and by the marks that lie on it",
     ".code-bit": "the bits of the code that is printed above them",
     ".cell": "a cell is told from others by the sign, the code or the number printed in it",

@@ -27,6 +27,10 @@ def asked(page: Page) -> list[str]:
     return urls
 
 
+def awake(page: Page) -> None:
+    page.locator('head > script[src*="htmx"]').wait_for(state="attached")
+
+
 def test_the_lesson_is_read_before_any_script_of_its_figures(resting: Page) -> None:
     urls = asked(resting)
     resting.goto(PAGE)
@@ -44,13 +48,13 @@ def test_the_first_move_wakes_the_figures(resting: Page, move: str) -> None:
         resting.keyboard.press("Tab")
     else:
         resting.mouse.wheel(0, 300)
-    resting.wait_for_function("Boolean(window.htmx)")
+    awake(resting)
 
 
 def test_a_figure_in_view_needs_no_move(resting: Page) -> None:
     resting.set_viewport_size({"width": 1440, "height": 2400})
     resting.goto(PAGE)
-    resting.wait_for_function("Boolean(window.htmx)")
+    awake(resting)
 
 
 def test_what_was_chosen_before_the_figures_woke_is_shown(resting: Page) -> None:

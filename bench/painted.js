@@ -48,7 +48,7 @@
   }
   addEventListener("input", ({ target }) => {
     if (target.form?.id !== `${bench.watched}-form`) return;
-    bench.changes.push({ at: began, query: new URLSearchParams(new FormData(target.form)).toString() });
+    bench.changes.push({ at: began, handled: performance.now(), query: new URLSearchParams(new FormData(target.form)).toString() });
   }, true);
 
   // A frame is painted when a task runs that was posted from its own animation callback: style, layout and paint lie between.
@@ -59,9 +59,11 @@
   new MutationObserver((records) => {
     if (asked || !records.some(({ target }) => inView(target))) return;
     asked = true;
+    const swapped = performance.now();
     requestAnimationFrame(() => {
       asked = false;
-      drawn = { words: bench.words() };
+      drawn = { swapped, begins: performance.now() };
+      drawn.words = bench.words();
       bench.frames.push(drawn);
       port2.postMessage(null);
     });

@@ -1,10 +1,22 @@
 // The native inputs of a figure's form: printing a slider's value, setting all of them to a state.
 
+const DRAG = 250; // milliseconds: changes closer than this follow the hand
+
 export function watchControls() {
   document.querySelectorAll('form[data-defaults] input[type="range"]').forEach(showValue);
   document.addEventListener("input", ({ target }) => {
     if (target.matches('form[data-defaults] input[type="range"]')) showValue(target);
   });
+  document.addEventListener("figure:asked", ({ target }) => followHand(target));
+}
+
+/** A single step is seen to move its marks; in a drag they are where the hand is, at once. */
+const changed = new WeakMap();
+function followHand(figure) {
+  const now = performance.now();
+  const dragged = now - (changed.get(figure) ?? -DRAG) < DRAG && !figure.hasAttribute("data-playing");
+  figure.toggleAttribute("data-dragged", dragged);
+  changed.set(figure, now);
 }
 
 /** A state is { name: value } with every control of the figure; values are the strings of the address. */

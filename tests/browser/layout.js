@@ -132,7 +132,7 @@
     const origin = figure.getBoundingClientRect();
     const rows = {};
     for (const selector of [".control", ".control input[type=range]", ".drawing", ".drawing svg", ".readouts"]) {
-      const all = [...figure.querySelectorAll(selector)].filter((each) => each.checkVisibility() && !each.parentElement.closest("svg"));
+      const all = [...figure.querySelectorAll(selector)].filter((each) => each.checkVisibility({ visibilityProperty: true }) && !each.parentElement.closest("svg"));
       all.forEach((each, index) => {
         const box = each.getBoundingClientRect();
         rows[`${selector} ${index}`] = [box.left - origin.left, box.top - origin.top, box.width, box.height];

@@ -42,7 +42,7 @@ def test_no_state_breaks_a_rule_of_axe_or_has_a_small_target(phone: Page, axe: A
 
 @pytest.mark.parametrize("name", NAMES)
 def test_after_a_change_words_and_table_are_those_of_the_state(page: Page, name: str) -> None:
-    """The read-outs, the description, the values beside the sliders and every cell of the table."""
+    """The read-outs, the description, the values beside the sliders, and every cell of the table, unfolded."""
     open_alone(page, name)
     state = change(page, name, covering(name)[1])
     assert state != FIGURES[name].controls()
@@ -51,6 +51,9 @@ def test_after_a_change_words_and_table_are_those_of_the_state(page: Page, name:
     assert rendered(page, name) == computed(name, state)
     description = " ".join(words.sentence(sentence) for sentence in view.description)
     expect(shown.locator(".description")).to_have_text(description, use_inner_text=True)
+    shown.locator("details.data > summary").click()
+    first = view.table.columns[0].text(view.table.rows[0][0])
+    expect(shown.locator("details.data tbody th").first).to_have_text(first)
     cells = shown.locator("details.data tbody tr").evaluate_all(
         "all => all.map(row => [...row.cells].map(cell => cell.textContent))"
     )

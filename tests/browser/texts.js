@@ -87,7 +87,7 @@
   const texts = [];
   while (walker.nextNode()) {
     const { textContent, parentElement } = walker.currentNode;
-    if (textContent.trim() && parentElement.checkVisibility() && !isKnown(parentElement)) texts.push(read(walker.currentNode));
+    if (textContent.trim() && parentElement.checkVisibility({ visibilityProperty: true }) && !isKnown(parentElement)) texts.push(read(walker.currentNode));
   }
   document.adoptedStyleSheets = [];
   return texts.filter(Boolean);

@@ -22,6 +22,9 @@ READ_MARKS = Path(__file__).with_name("marks.js").read_text()
 TALL = 4200  # pixels: the whole figure in the window
 Scheme = Literal["light", "dark"]
 SCHEMES: tuple[Scheme, ...] = ("light", "dark")
+IN_BOTH = (
+    3  # states of a figure that are looked at in both schemes: colours are tokens, pairs of light and dark
+)
 SMALLEST_ON_A_PHONE = 12.0  # CSS pixels
 LEAST_OF_A_MARK = 3.0
 Colour = list[float]
@@ -142,10 +145,10 @@ def test_every_text_and_mark_stands_out_in_every_state(new_page: NewPage, name: 
     page = new_page()
     open_alone(page, name)
     faint: set[str] = set()
-    for state in covering(name):
+    for i, state in enumerate(covering(name)):
         change(page, name, state)
         show_all(page)
-        for scheme in SCHEMES:
+        for scheme in SCHEMES if i < IN_BOTH else SCHEMES[i % 2 :][:1]:  # the rest in turns
             page.emulate_media(color_scheme=scheme)
             faint |= {f"{scheme}: {each}" for each in too_faint(figure(page, name))}
     assert sorted(faint) == []

@@ -42,7 +42,7 @@ def test_no_state_breaks_a_rule_of_axe_or_has_a_small_target(phone: Page, axe: A
 
 @pytest.mark.parametrize("name", NAMES)
 def test_after_a_change_words_and_table_are_those_of_the_state(page: Page, name: str) -> None:
-    """The read-outs, the description, the values beside the sliders, and every cell of the table, unfolded."""
+    """The read-outs, the description, the values beside the sliders, every cell of the unfolded table."""
     open_alone(page, name)
     state = change(page, name, covering(name)[1])
     assert state != FIGURES[name].controls()

@@ -143,11 +143,12 @@ def kept_in_full(kept_page: KeptPage, name: str, **media: Any) -> Locator:
 @pytest.mark.parametrize("name", NAMES)
 def test_every_text_and_mark_stands_out_in_every_state(new_page: NewPage, name: str) -> None:
     page = new_page()
-    open_alone(page, name)
+    open_in_full(page, name)
     faint: set[str] = set()
     for i, state in enumerate(covering(name)):
         change(page, name, state)
         show_all(page)
+        wait_for_chart(figure(page, name))
         for scheme in SCHEMES if i < IN_BOTH else SCHEMES[i % 2 :][:1]:  # the rest in turns
             page.emulate_media(color_scheme=scheme)
             faint |= {f"{scheme}: {each}" for each in too_faint(figure(page, name))}

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from app.body import Body
 
 THREADS = 2  # they share one interpreter: more would only take turns
-MOST_WAITING = 64  # different answers under way; past it a worker is busy
+MOST_WAITING = 512  # different answers under way, some ten milliseconds each; past it a worker is busy
 
 
 class Busy(Exception):

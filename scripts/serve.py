@@ -1,6 +1,6 @@
 """Serve the lesson: what `make run` and the container start.
 
-HOST (127.0.0.1), PORT (8000), WORKERS (1), CONNECTIONS (400 for each worker) and TRUSTED_PROXIES (none) come
+HOST (127.0.0.1), PORT (8000), WORKERS (1), CONNECTIONS (2000 for each worker) and TRUSTED_PROXIES (none) come
 from the environment; every other setting belongs to the application. What a proxy says of the client is
 believed only when the proxy is named. SIGTERM and Ctrl-C stop it gracefully: open answers are finished, for
 at most ten seconds.
@@ -23,7 +23,7 @@ def main() -> None:
     host = os.environ.get("HOST", "127.0.0.1")
     port = whole_number("PORT", default=8000, low=1, high=65535)
     workers = whole_number("WORKERS", default=1, low=1, high=64)
-    connections = whole_number("CONNECTIONS", default=400, low=8, high=100_000)
+    connections = whole_number("CONNECTIONS", default=2000, low=8, high=100_000)
     proxies = os.environ.get("TRUSTED_PROXIES", "")
     stop_if_taken(host, port)
     # The matrices are small and the workers share the cores: more threads would only wait for each other.

@@ -39,6 +39,7 @@ class BoundedHttp(HttpToolsProtocol):
         self.request_timer: asyncio.TimerHandle | None = None
         self.answer_timer: asyncio.TimerHandle | None = None
 
+    # uvicorn narrows the type of asyncio's own method in the same way
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._await_request()

@@ -52,8 +52,8 @@ def test_after_a_change_words_and_table_are_those_of_the_state(page: Page, name:
     description = " ".join(words.sentence(sentence) for sentence in view.description)
     expect(shown.locator(".description")).to_have_text(description, use_inner_text=True)
     shown.locator("details.data > summary").click()
-    first = view.table.columns[0].text(view.table.rows[0][0])
-    expect(shown.locator("details.data tbody th").first).to_have_text(first)
+    first = [c.text(value) for c, value in zip(view.table.columns, view.table.rows[0], strict=True)]
+    expect(shown.locator("details.data tbody tr").first.locator("th, td")).to_have_text(first)
     cells = shown.locator("details.data tbody tr").evaluate_all(
         "all => all.map(row => [...row.cells].map(cell => cell.textContent))"
     )

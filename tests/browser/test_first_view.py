@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -61,7 +62,7 @@ def test_what_was_chosen_before_the_figures_woke_is_shown(resting: Page) -> None
     """On a slow line a slider can be moved before the scripts are here."""
 
     def late(route: Route) -> None:
-        resting.wait_for_timeout(300)
+        time.sleep(0.3)
         route.continue_()
 
     resting.route("**/js/lesson.js", late)

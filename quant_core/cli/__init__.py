@@ -1,4 +1,4 @@
-"""The command line: quantize a model file, look into one, compare two, print one block.
+"""The command line: quantize a model file, look into one, compare two, print a block, measure on a text.
 
 Every command reads files that may be damaged. What is wrong with one is said in one line on the standard
 error output, with exit code 2. `compare` answers as `cmp` does: 0 for equal, 1 for different.
@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor
 from types import FrameType
 
-from quant_core.cli import block, compare, inspect, quantize
+from quant_core.cli import block, compare, inspect, perplexity, quantize
 from quant_core.files.errors import printable, short_path
 
-COMMANDS = (quantize, inspect, compare, block)
+COMMANDS = (quantize, inspect, compare, block, perplexity)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -30,7 +30,7 @@ from quant_core.files.errors import FormatError, printable, short_path
 from quant_core.files.gguf import Meta
 from quant_core.files.gguf_writer import TensorSpec, create_gguf, whole
 from quant_core.files.model import Model
-from quant_core.files.storage import FILE_TYPES, PLAIN, encode
+from quant_core.files.storage import FILE_TYPES, PLAIN, decode, encode
 from quant_core.files.tensors import StoredTensor
 from quant_core.ggml.registry import QUANTIZABLE
 from quant_core.mixes import MIXES, tensor_types
@@ -178,6 +178,28 @@ def plan(model: Model, mix: str, importance: Importance | None = None) -> list[S
     if types:
         raise FormatError(f"{short_path(model.path)}: tensor {next(iter(types))} is missing")
     return steps
+
+
+def decoded(steps: Iterable[Step]) -> dict[str, F32]:
+    """Return what would be read from the file that the steps of `plan` write.
+
+    Returns
+    -------
+    dict of str to ndarray of float32
+        By name; a vector has one dimension.
+
+    Raises
+    ------
+    ValueError
+        As `quant_core.files.storage.encode`.
+    """
+    weights: dict[str, F32] = {}
+    for step in steps:
+        values = step.source.floats()
+        if step.type_name != step.source.type_name:
+            values = decode(encode(values, step.type_name, step.importance), step.type_name)
+        weights[step.source.name] = values.reshape(step.source.shape)
+    return weights
 
 
 def _step(tensor: StoredTensor, type_name: str, importance: Importance | None, where: str) -> Step:

@@ -70,7 +70,7 @@ def tokenizer_metadata(
     model, added = tokenizer.get("model"), _added_tokens(path, tokenizer)
     if not isinstance(model, dict) or model.get("type", "BPE") != "BPE" or model.get("byte_fallback"):
         _fail(path, "model", "only byte-level BPE is converted; give a GGUF file that llama.cpp has made")
-    steps = tuple(_steps(path, tokenizer.get("pre_tokenizer")))
+    steps = split_steps(path, tokenizer)
     if not steps:
         _fail(path, "pre_tokenizer", "no ByteLevel step: only byte-level BPE is converted")
     tokens, types = _tokens(path, model, added, vocab_size)
@@ -90,6 +90,28 @@ def tokenizer_metadata(
         f"{', '.join(sorted(PRE_TOKENIZERS.values()))}; written as gpt-2, so some text may split differently"
     ]  # fmt: skip
     return metadata, notes
+
+
+def split_steps(path: Path, tokenizer: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the patterns by which a parsed `tokenizer.json` cuts text into words.
+
+    Parameters
+    ----------
+    path : Path
+        Where it lies, for the message of an error.
+    tokenizer : mapping
+
+    Returns
+    -------
+    tuple of str
+        A pattern, or "gpt-2", "digits" or "numbers" for those that have a name; empty without a byte level.
+
+    Raises
+    ------
+    FormatError
+        If the steps are no list of objects.
+    """
+    return tuple(_steps(path, tokenizer.get("pre_tokenizer")))
 
 
 def _fail(path: Path, field: str, problem: str) -> NoReturn:

@@ -11,6 +11,7 @@ import ctypes
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from quant_core.activations import rounding_of
+from quant_core.evaluate import Windows, evaluate, windows
 from quant_core.files import open_model, quantize_model
 from quant_core.files.storage import FILE_TYPES
+from quant_core.model import load
 from tests.quant_core.model_files import (
     CONFIG,
     ROOT,
@@ -28,6 +32,7 @@ from tests.quant_core.model_files import (
     tensors_of,
     write_checkpoint,
 )
+from tests.quant_core.reference_model import VARIANTS, forward
 
 llama_cpp = pytest.importorskip(
     "llama_cpp",
@@ -36,7 +41,7 @@ llama_cpp = pytest.importorskip(
 
 WEIGHTS = TINYLM / "model.safetensors"
 DIGESTS: Mapping[str, Any] = json.loads((ROOT / "tests" / "data" / "tinylm_gguf.json").read_text("utf-8"))
-Q8_0 = 8
+F32, Q8_0 = 0, 8
 
 # What llama-cpp-python leaves open is no matter of ours.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -100,36 +105,55 @@ def test_llama_cpp_writes_text_with_the_model(tmp_path: Path, mix: str) -> None:
     assert {"the", "of", "and", "his", "he", "they"} & set(words), said
 
 
-def test_llama_cpp_predicts_the_held_out_text(tmp_path: Path) -> None:
-    """A wrong order of the rotated rows would still write text, but be surprised by every word."""
-    path = tmp_path / "model.gguf"
-    quantize_model(open_model(WEIGHTS), path, "F16")
-    llama = llama_cpp.Llama(str(path), n_ctx=128, n_threads=1, verbose=False, logits_all=True)
-    tokens = np.load(WEIGHTS.with_name("heldout_tokens.npy"))
-    windows = tokens[: len(tokens) // 128 * 128].astype(int).reshape(-1, 128)
+@pytest.fixture(scope="module")
+def text() -> Windows:
+    return windows(np.load(WEIGHTS.with_name("heldout_tokens.npy")), 128, first=1)
+
+
+def their_losses(path: Path, text: Windows) -> NDArray[np.float64]:
+    """What llama.cpp is surprised by, token by token; keys and values are kept in float32, as ours are."""
+    llama = llama_cpp.Llama(
+        str(path), n_ctx=128, n_threads=1, verbose=False, logits_all=True, type_k=F32, type_v=F32
+    )
     losses = []
-    for window in windows:
+    for window in text.tokens:
         logits = logits_of(llama, window)[:-1]
         logits -= logits.max(axis=1, keepdims=True)
         losses.append(np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(127), window[1:]])
-    # What the weights' own description says of the model in torch: 21.11 over 120,777 predictions.
-    assert np.size(losses) == 120_777
-    assert np.exp(np.mean(losses)) == pytest.approx(21.11, abs=0.01)
+    return np.array(losses)
 
 
-LLAMA3 = {
-    "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
-    "original_max_position_embeddings": 64,
-}  # fmt: skip
-QWEN2 = {"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2"}
-QWEN3 = {"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "head_dim": 32}
+def test_llama_cpp_predicts_the_held_out_text_as_we_do(tmp_path: Path, text: Windows) -> None:
+    """In F32 it rounds nothing, and neither do we; its kernel of F16 rounds activations to half precision."""
+    ours = evaluate(load(WEIGHTS), text)
+    # What the weights' own description says of the model in torch: 21.11 ± 0.15 over 120,777 predictions.
+    assert ours.losses.size == 120_777
+    assert ours.perplexity == pytest.approx(21.11, abs=0.005)
+    assert ours.standard_error == pytest.approx(0.15, abs=0.005)
+    for mix, most, usual in (("F32", 1e-3, 1e-5), ("F16", 2e-2, 1e-3)):
+        quantize_model(open_model(WEIGHTS), tmp_path / f"{mix}.gguf", mix)
+        difference = their_losses(tmp_path / f"{mix}.gguf", text) - ours.losses
+        print(f"{mix}: at most {np.abs(difference).max():.2g}, mean {np.abs(difference).mean():.2g}")
+        assert np.abs(difference).max() < most
+        assert np.abs(difference).mean() < usual
+        assert abs(difference.mean()) < 1e-5
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [{}, {"rope_scaling": LLAMA3}, {"tie_word_embeddings": True}, {"attention_bias": True}, QWEN2, QWEN3],
-    ids=["llama", "llama3", "tied", "bias", "qwen2", "qwen3"],
-)
+@pytest.mark.parametrize("mix", ["Q8_0", "Q6_K", "Q4_K_M", "Q2_K"])
+def test_perplexity_of_rounded_weights_is_llama_cpps(tmp_path: Path, text: Windows, mix: str) -> None:
+    """Its CPU kernels round activations to 8 bits. With that, we agree; without, we are a little lower."""
+    path = tmp_path / "model.gguf"
+    quantize_model(open_model(WEIGHTS), path, mix)
+    model = load(path)
+    types = {tensor.name: tensor.type_name for tensor in open_model(path).tensors}
+    plain, rounded = evaluate(model, text), evaluate(replace(model, inputs=rounding_of(types)), text)
+    theirs = float(np.exp(their_losses(path, text).mean()))
+    print(f"{mix}: theirs {theirs:.4f}, ours {plain.perplexity:.4f}, as theirs {rounded.perplexity:.4f}")
+    assert abs(theirs - rounded.perplexity) < plain.standard_error / 10
+    assert -0.001 < theirs / plain.perplexity - 1 < 0.004
+
+
+@pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS)
 def test_llama_cpp_computes_what_the_checkpoint_means(tmp_path: Path, changes: Mapping[str, Any]) -> None:
     config = {**CONFIG, **changes}
     tensors = {name: array * np.float16(0.3) for name, array in tensors_of(config).items()}
@@ -146,59 +170,3 @@ def logits_of(llama: Any, tokens: NDArray[np.integer[Any]]) -> NDArray[np.float6
     llama.reset()
     llama.eval(tokens.tolist())
     return np.array(llama.scores[: len(tokens)], dtype=np.float64)
-
-
-Array = NDArray[np.float64]
-
-
-def forward(config: Mapping[str, Any], w: Mapping[str, Array], tokens: NDArray[Any]) -> Array:
-    """The forward pass of a Llama in the conventions of Hugging Face: logits, (tokens, vocabulary)."""
-    heads, kv_heads = config["num_attention_heads"], config["num_key_value_heads"]
-    head_dim = config.get("head_dim", config["hidden_size"] // heads)
-    angle = np.arange(len(tokens))[:, None] * frequencies(config, head_dim)
-
-    def norm(x: Array, name: str) -> Array:
-        scaled: Array = x / np.sqrt(np.mean(x**2, axis=-1, keepdims=True) + config["rms_norm_eps"]) * w[name]
-        return scaled
-
-    def project(x: Array, at: str, count: int) -> Array:
-        y: Array = x @ w[f"{at}_proj.weight"].T + w.get(f"{at}_proj.bias", np.zeros(1))
-        y = y.reshape(len(tokens), count, head_dim).swapaxes(0, 1)
-        return norm(y, f"{at}_norm.weight") if f"{at}_norm.weight" in w else y
-
-    def rotate(x: Array) -> Array:
-        a, b = np.split(x, 2, axis=-1)
-        return np.concatenate(
-            [a * np.cos(angle) - b * np.sin(angle), b * np.cos(angle) + a * np.sin(angle)], -1
-        )
-
-    x = w["model.embed_tokens.weight"][tokens]
-    for layer in range(config["num_hidden_layers"]):
-        at = f"model.layers.{layer}."
-        y = norm(x, f"{at}input_layernorm.weight")
-        query = rotate(project(y, f"{at}self_attn.q", heads))
-        key, value = (project(y, f"{at}self_attn.{part}", kv_heads) for part in "kv")
-        key, value = (np.repeat(part, heads // kv_heads, axis=0) for part in (rotate(key), value))
-        scores = query @ key.swapaxes(1, 2) / np.sqrt(head_dim)
-        scores += np.triu(np.full(scores.shape[1:], -np.inf), 1)
-        weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
-        mixed = (
-            (weights / weights.sum(axis=-1, keepdims=True) @ value).swapaxes(0, 1).reshape(len(tokens), -1)
-        )
-        x = x + mixed @ w[f"{at}self_attn.o_proj.weight"].T
-        y = norm(x, f"{at}post_attention_layernorm.weight")
-        gate = y @ w[f"{at}mlp.gate_proj.weight"].T
-        up = y @ w[f"{at}mlp.up_proj.weight"].T
-        x = x + (gate / (1 + np.exp(-gate)) * up) @ w[f"{at}mlp.down_proj.weight"].T
-    return norm(x, "model.norm.weight") @ w.get("lm_head.weight", w["model.embed_tokens.weight"]).T
-
-
-def frequencies(config: Mapping[str, Any], head_dim: int) -> Array:
-    """Angle per position of each pair; Llama 3 slows the long waves down."""
-    frequency: Array = config["rope_theta"] ** (-np.arange(0, head_dim, 2) / head_dim)
-    if "rope_scaling" not in config:
-        return frequency
-    turns = 64 * frequency / (2 * np.pi)
-    kept = np.clip((turns - 1) / (4 - 1), 0, 1)
-    slowed: Array = (1 - kept) * frequency / 8 + kept * frequency
-    return slowed

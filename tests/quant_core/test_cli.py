@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import runpy
 import signal
@@ -16,11 +17,16 @@ import numpy as np
 import pytest
 
 from quant_core import ggml
+from quant_core.bpe import tokenizer_of
 from quant_core.cli import main
+from quant_core.cli.perplexity import Bar
 from quant_core.cli.quantize import ProgressBar
+from quant_core.evaluate import evaluate
+from quant_core.evaluate import windows as cut
 from quant_core.files import open_model, quantize_model, read_gguf
 from quant_core.files.imatrix import write_imatrix
 from quant_core.imatrix import ImportanceMatrix, Statistics
+from quant_core.model import load
 from tests.quant_core.model_files import (
     CONFIG,
     ROOT,
@@ -387,3 +393,71 @@ def test_an_output_that_cannot_show_a_character_gets_its_code(small: Path) -> No
         check=True,
     )
     assert "\\u0120 t" in done.stdout
+
+
+# --- perplexity ---
+
+
+@pytest.fixture(scope="module")
+def held_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first words of the held-out text."""
+    path = tmp_path_factory.mktemp("text") / "ruth.txt"
+    documents = json.loads((TINYLM / "heldout_text.json").read_text("utf-8"))
+    path.write_text(documents[0][:4000], "utf-8")
+    return path
+
+
+def test_perplexity_prints_a_line_for_each_type(run: Output, held_out: Path) -> None:
+    code, out, err = run(
+        "perplexity", WEIGHTS, "--text", held_out, "--types", "Q8_0,Q4_K,Q2_K", "--all-tokens"
+    )
+    assert (code, err) == (0, [])
+    windows = int(out[0].split(": ")[1].split()[0])
+    assert f"{windows} windows of 128 tokens, {127 * windows} predictions" in out[0]
+    rows = {line[:10].strip(): line[10:].split() for line in out[2:]}
+    assert list(rows) == ["as it is", "Q8_0", "Q4_K_M", "Q2_K"]
+    bits, perplexity = ([float(row[at]) for row in rows.values()] for at in (0, 1))
+    assert bits == sorted(bits, reverse=True)
+    assert perplexity[0] < 16
+    assert perplexity[3] > perplexity[2] > perplexity[0]
+    tokenizer = tokenizer_of(open_model(WEIGHTS))
+    text = cut(np.array(tokenizer.encode(held_out.read_text("utf-8"))), 128, first=1)
+    result = evaluate(load(WEIGHTS), text)
+    size = sum(len(tokenizer.bytes_of(token)) for token in text.targets.ravel().tolist())
+    assert perplexity[0] == pytest.approx(result.perplexity, abs=1e-4)
+    assert float(rows["as it is"][4]) == pytest.approx(result.bits_per_byte(size), abs=1e-4)
+
+
+def test_perplexity_of_a_quantized_file(run: Output, small: Path, held_out: Path) -> None:
+    code, out, _ = run("perplexity", small, "--text", held_out, "--context", "64", "--stride", "32")
+    assert code == 0
+    assert "of 64 tokens" in out[0]
+    assert len(out) == 3
+
+
+def test_what_cannot_be_measured_is_said_in_one_line(
+    run: Output, small: Path, held_out: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "bytes").write_bytes(b"abc\xff")
+    (tmp_path / "short").write_text("A word.")
+    for arguments, problem in (
+        ((WEIGHTS, "--text", held_out, "--types", "Q9"), "type 'Q9' is not known"),
+        ((WEIGHTS, "--text", held_out, "--types", "Q2_K_S"), "needs an importance matrix"),
+        ((small, "--text", held_out, "--types", "Q2_K"), "would be quantized twice"),
+        ((WEIGHTS, "--text", tmp_path / "bytes"), "not UTF-8 at byte 3"),
+        ((WEIGHTS, "--text", tmp_path / "short"), "give from 2 to"),
+        ((WEIGHTS, "--text", tmp_path / "none"), "No such file"),
+    ):
+        code, out, err = run("perplexity", *arguments)
+        assert (code, out, len(err)) == (2, [], 1), err
+        assert problem in err[0]
+
+
+def test_the_bar_of_several_runs_grows_and_is_wiped_for_results() -> None:
+    stream = Terminal()
+    bar = Bar(stream, 2)
+    for share in (0.5, 1.0, 0.5, 1.0):
+        bar.show(share)
+    shown = stream.getvalue().split("\r")[1:]
+    assert ["25%" in shown[0], "75%" in shown[2]] == [True, True]
+    assert [part.startswith("\x1b[K") for part in shown] == [False, True, False, True]

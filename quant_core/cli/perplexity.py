@@ -1,0 +1,135 @@
+"""`perplexity MODEL --text FILE`: what each type costs, measured on a text."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from pathlib import Path
+from time import monotonic
+from typing import TextIO
+
+import numpy as np
+
+from quant_core.bpe import Tokenizer, tokenizer_of
+from quant_core.evaluate import Evaluation, Windows, evaluate, windows
+from quant_core.files import FormatError, Model, open_model, read_imatrix
+from quant_core.files.errors import short_path
+from quant_core.files.quantizing import decoded, plan
+from quant_core.files.storage import FILE_TYPES
+from quant_core.model import Transformer, from_file
+
+MOST_TEXT_BYTES = 1 << 28
+DEFAULT_CONTEXT = 512
+_BAR = 30
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Describe the command."""
+    parser = commands.add_parser(
+        "perplexity", help="measure a model on a text, as it is and rounded to smaller types"
+    )
+    argument = parser.add_argument
+    argument("model", metavar="MODEL", type=Path, help="a GGUF file, or .safetensors beside its config.json")
+    argument("--text", type=Path, required=True, metavar="FILE", help="UTF-8")
+    argument("--types", default="", metavar="TYPES", help="such as Q8_0,Q4_K_M; Q4_K is short for Q4_K_M")
+    argument("--imatrix", type=Path, metavar="FILE", help="an importance matrix of llama-imatrix")
+    argument(
+        "--context",
+        type=int,
+        metavar="N",
+        help=f"tokens in a window (default: the model's, {DEFAULT_CONTEXT} at most)",
+    )
+    argument(
+        "--stride", type=int, metavar="N", help="tokens from one window to the next (default: no overlap)"
+    )
+    argument("--all-tokens", action="store_true", help="count the first half of a window too")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print a line for the model as it is, and one for each type."""
+    file = open_model(options.model)
+    types = [_mix(name) for name in options.types.split(",") if name]
+    importance = read_imatrix(options.imatrix).vectors() if options.imatrix else None
+    steps = {mix: plan(file, mix, importance) for mix in types}  # refuses before any work
+    model, tokenizer = from_file(file), tokenizer_of(file)
+    text = _windows(options, file, model, tokenizer)
+    size = sum(len(tokenizer.bytes_of(token)) for token in text.targets.ravel().tolist())
+    print(
+        f"{short_path(options.text)}: {len(text.tokens)} windows of {text.tokens.shape[1]} tokens, "
+        f"{text.targets.size} predictions"
+    )
+    print(
+        f"{'type':<10} {'bits/weight':>11}  {'perplexity':>22}  {'bits/byte':>9}  {'KL divergence':>20}"
+        "  same top"
+    )
+    bits = 8 * sum(tensor.bytes for tensor in file.tensors) / sum(tensor.elements for tensor in file.tensors)
+    bar = Bar(sys.stderr, 1 + len(types))
+    print(_line("as it is", bits, evaluate(model, text, report=bar.show), size, compared=False), flush=True)
+    for mix in types:
+        elements = sum(step.source.elements for step in steps[mix])
+        bits = 8 * sum(step.spec.bytes for step in steps[mix]) / elements
+        rounded = model.replaced(decoded(steps[mix]))
+        print(_line(mix, bits, evaluate(rounded, text, model, bar.show), size, compared=True), flush=True)
+    return 0
+
+
+def _mix(name: str) -> str:
+    """A file type; llama-quantize takes the bare name of a k-quant for its medium mix."""
+    for mix in (name, f"{name}_M"):
+        if mix in FILE_TYPES:
+            return mix
+    raise ValueError(f"type {name!r} is not known; choose from {', '.join(FILE_TYPES)}")
+
+
+def _windows(options: argparse.Namespace, file: Model, model: Transformer, tokenizer: Tokenizer) -> Windows:
+    if options.text.stat().st_size > MOST_TEXT_BYTES:
+        raise FormatError(f"{short_path(options.text)}: more than {MOST_TEXT_BYTES} bytes")
+    try:
+        tokens = tokenizer.encode(options.text.read_text("utf-8"))
+    except UnicodeDecodeError as error:
+        raise FormatError(f"{short_path(options.text)}: not UTF-8 at byte {error.start}") from None
+    context = options.context or min(model.shape.max_context or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
+    begins, bos = (file.metadata.get(f"tokenizer.ggml.{key}") for key in ("add_bos_token", "bos_token_id"))
+    start = int(bos.value) if begins is not None and begins.value and bos is not None else None
+    first = 1 if options.all_tokens else None
+    return windows(np.array(tokens, np.int64), context, first, options.stride, start)
+
+
+def _line(name: str, bits: float, result: Evaluation, size: int, *, compared: bool) -> str:
+    perplexity = f"{result.perplexity:.4f} ± {result.standard_error:.4f}"
+    line = f"{name:<10} {bits:>11.4f}  {perplexity:>22}  {result.bits_per_byte(size):>9.4f}"
+    if not compared:
+        return line
+    divergence = f"{result.divergence:.5f} ± {result.divergence_error:.5f}"
+    return f"{line}  {divergence:>20}  {result.agreement:>8.2%}"
+
+
+class Bar:
+    """A progress bar on a terminal; nothing anywhere else.
+
+    Parameters
+    ----------
+    stream : text file
+    count : int
+        Runs that are waited for.
+    """
+
+    def __init__(self, stream: TextIO, count: int) -> None:
+        self._stream, self._count = stream, count
+        self._done = 0
+        self._begun = monotonic()
+
+    def show(self, share: float) -> None:
+        """Show how far the present run is; its end, 1, begins the next."""
+        total = (self._done + share) / self._count
+        if share == 1:
+            self._done += 1
+        if not self._stream.isatty():
+            return
+        left = (monotonic() - self._begun) * (1 / total - 1) if total else math.inf
+        line = f"{'█' * round(_BAR * total):░<{_BAR}} {total:4.0%}  {left:5.0f} s left"
+        # At the end of a run the line is wiped, for a line of results follows.
+        self._stream.write("\r\x1b[K" if share == 1 else f"\r{line}")
+        self._stream.flush()

@@ -18,11 +18,12 @@ import orjson
 from app.assets import static_file
 from app.body import BEST, Body
 from app.kept import Kept
-from app.render import Shown, render, show
+from app.render import Shown, ask, render, reveal, show
 from app.styleguide import guide
 from lessons.catalogue import course, lesson_slugs, load_lesson, plain_pages
 from lessons.kit.controls import FigureControls, plain
 from lessons.kit.prose import PIECES
+from lessons.kit.question import Guess
 from lessons.kit.source import source_named
 
 HTML = "text/html; charset=utf-8"
@@ -67,6 +68,13 @@ class Answers:
             (template, slug, name, controls),
             lambda: self._page(template, slug, f=self._shown(slug, name, controls)),
         )
+
+    async def question(
+        self, slug: str, name: str, committed: bool, guess: Guess | None, *, whole_page: bool
+    ) -> Body:
+        """A question before its guess, or what is so beside the guess; with its figure, or alone."""
+        make = partial(self._question, slug, name, committed, guess, whole_page)
+        return await self._kept.get(("question", slug, name, committed, guess, whole_page), make)
 
     async def csv(self, slug: str, name: str, controls: FigureControls) -> Body:
         """A figure's data table, raw values."""
@@ -149,7 +157,17 @@ class Answers:
 
     def _lesson(self, slug: str, states: Mapping[str, FigureControls], **kept: Any) -> Body:
         shown = {name: self._shown(slug, name, state, brief=True) for name, state in states.items()}
-        return self._page("lesson.jinja", slug, shown=shown, **kept)
+        lesson = load_lesson(slug)
+        asked = {name: ask(lesson, name, self.root_path) for name in lesson.questions}
+        return self._page("lesson.jinja", slug, shown=shown, asked=asked, **kept)
+
+    def _question(self, slug: str, name: str, committed: bool, guess: Guess | None, whole_page: bool) -> Body:
+        lesson = load_lesson(slug)
+        q = reveal(lesson, name, guess, self.root_path) if committed else ask(lesson, name, self.root_path)
+        if not whole_page:
+            return self._html("ask/fragment.jinja", lesson=lesson, q=q)
+        state = q.reveal.state if q.reveal else lesson.figures[name].controls()
+        return self._page("question.jinja", slug, q=q, f=self._shown(slug, name, state))
 
     def _csv(self, slug: str, name: str, controls: FigureControls) -> Body:
         table = load_lesson(slug).figures[name].view(controls).table

@@ -19,7 +19,7 @@ STATIC = ROOT / "static"
 CONTENT = ("app", "lessons", "quant_core", "templates", "static")
 """Folders whose bytes decide every answer: their hash versions all immutable URLs."""
 
-STYLESHEETS = ("tokens", "base", "page", "figure", "chart", "print")
+STYLESHEETS = ("tokens", "base", "page", "figure", "ask", "chart", "print")
 
 COMMENT = re.compile(rb"/\*.*?\*/\s*", re.DOTALL)
 """They are for who reads the files; sent, they would be a tenth of the sheet."""

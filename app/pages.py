@@ -124,6 +124,18 @@ async def figure_page(request: Request, slug: str, name: str) -> Response:
     return response
 
 
+@router.api_route("/lessons/{slug}/questions/{name}", methods=READ)
+async def question_page(request: Request, slug: str, name: str) -> Response:
+    """A question with its figure: `answer=` commits to a guess, `skip=1` to none, and what is so is shown."""
+    return await _question(request, slug, name, whole_page=True)
+
+
+@router.api_route("/fragments/{asked}/{slug}/questions/{name}", methods=READ)
+async def question_fragment(request: Request, asked: str, slug: str, name: str) -> Response:
+    """The question alone, before the guess or after it."""
+    return await _question(request, slug, name, _lasting(asked), whole_page=False)
+
+
 @router.api_route("/fragments/{asked}/{slug}/{name}", methods=READ)
 async def fragment(request: Request, asked: str, slug: str, name: str) -> Response:
     """What htmx swaps in. The address holds the content's version, so the answer never changes."""
@@ -232,6 +244,28 @@ def _figure(slug: str, name: str) -> tuple[Lesson, Figure[Any]]:
     return lesson, lesson.figures[name]
 
 
+async def _question(
+    request: Request, slug: str, name: str, cache_control: str = REVALIDATE, *, whole_page: bool
+) -> Response:
+    lesson = _lesson(slug)
+    if name not in lesson.questions:
+        raise HTTPException(
+            404,
+            f"This lesson has no question {name[:40]!r}. It has: {', '.join(lesson.questions) or 'none'}.",
+        )
+    try:
+        committed, guess = lesson.questions[name].read(query_parameters(request))
+    except ControlError as error:
+        problems = problems_for_people(error, lesson.asked[name])
+        back = f"{_root(request)}{lesson.url}/questions/{name}"
+        label = lesson.figures[name].label
+        if whole_page:
+            return _problem_page(request, lesson, [p | {"figure": label} for p in problems], back)
+        return _problem_fragment(f"ask-{name}", problems, back)
+    body = await _answers(request).question(slug, name, committed, guess, whole_page=whole_page)
+    return _kept(request, body, cache_control)
+
+
 def _no_figure(lesson: Lesson, name: str) -> str:
     return f"This lesson has no figure {name[:40]!r}. It has: {', '.join(lesson.figures)}."
 
@@ -292,7 +326,11 @@ def _figure_problem(
     back = f"{_root(request)}{lesson.url}/figures/{figure.name}" + (f"?{query}" if query else "")
     if whole_page:
         return _problem_page(request, lesson, [p | {"figure": figure.label} for p in problems], back)
-    body = render("problem_fragment.jinja", id=figure.id, problems=problems, back=back)
+    return _problem_fragment(figure.id, problems, back)
+
+
+def _problem_fragment(id: str, problems: list[dict[str, Any]], back: str) -> Response:
+    body = render("problem_fragment.jinja", id=id, problems=problems, back=back)
     return Response(body, 422, {"Cache-Control": "no-store"}, media_type=HTML)
 
 

@@ -19,9 +19,10 @@ from lessons.kit import numbers
 from lessons.kit.controls import Choice, ControlError, FigureControls, Slider, plain
 from lessons.kit.figure import Figure
 from lessons.kit.mathml import mathml
+from lessons.kit.question import ANSWER, Guess, Question, Reveal
 from lessons.kit.source import dotted_name, source_named, source_of
 from lessons.kit.text import FigureText
-from lessons.kit.view import View
+from lessons.kit.view import Sentence, View
 
 MODULE = re.compile(r"js/(?!early|lesson)\w+\.js")
 """What `lesson.js` imports: the pages name it, so that it is on its way before `lesson.js` has been read."""
@@ -90,6 +91,77 @@ def show(
     return Shown(lesson, figure, controls, figure.view(controls), text, root_path, brief)
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question, before its guess or after it, ready for the templates.
+
+    `reveal` is None before the commit: there is nothing of the answer that a page could show by mistake.
+    """
+
+    lesson: Lesson
+    question: Question
+    controls: FigureControls
+    root_path: str
+    reveal: Reveal | None
+
+    @property
+    def name(self) -> str:
+        return self.question.figure
+
+    @property
+    def id(self) -> str:
+        return f"ask-{self.name}"
+
+    @property
+    def figure(self) -> Figure[Any]:
+        return self.lesson.figures[self.name]
+
+    @property
+    def text(self) -> FigureText:
+        return self.lesson.asked[self.name]
+
+    @property
+    def sentence(self) -> str:
+        return self.text.sentence(Sentence("ask", **self.question.given()))
+
+    @property
+    def page_url(self) -> str:
+        return f"{self.root_path}{self.lesson.url}/questions/{self.name}"
+
+    @property
+    def fragment_url(self) -> str:
+        return f"{self.root_path}/fragments/{version()}/{self.lesson.slug}/questions/{self.name}"
+
+    @property
+    def guess(self) -> str:
+        """The guess as the reader knows it: a choice by its label."""
+        if self.reveal is None or self.reveal.guess is None:
+            return ""
+        if is_slider(self.question.widget):
+            return self.reveal.guess
+        return self.text.option(ANSWER, self.reveal.guess, self.question.widget)
+
+    @property
+    def seen_url(self) -> str:
+        """The lesson, with the figure in the state that shows what is so."""
+        assert self.reveal is not None
+        query = state_query([(self.name, self.reveal.state)])
+        return f"{self.root_path}{self.lesson.url}{'?' if query else ''}{query}#{self.figure.id}"
+
+
+def ask(lesson: Lesson, name: str, root_path: str = "") -> Asked:
+    """A question before its commit. Nothing of its answer is computed."""
+    question = lesson.questions[name]
+    return Asked(lesson, question, question.answer(), root_path, None)
+
+
+def reveal(lesson: Lesson, name: str, guess: Guess | None, root_path: str = "") -> Asked:
+    """A question after its commit; without a guess when it was skipped."""
+    question = lesson.questions[name]
+    controls = question.answer.model_validate({} if guess is None else {ANSWER: guess})
+    return Asked(lesson, question, controls, root_path, question.reveal(guess))
+
+
 @functools.cache
 def environment() -> Environment:
     """The Jinja environment; strict, so that a misspelt name fails instead of printing nothing."""
@@ -105,7 +177,7 @@ def environment() -> Environment:
         version=version(),
         modules=[path for path in static_files() if MODULE.fullmatch(path)],
         plain=plain,
-        is_slider=_is_slider,
+        is_slider=is_slider,
         is_choice=_is_choice,
         source_named=source_named,
     )
@@ -156,7 +228,7 @@ def _label(text: FigureText, control: str) -> str:
         return control
 
 
-def _is_slider(widget: object) -> bool:
+def is_slider(widget: object) -> bool:
     return isinstance(widget, Slider)
 
 

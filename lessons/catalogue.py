@@ -11,13 +11,14 @@ import importlib.util
 import pkgutil
 import tomllib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from lessons.kit.figure import Figure
 from lessons.kit.prose import PIECES, Claim, Section, read_claims, read_section
+from lessons.kit.question import Question
 from lessons.kit.text import FigureText
 
 ROOT = Path(__file__).parent
@@ -28,7 +29,8 @@ class Lesson:
     """A lesson in one language: prose, figures, words and claims.
 
     `summary` is its one page to print. `receipts` is the lesson's module of that name, with `receipts()` and
-    `not_covered()`: predictions beside what was published. Each is None in a lesson without it.
+    `not_covered()`: predictions beside what was published. Each is None in a lesson without it. `questions`
+    are asked before the figures of the same names; `asked` holds their words, `words` those around them.
     """
 
     slug: str
@@ -40,6 +42,9 @@ class Lesson:
     claims: dict[str, Claim]
     summary: Section | None = None
     receipts: ModuleType | None = None
+    questions: dict[str, Question] = field(default_factory=dict)
+    asked: dict[str, FigureText] = field(default_factory=dict)
+    words: FigureText = field(default_factory=lambda: FigureText({}, "ask.toml"))
 
     @property
     def url(self) -> str:
@@ -109,7 +114,26 @@ def load_lesson(slug: str, language: str = "en") -> Lesson:
         only([summary], "html", *PIECES)
         for piece in (part for part in summary.parts if part.kind in PIECES):
             figures[piece.name].controls.parse(piece.state)  # an error now, not when the page is asked for
-    return Lesson(slug, language, about, sections, figures, texts, claims, summary, _receipts(slug))
+    questions: dict[str, Question] = getattr(_part(slug, "questions"), "QUESTIONS", {})
+    astray = [name for name in questions if name not in figures]
+    if astray:
+        raise LookupError(
+            f"questions of {slug} belong to no figure that the prose places: {', '.join(astray)}"
+        )
+    return Lesson(
+        slug,
+        language,
+        about,
+        sections,
+        figures,
+        texts,
+        claims,
+        summary,
+        _part(slug, "receipts"),
+        questions,
+        {name: FigureText.read(folder / language / "questions" / f"{name}.toml") for name in questions},
+        FigureText.read(folder / language / "ask.toml") if questions else FigureText({}, "ask.toml"),
+    )
 
 
 def _about(slug: str) -> dict[str, Any]:
@@ -124,8 +148,9 @@ def only(sections: Iterable[Section], *kinds: str) -> None:
                 raise LookupError(f"[[{part.kind}: {part.content}]] has no place in {section.title!r}")
 
 
-def _receipts(slug: str) -> ModuleType | None:
-    name = f"lessons.{slug}.receipts"
+def _part(slug: str, module: str) -> ModuleType | None:
+    """A module that not every lesson has."""
+    name = f"lessons.{slug}.{module}"
     return importlib.import_module(name) if importlib.util.find_spec(name) else None
 
 

@@ -55,7 +55,7 @@ function knows(input, value) {
 }
 
 /** A slider's printed value and the filled part of its track. */
-function showValue(input) {
+export function showValue(input) {
   const share = (input.value - input.min) / (input.max - input.min || 1);
   input.style.setProperty("--fill", `${100 * share}%`);
   const output = input.closest(".control")?.querySelector("output");

@@ -10,7 +10,7 @@ from app.render import render, show
 from lessons.catalogue import load_lesson
 from lessons.kit.view import View
 from lessons.quantization import sources
-from lessons.quantization.figures.quality import COLUMNS, FIGURE, SCHEMES, SETS, Controls, _rows
+from lessons.quantization.figures.quality import COLUMNS, FIGURE, SCHEMES, SETS, Controls, rows_of
 
 LESSON = load_lesson("quantization")
 TEXT = LESSON.texts["quality"]
@@ -34,10 +34,10 @@ def words(shown: View) -> str:
 
 @pytest.mark.parametrize("row", sources.quality_table(), ids=lambda row: row.scheme)
 def test_sizes_computed_here_equal_the_published_ones(row: sources.QualityRow) -> None:
-    computed = next(one for one in _rows("instruct") if one.scheme == row.scheme)
+    computed = next(one for one in rows_of("instruct") if one.scheme == row.scheme)
     assert computed.size == pytest.approx(row.size_bytes, abs=0.01 * 2**20)  # published to 0.01 MiB
     assert computed.bits_per_weight == pytest.approx(row.bits_per_weight, abs=5e-5)
-    baseline = _rows("instruct")[0]
+    baseline = rows_of("instruct")[0]
     assert computed.loss(baseline) == pytest.approx(row.benchmark_loss, abs=0.006)
     assert computed.size_change(baseline) == pytest.approx(row.size_change, abs=0.006)
 
@@ -46,7 +46,7 @@ def test_sizes_computed_here_equal_the_published_ones(row: sources.QualityRow) -
     "row", sources.base_quality_table(), ids=lambda row: f"{row.scheme}-{row.importance}"
 )
 def test_sizes_of_the_base_set_equal_the_published_ones(row: sources.BaseRow) -> None:
-    computed = next(one for one in _rows("base") if one.scheme == row.scheme)
+    computed = next(one for one in rows_of("base") if one.scheme == row.scheme)
     assert computed.size == pytest.approx(row.size_bytes, abs=0.01 * 2**20)
 
 
@@ -143,8 +143,8 @@ def test_the_table_can_be_worked_without_javascript(data: str, scheme: str) -> N
     """Sorting and choosing are radio buttons of the form, one of each checked; rows and marks share keys."""
     controls = Controls(data=data, scheme=scheme)
     markup = render("fragment.jinja", f=show(LESSON, FIGURE, controls)).decode()
-    assert markup.count('<input type="radio" name="scheme"') == len(_rows(data))
+    assert markup.count('<input type="radio" name="scheme"') == len(rows_of(data))
     assert markup.count('<input type="radio" name="sort"') == len(SETS[data])
     assert len(re.findall(r'<input type="radio"[^>]* checked', markup)) == 2
     keys = re.findall(r'data-key="([^"]+)"', markup)
-    assert all(keys.count(row.scheme) >= 2 for row in _rows(data))
+    assert all(keys.count(row.scheme) >= 2 for row in rows_of(data))

@@ -138,7 +138,7 @@ class Controls(FigureControls):
 
 def view(c: Controls) -> View:
     """The rows of one data set, sorted, with one of them chosen."""
-    rows = _rows(c.data)
+    rows = rows_of(c.data)
     baseline = next(row for row in rows if row.scheme == BASELINE)
     known = c.scheme in {row.scheme for row in rows}
     chosen = next(row for row in rows if row.scheme == (c.scheme if known else FALLBACK))
@@ -180,12 +180,12 @@ def view(c: Controls) -> View:
         formulas=_formulas(c.data, chosen, baseline),
         ran=(memory.weight_bytes, memory.bits_per_weight, mixes.tensor_types),
         notes=tuple(notes),
-        chart=_chart(_rows(c.data), baseline, chosen, measure),
+        chart=_chart(rows_of(c.data), baseline, chosen, measure),
     )
 
 
 @functools.cache
-def _rows(data: str) -> tuple[Row, ...]:
+def rows_of(data: str) -> tuple[Row, ...]:
     """The schemes of a data set, largest first. Sizes are computed, and equal the published ones."""
     if data == "instruct":
         return tuple(

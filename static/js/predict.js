@@ -1,0 +1,136 @@
+// Predict, then see: a guess is committed without leaving the page, and what was so takes the place of its form. Guesses are
+// remembered in this browser only. Without this script the form leads to the question's own page.
+import { defaultsOf, setControls, showValue } from "./controls.js";
+import { ask } from "./line.js";
+
+const KEY = `predicted:${location.pathname.replace(/\/questions\/.*/, "")}`;
+const SHEET = new URL("../css/reveal.css", import.meta.url).href;
+
+export function watchPredictions() {
+  document.addEventListener("submit", (event) => {
+    const question = event.target.closest(".ask");
+    if (!question) return;
+    event.preventDefault();
+    const { submitter } = event;
+    const given = submitter?.name ? new URLSearchParams({ [submitter.name]: submitter.value }) : new URLSearchParams(new FormData(event.target));
+    commit(question, `${given}`);
+  });
+  document.addEventListener("input", ({ target }) => {
+    if (target.type === "range" && target.closest(".ask")) showValue(target);
+  });
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest?.(".ask [data-see], .ask [data-ask-afresh]");
+    if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    const question = link.closest(".ask");
+    event.preventDefault();
+    if (link.matches("[data-see]")) see(question, link).scrollIntoView({ block: "nearest" });
+    else afresh(question);
+  });
+  for (const question of document.querySelectorAll(".ask")) {
+    question.querySelectorAll("input[type=range]").forEach(showValue);
+    const query = remembered()[nameOf(question)];
+    const shown = question.querySelector("[data-query]");
+    if (shown) remember(question, shown.dataset.query); // the question's own page, after a commit without us
+    else if (query) putBack(question, new URLSearchParams(query));
+  }
+}
+
+/** What every commit was, by the name of its question: the query of its address. */
+export function remembered() {
+  try {
+    return JSON.parse(localStorage.getItem(KEY) ?? "{}");
+  } catch {
+    return {};
+  }
+}
+
+function remember(question, query) {
+  const kept = { ...remembered(), [nameOf(question)]: query };
+  if (!query) delete kept[nameOf(question)];
+  try {
+    localStorage.setItem(KEY, JSON.stringify(kept));
+  } catch {
+    // Storage can be forbidden; the guess then lasts until the page is left.
+  }
+}
+
+function nameOf(question) {
+  return question.id.replace("ask-", "");
+}
+
+async function commit(question, query) {
+  const arrived = await fetched(question, query);
+  if (!arrived) {
+    location.assign(`${question.querySelector("form").action}?${query}`); // the page that needs no script says what is wrong
+    return;
+  }
+  remember(question, query);
+  question.replaceWith(arrived);
+  see(arrived, arrived.querySelector("[data-see]"));
+  arrived.querySelector(".verdict").focus({ preventScroll: true });
+  move(arrived);
+}
+
+async function afresh(question) {
+  const arrived = await fetched(question, "");
+  if (!arrived) return;
+  remember(question, "");
+  question.replaceWith(arrived);
+  arrived.querySelectorAll("input[type=range]").forEach(showValue);
+  arrived.querySelector("input").focus({ preventScroll: true });
+}
+
+async function fetched(question, query) {
+  try {
+    const [answer] = await Promise.all([fetch(`${question.dataset.ask}?${query}`), looks()]);
+    const body = answer.ok ? await answer.text() : "";
+    return new DOMParser().parseFromString(body, "text/html").querySelector(".ask");
+  } catch {
+    return null;
+  }
+}
+
+/** The style sheet of what comes after a guess, once. */
+function looks() {
+  if ([...document.styleSheets].some(({ href }) => href === SHEET)) return null;
+  return new Promise((done) => {
+    document.head.append(Object.assign(document.createElement("link"), { rel: "stylesheet", href: SHEET, onload: done, onerror: done }));
+  });
+}
+
+/** The figure goes to the state in which it shows what is so. */
+function see(question, link) {
+  const figure = question.nextElementSibling;
+  const form = figure.querySelector("form[data-defaults]");
+  const state = defaultsOf(form);
+  for (const [name, value] of new URL(link.href).searchParams) state[name.split(".").pop()] = value;
+  setControls(form, state);
+  if (window.htmx) ask(form, state);
+  return figure;
+}
+
+/** The truth leaves from where the guess is. */
+function move(question) {
+  for (const spot of question.querySelectorAll("[data-start]")) {
+    const end = [spot.getAttribute("cx"), spot.getAttribute("cy")];
+    place(spot, spot.dataset.start.split(" "));
+    spot.getBoundingClientRect();
+    place(spot, end);
+  }
+}
+
+function place(spot, [x, y]) {
+  spot.setAttribute("cx", x);
+  spot.setAttribute("cy", y);
+}
+
+/** A guess of an earlier visit: the control stands where it was left, and the label says so. Nothing moves on the page. */
+function putBack(question, query) {
+  const answer = query.get("answer");
+  if (answer === null) return;
+  const form = question.querySelector("form");
+  setControls(form, { answer });
+  const label = question.querySelector("[data-said]");
+  const chosen = form.querySelector("output")?.textContent ?? form.querySelector(":checked + span")?.textContent ?? "";
+  label.textContent = `${label.dataset.said} ${chosen}${form.querySelector(".slider-unit")?.textContent ?? ""}`;
+}

@@ -1,0 +1,78 @@
+"""Predict, then see: by keyboard, drawn where it belongs, remembered in this browser and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from playwright.sync_api import Locator, Page, expect
+
+from tests.browser.figures import PAGE, expect_state
+
+
+def question(page: Page, name: str) -> Locator:
+    return page.locator(f"#ask-{name}")
+
+
+def centre(mark: Locator) -> float:
+    box = mark.bounding_box()
+    assert box is not None
+    return box["x"] + box["width"] / 2
+
+
+def test_a_guess_by_keyboard_is_drawn_on_the_scale_and_moves_the_figure(page: Page) -> None:
+    page.goto(PAGE)
+    asked = question(page, "gptq")
+    page.locator("html.js").wait_for()
+    slider = asked.locator("input[type=range]")
+    slider.focus()
+    slider.press("ArrowRight")
+    expect(asked.locator(".slider-value")).to_have_text("55")
+    slider.press("Enter")
+    revealed = asked.locator(".reveal")
+    expect(revealed).to_be_visible()
+    expect(asked.locator(".verdict")).to_be_focused()
+    axis, guess, truth = (asked.locator(s) for s in ("svg.fluid", ".guess .spot", ".truth .spot"))
+    box = axis.bounding_box()
+    assert box is not None
+    for mark, share in (
+        (guess, 0.55),
+        (truth, float(asked.locator('output[name="truth"]').inner_text()[:-2]) / 100),
+    ):
+        at = mark.bounding_box()
+        assert at is not None
+        height = box["y"] + 150 - (at["y"] + at["height"] / 2)
+        assert abs(height - 150 * share / 1.25) < 1.5, "at the height of its value, 125 % being the top"
+        assert abs(centre(mark) - (box["x"] + box["width"])) < 1
+    expect_state(page, "gptq", bits="2", step=16)
+
+
+def test_a_guess_is_remembered_in_this_browser(page: Page) -> None:
+    page.goto(PAGE)
+    page.locator("html.js").wait_for()
+    asked = question(page, "rtn")
+    asked.locator("input").fill("8")
+    asked.locator("button").first.click()
+    expect(asked.locator('output[name="guess"]')).to_have_text("8×")
+    page.reload()
+    expect(asked.locator("[data-said]")).to_have_text("You said 8×")
+    expect(asked.locator("input")).to_have_value("8")
+    expect(asked.locator(".reveal")).to_have_count(0)
+    assert page.context.cookies() == []
+
+
+def test_without_scripts_the_form_leads_to_its_own_page_and_back(no_js: Page) -> None:
+    no_js.goto(f"{PAGE}#ask-xray")
+    asked = question(no_js, "xray")
+    asked.get_by_text("eight", exact=True).click()
+    asked.get_by_role("button", name="Commit").click()
+    expect(no_js).to_have_url(f"{no_js.url.split('/lessons')[0]}{PAGE}/questions/xray?answer=8")
+    expect(asked.locator('output[name="guess"]')).to_have_text("eight")
+    expect(asked.locator(".bar.guessed")).to_have_count(8)
+    asked.get_by_role("link", name="See it in the figure").click()
+    expect(no_js.locator("#fig-05b input[name=flip]:checked")).to_have_value("0")
+
+
+def test_a_revealed_question_has_nothing_that_axe_finds(page: Page, axe: Callable[..., list[str]]) -> None:
+    page.goto(f"{PAGE}/questions/fit?answer=60")
+    page.locator("html.js").wait_for()
+    assert axe(page, ".ask") == []

@@ -24,7 +24,7 @@ from lessons.kit.source import dotted_name, source_named, source_of
 from lessons.kit.text import FigureText
 from lessons.kit.view import Sentence, View
 
-MODULE = re.compile(r"js/(?!early|lesson)\w+\.js")
+MODULE = re.compile(r"js/(?!early|lesson|predict)\w+\.js")
 """What `lesson.js` imports: the pages name it, so that it is on its way before `lesson.js` has been read."""
 
 

@@ -6,14 +6,12 @@ import { watchFold } from "./fold.js";
 import { watchFolded } from "./folded.js";
 import { watchLine } from "./line.js";
 import { watchLinked } from "./linked.js";
-import { watchPredictions } from "./predict.js";
 import { watchProgress } from "./progress.js";
 import { sayWhenAtRest } from "./speak.js";
 import { watchStates } from "./states.js";
 
 watchProgress();
 watchControls();
-watchPredictions();
 if (window.htmx) watchFigures();
 else document.documentElement.classList.remove("js"); // it did not arrive: then the forms have their buttons
 

@@ -6,7 +6,9 @@ import { ask } from "./line.js";
 const KEY = `predicted:${location.pathname.replace(/\/questions\/.*/, "")}`;
 const SHEET = new URL("../css/reveal.css", import.meta.url).href;
 
-export function watchPredictions() {
+watch();
+
+function watch() {
   document.addEventListener("submit", (event) => {
     const question = event.target.closest(".ask");
     if (!question) return;
@@ -36,7 +38,7 @@ export function watchPredictions() {
 }
 
 /** What every commit was, by the name of its question: the query of its address. */
-export function remembered() {
+function remembered() {
   try {
     return JSON.parse(localStorage.getItem(KEY) ?? "{}");
   } catch {

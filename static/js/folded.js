@@ -1,16 +1,29 @@
 // What is folded costs nothing until it is unfolded: a change leaves it as it was and keeps what it would become; the data
 // of a figure of the lesson page and the listings of code have not even been sent.
 
+const FOLD = '<div class="more">'; // a view ends with it
+const texts = new WeakMap(); // what is folded below a figure → the HTML that the last change brought for it
 const kept = new WeakMap(); // a folded part → the one that the last change brought
 
+/** A view with nothing in its fold, which is kept, as text, for the view that is shown in this form. */
+export function lightened(view, form) {
+  const fold = view.lastIndexOf(FOLD);
+  texts.set(form.querySelector(".more"), view.slice(fold));
+  return `${view.slice(0, fold)}${FOLD}</div></div>`;
+}
+
+/** Whether a part of a view is left as it is, because nobody sees it. */
+export function leftFolded(part, next) {
+  if (part.className === "more") {
+    if (!next.firstChild) return true;
+    texts.delete(part);
+  }
+  if (part.localName !== "details" || part.open || part.parentElement.className !== "more") return false;
+  kept.set(part, next);
+  return true;
+}
+
 export function watchFolded() {
-  window.htmx.registerExtension("folded", {
-    htmx_before_morph_node: (part, { newNode }) => {
-      if (part.localName !== "details" || part.open || !part.parentElement.matches(".more")) return true;
-      kept.set(part, newNode);
-      return false;
-    },
-  });
   document.querySelectorAll(".more > details[open]").forEach(unfold); // before we were here
   // `toggle` does not bubble
   document.addEventListener("toggle", ({ target }) => unfold(target), true);
@@ -21,12 +34,20 @@ export function watchFolded() {
 
 function unfold(details) {
   if (!details.open) return;
+  readText(details.parentElement);
   if (kept.has(details)) {
     fill(details, kept.get(details));
     kept.delete(details);
   }
   if (details.querySelector("[data-elsewhere]")) fetchData(details);
   details.querySelectorAll("[data-listing]").forEach(fetchListing);
+}
+
+function readText(fold) {
+  if (!texts.has(fold)) return;
+  const parts = new DOMParser().parseFromString(texts.get(fold), "text/html").querySelectorAll(".more > details");
+  texts.delete(fold);
+  [...fold.querySelectorAll(":scope > details")].forEach((details, i) => kept.set(details, parts[i]));
 }
 
 /** All but the summary, which may have the focus. */

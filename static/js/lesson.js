@@ -6,6 +6,7 @@ import { watchFold } from "./fold.js";
 import { watchFolded } from "./folded.js";
 import { watchLine } from "./line.js";
 import { watchLinked } from "./linked.js";
+import { watchPatches } from "./patch.js";
 import { watchProgress } from "./progress.js";
 import { sayWhenAtRest } from "./speak.js";
 import { watchStates } from "./states.js";
@@ -17,16 +18,14 @@ else document.documentElement.classList.remove("js"); // it did not arrive: then
 
 function watchFigures() {
   watchLine();
+  watchPatches();
   watchStates();
   watchAddress();
   watchCharts();
   watchFold();
   watchFolded();
   watchLinked();
-  document.addEventListener("htmx:after:swap", ({ target }) => {
-    const figure = target.closest?.("figure[data-figure]");
-    if (!figure) return;
-    if (!figure.hasAttribute("data-playing")) sayWhenAtRest(figure);
-    document.dispatchEvent(new CustomEvent("figure:changed", { detail: { figure } }));
+  document.addEventListener("figure:changed", ({ detail }) => {
+    if (!detail.figure.hasAttribute("data-playing")) sayWhenAtRest(detail.figure);
   });
 }

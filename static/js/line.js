@@ -3,6 +3,7 @@
 //
 // Every change of a figure has a number. An answer is swapped in unless that to a later change already was.
 import { defaultsOf, served, setControls } from "./controls.js";
+import { patch } from "./patch.js";
 import { say } from "./speak.js";
 
 const PATIENCE = 1000; // milliseconds without an answer before the figure shows that it waits
@@ -15,11 +16,11 @@ let silentUntil = 0; // a busy server named this time; no figure asks before
 
 export function watchLine() {
   window.htmx.registerExtension("line", {
-    htmx_config_request: (form, { ctx }) => ours(form) && number(form, ctx),
+    htmx_config_request: (form, { ctx }) => !ours(form) || number(form, ctx),
     htmx_before_request: (form, { ctx }) => !ours(form) || mayAsk(form, ctx),
     htmx_before_swap: (form, { ctx, tasks }) => !ours(form) || mayShow(form, ctx, tasks),
-    htmx_after_swap: (form, { ctx }) => ours(form) && shown(form, ctx),
-    htmx_error: (form, { ctx }) => ours(form) && ctx && lost(form, ctx, navigator.onLine ? "silent" : "offline"),
+    htmx_after_swap: (form, { ctx }) => !ours(form) || shown(form, ctx),
+    htmx_error: (form, { ctx }) => !ours(form) || !ctx || lost(form, ctx, navigator.onLine ? "silent" : "offline"),
   });
   document.addEventListener("click", ({ target }) => {
     if (target.closest("[data-ask-again]")) askAgain(target.closest("form"));
@@ -58,6 +59,7 @@ function number(form, ctx) {
   for (const [name, value] of Object.entries(line.wanted)) body.set(name, value);
   ctx.number = line.newest += 1;
   ctx.request.timeout = LIMIT;
+  ctx.swap = "patch"; // of patch.js; where our scripts are missing, htmx's own morph does it
   line.patience ??= setTimeout(() => show(form, "answer"), PATIENCE);
   clearTimeout(line.retry);
   figureOf(form).dispatchEvent(new Event("figure:asked", { bubbles: true }));
@@ -82,8 +84,15 @@ function mayShow(form, ctx, tasks) {
     return false;
   }
   line.shown = ctx.number;
-  if (!ctx.response) form.dispatchEvent(new Event("htmx:abort")); // answered without the network: what is on its way is late
   return true;
+}
+
+/** A view that is here already, past htmx: its way, made for any answer, would take longer than the drawing. */
+export function showAtOnce(form, ctx, view) {
+  lineOf(form).shown = ctx.number;
+  form.dispatchEvent(new Event("htmx:abort")); // what is on its way is late
+  patch(form.querySelector(".view"), view);
+  shown(form, ctx);
 }
 
 function shown(form, ctx) {
@@ -94,6 +103,7 @@ function shown(form, ctx) {
   if (ctx.number === line.newest) arrived(form);
   else if (figureOf(form).dataset.waiting) show(form, figureOf(form).dataset.waiting);
   else line.patience = setTimeout(() => show(form, "answer"), PATIENCE);
+  document.dispatchEvent(new CustomEvent("figure:changed", { detail: { figure: figureOf(form) } }));
 }
 
 function arrived(form) {

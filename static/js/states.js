@@ -1,5 +1,7 @@
-// A drag answered in the same frame: on the first touch of a control the page fetches all its states at once, and an
-// htmx extension then swaps from that table in place of a request. A miss goes to the network as ever.
+// A drag answered in the same frame: on the first touch of a control the page fetches all its states at once, and shows
+// the next from that table in place of a request. A miss goes to the network as ever.
+import { lightened } from "./folded.js";
+import { showAtOnce } from "./line.js";
 
 const MOST_TABLES = 32; // some are of megabytes
 const tables = new Map(); // address of a table → { value: view }
@@ -21,8 +23,7 @@ export function watchStates() {
         if (input.type === "range" && tabled(input)) fetchTable(tableOf(form, input.name, state)); // the rest of a drag will find it
         return true;
       }
-      ctx.text = view;
-      window.htmx.swap(ctx);
+      showAtOnce(form, ctx, parsed(lightened(view, form)));
       return false; // answered: nothing is sent
     },
   });
@@ -46,6 +47,12 @@ function viewOf(form, state) {
   return names(form)
     .map((name) => tables.get(tableOf(form, name, state))?.[state.get(name)])
     .find((view) => view !== undefined);
+}
+
+function parsed(view) {
+  const template = document.createElement("template");
+  template.innerHTML = view;
+  return template.content.firstElementChild;
 }
 
 /** The table is that of the control at a state of all the others. */

@@ -5,7 +5,10 @@ async (form, state) => {
   for (const [name, value] of Object.entries(state)) {
     if (form.elements[name]) form.elements[name].value = value; // a menu, a slider or a list of radio buttons
   }
-  const swapped = new Promise((done) => form.addEventListener("htmx:finally:swap", done, { once: true }));
+  const swapped = new Promise((done, fail) => {
+    form.addEventListener("htmx:finally:swap", done, { once: true });
+    setTimeout(() => fail(new Error("no view came within 20 s")), 20_000);
+  });
   form.requestSubmit();
   await swapped;
   return [...new FormData(form)];

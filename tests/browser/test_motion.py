@@ -11,8 +11,10 @@ from tests.browser.figures import FIGURES, open_alone
 LONGEST = 250  # milliseconds
 CHANGE = """async ([id, value]) => {
     const slider = document.getElementById(id);
-    const changed = new Promise((resolve) =>
-        document.addEventListener("figure:changed", () => requestAnimationFrame(resolve), { once: true }));
+    const changed = new Promise((resolve, reject) => {
+        document.addEventListener("figure:changed", () => requestAnimationFrame(resolve), { once: true });
+        setTimeout(() => reject(new Error("no view came within 20 s")), 20_000);
+    });
     slider.value = value;
     slider.dispatchEvent(new Event("input", { bubbles: true }));
     await changed;

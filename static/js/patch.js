@@ -1,0 +1,91 @@
+// A figure's next view, written into the one that is shown: elements stay, only what differs is touched. Marks keep their
+// ids and so move to their new places; what has the focus keeps it. It does less than a general morph, and so costs a
+// fraction: a drag waits for this.
+import { leftFolded } from "./folded.js";
+
+const NOT_THE_SERVERS = ["open", "data-htmx-powered"]; // but the reader's, and htmx's
+const KEPT = "[hx-morph-skip]"; // drawn, or fetched, in the browser
+
+export function watchPatches() {
+  window.htmx.registerExtension("patch", {
+    handle_swap(style, view, fragment) {
+      if (style !== "patch") return false;
+      patch(view, fragment.firstElementChild);
+      return []; // nothing for htmx to look at: no view holds attributes of its
+    },
+  });
+}
+
+/** Make an element like the next one, whose parts may move into it. */
+export function patch(element, next) {
+  if (element.isEqualNode(next) && !next.querySelector("template")) return; // it does not look into templates
+  if (element.matches(KEPT) || leftFolded(element, next)) return;
+  patchAttributes(element, next);
+  if (element.localName === "template") element.content.replaceChildren(next.content);
+  else patchChildren(element, next);
+}
+
+function patchAttributes(element, next) {
+  const wanted = next.getAttributeNames();
+  for (const name of wanted) {
+    const value = next.getAttribute(name);
+    if (element.getAttribute(name) !== value && !NOT_THE_SERVERS.includes(name)) element.setAttribute(name, value);
+  }
+  if (element.attributes.length === wanted.length) return; // as nearly always
+  for (const name of element.getAttributeNames()) {
+    if (!next.hasAttribute(name) && !NOT_THE_SERVERS.includes(name)) element.removeAttribute(name);
+  }
+}
+
+function patchChildren(parent, next) {
+  let present = parent.firstChild;
+  let wanted = next.firstChild;
+  while (wanted) {
+    const following = wanted.nextSibling;
+    present = withoutSurplus(present, wanted);
+    if (present && alike(present, wanted)) {
+      patchNode(present, wanted);
+      present = present.nextSibling;
+    } else {
+      const moved = wanted.id && sibling(present, wanted);
+      if (moved) {
+        parent[parent.moveBefore ? "moveBefore" : "insertBefore"](moved, present); // the former keeps the focus
+        patchNode(moved, wanted);
+      } else {
+        parent.insertBefore(wanted, present);
+      }
+    }
+    wanted = following;
+  }
+  while (present) present = removed(present);
+}
+
+function patchNode(node, wanted) {
+  if (node.nodeType === Node.ELEMENT_NODE) patch(node, wanted);
+  else if (node.data !== wanted.data) node.data = wanted.data;
+}
+
+/** The next of the present nodes that is wanted, now or later; those before it are removed, and spaces on the way. */
+function withoutSurplus(present, wanted) {
+  while (present && !alike(present, wanted) && (present.nodeType === Node.TEXT_NODE || !sibling(wanted, present))) {
+    present = removed(present);
+  }
+  return present;
+}
+
+/** A later sibling of the node that is like the other one. */
+function sibling(node, other) {
+  let next = node?.nextSibling;
+  while (next && !alike(next, other)) next = next.nextSibling;
+  return next;
+}
+
+function alike(one, other) {
+  return one.nodeName === other.nodeName && (one.id ?? "") === (other.id ?? "");
+}
+
+function removed(node) {
+  const next = node.nextSibling;
+  node.remove();
+  return next;
+}

@@ -47,7 +47,7 @@ function patchChildren(parent, next) {
       patchNode(present, wanted);
       present = present.nextSibling;
     } else {
-      const moved = wanted.id && sibling(present, wanted);
+      const moved = wanted.nodeType === Node.ELEMENT_NODE && sibling(present, wanted);
       if (moved) {
         parent[parent.moveBefore ? "moveBefore" : "insertBefore"](moved, present); // the former keeps the focus
         patchNode(moved, wanted);

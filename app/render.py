@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 from urllib.parse import urlencode
 
@@ -22,7 +23,7 @@ from lessons.kit.mathml import mathml
 from lessons.kit.question import ANSWER, Guess, Question, Reveal
 from lessons.kit.source import dotted_name, source_named, source_of
 from lessons.kit.text import FigureText
-from lessons.kit.view import Sentence, View
+from lessons.kit.view import Sentence, Table, View
 
 MODULE = re.compile(r"js/(?!early|lesson|predict)\w+\.js")
 """What `lesson.js` imports: the pages name it, so that it is on its way before `lesson.js` has been read."""
@@ -186,12 +187,30 @@ def environment() -> Environment:
         source=source_of,
         dotted_name=dotted_name,
         safe_html=Markup,
+        table_rows=table_rows,
         **{
             name: getattr(numbers, name)
             for name in ("integer", "fixed", "significant", "percent", "times", "signed")
         },
     )
     return env
+
+
+def table_rows(table: Table) -> Markup:
+    """The rows of a data table, its first column as their headings.
+
+    Most of a view's elements are its cells: joined here they take a fifth of the time that a loop in the
+    template takes.
+    """
+    cells = [("td", ' class="numeric"' if column.numeric else "", column.text) for column in table.columns]
+    cells[0] = ("th", f' scope="row"{cells[0][1]}', cells[0][2])
+    lines = []
+    for i, row in enumerate(table.rows):
+        lines.append('<tr class="marked">' if i in table.marked else "<tr>")
+        for (tag, attributes, text), value in zip(cells, row, strict=True):
+            lines.append(f"<{tag}{attributes}>{escape(text(value), quote=False)}</{tag}>")
+        lines.append("</tr>\n")
+    return Markup("".join(lines))
 
 
 def render(template: str, **context: Any) -> bytes:

@@ -9,10 +9,17 @@ from playwright.sync_api import Page
 from tests.browser.covering import covering
 from tests.browser.figures import FIGURES, NAMES, open_alone
 
-WALK = """async (figures) => {
+BEGIN = """
   const lesson = document.querySelector('script[src$="/js/lesson.js"]').src;
   const { patch } = await import(lesson.replace("lesson.js", "patch.js"));
-  const parse = (html) => Object.assign(document.createElement("template"), { innerHTML: html }).content.firstElementChild;
+  const parse = (html) => {
+    const template = document.createElement("template");
+    template.innerHTML = html;
+    return template.content.firstElementChild;
+  };
+"""
+WALK = """async (figures) => {
+  BEGIN
   const seen = (view) => { view.querySelector(".more").remove(); return view; };
   const wrong = [];
   for (const [name, addresses] of Object.entries(figures)) {
@@ -25,20 +32,20 @@ WALK = """async (figures) => {
     shown.remove();
   }
   return wrong;
-}"""
+}""".replace("BEGIN", BEGIN)
 CHILDREN = """async ([before, after]) => {
-  const lesson = document.querySelector('script[src$="/js/lesson.js"]').src;
-  const { patch } = await import(lesson.replace("lesson.js", "patch.js"));
-  const parse = (html) => Object.assign(document.createElement("template"), { innerHTML: `<div>${html}</div>` }).content.firstElementChild;
-  const shown = document.body.appendChild(parse(before));
+  BEGIN
+  const [one, other] = [before, after].map((children) => parse(`<div>${children}</div>`));
+  const shown = document.body.appendChild(one);
   const input = shown.querySelector("input");
   const marked = shown.querySelector("#mark");
   input.focus();
-  patch(shown, parse(after));
-  const found = [shown.innerHTML === after, document.activeElement === input, shown.querySelector("#mark") === marked];
+  patch(shown, other);
+  const same = [document.activeElement === input, shown.querySelector("#mark") === marked];
+  const found = [shown.innerHTML === after, ...same];
   shown.remove();
   return found;
-}"""
+}""".replace("BEGIN", BEGIN)
 INPUT, MARK = "<p><input></p>", '<b id="mark">1</b>'
 
 
@@ -60,7 +67,7 @@ def test_what_has_the_focus_and_what_has_a_name_stay_where_others_come_and_go(pa
     others = ["", "<i>x</i>", " <u>y</u> ", "z"]
     for before in others:
         for after in others:
-            old = f"{before}{INPUT}{before}{MARK}"
-            assert page.evaluate(CHILDREN, [old, f"{after}{INPUT}{MARK}{before}"]) == [True, True, True], (before, after)
-    moved = [f"{MARK}{INPUT}<i id=a>1</i>", f"<i id=a>1</i>{INPUT}{MARK}"]
-    assert page.evaluate(CHILDREN, [text.replace("id=a", 'id="a"') for text in moved])[0::2] == [True, True]
+            texts = [f"{before}{INPUT}{before}{MARK}", f"{after}{INPUT}{MARK}{before}"]
+            assert page.evaluate(CHILDREN, texts) == [True, True, True], texts
+    texts = [f'{MARK}{INPUT}<i id="a">1</i>', f'<i id="a">1</i>{INPUT}{MARK}']
+    assert page.evaluate(CHILDREN, texts)[0::2] == [True, True]

@@ -29,6 +29,7 @@ from lessons.kit.source import source_named
 HTML = "text/html; charset=utf-8"
 BREATH = 0.02  # seconds between two answers that nobody has asked for yet
 LARGEST_TABLE = 64 * 1024  # bytes, compressed: beyond it the next state alone is the better answer
+NO_TABLE = Body(b"{}", "application/json")
 
 
 class Answers:
@@ -45,14 +46,14 @@ class Answers:
             ("fragment", slug, name, controls), partial(self._fragment, slug, name, controls)
         )
 
-    async def states(self, slug: str, name: str, control: str, at: FigureControls) -> Body:
+    async def states(self, slug: str, name: str, control: str, at: FigureControls) -> Body | None:
         """Every state of one control, the others as they are: JSON of value → view.
 
         A page that holds it answers a drag in the same frame, however far away the server is. It is empty
-        where the views together are too large to send ahead.
+        where the views together are too large to send ahead, and None when too much else is to be done.
         """
         rest = at.model_copy(update={control: type(at).model_fields[control].default})
-        return await self._kept.get(
+        return await self._kept.get_ahead(
             ("states", slug, name, control, rest), partial(self._states, slug, name, control, rest)
         )
 
@@ -149,11 +150,12 @@ class Answers:
     def _states(self, slug: str, name: str, control: str, rest: FigureControls) -> Body:
         views: dict[str, str] = {}
         for value in type(rest).widgets()[control].states():
+            self._kept.give_way()
             at = rest.model_copy(update={control: value})
             view = self._kept.now(("fragment", slug, name, at), partial(self._fragment, slug, name, at))
             views[plain(value)] = view.raw.decode()
         body = Body(orjson.dumps(views), "application/json")
-        return body if body.size <= LARGEST_TABLE else Body(b"{}", "application/json")
+        return body if body.size <= LARGEST_TABLE else NO_TABLE
 
     def _lesson(self, slug: str, states: Mapping[str, FigureControls], **kept: Any) -> Body:
         shown = {name: self._shown(slug, name, state, brief=True) for name, state in states.items()}

@@ -2,7 +2,8 @@
 
 Each worker keeps its own, bounded in bytes; nothing else depends on what is kept, so workers agree without
 talking. An answer is made in a thread beside the event loop, once however many ask for it, and only so many
-may wait: a worker that is asked for more than it can compute says so at once.
+may wait: a worker that is asked for more than it can compute says so at once. What somebody looks at goes
+before what a page only fetches ahead, and a busy worker leaves that out.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from app.body import Body
 
 THREADS = 2  # they share one interpreter: more would only take turns
 MOST_WAITING = 512  # different answers under way, some ten milliseconds each; past it a worker is busy
+MOST_AHEAD = 4  # the same of what is fetched ahead, some hundred milliseconds each
+GIVES_WAY = 0.05  # seconds, at most, that a piece of what is fetched ahead waits for what is waited for
 
 
 class Busy(Exception):
@@ -41,6 +44,11 @@ class Kept:
         self._lock = threading.Lock()
         self._under_way: dict[Hashable, asyncio.Future[Body]] = {}
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="answers")
+        self._thread_ahead = ThreadPoolExecutor(1, thread_name_prefix="ahead")
+        self._ahead = 0
+        self._waited_for = 0
+        self._nobody_waits = threading.Event()
+        self._nobody_waits.set()
 
     async def get(self, key: Hashable, make: Callable[[], Body]) -> Body:
         """The body of a key, made by `make` if it is not here.
@@ -54,12 +62,46 @@ class Kept:
         if body is not None:
             return body
         if key not in self._under_way:
-            if len(self._under_way) >= self.most_waiting:
+            if self._waited_for >= self.most_waiting:
                 raise Busy
-            making = asyncio.get_running_loop().run_in_executor(self._threads, self.now, key, make)
-            self._under_way[key] = making
-            making.add_done_callback(lambda _: self._under_way.pop(key))
+            self._waited_for += 1
+            self._nobody_waits.clear()
+            self._make(self._threads, key, make, self._one_waits_less)
         return await asyncio.shield(self._under_way[key])  # who gives up does not stop it for the others
+
+    async def get_ahead(self, key: Hashable, make: Callable[[], Body]) -> Body | None:
+        """The body of a key that nobody looks at yet, or None: the worker has better things to do."""
+        body = self.find(key)
+        if body is not None:
+            return body
+        if key not in self._under_way:
+            if self._ahead >= MOST_AHEAD:
+                return None
+            self._ahead += 1
+            self._make(self._thread_ahead, key, make, self._one_ahead_less)
+        return await asyncio.shield(self._under_way[key])
+
+    def give_way(self) -> None:
+        """Between two pieces of what is made ahead: let what is waited for go first."""
+        self._nobody_waits.wait(GIVES_WAY)
+
+    def _make(
+        self, threads: ThreadPoolExecutor, key: Hashable, make: Callable[[], Body], done: Callable[[], None]
+    ) -> None:
+        def end(_: asyncio.Future[Body]) -> None:
+            self._under_way.pop(key)
+            done()
+
+        self._under_way[key] = asyncio.get_running_loop().run_in_executor(threads, self.now, key, make)
+        self._under_way[key].add_done_callback(end)
+
+    def _one_waits_less(self) -> None:
+        self._waited_for -= 1
+        if not self._waited_for:
+            self._nobody_waits.set()
+
+    def _one_ahead_less(self) -> None:
+        self._ahead -= 1
 
     def now(self, key: Hashable, make: Callable[[], Body]) -> Body:
         """The body of a key, made in this thread if it is not here."""
@@ -89,4 +131,5 @@ class Kept:
 
     def close(self) -> None:
         """Let the threads go; what is under way is finished."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._threads, self._thread_ahead):
+            threads.shutdown(wait=False, cancel_futures=True)

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from app.answers import HTML, Answers
+from app.answers import HTML, NO_TABLE, Answers
 from app.assets import static_file, version
 from app.body import Body
 from app.lane import Lane
@@ -157,7 +157,12 @@ async def states(request: Request, asked: str, slug: str, name: str, control: st
         at = _state(figure.controls, request)
     except ControlError as error:
         return _figure_problem(request, lesson, figure, error, whole_page=False)
-    return _kept(request, await _answers(request).states(slug, name, control, at), _lasting(asked))
+    table = await _answers(request).states(slug, name, control, at)
+    if table is None:
+        return _respond(
+            request, NO_TABLE, "no-store"
+        )  # each state by itself then, and the table another time
+    return _kept(request, table, _lasting(asked))
 
 
 @router.api_route("/fragments/{asked}/{slug}/{name}/code/{function}", methods=READ)

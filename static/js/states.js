@@ -4,6 +4,7 @@ import { lightened } from "./folded.js";
 import { showAtOnce } from "./line.js";
 
 const MOST_TABLES = 32; // some are of megabytes
+const REST = 5000; // milliseconds before a table that was not given is asked for again
 const tables = new Map(); // address of a table → { value: view }
 
 export function watchStates() {
@@ -69,7 +70,9 @@ async function fetchTable(address) {
   try {
     const answer = await fetch(address);
     if (!answer.ok) throw new Error(`${answer.status}`);
-    tables.set(address, await answer.json());
+    const table = await answer.json();
+    tables.set(address, table);
+    if (!Object.keys(table).length) setTimeout(() => tables.delete(address), REST); // too large, or the server too busy
   } catch {
     tables.delete(address); // the next touch tries again; until then every change is a request of its own
   }

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 
 import pytest
 
 from app.body import Body
-from app.kept import Busy, Kept
+from app.kept import MOST_AHEAD, Busy, Kept
 
 
 def body(size: int) -> Body:
@@ -115,3 +116,51 @@ def test_a_worker_with_too_much_to_do_says_so_and_recovers() -> None:
         assert (await kept.get("c", make)).size == 1
 
     asyncio.run(ask_for_three())
+
+
+def test_what_is_fetched_ahead_is_left_out_where_too_much_of_it_waits() -> None:
+    kept, ready = Kept(1000), threading.Event()
+
+    def make() -> Body:
+        ready.wait(10)
+        return body(10)
+
+    async def ask_for_more() -> tuple[list[Body | None], Body | None, Body]:
+        asking = [asyncio.create_task(kept.get_ahead(key, make)) for key in range(MOST_AHEAD)]
+        await asyncio.sleep(0.01)
+        one_too_many = await kept.get_ahead("more", make)
+        ready.set()
+        return await asyncio.gather(*asking), one_too_many, await kept.get("more", make)
+
+    given, one_too_many, waited_for = asyncio.run(ask_for_more())
+    assert None not in given
+    assert one_too_many is None
+    assert waited_for.size == 10
+
+
+def test_what_is_fetched_ahead_lets_go_first_what_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.kept.GIVES_WAY", 10)
+    kept, asked, order = Kept(1000), threading.Event(), list[str]()
+
+    def ahead() -> Body:
+        asked.wait(10)
+        kept.give_way()
+        order.append("ahead")
+        return body(10)
+
+    def looked_at() -> Body:
+        time.sleep(0.03)
+        order.append("looked at")
+        return body(10)
+
+    async def both() -> None:
+        asking = [
+            asyncio.create_task(kept.get_ahead("a", ahead)),
+            asyncio.create_task(kept.get("b", looked_at)),
+        ]
+        await asyncio.sleep(0)
+        asked.set()
+        await asyncio.gather(*asking)
+
+    asyncio.run(both())
+    assert order == ["looked at", "ahead"]

@@ -32,6 +32,9 @@ format: prepare-tools ## let ruff order imports and lay out code
 docs: prepare-tools ## write docs/api.md from the docstrings
 	@$(PY) scripts/api_reference.py
 
+messages: prepare-tools ## collect the messages of the interface for a LANGUAGE, such as de
+	@$(PY) scripts/messages.py $(LANGUAGE)
+
 screenshots: prepare-test ## keep what the figures look like now, and the README's picture
 	@SCREENSHOTS=new $(PY) -m pytest -q tests/browser/test_screenshots.py
 
@@ -89,4 +92,4 @@ check-unit:
 check-browser:
 	$(PY) -m pytest -q -n $(JOBS) tests/browser
 
-.PHONY: help run test lint format docs screenshots interop fuzz fuzz-routes bench bench-core bench-web lock docker clean prepare-test prepare-tools check-lint check-types check-unit check-browser
+.PHONY: help run test lint format docs messages screenshots interop fuzz fuzz-routes bench bench-core bench-web lock docker clean prepare-test prepare-tools check-lint check-types check-unit check-browser

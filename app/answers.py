@@ -1,7 +1,7 @@
 """What each address answers with, rendered: fragments, tables of states, pages, listings.
 
-Everything here is a pure function of its arguments and of the files of this version, and goes through one
-bounded cache (`app.kept`).
+Everything here is a pure function of its arguments, the present language and the files of this version, and
+goes through one bounded cache (`app.kept`).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -22,6 +22,7 @@ from app.render import Shown, ask, render, reveal, show
 from app.styleguide import guide
 from lessons.catalogue import course, lesson_slugs, load_lesson, plain_pages
 from lessons.kit.controls import FigureControls, plain
+from lessons.kit.language import SOURCE, speaking, spoken
 from lessons.kit.prose import PIECES
 from lessons.kit.question import Guess
 from lessons.kit.source import source_named
@@ -42,7 +43,7 @@ class Answers:
 
     async def fragment(self, slug: str, name: str, controls: FigureControls) -> Body:
         """A figure's view alone."""
-        return await self._kept.get(
+        return await self._get(
             ("fragment", slug, name, controls), partial(self._fragment, slug, name, controls)
         )
 
@@ -53,19 +54,19 @@ class Answers:
         where the views together are too large to send ahead, and None when too much else is to be done.
         """
         rest = at.model_copy(update={control: type(at).model_fields[control].default})
-        return await self._kept.get_ahead(
-            ("states", slug, name, control, rest), partial(self._states, slug, name, control, rest)
-        )
+        key, make = ("states", slug, name, control, rest), partial(self._states, slug, name, control, rest)
+        tag = spoken().tag
+        return await self._kept.get_ahead((tag, key), partial(_in, tag, make))
 
     async def lesson(self, slug: str, states: Mapping[str, FigureControls]) -> Body:
         """The lesson page, its figures in these states."""
         key = ("lesson", slug, tuple(states.items()))
-        return await self._kept.get(key, partial(self._lesson, slug, states))
+        return await self._get(key, partial(self._lesson, slug, states))
 
     async def figure(self, slug: str, name: str, controls: FigureControls, *, embed: bool) -> Body:
         """A figure on a page of its own, or bare for a frame."""
         template = "embed.jinja" if embed else "figure.jinja"
-        return await self._kept.get(
+        return await self._get(
             (template, slug, name, controls),
             lambda: self._page(template, slug, f=self._shown(slug, name, controls)),
         )
@@ -79,48 +80,51 @@ class Answers:
 
     async def csv(self, slug: str, name: str, controls: FigureControls) -> Body:
         """A figure's data table, raw values."""
-        return await self._kept.get(("csv", slug, name, controls), partial(self._csv, slug, name, controls))
+        return await self._get(("csv", slug, name, controls), partial(self._csv, slug, name, controls))
 
     async def course(self) -> Body:
         """The course path, and the way into the lessons."""
         lessons = {slug: load_lesson(slug) for slug in lesson_slugs()}
-        return await self._kept.get("course", partial(self._html, "course.jinja", lessons=lessons))
+        return await self._get("course", partial(self._html, "course.jinja", lessons=lessons))
 
     async def sources(self, slug: str) -> Body:
         """Every number of the prose with its kind and its source."""
-        return await self._kept.get(("sources", slug), partial(self._page, "sources.jinja", slug))
+        return await self._get(("sources", slug), partial(self._page, "sources.jinja", slug))
 
     async def summary(self, slug: str) -> Body:
         """The lesson on one page, to print."""
-        return await self._kept.get(("summary", slug), partial(self._summary, slug))
+        return await self._get(("summary", slug), partial(self._summary, slug))
 
     async def plain(self, slug: str) -> Body:
         """A page that belongs to no lesson."""
-        return await self._kept.get(
-            ("plain", slug), partial(self._html, "plain.jinja", page=plain_pages()[slug])
-        )
+        return await self._get(("plain", slug), partial(self._html, "plain.jinja", page=plain_pages()[slug]))
 
     async def styleguide(self) -> Body:
         """Every component in every state."""
-        return await self._kept.get("styleguide", partial(self._styleguide))
+        return await self._get("styleguide", partial(self._styleguide))
 
     async def receipts(self, slug: str) -> Body:
         """Predicted beside logged, for every published case of the memory formulas."""
-        return await self._kept.get(("receipts", slug), partial(self._receipts, slug))
+        return await self._get(("receipts", slug), partial(self._receipts, slug))
 
     async def code(self, slug: str, function: str) -> Body:
         """The source of a function that figures run, on a page of its own."""
-        return await self._kept.get(
+        return await self._get(
             ("code", slug, function),
             lambda: self._page("code.jinja", slug, code=source_named(function)),
         )
 
     async def listing(self, function: str, id: str) -> Body:
         """The source of a function alone, as an element of this id."""
-        return await self._kept.get(
+        return await self._get(
             ("listing", function, id),
             lambda: self._html("listing.jinja", code=source_named(function), id=id),
         )
+
+    async def _get(self, key: Any, make: Callable[[], Body]) -> Body:
+        """The kept answer in the present language; it is made in a thread, which has to be told of it."""
+        tag = spoken().tag
+        return await self._kept.get((tag, key), partial(_in, tag, make))
 
     def warm(self) -> None:
         """Make what everybody asks for first, as small as it can be, and then what a first touch asks for."""
@@ -129,13 +133,13 @@ class Answers:
             figures = load_lesson(slug).figures
             states = {name: figure.controls() for name, figure in figures.items()}
             key = ("lesson", slug, tuple(states.items()))
-            self._kept.put(key, self._lesson(slug, states, quality=BEST))
+            self._kept.put((SOURCE, key), self._lesson(slug, states, quality=BEST))
             for name, figure in figures.items():
                 for control in figure.controls.tabled():
                     if self._closing.wait(BREATH):
                         return
                     self._kept.now(
-                        ("states", slug, name, control, states[name]),
+                        (SOURCE, ("states", slug, name, control, states[name])),
                         partial(self._states, slug, name, control, states[name]),
                     )
 
@@ -152,7 +156,8 @@ class Answers:
         for value in type(rest).widgets()[control].states():
             self._kept.give_way()
             at = rest.model_copy(update={control: value})
-            view = self._kept.now(("fragment", slug, name, at), partial(self._fragment, slug, name, at))
+            key = (spoken().tag, ("fragment", slug, name, at))
+            view = self._kept.now(key, partial(self._fragment, slug, name, at))
             views[plain(value)] = view.raw.decode()
         body = Body(orjson.dumps(views), "application/json")
         return body if body.size <= LARGEST_TABLE else NO_TABLE
@@ -188,7 +193,7 @@ class Answers:
         return self._page("summary.jinja", slug, shown=shown)
 
     def _styleguide(self) -> Body:
-        return Body(render("styleguide.jinja", **guide(self.root_path)), HTML)
+        return Body(render("styleguide.jinja", self.root_path, **guide(self.root_path)), HTML)
 
     def _receipts(self, slug: str) -> Body:
         receipts = load_lesson(slug).receipts
@@ -201,9 +206,14 @@ class Answers:
         return self._html(template, lesson=load_lesson(slug), **context)
 
     def _html(self, template: str, quality: int | None = None, **context: Any) -> Body:
-        markup = render(template, course=course(), root_path=self.root_path, **context)
+        markup = render(template, self.root_path, course=course(), **context)
         return Body(markup, HTML, quality) if quality else Body(markup, HTML)
 
     def _shown(self, slug: str, name: str, controls: FigureControls, *, brief: bool = False) -> Shown:
         lesson = load_lesson(slug)
         return show(lesson, lesson.figures[name], controls, self.root_path, brief=brief)
+
+
+def _in(language: str, make: Callable[[], Body]) -> Body:
+    with speaking(language):
+        return make()

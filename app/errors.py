@@ -14,15 +14,28 @@ from starlette.responses import Response
 from app.kept import Busy
 from app.render import render
 from app.security import HEADERS, PAGE_HEADERS, page_headers
+from app.speaking import Speaking
+from lessons.kit.language import N_, speaking
+from lessons.kit.language import gettext as _
 
 log = logging.getLogger("academy")
 
 RETRY_AFTER = 2  # seconds after which a busy worker may be asked again
 
 ADVICE = {
-    404: "There is nothing at this address.",
-    405: "This address can only be read.",
+    404: N_("There is nothing at this address."),
+    405: N_("This address can only be read."),
 }
+TITLES = {
+    400: N_("Bad Request"),
+    404: N_("Not Found"),
+    405: N_("Method Not Allowed"),
+    413: N_("Content Too Large"),
+    414: N_("Address Too Long"),
+    422: N_("Not Possible"),
+    431: N_("Headers Too Large"),
+}
+"""Of the statuses that are answered on purpose; any other one has its English phrase."""
 
 
 def install(app: FastAPI) -> None:
@@ -36,34 +49,41 @@ def error_page(
     request: Request, status: int, detail: str, headers: Mapping[str, str] | None = None
 ) -> Response:
     """The page that says what went wrong, titled by the status."""
-    return _page(request, status, HTTPStatus(status).phrase, detail, dict(headers or {}))
+    title = _(TITLES[status]) if status in TITLES else HTTPStatus(status).phrase
+    return _page(request, status, title, detail, dict(headers or {}))
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     status = error.status_code
     silent = error.detail == HTTPStatus(status).phrase
-    return error_page(request, status, ADVICE.get(status, "") if silent else str(error.detail), error.headers)
+    return error_page(
+        request, status, _(ADVICE.get(status, "")) if silent else str(error.detail), error.headers
+    )
 
 
 async def _busy(request: Request, error: Exception) -> Response:
     return _page(
         request,
         503,
-        "Too many at once",
-        "More is being computed here than this machine can do. Please try again in a moment.",
+        _("Too many at once"),
+        _("More is being computed here than this machine can do. Please try again in a moment."),
         {"Retry-After": str(RETRY_AFTER), "Cache-Control": "no-store"},
     )
 
 
 async def _server_error(request: Request, error: Exception) -> Response:
     log.error("%r failed", request.scope["path"], exc_info=error)  # %r: an address may hold a line break
-    # Starlette answers this outside every middleware, so the headers are set here.
-    detail = "The fault is ours, not yours. It has been logged."
-    return _page(request, 500, "The server failed", detail, HEADERS | PAGE_HEADERS | page_headers())
+    # Starlette answers this outside every middleware, so the headers and the language are set here.
+    settings = request.app.state.settings
+    with speaking(
+        Speaking(request.app, settings.root_path, settings.pseudo_languages).read(request.scope["path"])[0]
+    ):
+        detail = _("The fault is ours, not yours. It has been logged.")
+        return _page(request, 500, _("The server failed"), detail, HEADERS | PAGE_HEADERS | page_headers())
 
 
 def _page(request: Request, status: int, title: str, detail: str, headers: dict[str, str]) -> Response:
     root = request.app.state.settings.root_path
-    body = render("error.jinja", root_path=root, status=status, title=title, detail=detail)
+    body = render("error.jinja", root, status=status, title=title, detail=detail)
     return Response(body, status, headers, media_type="text/html; charset=utf-8")

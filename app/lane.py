@@ -12,11 +12,12 @@ from collections import OrderedDict
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.body import Body
+from lessons.kit.language import spoken
 
 MOST_ADDRESSES = 4096
 LONGEST = 512  # bytes of path and query
 
-Address = tuple[str, bytes]
+Address = tuple[str, str, bytes]  # language, path, query
 
 
 class Lane:
@@ -27,17 +28,22 @@ class Lane:
 
     def remember(self, scope: Scope, body: Body, cache_control: str) -> None:
         """Answer this address with this body from now on, as long as the body is kept."""
-        address: Address = (scope["path"], scope["query_string"])
-        if len(address[0]) + len(address[1]) <= LONGEST:
+        address = address_of(scope)
+        if len(address[1]) + len(address[2]) <= LONGEST:
             self._answers[address] = (weakref.ref(body), cache_control)
             if len(self._answers) > MOST_ADDRESSES:
                 self._answers.popitem(last=False)
 
     def find(self, scope: Scope) -> tuple[Body, str] | None:
         """The body for this address and its Cache-Control, or None."""
-        found = self._answers.get((scope["path"], scope["query_string"]))
+        found = self._answers.get(address_of(scope))
         body = found[0]() if found else None
         return (body, found[1]) if found and body else None
+
+
+def address_of(scope: Scope) -> Address:
+    """What answers are remembered by."""
+    return spoken().tag, scope["path"], scope["query_string"]
 
 
 class ShortWay:

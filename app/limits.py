@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.errors import error_page
+from lessons.kit.language import gettext as _
 
 PATH_BYTES = 1024
 HEADER_BYTES = 32 * 1024
@@ -33,11 +34,14 @@ class Bounds:
 def refused(scope: Scope) -> tuple[int, str] | None:
     """Status and words for a request that is too large, None for one that is not."""
     if len(scope.get("raw_path") or scope["path"].encode()) > PATH_BYTES:
-        return 414, f"The address is too long: at most {PATH_BYTES} bytes may come before the question mark."
+        return 414, _(
+            "The address is too long: at most %(most)s bytes may come before the question mark.",
+            most=PATH_BYTES,
+        )
     if sum(len(name) + len(value) for name, value in scope["headers"]) > HEADER_BYTES:
-        return 431, f"The headers of a request may hold at most {HEADER_BYTES // 1024} KiB."
+        return 431, _("The headers of a request may hold at most %(most)s KiB.", most=HEADER_BYTES // 1024)
     if scope["method"] in ("GET", "HEAD") and announces_body(scope):
-        return 413, "Nothing here takes a request with a body."
+        return 413, _("Nothing here takes a request with a body.")
     return None
 
 

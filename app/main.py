@@ -16,7 +16,9 @@ from app.lane import Lane, ShortWay
 from app.limits import Bounds
 from app.security import SecurityHeaders
 from app.settings import Settings
+from app.speaking import Speaking
 from lessons.catalogue import lesson_slugs, load_lesson
+from lessons.kit.language import languages, speaking
 
 log = logging.getLogger("academy")
 
@@ -29,8 +31,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.ready = False
-        for slug in lesson_slugs():
-            load_lesson(slug)
+        for language in languages():
+            with speaking(language):
+                for slug in lesson_slugs():
+                    load_lesson(slug)
         log.info("serving content version %s", version())
         app.state.ready = True
         # Beside the first requests, not before them: a start stays quick and the first drawing is soon there.
@@ -55,5 +59,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     errors.install(app)
     app.add_middleware(ShortWay, lane=app.state.lane)
     app.add_middleware(Bounds)
+    app.add_middleware(Speaking, root_path=settings.root_path, pseudo=settings.pseudo_languages)
     app.add_middleware(SecurityHeaders)  # outermost: on refusals too
     return app

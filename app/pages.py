@@ -23,6 +23,8 @@ from app.settings import Settings
 from lessons.catalogue import Lesson, all_slugs, course, lesson_slugs, load_lesson, plain_pages
 from lessons.kit.controls import ControlError, FigureControls
 from lessons.kit.figure import Figure
+from lessons.kit.language import gettext as _
+from lessons.kit.language import spoken
 from lessons.kit.source import library_functions
 
 READ = ["GET", "HEAD"]
@@ -78,7 +80,7 @@ async def lesson_page(request: Request, slug: str) -> Response:
             ]
     if problems:
         query = state_query(states.items())
-        back = f"{_root(request)}{lesson.url}" + (f"?{query}" if query else "")
+        back = f"{_here(request)}{lesson.url}" + (f"?{query}" if query else "")
         return _problem_page(request, lesson, problems, back)
     return _kept(request, await _answers(request).lesson(slug, states))
 
@@ -114,7 +116,7 @@ async def figure_page(request: Request, slug: str, name: str) -> Response:
         return _figure_problem(request, lesson, figure, error)
     if shell.get("in") == "lesson":
         query = state_query([(name, controls), *_known(lesson, others, but=name)])
-        return RedirectResponse(f"{_root(request)}{lesson.url}?{query}#{figure.id}", 303)
+        return RedirectResponse(f"{_here(request)}{lesson.url}?{query}#{figure.id}", 303)
     body = await _answers(request).figure(slug, name, controls, embed=embed)
     if not embed:
         return _kept(request, body)
@@ -168,7 +170,7 @@ async def states(request: Request, asked: str, slug: str, name: str, control: st
 @router.api_route("/fragments/{asked}/{slug}/{name}/code/{function}", methods=READ)
 async def listing(request: Request, asked: str, slug: str, name: str, function: str) -> Response:
     """The source of a function that a figure ran, fetched when it is unfolded."""
-    _, figure = _figure(slug, name)
+    figure = _figure(slug, name)[1]
     body = await _answers(request).listing(_function(function), f"{figure.id}-{function}")
     return _kept(request, body, _lasting(asked))
 
@@ -187,7 +189,7 @@ async def receipts_page(request: Request, slug: str) -> Response:
     lesson = _lesson(slug)
     query_parameters(request)
     if lesson.receipts is None:
-        raise HTTPException(404, "This lesson has no receipts.")
+        raise HTTPException(404, _("This lesson has no receipts."))
     return _kept(request, await _answers(request).receipts(slug))
 
 
@@ -197,7 +199,7 @@ async def summary_page(request: Request, slug: str) -> Response:
     lesson = _lesson(slug)
     query_parameters(request)
     if lesson.summary is None:
-        raise HTTPException(404, "This lesson has no summary.")
+        raise HTTPException(404, _("This lesson has no summary."))
     return _kept(request, await _answers(request).summary(slug))
 
 
@@ -236,16 +238,17 @@ async def plain_page(request: Request, slug: str) -> Response:
 
 def _lesson(slug: str) -> Lesson:
     if slug not in all_slugs():
-        raise HTTPException(404, f"There is no lesson {slug[:40]!r}. There is: {', '.join(lesson_slugs())}.")
+        known = ", ".join(lesson_slugs())
+        raise HTTPException(
+            404, _("There is no lesson “%(name)s”. There is: %(known)s.", name=slug[:40], known=known)
+        )
     return load_lesson(slug)
 
 
 def _figure(slug: str, name: str) -> tuple[Lesson, Figure[Any]]:
     lesson = _lesson(slug)
     if name not in lesson.figures:
-        raise HTTPException(
-            404, f"This lesson has no figure {name[:40]!r}. It has: {', '.join(lesson.figures)}."
-        )
+        raise HTTPException(404, _no_figure(lesson, name))
     return lesson, lesson.figures[name]
 
 
@@ -254,15 +257,15 @@ async def _question(
 ) -> Response:
     lesson = _lesson(slug)
     if name not in lesson.questions:
+        known = ", ".join(lesson.questions) or _("none")
         raise HTTPException(
-            404,
-            f"This lesson has no question {name[:40]!r}. It has: {', '.join(lesson.questions) or 'none'}.",
+            404, _("This lesson has no question “%(name)s”. It has: %(known)s.", name=name[:40], known=known)
         )
     try:
         committed, guess = lesson.questions[name].read(query_parameters(request))
     except ControlError as error:
         problems = problems_for_people(error, lesson.asked[name])
-        back = f"{_root(request)}{lesson.url}/questions/{name}"
+        back = f"{_here(request)}{lesson.url}/questions/{name}"
         label = lesson.figures[name].label
         if whole_page:
             return _problem_page(request, lesson, [p | {"figure": label} for p in problems], back)
@@ -272,12 +275,13 @@ async def _question(
 
 
 def _no_figure(lesson: Lesson, name: str) -> str:
-    return f"This lesson has no figure {name[:40]!r}. It has: {', '.join(lesson.figures)}."
+    known = ", ".join(lesson.figures)
+    return _("This lesson has no figure “%(name)s”. It has: %(known)s.", name=name[:40], known=known)
 
 
 def _function(name: str) -> str:
     if name not in library_functions():
-        raise HTTPException(404, f"The library has no function {name[:80]!r}.")
+        raise HTTPException(404, _("The library has no function “%(name)s”.", name=name[:80]))
     return name
 
 
@@ -295,8 +299,14 @@ def _state_of(controls: type[FigureControls], query: bytes) -> FigureControls:
 
 
 def _root(request: Request) -> str:
+    """Where the server's addresses begin."""
     root: str = request.app.state.settings.root_path
     return root
+
+
+def _here(request: Request) -> str:
+    """Where the pages of the present language begin."""
+    return _root(request) + spoken().prefix
 
 
 def _answers(request: Request) -> Answers:
@@ -306,9 +316,9 @@ def _answers(request: Request) -> Answers:
 
 def _embed(shell: dict[str, str]) -> bool:
     if shell.get("embed", "0") not in ("0", "1"):
-        raise HTTPException(422, "embed must be 0 or 1.")
+        raise HTTPException(422, _("%(name)s must be %(allowed)s.", name="embed", allowed=_("0 or 1")))
     if shell.get("in", "page") not in ("page", "lesson"):
-        raise HTTPException(422, "in must be page or lesson.")
+        raise HTTPException(422, _("%(name)s must be %(allowed)s.", name="in", allowed=_("page or lesson")))
     return shell.get("embed") == "1"
 
 
@@ -328,7 +338,7 @@ def _figure_problem(
 ) -> Response:
     problems = problems_for_people(error, lesson.texts[figure.name])
     query = "&".join(f"{key}={value}" for key, value in error.nearest.query())
-    back = f"{_root(request)}{lesson.url}/figures/{figure.name}" + (f"?{query}" if query else "")
+    back = f"{_here(request)}{lesson.url}/figures/{figure.name}" + (f"?{query}" if query else "")
     if whole_page:
         return _problem_page(request, lesson, [p | {"figure": figure.label} for p in problems], back)
     return _problem_fragment(figure.id, problems, back)
@@ -342,11 +352,11 @@ def _problem_fragment(id: str, problems: list[dict[str, Any]], back: str) -> Res
 def _problem_page(request: Request, lesson: Lesson, problems: list[dict[str, Any]], back: str) -> Response:
     body = render(
         "problem.jinja",
+        _root(request),
         lesson=lesson,
         course=course(),
         problems=problems,
         back=back,
-        root_path=_root(request),
     )
     return Response(body, 422, {"Cache-Control": "no-store"}, media_type=HTML)
 

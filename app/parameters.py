@@ -7,6 +7,8 @@ from urllib.parse import parse_qsl
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from lessons.kit.language import gettext as _
+
 MAXIMUM_BYTES = 8192
 MAXIMUM_FIELDS = 128
 
@@ -29,14 +31,20 @@ def read_query(raw: bytes) -> list[tuple[str, str]]:
     """
     if len(raw) > MAXIMUM_BYTES:
         raise HTTPException(
-            414, f"The address is too long: at most {MAXIMUM_BYTES} bytes may follow the question mark."
+            414,
+            _(
+                "The address is too long: at most %(most)s bytes may follow the question mark.",
+                most=MAXIMUM_BYTES,
+            ),
         )
     try:
         pairs = parse_qsl(
             raw.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MAXIMUM_FIELDS
         )
     except UnicodeError:
-        raise HTTPException(400, "The address is not valid UTF-8 after the question mark.") from None
+        raise HTTPException(400, _("The address is not valid UTF-8 after the question mark.")) from None
     except ValueError:
-        raise HTTPException(400, f"The address has too many parameters: at most {MAXIMUM_FIELDS}.") from None
+        raise HTTPException(
+            400, _("The address has too many parameters: at most %(most)s.", most=MAXIMUM_FIELDS)
+        ) from None
     return [(name, value) for name, value in pairs if name not in IGNORED and not name.startswith("utm_")]

@@ -19,6 +19,7 @@ from lessons.catalogue import Lesson
 from lessons.kit import numbers
 from lessons.kit.controls import Choice, ControlError, FigureControls, Slider, plain
 from lessons.kit.figure import Figure
+from lessons.kit.language import gettext, languages, ngettext, spoken
 from lessons.kit.mathml import mathml
 from lessons.kit.question import ANSWER, Guess, Question, Reveal
 from lessons.kit.source import dotted_name, source_named, source_of
@@ -41,7 +42,7 @@ class Shown:
     controls: FigureControls
     view: View
     text: FigureText
-    root_path: str
+    root_path: str  # where the pages of this language begin
     brief: bool = False
 
     @property
@@ -89,7 +90,7 @@ def show(
 ) -> Shown:
     """Compute a figure's view for a state of its controls."""
     text = lesson.texts[figure.name]
-    return Shown(lesson, figure, controls, figure.view(controls), text, root_path, brief)
+    return Shown(lesson, figure, controls, figure.view(controls), text, root_path + spoken().prefix, brief)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,12 +171,18 @@ def environment() -> Environment:
         loader=FileSystemLoader(ROOT / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
+        extensions=["jinja2.ext.i18n"],
         trim_blocks=True,
         lstrip_blocks=True,
         auto_reload=False,
     )
+    install = "install_gettext_callables"  # of the extension, which has no type
+    getattr(env, install)(gettext, ngettext, newstyle=True)
+    env.policies["ext.i18n.trimmed"] = True
     env.globals.update(
         version=version(),
+        spoken=spoken,
+        languages=languages,
         modules=[path for path in static_files() if MODULE.fullmatch(path)],
         plain=plain,
         is_slider=is_slider,
@@ -190,7 +197,7 @@ def environment() -> Environment:
         table_rows=table_rows,
         **{
             name: getattr(numbers, name)
-            for name in ("integer", "fixed", "significant", "percent", "times", "signed")
+            for name in ("integer", "fixed", "significant", "percent", "times", "signed", "as_printed")
         },
     )
     return env
@@ -213,8 +220,13 @@ def table_rows(table: Table) -> Markup:
     return Markup("".join(lines))
 
 
-def render(template: str, **context: Any) -> bytes:
-    """Render a template to UTF-8."""
+def render(template: str, root_path: str, **context: Any) -> bytes:
+    """Render a template to UTF-8, in the present language.
+
+    `root_path` is where the server's addresses begin. Templates get those of static files as `static_path`;
+    their `root_path` is where the pages of this language begin.
+    """
+    context |= {"static_path": f"{root_path}/static/{version()}", "root_path": root_path + spoken().prefix}
     return environment().get_template(template).render(**context).encode()
 
 

@@ -43,6 +43,9 @@ class Settings(BaseSettings):
         "*", description="who may embed figures: CSP frame-ancestors of embed pages"
     )
     cache_mib: int = Field(64, ge=1, le=4096, description="MiB of rendered answers kept by each worker")
+    pseudo_languages: bool = Field(
+        False, description="also answer in the pseudo-languages that show what is not translated"
+    )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(str.lower)] = Field(
         "info", description="debug, info, warning or error"
     )

@@ -76,7 +76,6 @@ def guide(root_path: str) -> dict[str, Any]:
     return {
         "course": course(),
         "lesson": specimen,
-        "root_path": root_path,
         "sections": [
             {"slug": slug, "title": title, "short": title, "number": f"{i:02}"}
             for i, (slug, title) in enumerate(SECTIONS, 1)

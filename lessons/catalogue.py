@@ -17,7 +17,8 @@ from types import ModuleType
 from typing import Any
 
 from lessons.kit.figure import Figure
-from lessons.kit.prose import PIECES, Claim, Section, read_claims, read_section
+from lessons.kit.language import PSEUDO, SOURCE, speaking, spoken
+from lessons.kit.prose import PIECES, Claim, Section, read_claims, read_section, read_translated
 from lessons.kit.question import Question
 from lessons.kit.text import FigureText
 
@@ -66,10 +67,15 @@ class Lesson:
         return next(section for section in self.sections if figure in section.figures)
 
 
-@functools.cache
 def course() -> dict[str, Any]:
-    """The course path as `course.toml` tells it."""
-    return tomllib.loads((ROOT / "course.toml").read_text("utf-8"))
+    """The course path as `course.toml` tells it, in the present language."""
+    return _course(spoken().tag)
+
+
+@functools.cache
+def _course(language: str) -> dict[str, Any]:
+    with speaking(language):
+        return read_translated(ROOT / "course.toml", ("path", "title", "description"))
 
 
 @functools.cache
@@ -84,33 +90,51 @@ def all_slugs() -> tuple[str, ...]:
     return tuple(sorted(path.parent.name for path in ROOT.glob("*/lesson.toml")))
 
 
+def plain_pages() -> dict[str, Section]:
+    """The pages that belong to no lesson, by slug, in the present language: `pages/LANGUAGE/*.md`."""
+    return _plain_pages(spoken().tag)
+
+
 @functools.cache
-def plain_pages(language: str = "en") -> dict[str, Section]:
-    """The pages that belong to no lesson, by slug: `pages/LANGUAGE/*.md`."""
-    pages = [read_section(path, {}, "") for path in sorted((ROOT / "pages" / language).glob("*.md"))]
+def _plain_pages(language: str) -> dict[str, Section]:
+    with speaking(language):
+        pages = [
+            read_section(path, {}, "") for path in sorted((ROOT / "pages" / _words_of(language)).glob("*.md"))
+        ]
     return {page.slug: page for page in pages}
 
 
+def load_lesson(slug: str) -> Lesson:
+    """Read a lesson in the present language. Its figures stand in the order that the prose places them in."""
+    return _load_lesson(slug, spoken().tag)
+
+
 @functools.cache
-def load_lesson(slug: str, language: str = "en") -> Lesson:
-    """Read a lesson. Its figures stand in the order in which the prose places them."""
-    folder = ROOT / slug
-    about = _about(slug)
+def _load_lesson(slug: str, language: str) -> Lesson:
+    with speaking(language):
+        return _read_lesson(slug, ROOT / slug, ROOT / slug / _words_of(language))
+
+
+def _words_of(language: str) -> str:
+    """The folder of a language's words: that of English for those that are made from it."""
+    return SOURCE if language in PSEUDO else language
+
+
+def _read_lesson(slug: str, folder: Path, words: Path) -> Lesson:
+    about = read_translated(folder / "lesson.toml", ("title", "path", "description"))
     claims = read_claims(folder / "claims.toml")
-    sections = tuple(
-        read_section(folder / language / name, claims, f"{slug}/sources") for name in about["sections"]
-    )
+    sections = tuple(read_section(words / name, claims, f"{slug}/sources") for name in about["sections"])
     found = _figures(slug)
     only(sections, "html", "figure", "source")
     placed = [name for section in sections for name in section.figures]
     missing = [name for name in placed if name not in found]
     if missing:
         raise LookupError(f"the prose of {slug} places figures that no module has: {', '.join(missing)}")
-    texts = {name: FigureText.read(folder / language / "figures" / f"{name}.toml") for name in placed}
+    texts = {name: FigureText.read(words / "figures" / f"{name}.toml") for name in placed}
     figures = {name: found[name] for name in placed}
     summary = None
     if "summary" in about:
-        summary = read_section(folder / language / about["summary"], claims, "sources")
+        summary = read_section(words / about["summary"], claims, "sources")
         only([summary], "html", *PIECES)
         for piece in (part for part in summary.parts if part.kind in PIECES):
             figures[piece.name].controls.parse(piece.state)  # an error now, not when the page is asked for
@@ -122,7 +146,7 @@ def load_lesson(slug: str, language: str = "en") -> Lesson:
         )
     return Lesson(
         slug,
-        language,
+        spoken().tag,
         about,
         sections,
         figures,
@@ -131,8 +155,8 @@ def load_lesson(slug: str, language: str = "en") -> Lesson:
         summary,
         _part(slug, "receipts"),
         questions,
-        {name: FigureText.read(folder / language / "questions" / f"{name}.toml") for name in questions},
-        FigureText.read(folder / language / "ask.toml") if questions else FigureText({}, "ask.toml"),
+        {name: FigureText.read(words / "questions" / f"{name}.toml") for name in questions},
+        FigureText.read(words / "ask.toml") if questions else FigureText({}, "ask.toml"),
     )
 
 

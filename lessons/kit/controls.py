@@ -16,6 +16,9 @@ from typing import Any, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
+from lessons.kit.language import gettext as _
+from lessons.kit.language import spoken
+
 MOST_TABLED = 40
 """States of a control up to which a page may fetch them all on first touch."""
 
@@ -38,8 +41,10 @@ class Slider:
     input_type = "range"
 
     def allowed(self) -> str:
-        step = "" if self.step == 1 else f" in steps of {plain(self.step)}"
-        return f"{plain(self.low)} to {plain(self.high)}{step}"
+        low, high, step = plain(self.low), plain(self.high), plain(self.step)
+        if self.step == 1:
+            return _("%(low)s to %(high)s", low=low, high=high)
+        return _("%(low)s to %(high)s in steps of %(step)s", low=low, high=high, step=step)
 
     def accepts(self, value: Any) -> bool:
         if not self.low <= value <= self.high:  # also refuses NaN
@@ -53,7 +58,7 @@ class Slider:
 
     def text(self, value: float) -> str:
         """The value as it is printed beside the slider."""
-        return self.show(value) if self.show else plain(value)
+        return self.show(value) if self.show else spoken().number(plain(value))
 
     @functools.cache  # noqa: B019 — widgets live as long as the program
     def characters(self) -> int:
@@ -62,7 +67,8 @@ class Slider:
 
     def texts(self) -> list[str]:
         """The printed text of every state, for the browser; none where it is the number itself."""
-        return [self.show(value) for value in self.states()] if self.show else []
+        texts = [self.text(value) for value in self.states()]
+        return [] if texts == [plain(value) for value in self.states()] else texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +90,12 @@ class Choice:
 
     def allowed(self) -> str:
         if len(self.options) > 12:
-            return f"one of {len(self.options)} options, such as {', '.join(self.options[:3])}"
-        return "one of " + ", ".join(self.options)
+            return _(
+                "one of %(count)s options, such as %(some)s",
+                count=len(self.options),
+                some=", ".join(self.options[:3]),
+            )
+        return _("one of %(options)s", options=", ".join(self.options))
 
     def accepts(self, value: Any) -> bool:
         return value in self.options
@@ -103,7 +113,7 @@ class Switch:
     drawn = False
 
     def allowed(self) -> str:
-        return "on or off"
+        return _("on or off")
 
     def accepts(self, value: Any) -> bool:
         return isinstance(value, bool)
@@ -216,7 +226,7 @@ class FigureControls(BaseModel):
                 problems.append(cls._unknown(name, value))
             elif name in given:
                 problems.append(
-                    ControlProblem(name, f"{given[name]}, {value}"[:ECHO_LIMIT], "one value, not several")
+                    ControlProblem(name, f"{given[name]}, {value}"[:ECHO_LIMIT], _("one value, not several"))
                 )
             else:
                 given[name] = value
@@ -234,7 +244,7 @@ class FigureControls(BaseModel):
     @classmethod
     def _unknown(cls, name: str, value: str) -> ControlProblem:
         close = difflib.get_close_matches(name, list(cls.model_fields), n=1)
-        known = ", ".join(cls.model_fields) or "none: this figure has no controls"
+        known = ", ".join(cls.model_fields) or _("none: this figure has no controls")
         return ControlProblem(
             name[:ECHO_LIMIT], value[:ECHO_LIMIT], known, close[0] if close else None, known=False
         )

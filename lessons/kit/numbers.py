@@ -1,6 +1,7 @@
 """Numbers as people read them: rounded, with a true minus sign, thin spaces and named units.
 
-Every printed figure goes through these functions. The raw value travels beside it in `data-value`.
+Every printed figure goes through these functions, which speak the present language (`lessons.kit.language`).
+The raw value travels beside it in `data-value`.
 """
 
 from __future__ import annotations
@@ -8,10 +9,16 @@ from __future__ import annotations
 import math
 import re
 
+from lessons.kit.language import N_, gettext, spoken
+
 NARROW_SPACE = "\u202f"
 MINUS = "\u2212"
 TIMES = "\u00d7"
+UNITS = tuple(map(N_, ("GB", "GiB", "MiB", "kB", "GB/s", "dB", "bytes", "tokens", "bits/weight", "B", "M")))
+"""What read-outs and tables print behind a number; some languages write it otherwise (Go, Md)."""
+
 _BEFORE_UNIT = re.compile(r"(?<=[\d}]) (?=(?:[kMG]B(?:/s)?|[KMG]iB|dB)(?!\w)|%)")
+_NUMBER = re.compile(r"(?<![\w.])[−+]?\d[\d\u202f]*\.?\d*")
 _SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 
 
@@ -46,7 +53,7 @@ def significant(value: float, digits: int = 3) -> str:
     ('0.0383', '1234', '26\u202f993', '3.79×10⁻⁵')
     """
     if value == 0 or not math.isfinite(value):
-        return "0" if value == 0 else ("∞" if value > 0 else MINUS + "∞")
+        return "0" if value == 0 else ("∞" if value > 0 else spoken().minus(MINUS) + "∞")
     mantissa, _, power = f"{value:.{digits - 1}e}".partition("e")
     exponent = int(power)
     if exponent < -4 or exponent >= 7:
@@ -61,7 +68,7 @@ def signed(value: float, places: int) -> str:
     ('+0.1449', '−3.98')
     """
     text = fixed(value, places)
-    return text if text.startswith(MINUS) or float(text) == 0 else f"+{text}"
+    return f"+{text}" if value > 0 and float(f"{value:.{places}f}") != 0 else text
 
 
 def percent(fraction: float, places: int = 1) -> str:
@@ -70,7 +77,7 @@ def percent(fraction: float, places: int = 1) -> str:
     >>> percent(0.2531)
     '25.3\u202f%'
     """
-    return f"{fixed(100 * fraction, places)}{NARROW_SPACE}%"
+    return spoken().percent(fixed(100 * fraction, places))
 
 
 def times(ratio: float, places: int = 2) -> str:
@@ -102,7 +109,12 @@ def gibibytes(size: float, places: int | None = None) -> str:
 
 def with_unit(text: str, unit: str) -> str:
     """A printed number and its unit, held together by a narrow no-break space."""
-    return f"{text}{NARROW_SPACE}{unit}"
+    return f"{text}{NARROW_SPACE}{gettext(unit)}"
+
+
+def as_printed(text: str) -> str:
+    """A written number of a data file, with or without a unit, in the way of the present language."""
+    return text if spoken().is_source else _NUMBER.sub(lambda found: spoken().number(found[0]), text)
 
 
 def hold_units(text: str) -> str:
@@ -121,4 +133,5 @@ def _size(value: float, unit: str, places: int | None) -> str:
 
 
 def _signed(text: str, negative: bool) -> str:
-    return MINUS + text if negative else text
+    text = spoken().number(text)
+    return spoken().minus(MINUS) + text if negative else text

@@ -11,7 +11,7 @@ from __future__ import annotations
 import html
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,8 @@ from urllib.parse import parse_qsl
 from markdown_it import MarkdownIt
 from mdit_py_plugins.deflist import deflist_plugin
 
-from lessons.kit.numbers import hold_units
+from lessons.kit.language import gettext, spoken
+from lessons.kit.numbers import as_printed, hold_units
 from lessons.kit.source import highlight
 
 PIECES = ("drawing", "formulas", "description")
@@ -29,6 +30,9 @@ PIECES = ("drawing", "formulas", "description")
 _DIRECTIVE = re.compile(
     rf"^\[\[(figure|source|{'|'.join(PIECES)}): ([\w.]+(?:\?[\w=&.-]+)?)\]\]$", re.MULTILINE
 )
+FRONT = ("title", "short", "summary", "lead", "headline", "headline_emphasis")
+"""What of a front matter is read by people."""
+
 _CLAIM = re.compile(r"\{\{ ?([a-z0-9-]+) ?\}\}")
 _markdown = MarkdownIt(
     "commonmark",
@@ -97,7 +101,7 @@ class Section:
 def read_section(path: Path, claims: Mapping[str, Claim], sources_url: str) -> Section:
     """Read one Markdown file. An unknown claim is an error that names the file."""
     _, matter, body = hold_units(path.read_text("utf-8")).split("+++\n", 2)
-    front = tomllib.loads(matter)
+    front = _translated(tomllib.loads(matter), FRONT)
     used: list[str] = []
 
     def with_claims(text: str, *, linked: bool = True) -> str:
@@ -107,9 +111,9 @@ def read_section(path: Path, claims: Mapping[str, Claim], sources_url: str) -> S
                 raise KeyError(f"{path.name}: no claim {match[1]!r} in claims.toml")
             used.append(claim.id)
             if not linked:
-                return claim.value
+                return as_printed(claim.value)
             link = f'<a class="claim claim-{claim.kind}" href="{sources_url}#{claim.id}">'
-            return f"{link}{html.escape(claim.value)}</a>"
+            return f"{link}{html.escape(as_printed(claim.value))}</a>"
 
         return _CLAIM.sub(claim_html, text)
 
@@ -137,8 +141,42 @@ def read_section(path: Path, claims: Mapping[str, Claim], sources_url: str) -> S
 
 def read_claims(path: Path) -> dict[str, Claim]:
     """The claim ledger: one TOML table for each claim."""
-    ledger = tomllib.loads(hold_units(path.read_text("utf-8")))
+    ledger = read_translated(path, ("value", "source", "on"))
     return {key: Claim(id=key, **entry) for key, entry in ledger.items()}
+
+
+def read_translated(path: Path, words: Sequence[str]) -> dict[str, Any]:
+    """A TOML file, the entries of these names in the present language.
+
+    Its structure and the English words are in the file; `TAG/NAME.toml` beside it holds a translation of the
+    words, table by table.
+    """
+    content: dict[str, Any] = tomllib.loads(hold_units(path.read_text("utf-8")))
+    translation = path.parent / spoken().tag / path.name
+    if translation.exists():
+        content = _merged(content, tomllib.loads(hold_units(translation.read_text("utf-8"))))
+    translated: dict[str, Any] = _translated(content, words)
+    return translated
+
+
+def _merged(content: Any, over: Any) -> Any:
+    if isinstance(content, dict):
+        return content | {key: _merged(content[key], value) for key, value in over.items() if key in content}
+    if isinstance(content, list) and content and isinstance(content[0], dict):
+        return [_merged(entry, new) for entry, new in zip(content, over, strict=True)]
+    return over
+
+
+def _translated(content: Any, words: Sequence[str]) -> Any:
+    """The entries of these names as the readers of a pseudo-language get them, however deep they stand."""
+    if isinstance(content, list):
+        return [_translated(entry, words) for entry in content]
+    if not isinstance(content, dict):
+        return content
+    return {
+        key: spoken().word(value) if key in words and isinstance(value, str) else _translated(value, words)
+        for key, value in content.items()
+    }
 
 
 def _split(body: str) -> list[tuple[str, str]]:
@@ -153,7 +191,7 @@ def _split(body: str) -> list[tuple[str, str]]:
 
 def _as_html(content: str, opens: bool) -> str:
     """Markdown as HTML. In the section that opens the lesson, under the h1, headings are one level up."""
-    rendered = _tables_scroll(_markdown.render(content))
+    rendered = _tables_scroll(spoken().markup(_markdown.render(content)))
     return rendered.replace("<h3>", "<h2>").replace("</h3>", "</h2>") if opens else rendered
 
 
@@ -165,5 +203,5 @@ def _tables_scroll(rendered: str) -> str:
     rendered = rendered.replace(' style="text-align:right"', ' class="numeric"').replace(
         ' style="text-align:left"', ""
     )
-    box = '<div class="table-scroll" tabindex="0" role="region" aria-label="table"><table>'
+    box = '<div class="table-scroll" tabindex="0" role="region" aria-label="' + gettext("table") + '"><table>'
     return rendered.replace("<table>", box).replace("</table>", "</table></div>")

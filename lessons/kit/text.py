@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lessons.kit.controls import Choice, Widget
+from lessons.kit.language import gettext, spoken
 from lessons.kit.numbers import hold_units
 from lessons.kit.view import Sentence
 
@@ -23,7 +24,7 @@ class FigureText:
     """The text file of one figure in one language.
 
     Tables of the file: `title`, `legend` (key → label), `controls.NAME` (`label`, `hint`, `options`),
-    `readouts.NAME` (`label`, `note`), `sentences`, `table` (`caption`, `columns`), `words`.
+    `readouts.NAME` (`label`, `note`), `sentences`, `table` (`caption`, `columns`), `words`, `units` (as written).
     """
 
     def __init__(self, content: dict[str, Any], origin: str) -> None:
@@ -32,7 +33,7 @@ class FigureText:
 
     @classmethod
     def read(cls, path: Path) -> FigureText:
-        return cls(tomllib.loads(hold_units(path.read_text("utf-8"))), path.name)
+        return cls(spoken().words(tomllib.loads(hold_units(path.read_text("utf-8")))), path.name)
 
     @property
     def title(self) -> str:
@@ -71,6 +72,11 @@ class FigureText:
 
     def note(self, name: str) -> str:
         return str(self._content.get("readouts", {}).get(name, {}).get("note", ""))
+
+    def unit(self, unit: str) -> str:
+        """A unit as its readers write it: the text's own word for it, else the symbol's message."""
+        own = self._content.get("units", {}).get(unit)
+        return str(own) if own else gettext(unit) if unit else ""
 
     def sentence(self, sentence: Sentence) -> str:
         return self._fill(self._find("sentences", sentence.key), sentence.values)

@@ -1,7 +1,6 @@
 // Before the first paint: say that scripts run, and keep the reader's colour scheme, remembered in this browser only.
 (() => {
   const SCHEMES = ["system", "light", "dark"];
-  const NAMES = { system: "follow the system", light: "light", dark: "dark" };
   const root = document.documentElement;
 
   root.classList.add("js");
@@ -36,7 +35,7 @@
 
   function label() {
     const button = document.querySelector("[data-theme-button]");
-    button?.setAttribute("aria-label", `Colour scheme: ${NAMES[root.dataset.theme ?? "system"]}`);
+    button?.setAttribute("aria-label", JSON.parse(button.dataset.labels)[SCHEMES.indexOf(root.dataset.theme ?? "system")]);
   }
 })();
 

@@ -220,7 +220,7 @@ def table_rows(table: Table) -> Markup:
     return Markup("".join(lines))
 
 
-def render(template: str, root_path: str, **context: Any) -> bytes:
+def render(template: str, root_path: str = "", **context: Any) -> bytes:
     """Render a template to UTF-8, in the present language.
 
     `root_path` is where the server's addresses begin. Templates get those of static files as `static_path`;

@@ -24,7 +24,7 @@ class FigureText:
     """The text file of one figure in one language.
 
     Tables of the file: `title`, `legend` (key → label), `controls.NAME` (`label`, `hint`, `options`),
-    `readouts.NAME` (`label`, `note`), `sentences`, `table` (`caption`, `columns`), `words`, `units` (as written).
+    `readouts.NAME` (`label`, `note`), `sentences`, `table` (`caption`, `columns`), `words`, `units`.
     """
 
     def __init__(self, content: dict[str, Any], origin: str) -> None:

@@ -14,6 +14,10 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po, write_po
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from lessons.quantization import receipts, sources  # noqa: E402
+
 CATALOGUES = ROOT / "lessons" / "locale"
 SOURCES = {
     "templates": [("**.jinja", "jinja2.ext:babel_extract")],
@@ -49,6 +53,9 @@ def _messages() -> Iterator[tuple[str | tuple[str, ...], str, list[str]]]:
         for file, _, message, comments, _ in found:
             if file not in NOT_FOR_READERS:
                 yield message, f"{folder}/{file}", comments
+    for module in (sources, receipts):
+        for text in sorted(module.data_messages()):
+            yield text, f"{module.__name__.replace('.', '/')}.py", ["For translators: from a table of data."]
 
 
 def update(tag: str) -> Path:

@@ -102,6 +102,11 @@ class Language:
         """
         return text if self.is_source else text.translate(_marks(self.locale))
 
+    @property
+    def decimal(self) -> str:
+        """The mark before the first decimal."""
+        return "." if self.is_source else _marks(self.locale)[ord(".")]
+
     def percent(self, number: str) -> str:
         """A number that is already in the way of this language, as per cent.
 

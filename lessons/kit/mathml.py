@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import functools
+import re
 
 from latex2mathml.converter import convert
 
+from lessons.kit.language import LEFT_TO_RIGHT, spoken
 
-@functools.lru_cache(maxsize=4096)
+
 def mathml(latex: str) -> str:
     """Block MathML for a LaTeX formula. `latex` is written by our own code, never by a visitor."""
-    return str(convert(latex, display="block"))
+    return _mathml(latex, spoken().decimal)
+
+
+@functools.lru_cache(maxsize=4096)
+def _mathml(latex: str, decimal: str) -> str:
+    """LaTeX knows the point alone: any other decimal mark is set when the numbers are elements."""
+    latex = latex.replace(LEFT_TO_RIGHT, "")
+    if decimal == ".":
+        return str(convert(latex, display="block"))
+    pointed = str(convert(re.sub(rf"(?<=\d){re.escape(decimal)}(?=\d)", ".", latex), display="block"))
+    return re.sub(r"(?<=<mn>)[\d.]+", lambda number: number[0].replace(".", decimal), pointed)
 
 
 def tex(printed: str) -> str:

@@ -18,18 +18,19 @@ _MIRRORED = str.maketrans(
     string.ascii_letters,
     2 * "אבגדהוזחטיכלמנסעפצקרשתךםןף",
 )
+_POINT = re.compile(r"(?<=\d)\.(?=\d)")
 _KEPT = re.compile(r"(%\(\w+\)[sd]|%%|\{[^{}]*\}|<[^<>]+>|&#?\w+;)")
 _CODE = re.compile(r"(<(?:code|pre|math|svg)\b.*?</(?:code|pre|math|svg)>)", re.DOTALL)
 _TAG = re.compile(r"(<[^<>]+>)")
 
 
 def accented(text: str) -> str:
-    """With an accent on every letter, between brackets.
+    """With an accent on every letter and a comma in every number, between brackets.
 
-    >>> accented("a {block} of weights")
-    '⟦à {block} öƒ ŵéîĝħţš⟧'
+    >>> accented("a {block} of 4.5 bits")
+    '⟦à {block} öƒ 4,5 ƀîţš⟧'
     """
-    return f"⟦{_changed(text, _ACCENTED)}⟧" if text.strip() else text
+    return f"⟦{_POINT.sub(',', _changed(text, _ACCENTED))}⟧" if text.strip() else text
 
 
 def mirrored(text: str) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from lessons.kit.language import gettext as _
 from lessons.quantization.sources import DATA, model
 from quant_core.memory import (
     CUDA_CONTEXT_BYTES,
@@ -62,17 +63,15 @@ class NotCovered:
     reason: str
 
 
-@functools.cache
 def receipts() -> tuple[Receipt, ...]:
-    """Every case that the formulas cover, in the order of the file."""
+    """Every case that the formulas cover, in the order of the file, its words in the present language."""
     return tuple(_receipt(case) for case in _file()["cases"] if case["id"] not in _REASONS)
 
 
-@functools.cache
 def not_covered() -> tuple[NotCovered, ...]:
     """The cases left out, each with its reason."""
     return tuple(
-        NotCovered(case["id"], case["kind"], case["model"], _REASONS[case["id"]])
+        NotCovered(case["id"], case["kind"], _(case["model"]), _(_REASONS[case["id"]]))
         for case in _file()["cases"]
         if case["id"] in _REASONS
     )
@@ -102,7 +101,7 @@ def _receipt(case: dict[str, Any]) -> Receipt:
     return Receipt(
         id=case["id"],
         kind=case["kind"],
-        model=case["model"],
+        model=_(case["model"]),
         detail=_detail(case),
         predicted=predicted,
         expected=expected,
@@ -110,7 +109,7 @@ def _receipt(case: dict[str, Any]) -> Receipt:
         tolerance_pct=case["tol_pct"],
         error_pct=error,
         source=case["source"],
-        caveats=tuple(case.get("caveats", ())),
+        caveats=tuple(map(_, case.get("caveats", ()))),
         holds=holds,
     )
 
@@ -118,19 +117,20 @@ def _receipt(case: dict[str, Any]) -> Receipt:
 def _detail(case: dict[str, Any]) -> str:
     """The conditions of the run in a few words."""
     words = {
-        "quant": "{}",
-        "ctx": "context {}",
-        "n_seq": "{} sequences",
-        "kv_type": "cache {}",
-        "n_ubatch": "ubatch {}",
-        "part": "{} layers only",
-        "gpus": "{} GPU",
+        "quant": "%(value)s",
+        "ctx": _("context %(value)s"),
+        "n_seq": _("%(value)s sequences"),
+        "kv_type": _("cache %(value)s"),
+        "n_ubatch": _("ubatch %(value)s"),
+        "part": _("%(value)s layers only"),
+        "gpus": _("%(value)s GPU"),
     }
-    parts = [form.format(case[key]) for key, form in words.items() if key in case]
+    values = case | ({"part": _(case["part"])} if "part" in case else {})
+    parts = [form % {"value": values[key]} for key, form in words.items() if key in case]
     if case.get("importance"):
-        parts.append("importance matrix")
+        parts.append(_("importance matrix"))
     if "flash_attn" in case:
-        parts.append("flash attention" if case["flash_attn"] else "no flash attention")
+        parts.append(_("flash attention") if case["flash_attn"] else _("no flash attention"))
     return ", ".join(parts)
 
 
@@ -218,6 +218,13 @@ _PREDICTIONS: dict[str, Callable[[ModelShape, dict[str, Any]], float]] = {
     "process_vram": _process,
     "fit": _fit,
 }
+
+
+def data_messages() -> set[str]:
+    """What the file of cases says in words: messages of the interface that no template holds."""
+    cases = _file()["cases"]
+    parts = {case["part"] for case in cases if "part" in case}
+    return {case["model"] for case in cases} | parts | {c for case in cases for c in case.get("caveats", ())}
 
 
 @functools.cache

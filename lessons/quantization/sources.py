@@ -82,6 +82,11 @@ def model(preset_id: str) -> ModelPreset:
     return _by_id(models(), preset_id)
 
 
+def data_messages() -> set[str]:
+    """What the table of machines says in words: messages of the interface that no template holds."""
+    return {text for machine in hardware() for text in (machine.name, machine.source)}
+
+
 @functools.cache
 def hardware() -> tuple[Device, ...]:
     """The machines of FIG.06, in the order of the file: small boards first, several cards last."""

@@ -83,14 +83,8 @@ def test_a_wrong_prediction_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> No
     fit = {**case, "kind": "fit", "budget_gib": 1.0, "expected": True, "ctx": 8192, "flash_attn": True}
     assert not module._receipt(fit).holds
     monkeypatch.setattr(module, "_REASONS", {"fit-1x3090-70bQ4": "for this test"})
-    not_covered.cache_clear()
-    receipts.cache_clear()
-    try:
-        assert [one.reason for one in not_covered()] == ["for this test"]
-        assert len(receipts()) == 86
-    finally:
-        not_covered.cache_clear()
-        receipts.cache_clear()
+    assert [one.reason for one in not_covered()] == ["for this test"]
+    assert len(receipts()) == 86
 
 
 def test_the_shipped_cases_are_the_gathered_ones() -> None:

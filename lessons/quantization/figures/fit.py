@@ -14,6 +14,7 @@ from typing import Any
 from lessons.kit import numbers
 from lessons.kit.controls import FigureControls, choice, slider, switch
 from lessons.kit.figure import Figure
+from lessons.kit.language import N_, gettext
 from lessons.kit.mathml import tex
 from lessons.kit.scales import Scale, linear_ticks
 from lessons.kit.view import Column, Readout, Sentence, Table, View
@@ -341,7 +342,7 @@ def _drawing(run: Run, chosen: Outcome, outcomes: Sequence[Outcome], f16: int) -
             {"at": x.percent(v * GIB), "text": numbers.integer(v), "minor": i % 2 == 1}
             for i, v in enumerate(linear_ticks(0.0, longest / GIB, 8))
         ],
-        "device": chosen.device.name,
+        "device": gettext(chosen.device.name),
         "everything": run.everything,
         "groups": [
             _group(kind, list(members), chosen)
@@ -374,7 +375,7 @@ def _group(kind: str, members: list[Outcome], chosen: Outcome) -> dict[str, Any]
     rows = [
         {
             "id": outcome.device.id,
-            "name": outcome.device.name,
+            "name": gettext(outcome.device.name),
             "size": _marked_size(outcome.device),
             "own": numbers.gibibytes(outcome.device.usable_bytes),
             "assumed": outcome.device.bandwidth_assumed,
@@ -410,7 +411,7 @@ def _description(
             f"{chosen.verdict}_own" if device.id == OWN else chosen.verdict,
             model=run.name,
             mix=run.mix,
-            device=device.name,
+            device=gettext(device.name),
             gb=numbers.gigabytes(need.total),
             gib=numbers.gibibytes(need.total),
             usable=numbers.gibibytes(device.usable_bytes),
@@ -470,7 +471,7 @@ def _notes(
     else:
         notes.append(Sentence("from_config", model=run.name, source=PRESETS[c.model].source))
     if chosen.id != OWN:
-        notes.append(Sentence("from_hardware", device=chosen.name, source=chosen.source))
+        notes.append(Sentence("from_hardware", device=gettext(chosen.name), source=gettext(chosen.source)))
     return tuple(notes)
 
 
@@ -478,7 +479,7 @@ def _table(outcomes: Sequence[Outcome], chosen: Outcome) -> Table:
     """Every machine: what it has, what the run needs there, what is left, how fast it may go."""
     rows = tuple(
         (
-            outcome.device.name or outcome.device.id,
+            gettext(outcome.device.name or N_("your machine")),
             outcome.device.usable_bytes / GIB,
             *(size / GIB for size in outcome.need.parts.values()),
             outcome.need.total / GIB,
@@ -530,7 +531,7 @@ def _formulas(run: Run, chosen: Outcome, weights: int, bits: float) -> tuple[str
             rf"\frac{{{tex(numbers.significant(chosen.device.bandwidth / 1e9))}}}"
             rf"{{{tex(numbers.significant(chosen.device.bandwidth / speed.bound / 1e9))}}}"
             rf" = {tex(numbers.significant(speed.bound, 2))}, \quad"
-            rf" \times {memory.SPEED_SHARE[0]:g} \ldots {memory.SPEED_SHARE[1]:g}"
+            rf" \times {numbers.plain(memory.SPEED_SHARE[0])} \ldots {numbers.plain(memory.SPEED_SHARE[1])}"
         )
     return tuple(formulas)
 

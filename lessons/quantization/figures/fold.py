@@ -323,9 +323,10 @@ def _formulas(parts: floats.FloatBits, kept: Kept, model: ModelSize, chosen: int
         rf" \left({leading} + \frac{{{fraction}}}{{2^{{{fraction_bits}}}}}\right) = {w}"
     )
     n, billions = numbers.integer(sources.model(MODEL).total_params), numbers.fixed(model.size / 1e9, 1)
+    bits = numbers.fixed(model.bits_per_weight, 3)
     size = (
         rf"\mathrm{{size}} = \frac{{n \cdot b}}{{8}}"
-        rf" = \frac{{{tex(n)} \cdot {model.bits_per_weight:.3f}}}{{8}} = {billions}\;\mathrm{{GB}}"
+        rf" = \frac{{{tex(n)} \cdot {bits}}}{{8}} = {billions}\;\mathrm{{GB}}"
     )
     if kept.fitted is None or kept.fitted.zero_point is None:
         return number, size

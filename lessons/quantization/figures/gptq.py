@@ -402,7 +402,8 @@ def _formulas(said: dict[str, str], done: int) -> tuple[str, ...]:
         r" \mathbf{w}_k \leftarrow \mathbf{w}_k - \frac{\mathbf{w}_j - \hat{\mathbf{w}}_j}{U_{jj}}\, U_{jk}"
         r" \quad (k > j), \quad (H + \lambda I)^{-1} = U^\top U"
     )
-    hessian = rf"H = 2 X X^\top, \quad \lambda = {DAMPING:g} \cdot \mathrm{{mean}}(\mathrm{{diag}}\, H)"
+    damping = numbers.plain(DAMPING)
+    hessian = rf"H = 2 X X^\top, \quad \lambda = {damping} \cdot \mathrm{{mean}}(\mathrm{{diag}}\, H)"
     error = (
         rf"\frac{{\lVert (W - \hat W_{{{done}}}) X \rVert^2}}{{\lVert W X \rVert^2}}"
         rf" = \frac{{\mathrm{{tr}}\,(W - \hat W_{{{done}}}) H (W - \hat W_{{{done}}})^\top}}"

@@ -131,7 +131,7 @@ def _types(tensors: tuple[TypedTensor, ...]) -> list[dict[str, Any]]:
         {
             "type": name,
             **_look(name),
-            "bits": f"{_bits(name):g}",
+            "bits": numbers.plain(_bits(name)),
             "count": str(counts[name]),
         }
         for name in sorted(counts, key=_bits)
@@ -249,7 +249,7 @@ def _formulas(c: Controls, base: str, size: int, weights: int, bits_per_weight: 
     name = base.replace("_", r"\_")
     mix = c.mix.replace("_", r"\_")
     return (
-        rf"\mathrm{{{name}}}: \frac{{8 \cdot {block_bytes}}}{{{block}}} = {_bits(base):g}"
+        rf"\mathrm{{{name}}}: \frac{{8 \cdot {block_bytes}}}{{{block}}} = {numbers.plain(_bits(base))}"
         r" \;\mathrm{bits\ per\ weight}",
         rf"\mathrm{{{mix}}}: \frac{{8 \cdot {tex(numbers.integer(size))}}}{{{tex(numbers.integer(weights))}}}"
         rf" = {numbers.fixed(bits_per_weight, 4)}",

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from lessons.kit import numbers
 from lessons.kit.controls import FigureControls, choice, slider, switch
 from lessons.kit.figure import Figure
+from lessons.kit.language import spoken
 from lessons.kit.mathml import tex
 from lessons.kit.scales import Scale, linear_ticks
 from lessons.kit.view import Column, Readout, Sentence, Table, View
@@ -103,7 +104,7 @@ def view(c: Controls) -> View:
             Readout("output_error", error, numbers.fixed(100 * error, 3), "%"),
         ),
         drawing={
-            "histogram": _histogram(c.layer),
+            "histogram": _histogram(c.layer, spoken().tag),
             "bytes": _bytes_bars(memory, sixteen, rows, columns),
             "curve": _curve(layer.errors, at),
         },
@@ -141,9 +142,12 @@ def _row(rows: int, columns: int, rank: int, bits: float, error: float) -> tuple
     return rank, memory.adapter, memory.adapter / memory.base, error
 
 
-@functools.lru_cache(maxsize=len(LAYERS))
-def _histogram(name: str) -> dict[str, Any]:
-    """The layer's weights, each divided by the largest of its block, and the levels that they may take."""
+@functools.lru_cache(maxsize=4 * len(LAYERS))
+def _histogram(name: str, language: str) -> dict[str, Any]:
+    """The layer's weights, each divided by the largest of its block, and the levels that they may take.
+
+    It prints numbers, so that it is kept for each language.
+    """
     weights = sources.load_layer(name).weights
     blocks = weights.reshape(-1, nf4.BLOCK_SIZE)
     normalised = blocks / np.abs(blocks).max(axis=1, keepdims=True)

@@ -424,7 +424,7 @@ class _Mark:
 
 
 def _bits_axis(domain: tuple[float, float]) -> Axis:
-    ticks = tuple((v, f"{v:g}") for v in BITS_TICKS if domain[0] <= v <= domain[1])
+    ticks = tuple((v, numbers.plain(v)) for v in BITS_TICKS if domain[0] <= v <= domain[1])
     return Axis("bits_axis", domain, ticks, log=True)
 
 

@@ -103,7 +103,9 @@ def view(c: Controls) -> View:
     return View(
         readouts=(
             Readout("bytes", form.bytes, str(form.bytes)),
-            Readout("bits_per_weight", form.layout.bits_per_weight, f"{form.layout.bits_per_weight:g}"),
+            Readout(
+                "bits_per_weight", form.layout.bits_per_weight, numbers.plain(form.layout.bits_per_weight)
+            ),
             Readout("value", value, _weight(value), accent=True),
             Readout("original", original, _weight(original)),
             Readout("error", value - original, _weight(value - original)),

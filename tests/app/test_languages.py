@@ -1,0 +1,173 @@
+"""Ready for languages: in a pseudo-language no word and no number of any page is left as English has it.
+
+What is found here is written where no translator can reach it: in a template without `_()`, in code, or in a
+table of data. What may stay as it is has its reason in `NAMES` and `SYMBOLS`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from starlette.testclient import TestClient
+
+from app import create_app
+from app.assets import version
+from app.settings import Settings
+from lessons.catalogue import load_lesson
+from lessons.quantization import sources
+from tests.app.html import parse
+from tests.app.readable import Text, texts
+
+LESSON = "/lessons/quantization"
+FIGURES = tuple(load_lesson("quantization").figures)
+PLACES = [
+    "/",
+    "/accessibility",
+    LESSON,
+    f"{LESSON}/summary",
+    f"{LESSON}/sources",
+    f"{LESSON}/receipts",
+    f"{LESSON}/code/quant_core.rtn.round_to_nearest",
+    *(f"{LESSON}/figures/{name}" for name in FIGURES),
+    f"{LESSON}/figures/rtn?embed=1&format=NF4",
+    f"{LESSON}/figures/fit?source=size&device=own&scope=everything",
+    f"{LESSON}/figures/quality?data=base",
+    f"{LESSON}/figures/methods?layer=smollm2.15.q&bits=2",
+    f"{LESSON}/figures/xray?format=Q2_K&importance=on&pick=byte-3",
+    f"{LESSON}/figures/mixes?model=llama-3.2-1b&mix=Q2_K",
+    f"/fragments/{version()}/quantization/rtn?bits=4",
+]
+PROBLEMS = [
+    "/nowhere",
+    "/lessons/nothing",
+    f"{LESSON}/figures/nothing",
+    f"{LESSON}/figures/rtn?embed=2",
+    f"{LESSON}/code/nothing",
+    f"{LESSON}?rtn.bits=99&rtn.schem=symmetric&fit.bandwidth=0&mixes.mix=Q9&awq.alpha=2",
+    f"{LESSON}?rtn.bits=3&rtn.bits=4&xray.importance=maybe",
+    f"/fragments/{version()}/quantization/rtn?bits=99",
+    f"{LESSON}?{'x' * 9000}",
+]
+
+WORD = re.compile(r"(?<![\w.])[A-Za-z]{2,}(?![\w])")
+POINT = re.compile(r"(?<![\w.])\d+\.\d+(?![\w.])")
+
+ADDRESS = re.compile(r"\S*[/@]\S+|[A-Za-z_]\w*(\.\u200b?\w+)+")
+"""Addresses, paths, and dotted names of the library: nothing that is translated."""
+
+BYTE = re.compile(r"\b[0-9A-F]{2}\b")
+MODELS = {part for preset in sources.models() for part in (preset.name, preset.family)}
+NAMES = {
+    "openalicelabs academy ARCH": "the site and the course, as they are called in every language",
+    "FIG": "figures are cited by these names, in addresses too",
+    "CSV": "a file format",
+    "RTN Clipped RTN HQQ AWQ GPTQ act order imatrix": "methods, as their papers and programs write them",
+    "MIT CC BY": "licences",
+    "GPTQ 4 bit gNone": "a checkpoint, as its publisher describes it",
+}
+SYMBOLS = {
+    "round scale min error": "symbols of FIG.0A's formulas, which are names in the code",
+    "token_embd output attn_ ffn_ gate up down": "llama.cpp's names of tensors",
+    "dmin scales qs qh hmask": "ggml's names of the fields of a block",
+}
+KNOWN = {word for text in (*NAMES, *SYMBOLS) for word in re.findall(r"[A-Za-z]+", text)}
+CITED = {"source"}
+"""Classes of what is quoted: addresses, file names and the words of others."""
+
+PARTS_OF_ADDRESSES = KNOWN | set(FIGURES) | {"quantization", "nothing", "embed"}
+for figure in load_lesson("quantization").figures.values():
+    for control, widget in figure.controls.widgets().items():
+        PARTS_OF_ADDRESSES |= {control, *map(str, widget.states())}
+
+
+@pytest.fixture(scope="module")
+def everywhere() -> Iterator[TestClient]:
+    with TestClient(create_app(Settings(pseudo_languages=True)), follow_redirects=False) as running:
+        yield running
+
+
+def left(text: Text, known: set[str]) -> list[str]:
+    """What of a text is still English."""
+    if CITED & text.classes:
+        return []
+    said = text.text
+    for model in sorted(MODELS, key=len, reverse=True):
+        said = said.replace(model, "")
+    said = BYTE.sub("", ADDRESS.sub("", said))
+    return [word for word in WORD.findall(said) if word not in known] + POINT.findall(said)
+
+
+def untranslated(markup: str, known: set[str]) -> dict[str, list[str]]:
+    """The texts of a page that are still English, with what is."""
+    return {
+        f"{text.where}: {text.text[:120]}": found for text in texts(markup) if (found := left(text, known))
+    }
+
+
+@pytest.mark.parametrize("address", PLACES)
+def test_every_visible_text_goes_through_the_language(everywhere: TestClient, address: str) -> None:
+    everywhere.get(address)  # nothing that was said in English may be kept for the others
+    answer = everywhere.get(f"/en-XA{address}")
+    assert answer.status_code == 200
+    assert "⟦" in answer.text
+    assert untranslated(answer.text, KNOWN) == {}
+
+
+@pytest.mark.parametrize("address", PROBLEMS)
+def test_every_refusal_goes_through_the_language(everywhere: TestClient, address: str) -> None:
+    """Names and numbers that an address takes are the same in every language."""
+    answer = everywhere.get(f"/en-XA{address}")
+    assert answer.status_code >= 400
+    assert "⟦" in answer.text
+    left_over = untranslated(POINT.sub("", answer.text), PARTS_OF_ADDRESSES)
+    assert left_over == {}
+
+
+@pytest.mark.parametrize(
+    "markup",
+    [
+        "<p>Show this</p>",
+        '<a aria-label="Show this">⟦ŝ⟧</a>',
+        "<p>⟦Šĥöŵ⟧ 4.5 ⟦ĜƁ⟧</p>",
+        "<button data-labels='[\"light\"]'>◐</button>",
+        '<template data-chart-spec>{"data": [{"text": ["the least"]}]}</template>',
+    ],
+)
+def test_what_is_written_past_the_language_is_found(markup: str) -> None:
+    assert len(untranslated(markup, KNOWN)) == 1
+
+
+def test_a_language_has_addresses_of_its_own(everywhere: TestClient) -> None:
+    """Every link of its pages stays in the language; what is the same in all of them stays where it is."""
+    page = parse(everywhere.get(f"/en-XA{LESSON}").text)
+    assert page.one("html").attributes["lang"] == "en-XA"
+    links = [a.attributes["href"] for a in page.all("a") if a.attributes["href"].startswith("/")]
+    links += [form.attributes["action"] for form in page.all("form")]
+    links += [form.attributes["hx-get"] for form in page.all("form")]
+    assert [link for link in links if not link.startswith("/en-XA/")] == []
+    files = [link.attributes["href"] for link in page.all("link")]
+    assert [link for link in files if not link.startswith("/static/")] == []
+
+
+def test_a_language_keeps_its_own_answers(everywhere: TestClient) -> None:
+    address = f"{LESSON}/figures/rtn?bits=5"
+    english, other = everywhere.get(address).text, everywhere.get(f"/en-XA{address}").text
+    assert everywhere.get(address).text == english != other == everywhere.get(f"/en-XA{address}").text
+    assert "⟦" not in english
+
+
+def test_a_form_without_scripts_comes_back_to_its_language(everywhere: TestClient) -> None:
+    answer = everywhere.get(f"/ar-XB{LESSON}/figures/rtn?bits=5&in=lesson")
+    assert answer.headers["location"] == f"/ar-XB{LESSON}?rtn.bits=5#fig-02"
+
+
+def test_writing_from_right_to_left_is_said(everywhere: TestClient) -> None:
+    assert parse(everywhere.get("/ar-XB/").text).one("html").attributes["dir"] == "rtl"
+    assert "dir" not in parse(everywhere.get("/").text).one("html").attributes
+
+
+def test_pseudo_languages_are_not_for_readers(client: TestClient) -> None:
+    assert client.get("/en-XA/").status_code == 404
+    assert "en-XA" not in client.get("/").text

@@ -22,7 +22,8 @@ CONTENT = ("app", "lessons", "quant_core", "templates", "static")
 STYLESHEETS = ("tokens", "base", "page", "figure", "ask", "chart", "print")
 
 COMMENT = re.compile(rb"/\*.*?\*/\s*", re.DOTALL)
-"""They are for who reads the files; sent, they would be a tenth of the sheet."""
+SPACE = re.compile(rb"\s*([{};])\s*|(?<=[:,])\s+")
+"""Both are for who reads the files; sent, they would be a fifth of the sheet."""
 
 mimetypes.add_type("text/javascript", ".js")
 mimetypes.add_type("font/woff2", ".woff2")
@@ -74,4 +75,5 @@ def _stylesheet() -> Body:
     files = [folder / f"{name}.css" for name in STYLESHEETS] + sorted((folder / "figures").glob("*.css"))
     faces = (STATIC / "vendor" / "fonts.css").read_bytes().replace(b"url(", b"url(vendor/")
     sheet = b"\n".join([faces, *(file.read_bytes() for file in files)])
-    return Body(COMMENT.sub(b"", sheet), "text/css; charset=utf-8", BEST, headers=SHARED)
+    sent = SPACE.sub(rb"\1", COMMENT.sub(b"", sheet)).replace(b";}", b"}")
+    return Body(sent, "text/css; charset=utf-8", BEST, headers=SHARED)

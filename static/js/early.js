@@ -35,7 +35,7 @@
 
   function label() {
     const button = document.querySelector("[data-theme-button]");
-    button?.setAttribute("aria-label", JSON.parse(button.dataset.labels)[SCHEMES.indexOf(root.dataset.theme ?? "system")]);
+    button?.setAttribute("aria-label", button.dataset.labels.split("|")[SCHEMES.indexOf(root.dataset.theme ?? "system")]);
   }
 })();
 

@@ -57,7 +57,8 @@ class _Reader(HTMLParser):
             if name in given:
                 self.add(given[name], f"{tag}[{name}]")
         for name in LISTS:
-            for text in json.loads(given.get(name, "[]")):
+            printed = given.get(name, "")
+            for text in json.loads(printed) if printed.startswith("[") else printed.split("|"):
                 self.add(text, f"{tag}[{name}]")
         if tag == "meta" and given.get("name") == "description":
             self.add(given["content"], "meta[description]")

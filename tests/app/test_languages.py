@@ -131,7 +131,7 @@ def test_every_refusal_goes_through_the_language(everywhere: TestClient, address
         "<p>Show this</p>",
         '<a aria-label="Show this">⟦ŝ⟧</a>',
         "<p>⟦Šĥöŵ⟧ 4.5 ⟦ĜƁ⟧</p>",
-        "<button data-labels='[\"light\"]'>◐</button>",
+        '<button data-labels="⟦ðàŕķ⟧|light">◐</button>',
         '<template data-chart-spec>{"data": [{"text": ["the least"]}]}</template>',
     ],
 )

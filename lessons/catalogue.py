@@ -75,7 +75,9 @@ def course() -> dict[str, Any]:
 @functools.cache
 def _course(language: str) -> dict[str, Any]:
     with speaking(language):
-        return read_translated(ROOT / "course.toml", ("path", "title", "description"))
+        read = read_translated(ROOT / "course.toml", ("path", "title", "description"))
+        steps = [step | {"number": spoken().coordinates(step["number"])} for step in read["lessons"]]
+        return read | {"lessons": steps}
 
 
 @functools.cache
@@ -122,6 +124,7 @@ def _words_of(language: str) -> str:
 
 def _read_lesson(slug: str, folder: Path, words: Path) -> Lesson:
     about = read_translated(folder / "lesson.toml", ("title", "path", "description"))
+    about["number"] = spoken().coordinates(about["number"])
     claims = read_claims(folder / "claims.toml")
     sections = tuple(read_section(words / name, claims, f"{slug}/sources") for name in about["sections"])
     found = _figures(slug)

@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from lessons.kit.language import N_, gettext, spoken
 from lessons.kit.scales import Scale
 
 STATIC_HEIGHT = 340
@@ -26,6 +27,11 @@ PLOTLY_CONFIG: dict[str, Any] = {
     "scrollZoom": False,
     "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d", "toImage"],
 }
+
+PLOTLY_WORDS = tuple(
+    map(N_, ("Zoom", "Pan", "Zoom in", "Zoom out", "Reset axes", "Double-click to zoom back out"))
+)
+"""What Plotly says by itself, on the buttons that are left and in its one hint."""
 
 PLOTLY_FONT = {"family": '"IBM Plex Mono", ui-monospace, monospace', "size": 12}
 """The face that the style sheet sets: Plotly must measure with it, or labels sit beside their places."""
@@ -175,7 +181,7 @@ class Chart:
                     *(_annotation(rule, words, self) for rule in self.rules if rule.label in words),
                 ],
             },
-            "config": PLOTLY_CONFIG,
+            "config": PLOTLY_CONFIG | _plotly_language(),
         }
 
     def _trace(self, series: Series, words: dict[str, str]) -> dict[str, Any]:
@@ -208,6 +214,14 @@ class Chart:
             errors = [p.error or 0 for p in points]
             trace["error_y"] = {"type": "data", "array": errors, "thickness": 1, "width": 3}
         return trace
+
+
+def _plotly_language() -> dict[str, Any]:
+    """Plotly's own words in the present language; it speaks English by itself."""
+    if spoken().is_source:
+        return {}
+    words = {word: gettext(word) for word in PLOTLY_WORDS}
+    return {"locale": spoken().tag, "locales": {spoken().tag: {"dictionary": words}}}
 
 
 def _plotly_axis(axis: Axis, words: dict[str, str]) -> dict[str, Any]:

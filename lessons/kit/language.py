@@ -123,6 +123,11 @@ class Language:
         """Between letters that run from right to left a sign would end up behind its number."""
         return LEFT_TO_RIGHT + sign if self.direction == "rtl" else sign
 
+    def coordinates(self, number: str) -> str:
+        """The number of a lesson, such as 02·03, whose two halves must not change places."""
+        mark = LEFT_TO_RIGHT if self.direction == "rtl" else ""
+        return number.replace("·", f"{mark}·{mark}")
+
     def date(self, day: date) -> str:
         """A day in words.
 

@@ -76,7 +76,7 @@ class Answers:
     ) -> Body:
         """A question before its guess, or what is so beside the guess; with its figure, or alone."""
         make = partial(self._question, slug, name, committed, guess, whole_page)
-        return await self._kept.get(("question", slug, name, committed, guess, whole_page), make)
+        return await self._get(("question", slug, name, committed, guess, whole_page), make)
 
     async def csv(self, slug: str, name: str, controls: FigureControls) -> Body:
         """A figure's data table, raw values."""

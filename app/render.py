@@ -154,14 +154,14 @@ class Asked:
 def ask(lesson: Lesson, name: str, root_path: str = "") -> Asked:
     """A question before its commit. Nothing of its answer is computed."""
     question = lesson.questions[name]
-    return Asked(lesson, question, question.answer(), root_path, None)
+    return Asked(lesson, question, question.answer(), root_path + spoken().prefix, None)
 
 
 def reveal(lesson: Lesson, name: str, guess: Guess | None, root_path: str = "") -> Asked:
     """A question after its commit; without a guess when it was skipped."""
     question = lesson.questions[name]
     controls = question.answer.model_validate({} if guess is None else {ANSWER: guess})
-    return Asked(lesson, question, controls, root_path, question.reveal(guess))
+    return Asked(lesson, question, controls, root_path + spoken().prefix, question.reveal(guess))
 
 
 @functools.cache

@@ -19,7 +19,7 @@ from lessons.catalogue import Lesson
 from lessons.kit import numbers
 from lessons.kit.controls import Choice, ControlError, FigureControls, Slider, plain
 from lessons.kit.figure import Figure
-from lessons.kit.language import gettext, languages, ngettext, spoken
+from lessons.kit.language import gettext, language, languages, ngettext, spoken
 from lessons.kit.mathml import mathml
 from lessons.kit.question import ANSWER, Guess, Question, Reveal
 from lessons.kit.source import dotted_name, source_named, source_of
@@ -183,6 +183,7 @@ def environment() -> Environment:
         version=version(),
         spoken=spoken,
         languages=languages,
+        language=language,
         modules=[path for path in static_files() if MODULE.fullmatch(path)],
         plain=plain,
         is_slider=is_slider,
@@ -223,10 +224,14 @@ def table_rows(table: Table) -> Markup:
 def render(template: str, root_path: str = "", **context: Any) -> bytes:
     """Render a template to UTF-8, in the present language.
 
-    `root_path` is where the server's addresses begin. Templates get those of static files as `static_path`;
-    their `root_path` is where the pages of this language begin.
+    `root_path` is where the server's addresses begin, `site_root` for templates; those of static files begin
+    with `static_path`, and the pages of this language with what templates call `root_path`.
     """
-    context |= {"static_path": f"{root_path}/static/{version()}", "root_path": root_path + spoken().prefix}
+    context |= {
+        "site_root": root_path,
+        "static_path": f"{root_path}/static/{version()}",
+        "root_path": root_path + spoken().prefix,
+    }
     return environment().get_template(template).render(**context).encode()
 
 

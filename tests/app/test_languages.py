@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
 
 from app import create_app
 from app.assets import version
+from app.render import render
 from app.settings import Settings
-from lessons.catalogue import load_lesson
+from lessons.catalogue import course, load_lesson
+from lessons.kit import language as spoken_language
 from lessons.quantization import sources
 from tests.app.html import parse
 from tests.app.readable import Text, texts
@@ -167,6 +170,27 @@ def test_a_form_without_scripts_comes_back_to_its_language(everywhere: TestClien
 def test_writing_from_right_to_left_is_said(everywhere: TestClient) -> None:
     assert parse(everywhere.get("/ar-XB/").text).one("html").attributes["dir"] == "rtl"
     assert "dir" not in parse(everywhere.get("/").text).one("html").attributes
+
+
+def test_a_page_names_itself_in_every_language(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """With one language there is nothing to name; with two, each page leads to its other form."""
+    assert "hreflang" not in TestClient(create_app(Settings())).get(LESSON).text
+    (tmp_path / "de.po").write_text('msgid ""\nmsgstr "Content-Type: text/plain; charset=utf-8\\n"\n')
+    monkeypatch.setattr(spoken_language, "CATALOGUES", tmp_path)
+    spoken_language.languages.cache_clear()
+    try:
+        page = parse(
+            render("sources.jinja", "/root", lesson=load_lesson("quantization"), course=course()).decode()
+        )
+    finally:
+        spoken_language.languages.cache_clear()
+        spoken_language.language.cache_clear()
+    named = {
+        link.attributes["hreflang"]: link.attributes["href"] for link in page.all("link", rel="alternate")
+    }
+    assert named == {"en": f"/root{LESSON}/sources", "de": f"/root/de{LESSON}/sources"}
+    (link,) = page.one("nav", aria_label="Languages").all("a")
+    assert (link.text, link.attributes["href"], link.attributes["lang"]) == ("Deutsch", named["de"], "de")
 
 
 def test_pseudo_languages_are_not_for_readers(client: TestClient) -> None:

@@ -1,0 +1,118 @@
+"""A translation is complete: each file, word, slot, claim and message of English. What lacks is listed."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lessons.catalogue import ROOT
+from lessons.kit.language import CATALOGUES, language, languages, messages, read_catalogue
+from lessons.translation import lacking, lacking_messages, translated
+from scripts.messages import collected, update
+
+WANTED = {
+    message.id if isinstance(message.id, str) else message.id[0]: "" for message in collected() if message.id
+}
+
+
+def test_every_language_is_complete() -> None:
+    """Also one that is not offered yet, for want of a catalogue: then this is its list of work."""
+    missing = {tag: lacking(ROOT, tag) for tag in sorted(translated(ROOT))}
+    for tag in languages()[1:]:
+        missing[tag] = missing.get(tag, []) + lacking_messages(WANTED, language(tag).messages)
+    assert {tag: lines for tag, lines in missing.items() if lines} == {}
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The lessons with a language that is complete, being a copy of English."""
+    shutil.copytree(
+        ROOT, tmp_path / "lessons", ignore=shutil.ignore_patterns("__pycache__", "weights", "data")
+    )
+    root = tmp_path / "lessons"
+    for folder in list(root.glob("*/en")):
+        shutil.copytree(folder, folder.with_name("xx"))
+    for name in ("lesson.toml", "claims.toml"):
+        shutil.copy(root / "quantization" / name, root / "quantization" / "xx" / name)
+    (root / "xx").mkdir()
+    shutil.copy(root / "course.toml", root / "xx" / "course.toml")
+    return root
+
+
+def test_a_copy_lacks_nothing(copy: Path) -> None:
+    assert translated(copy) == {"xx"}
+    assert lacking(copy, "xx") == []
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "said"),
+    [
+        ("quantization/xx/08-close.md", None, None, "quantization/xx/08-close.md: no such file"),
+        ("quantization/xx/figures/rtn.toml", None, None, "quantization/xx/figures/rtn.toml: no such file"),
+        ("quantization/xx/06-fit.md", "{{ runtime }}", "300 MiB", "{{ runtime }} is missing"),
+        ("quantization/xx/06-fit.md", "[[figure: fit]]", "", "[[figure: fit]] is missing"),
+        ("quantization/xx/06-fit.md", 'short = "Fit"\n', "", "front matter without short"),
+        ("quantization/xx/06-fit.md", 'slug = "fit"', 'slug = "passt"', "other slug than English"),
+        ("quantization/xx/figures/rtn.toml", 'nudge = "nudge', 'n = "nudge', "no legend.nudge"),
+        ("quantization/xx/figures/rtn.toml", "{step} apart", "apart", "sentences.snapped has other slots"),
+        ("quantization/xx/claims.toml", "[vram-5090]", "[vram]", "no vram-5090.source"),
+        ("quantization/xx/lesson.toml", "description =", "d =", "no description"),
+        ("xx/course.toml", 'title = "Scaling laws"', "", "no lessons.3.title"),
+        ("pages/xx/accessibility.md", None, None, "pages/xx/accessibility.md: no such file"),
+    ],
+)
+def test_what_lacks_is_named(copy: Path, file: str, old: str | None, new: str | None, said: str) -> None:
+    path = copy / file
+    if old is None:
+        path.unlink()
+    else:
+        assert old in path.read_text("utf-8")
+        path.write_text(path.read_text("utf-8").replace(old, new or ""), "utf-8")
+    assert any(said in line for line in lacking(copy, "xx"))
+
+
+def test_a_catalogue_is_collected_filled_and_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the templates to what a page says: nothing is compiled in between."""
+    monkeypatch.setattr("scripts.messages.CATALOGUES", tmp_path)
+    path = update("de")
+    assert len(lacking_messages(WANTED, messages(read_catalogue(path)))) == len(WANTED) > 100
+    text = path.read_text("utf-8")
+    text = text.replace(
+        'msgid "Show this state"\nmsgstr ""', 'msgid "Show this state"\nmsgstr "Zustand zeigen"'
+    )
+    text = text.replace('msgid "CSV of %(figure)s"\nmsgstr ""', 'msgid "CSV of %(figure)s"\nmsgstr "CSV"')
+    path.write_text(text, "utf-8")
+    have = messages(read_catalogue(update("de")))
+    assert have["Show this state"] == "Zustand zeigen"
+    listed = lacking_messages(WANTED, have)
+    assert "'CSV of %(figure)s' has other slots than 'CSV'" in listed
+    assert not any("Show this state" in line for line in listed)
+
+
+def test_a_language_speaks_its_own_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lessons.kit import language as spoken_language
+    from lessons.kit import numbers
+
+    monkeypatch.setattr(spoken_language, "CATALOGUES", tmp_path)
+    monkeypatch.setattr("scripts.messages.CATALOGUES", tmp_path)
+    update("de")
+    update("tr")
+    spoken_language.languages.cache_clear()
+    try:
+        with spoken_language.speaking("de"):
+            assert numbers.gigabytes(42_512_531_712) == "42,5\u202fGB"
+            assert numbers.significant(0.0000379) == "3,79×10⁻⁵"
+            assert numbers.signed(-3.98, 2) == "−3,98"
+            assert numbers.as_printed("0.5–0.6") == "0,5–0,6"
+        with spoken_language.speaking("tr"):
+            assert numbers.percent(0.2531) == "%25,3"
+        assert numbers.percent(0.2531) == "25.3\u202f%"
+    finally:
+        spoken_language.languages.cache_clear()
+        spoken_language.language.cache_clear()
+
+
+def test_catalogues_are_kept_as_they_are_written() -> None:
+    assert [path for path in CATALOGUES.glob("*") if path.suffix != ".po"] == []

@@ -1,7 +1,8 @@
 """Prose: Markdown files with a front matter, claims by id, and figures placed by a directive.
 
 `[[figure: rtn]]` on a line of its own places a figure; `[[source: quant_core.rtn.round_to_nearest]]` shows a
-function's own source; `{{ claim-id }}` prints a claim of `claims.toml` and links to its source. A summary
+function's own source; `{{ claim-id }}` prints a claim of `claims.toml` and links to its source. Between
+`:::mistake` and `:::` stand a sentence that is often said, and then what is so, with its evidence. A summary
 takes a figure apart: `[[drawing: rtn?bits=3]]`, `[[formulas: rtn]]` and `[[description: fit]]` show one piece
 of it, in the state that is named as in an address. There is nothing else: no HTML, no layout.
 """
@@ -18,6 +19,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from markdown_it import MarkdownIt
+from mdit_py_plugins.container import container_plugin
 from mdit_py_plugins.deflist import deflist_plugin
 
 from lessons.kit.language import gettext, spoken
@@ -38,7 +40,8 @@ _markdown = MarkdownIt(
     "commonmark",
     {"html": False, "highlight": lambda code, language, _: highlight(code) if language == "python" else ""},
 )
-_markdown.enable("table").use(deflist_plugin)
+_markdown.enable("table").use(deflist_plugin).use(container_plugin, "mistake")
+_MISTAKE = re.compile(r'<div class="mistake">\n<p>(.*?)</p>\n<p>', re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,8 +194,15 @@ def _split(body: str) -> list[tuple[str, str]]:
 
 def _as_html(content: str, opens: bool) -> str:
     """Markdown as HTML. In the section that opens the lesson, under the h1, headings are one level up."""
-    rendered = _tables_scroll(spoken().markup(_markdown.render(content)))
+    rendered = _mistakes(_tables_scroll(spoken().markup(_markdown.render(content))))
     return rendered.replace("<h3>", "<h2>").replace("</h3>", "</h2>") if opens else rendered
+
+
+def _mistakes(rendered: str) -> str:
+    """A popular mistake: the common sentence, then what is so. Here its two paragraphs get their names."""
+    said, fact = gettext("Often said:"), gettext("In fact:")
+    named = rf'<div class="mistake" role="note">\n<p><b>{said}</b> \1</p>\n<p><b>{fact}</b> '
+    return _MISTAKE.sub(named, rendered)
 
 
 def _tables_scroll(rendered: str) -> str:

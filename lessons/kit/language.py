@@ -175,20 +175,21 @@ def messages(catalogue: Catalog) -> dict[str, str | tuple[str, ...]]:
     return found
 
 
-_spoken: ContextVar[str] = ContextVar("spoken", default=SOURCE)
+_spoken: ContextVar[Language | None] = ContextVar("spoken", default=None)
 
 
 def spoken() -> Language:
     """The present language."""
-    return language(_spoken.get())
+    return _spoken.get() or language(SOURCE)
 
 
 @contextmanager
-def speaking(tag: str) -> Iterator[Language]:
+def speaking(tag: str | Language) -> Iterator[Language]:
     """Make a language the present one for a while."""
-    before = _spoken.set(tag)
+    present = language(tag) if isinstance(tag, str) else tag
+    before = _spoken.set(present)
     try:
-        yield language(tag)
+        yield present
     finally:
         _spoken.reset(before)
 

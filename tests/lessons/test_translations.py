@@ -6,9 +6,19 @@ import shutil
 from pathlib import Path
 
 import pytest
+from babel import Locale
 
 from lessons.catalogue import ROOT
-from lessons.kit.language import CATALOGUES, language, languages, messages, read_catalogue
+from lessons.kit import numbers
+from lessons.kit.language import (
+    CATALOGUES,
+    Language,
+    language,
+    languages,
+    messages,
+    read_catalogue,
+    speaking,
+)
 from lessons.translation import lacking, lacking_messages, translated
 from scripts.messages import collected, update
 
@@ -91,27 +101,15 @@ def test_a_catalogue_is_collected_filled_and_read(tmp_path: Path, monkeypatch: p
     assert not any("Show this state" in line for line in listed)
 
 
-def test_a_language_speaks_its_own_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lessons.kit import language as spoken_language
-    from lessons.kit import numbers
-
-    monkeypatch.setattr(spoken_language, "CATALOGUES", tmp_path)
-    monkeypatch.setattr("scripts.messages.CATALOGUES", tmp_path)
-    update("de")
-    update("tr")
-    spoken_language.languages.cache_clear()
-    try:
-        with spoken_language.speaking("de"):
-            assert numbers.gigabytes(42_512_531_712) == "42,5\u202fGB"
-            assert numbers.significant(0.0000379) == "3,79×10⁻⁵"
-            assert numbers.signed(-3.98, 2) == "−3,98"
-            assert numbers.as_printed("0.5–0.6") == "0,5–0,6"
-        with spoken_language.speaking("tr"):
-            assert numbers.percent(0.2531) == "%25,3"
-        assert numbers.percent(0.2531) == "25.3\u202f%"
-    finally:
-        spoken_language.languages.cache_clear()
-        spoken_language.language.cache_clear()
+def test_a_language_speaks_its_own_numbers() -> None:
+    with speaking(Language("de", Locale("de"))):
+        assert numbers.gigabytes(42_512_531_712) == "42,5\u202fGB"
+        assert numbers.significant(0.0000379) == "3,79×10⁻⁵"
+        assert numbers.signed(-3.98, 2) == "−3,98"
+        assert numbers.as_printed("0.5–0.6") == "0,5–0,6"
+    with speaking(Language("tr", Locale("tr"))):
+        assert numbers.percent(0.2531) == "%25,3"
+    assert numbers.percent(0.2531) == "25.3\u202f%"
 
 
 def test_catalogues_are_kept_as_they_are_written() -> None:

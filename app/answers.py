@@ -17,7 +17,9 @@ import orjson
 
 from app.assets import static_file
 from app.body import BEST, Body
+from app.colours import Scheme
 from app.kept import Kept
+from app.pictures import picture
 from app.render import Shown, ask, render, reveal, show
 from app.styleguide import guide
 from lessons.catalogue import course, lesson_slugs, load_lesson, plain_pages
@@ -26,8 +28,12 @@ from lessons.kit.language import SOURCE, speaking, spoken
 from lessons.kit.prose import PIECES
 from lessons.kit.question import Guess
 from lessons.kit.source import source_named
+from lessons.kit.teaching import OPEN, Teaching, hideable
 
 HTML = "text/html; charset=utf-8"
+States = Mapping[str, tuple[FigureControls, Teaching]]
+"""Figure → its state and its arrangement."""
+
 BREATH = 0.02  # seconds between two answers that nobody has asked for yet
 LARGEST_TABLE = 64 * 1024  # bytes, compressed: beyond it the next state alone is the better answer
 NO_TABLE = Body(b"{}", "application/json")
@@ -36,39 +42,48 @@ NO_TABLE = Body(b"{}", "application/json")
 class Answers:
     """Every answer, each rendered once."""
 
-    def __init__(self, root_path: str, most_bytes: int) -> None:
+    def __init__(self, root_path: str, most_bytes: int, *, embeddable: bool = True) -> None:
         self.root_path = root_path
+        self.embeddable = embeddable
         self._kept = Kept(most_bytes)
         self._closing = threading.Event()
 
-    async def fragment(self, slug: str, name: str, controls: FigureControls) -> Body:
+    async def fragment(
+        self, slug: str, name: str, controls: FigureControls, teaching: Teaching = OPEN
+    ) -> Body:
         """A figure's view alone."""
         return await self._get(
-            ("fragment", slug, name, controls), partial(self._fragment, slug, name, controls)
+            ("fragment", slug, name, controls, teaching),
+            partial(self._fragment, slug, name, controls, teaching),
         )
 
-    async def states(self, slug: str, name: str, control: str, at: FigureControls) -> Body | None:
+    async def states(
+        self, slug: str, name: str, control: str, at: FigureControls, teaching: Teaching = OPEN
+    ) -> Body | None:
         """Every state of one control, the others as they are: JSON of value → view.
 
         A page that holds it answers a drag in the same frame, however far away the server is. It is empty
         where the views together are too large to send ahead, and None when too much else is to be done.
         """
         rest = at.model_copy(update={control: type(at).model_fields[control].default})
-        key, make = ("states", slug, name, control, rest), partial(self._states, slug, name, control, rest)
+        key = ("states", slug, name, control, rest, teaching)
+        make = partial(self._states, slug, name, control, rest, teaching)
         tag = spoken().tag
         return await self._kept.get_ahead((tag, key), partial(_in, tag, make))
 
-    async def lesson(self, slug: str, states: Mapping[str, FigureControls]) -> Body:
-        """The lesson page, its figures in these states."""
+    async def lesson(self, slug: str, states: States) -> Body:
+        """The lesson page, its figures in these states and arrangements."""
         key = ("lesson", slug, tuple(states.items()))
         return await self._get(key, partial(self._lesson, slug, states))
 
-    async def figure(self, slug: str, name: str, controls: FigureControls, *, embed: bool) -> Body:
+    async def figure(
+        self, slug: str, name: str, controls: FigureControls, teaching: Teaching = OPEN, *, embed: bool
+    ) -> Body:
         """A figure on a page of its own, or bare for a frame."""
         template = "embed.jinja" if embed else "figure.jinja"
         return await self._get(
-            (template, slug, name, controls),
-            lambda: self._page(template, slug, f=self._shown(slug, name, controls)),
+            (template, slug, name, controls, teaching),
+            lambda: self._page(template, slug, f=self._shown(slug, name, controls, teaching=teaching)),
         )
 
     async def question(
@@ -81,6 +96,35 @@ class Answers:
     async def csv(self, slug: str, name: str, controls: FigureControls) -> Body:
         """A figure's data table, raw values."""
         return await self._get(("csv", slug, name, controls), partial(self._csv, slug, name, controls))
+
+    async def picture(self, slug: str, name: str, controls: FigureControls, scheme: Scheme) -> Body:
+        """A figure's drawing as an SVG file that stands alone."""
+        return await self._get(
+            ("picture", slug, name, controls, scheme), partial(self._picture, slug, name, controls, scheme)
+        )
+
+    async def python(self, slug: str, name: str, controls: FigureControls) -> Body:
+        """The Python that reproduces a figure's read-outs."""
+        return await self._get(
+            ("python", slug, name, controls),
+            lambda: Body(load_lesson(slug).python(name, controls).encode(), "text/x-python; charset=utf-8"),
+        )
+
+    async def share(self, slug: str, name: str, controls: FigureControls) -> Body:
+        """What is offered to take away from a figure."""
+        return await self._get(
+            ("share", slug, name, controls),
+            lambda: self._html("share.jinja", f=self._shown(slug, name, controls)),
+        )
+
+    async def teach(
+        self, slug: str, name: str | None, controls: FigureControls | None, teaching: Teaching, place: str
+    ) -> Body:
+        """The page on which a teacher makes a link."""
+        return await self._get(
+            ("teach", slug, name, controls, teaching, place),
+            partial(self._teach, slug, name, controls, teaching, place),
+        )
 
     async def course(self) -> Body:
         """The course path, and the way into the lessons."""
@@ -131,7 +175,7 @@ class Answers:
         static_file("lesson.css")
         for slug in lesson_slugs():
             figures = load_lesson(slug).figures
-            states = {name: figure.controls() for name, figure in figures.items()}
+            states = {name: (figure.controls(), OPEN) for name, figure in figures.items()}
             key = ("lesson", slug, tuple(states.items()))
             self._kept.put((SOURCE, key), self._lesson(slug, states, quality=BEST))
             for name, figure in figures.items():
@@ -139,8 +183,8 @@ class Answers:
                     if self._closing.wait(BREATH):
                         return
                     self._kept.now(
-                        (SOURCE, ("states", slug, name, control, states[name])),
-                        partial(self._states, slug, name, control, states[name]),
+                        (SOURCE, ("states", slug, name, control, *states[name])),
+                        partial(self._states, slug, name, control, *states[name]),
                     )
 
     def close(self) -> None:
@@ -148,22 +192,25 @@ class Answers:
         self._closing.set()
         self._kept.close()
 
-    def _fragment(self, slug: str, name: str, controls: FigureControls) -> Body:
-        return self._html("fragment.jinja", f=self._shown(slug, name, controls))
+    def _fragment(self, slug: str, name: str, controls: FigureControls, teaching: Teaching) -> Body:
+        return self._html("fragment.jinja", f=self._shown(slug, name, controls, teaching=teaching))
 
-    def _states(self, slug: str, name: str, control: str, rest: FigureControls) -> Body:
+    def _states(self, slug: str, name: str, control: str, rest: FigureControls, teaching: Teaching) -> Body:
         views: dict[str, str] = {}
         for value in type(rest).widgets()[control].states():
             self._kept.give_way()
             at = rest.model_copy(update={control: value})
-            key = (spoken().tag, ("fragment", slug, name, at))
-            view = self._kept.now(key, partial(self._fragment, slug, name, at))
+            key = (spoken().tag, ("fragment", slug, name, at, teaching))
+            view = self._kept.now(key, partial(self._fragment, slug, name, at, teaching))
             views[plain(value)] = view.raw.decode()
         body = Body(orjson.dumps(views), "application/json")
         return body if body.size <= LARGEST_TABLE else NO_TABLE
 
-    def _lesson(self, slug: str, states: Mapping[str, FigureControls], **kept: Any) -> Body:
-        shown = {name: self._shown(slug, name, state, brief=True) for name, state in states.items()}
+    def _lesson(self, slug: str, states: States, **kept: Any) -> Body:
+        shown = {
+            name: self._shown(slug, name, state, brief=True, teaching=teaching)
+            for name, (state, teaching) in states.items()
+        }
         lesson = load_lesson(slug)
         asked = {name: ask(lesson, name, self.root_path) for name in lesson.questions}
         return self._page("lesson.jinja", slug, shown=shown, asked=asked, **kept)
@@ -183,6 +230,26 @@ class Answers:
         writer.writerow([column.name for column in table.columns])
         writer.writerows(table.rows)
         return Body(buffer.getvalue().encode(), "text/csv; charset=utf-8")
+
+    def _picture(self, slug: str, name: str, controls: FigureControls, scheme: Scheme) -> Body:
+        svg, policy = picture(self._shown(slug, name, controls), scheme)
+        return Body(svg, "image/svg+xml; charset=utf-8", headers={"Content-Security-Policy": policy})
+
+    def _teach(
+        self, slug: str, name: str | None, controls: FigureControls | None, teaching: Teaching, place: str
+    ) -> Body:
+        if name is None or controls is None:
+            return self._page("teach.jinja", slug, f=None)
+        f = self._shown(slug, name, controls, teaching=teaching)
+        links = f.teaching_links
+        return self._page(
+            "teach.jinja",
+            slug,
+            f=f,
+            place=place,
+            links=links,
+            hideable=hideable(type(controls)),
+        )
 
     def _summary(self, slug: str) -> Body:
         lesson = load_lesson(slug)
@@ -206,12 +273,21 @@ class Answers:
         return self._html(template, lesson=load_lesson(slug), **context)
 
     def _html(self, template: str, quality: int | None = None, **context: Any) -> Body:
-        markup = render(template, self.root_path, course=course(), **context)
+        context |= {"course": course(), "embeddable": self.embeddable}
+        markup = render(template, self.root_path, **context)
         return Body(markup, HTML, quality) if quality else Body(markup, HTML)
 
-    def _shown(self, slug: str, name: str, controls: FigureControls, *, brief: bool = False) -> Shown:
+    def _shown(
+        self,
+        slug: str,
+        name: str,
+        controls: FigureControls,
+        *,
+        brief: bool = False,
+        teaching: Teaching = OPEN,
+    ) -> Shown:
         lesson = load_lesson(slug)
-        return show(lesson, lesson.figures[name], controls, self.root_path, brief=brief)
+        return show(lesson, lesson.figures[name], controls, self.root_path, brief=brief, teaching=teaching)
 
 
 def _in(language: str, make: Callable[[], Body]) -> Body:

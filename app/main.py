@@ -52,7 +52,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.settings = settings
-    app.state.answers = Answers(settings.root_path, settings.cache_mib * 2**20)
+    app.state.answers = Answers(
+        settings.root_path, settings.cache_mib * 2**20, embeddable=settings.embed_ancestors != "'none'"
+    )
     app.state.lane = Lane()
     app.state.ready = False
     app.include_router(pages.router, prefix=settings.root_path)

@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from app.answers import HTML, NO_TABLE, Answers
 from app.assets import static_file, version
 from app.body import Body
+from app.colours import Scheme
 from app.lane import Lane
 from app.parameters import query_parameters, read_query
 from app.render import problems_for_people, render, state_query
@@ -26,6 +27,8 @@ from lessons.kit.figure import Figure
 from lessons.kit.language import gettext as _
 from lessons.kit.language import spoken
 from lessons.kit.source import library_functions
+from lessons.kit.teaching import NAMES as TAUGHT
+from lessons.kit.teaching import OPEN, Teaching, read_taught
 
 READ = ["GET", "HEAD"]
 IMMUTABLE = "public, max-age=31536000, immutable"
@@ -67,19 +70,19 @@ async def lesson_page(request: Request, slug: str) -> Response:
             raise HTTPException(422, _no_figure(lesson, owner))
         if dot:
             given[owner].append((control, value))
-    states: dict[str, FigureControls] = {}
+    states: dict[str, tuple[FigureControls, Teaching]] = {}
     problems: list[dict[str, Any]] = []
     for name, figure in lesson.figures.items():
         try:
-            states[name] = figure.controls.parse(given[name])
+            states[name] = read_taught(figure.controls, given[name])
         except ControlError as error:
-            states[name] = error.nearest
+            states[name] = error.nearest, OPEN
             problems += [
                 problem | {"control": f"{name}.{problem['control']}", "figure": figure.label}
                 for problem in problems_for_people(error, lesson.texts[name])
             ]
     if problems:
-        query = state_query(states.items())
+        query = state_query((name, _query(*state)) for name, state in states.items())
         back = f"{_here(request)}{lesson.url}" + (f"?{query}" if query else "")
         return _problem_page(request, lesson, problems, back)
     return _kept(request, await _answers(request).lesson(slug, states))
@@ -98,6 +101,43 @@ async def figure_table(request: Request, slug: str, name: str) -> Response:
     return response
 
 
+@router.api_route("/lessons/{slug}/figures/{name}.svg", methods=READ)
+async def figure_picture(request: Request, slug: str, name: str) -> Response:
+    """The figure's drawing as a stand-alone SVG file; `ground=dark` for a dark page."""
+    lesson, figure = _figure(slug, name)
+    if figure.is_html:
+        raise HTTPException(
+            404, _("%(figure)s is made of HTML: there is no SVG file of it.", figure=figure.label)
+        )
+    parameters = query_parameters(request)
+    grounds = [value for key, value in parameters if key == "ground"] or ["light"]
+    if grounds not in (["light"], ["dark"]):
+        raise HTTPException(
+            422, _("%(name)s must be %(allowed)s.", name="ground", allowed=_("light or dark"))
+        )
+    try:
+        controls = figure.controls.parse([pair for pair in parameters if pair[0] != "ground"])
+    except ControlError as error:
+        return _figure_problem(request, lesson, figure, error)
+    scheme: Scheme = "dark" if grounds == ["dark"] else "light"
+    return _kept(request, await _answers(request).picture(slug, name, controls, scheme))
+
+
+@router.api_route("/lessons/{slug}/figures/{name}.py", methods=READ)
+async def figure_python(request: Request, slug: str, name: str) -> Response:
+    """Python that reproduces the figure's read-outs in this state."""
+    lesson, figure = _figure(slug, name)
+    if name not in lesson.snippets:
+        raise HTTPException(404, _("There is no Python of %(figure)s.", figure=figure.label))
+    try:
+        controls = _state(figure.controls, request)
+    except ControlError as error:
+        return _figure_problem(request, lesson, figure, error)
+    response = _respond(request, await _answers(request).python(slug, name, controls))
+    response.headers["Content-Disposition"] = f'attachment; filename="{figure.id}.py"'
+    return response
+
+
 @router.api_route("/lessons/{slug}/figures/{name}", methods=READ)
 async def figure_page(request: Request, slug: str, name: str) -> Response:
     """A figure alone: to share, to print, to embed with `embed=1`.
@@ -111,13 +151,13 @@ async def figure_page(request: Request, slug: str, name: str) -> Response:
     own = [(key, value) for key, value in parameters if key not in shell and "." not in key]
     embed = _embed(shell)
     try:
-        controls = figure.controls.parse(own)
+        controls, teaching = read_taught(figure.controls, own)
     except ControlError as error:
         return _figure_problem(request, lesson, figure, error)
     if shell.get("in") == "lesson":
-        query = state_query([(name, controls), *_known(lesson, others, but=name)])
+        query = state_query([(name, _query(controls, teaching)), *_known(lesson, others, but=name)])
         return RedirectResponse(f"{_here(request)}{lesson.url}?{query}#{figure.id}", 303)
-    body = await _answers(request).figure(slug, name, controls, embed=embed)
+    body = await _answers(request).figure(slug, name, controls, teaching, embed=embed)
     if not embed:
         return _kept(request, body)
     response = _respond(request, body)
@@ -143,10 +183,11 @@ async def fragment(request: Request, asked: str, slug: str, name: str) -> Respon
     """What htmx swaps in. The address holds the content's version, so the answer never changes."""
     lesson, figure = _figure(slug, name)
     try:
-        controls = _state(figure.controls, request)
+        controls, teaching = _taught(figure.controls, request)
     except ControlError as error:
         return _figure_problem(request, lesson, figure, error, whole_page=False)
-    return _kept(request, await _answers(request).fragment(slug, name, controls), _lasting(asked))
+    body = await _answers(request).fragment(slug, name, controls, teaching.of_view(figure.controls))
+    return _kept(request, body, _lasting(asked))
 
 
 @router.api_route("/fragments/{asked}/{slug}/{name}/along/{control}", methods=READ)
@@ -156,10 +197,10 @@ async def states(request: Request, asked: str, slug: str, name: str, control: st
     if control not in figure.controls.tabled():
         raise HTTPException(404)
     try:
-        at = _state(figure.controls, request)
+        at, teaching = _taught(figure.controls, request)
     except ControlError as error:
         return _figure_problem(request, lesson, figure, error, whole_page=False)
-    table = await _answers(request).states(slug, name, control, at)
+    table = await _answers(request).states(slug, name, control, at, teaching.of_view(figure.controls))
     if table is None:
         return _respond(
             request, NO_TABLE, "no-store"
@@ -173,6 +214,17 @@ async def listing(request: Request, asked: str, slug: str, name: str, function: 
     figure = _figure(slug, name)[1]
     body = await _answers(request).listing(_function(function), f"{figure.id}-{function}")
     return _kept(request, body, _lasting(asked))
+
+
+@router.api_route("/fragments/{asked}/{slug}/{name}/share", methods=READ)
+async def share(request: Request, asked: str, slug: str, name: str) -> Response:
+    """What is offered to take away from a figure, fetched when it is unfolded."""
+    lesson, figure = _figure(slug, name)
+    try:
+        controls, _ = _taught(figure.controls, request)
+    except ControlError as error:
+        return _figure_problem(request, lesson, figure, error, whole_page=False)
+    return _kept(request, await _answers(request).share(slug, name, controls), _lasting(asked))
 
 
 @router.api_route("/lessons/{slug}/code/{function}", methods=READ)
@@ -209,6 +261,36 @@ async def sources_page(request: Request, slug: str) -> Response:
     _lesson(slug)
     query_parameters(request)
     return _kept(request, await _answers(request).sources(slug))
+
+
+@router.api_route("/lessons/{slug}/teach", methods=READ)
+async def teach_page(request: Request, slug: str) -> Response:
+    """Where a teacher makes a link: `figure=rtn&set.bits=5&show.block=lock&explain=off&place=embed`."""
+    lesson = _lesson(slug)
+    parameters = query_parameters(request)
+    given = dict(parameters)
+    if "figure" not in given:
+        return _kept(request, await _answers(request).teach(slug, None, None, OPEN, "page"))
+    name = given["figure"]
+    if name not in lesson.figures:
+        raise HTTPException(422, _no_figure(lesson, name))
+    figure = lesson.figures[name]
+    fixed: defaultdict[str, list[str]] = defaultdict(list)
+    for key, value in parameters:
+        if key.startswith("show.") and value != "open":
+            fixed[value].append(key.removeprefix("show."))
+    own = [(key.removeprefix("set."), value) for key, value in parameters if key.startswith("set.")]
+    arranged = [(how, ",".join(names)) for how, names in fixed.items()]
+    arranged += [pair for pair in parameters if pair[0] == "explain"]
+    try:
+        controls, teaching = read_taught(figure.controls, [*own, *arranged])
+    except ControlError as error:
+        return _figure_problem(request, lesson, figure, error)
+    place = given.get("place", "page")
+    places = ("page", "embed", "lesson", *(["question"] if name in lesson.questions else []))
+    if place not in places:
+        raise HTTPException(422, _("%(name)s must be %(allowed)s.", name="place", allowed=", ".join(places)))
+    return _kept(request, await _answers(request).teach(slug, name, controls, teaching, place))
 
 
 @router.api_route("/styleguide", methods=READ)
@@ -298,6 +380,18 @@ def _state_of(controls: type[FigureControls], query: bytes) -> FigureControls:
     return controls.parse(read_query(query))
 
 
+def _taught(controls: type[FigureControls], request: Request) -> tuple[FigureControls, Teaching]:
+    """The state that the query names, and what a teacher has set beside it."""
+    query: bytes = request.scope["query_string"]
+    if any(name.encode() in query for name in TAUGHT):
+        return read_taught(controls, query_parameters(request))
+    return _state(controls, request), OPEN
+
+
+def _query(controls: FigureControls, teaching: Teaching) -> list[tuple[str, str]]:
+    return [*controls.query(), *teaching.query()]
+
+
 def _root(request: Request) -> str:
     """Where the server's addresses begin."""
     root: str = request.app.state.settings.root_path
@@ -322,14 +416,16 @@ def _embed(shell: dict[str, str]) -> bool:
     return shell.get("embed") == "1"
 
 
-def _known(lesson: Lesson, others: list[tuple[str, str]], but: str) -> list[tuple[str, FigureControls]]:
+def _known(
+    lesson: Lesson, others: list[tuple[str, str]], but: str
+) -> list[tuple[str, list[tuple[str, str]]]]:
     """The states of the lesson's other figures that came along, those that are well formed."""
-    kept: list[tuple[str, FigureControls]] = []
+    kept: list[tuple[str, list[tuple[str, str]]]] = []
     for name, figure in lesson.figures.items():
         own = [(key.partition(".")[2], value) for key, value in others if key.partition(".")[0] == name]
         if own and name != but:
             with contextlib.suppress(ControlError):
-                kept.append((name, figure.controls.parse(own)))
+                kept.append((name, _query(*read_taught(figure.controls, own))))
     return kept
 
 

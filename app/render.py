@@ -22,11 +22,12 @@ from lessons.kit.figure import Figure
 from lessons.kit.language import gettext, language, languages, ngettext, spoken
 from lessons.kit.mathml import mathml
 from lessons.kit.question import ANSWER, Guess, Question, Reveal
-from lessons.kit.source import dotted_name, source_named, source_of
+from lessons.kit.source import dotted_name, highlight, source_named, source_of
+from lessons.kit.teaching import OPEN, Teaching
 from lessons.kit.text import FigureText
 from lessons.kit.view import Sentence, Table, View
 
-MODULE = re.compile(r"js/(?!early|lesson|predict)\w+\.js")
+MODULE = re.compile(r"js/(?!early|lesson|predict|embed|share|own)\w+\.js")
 """What `lesson.js` imports: the pages name it, so that it is on its way before `lesson.js` has been read."""
 
 
@@ -44,10 +45,43 @@ class Shown:
     text: FigureText
     root_path: str  # where the pages of this language begin
     brief: bool = False
+    teaching: Teaching = OPEN
 
     @property
     def id(self) -> str:
         return self.figure.id
+
+    @property
+    def kept(self) -> list[tuple[str, str]]:
+        """What its form sends with every change: the controls that a teacher has fixed, and that they are."""
+        fixed = [(name, plain(getattr(self.controls, name))) for name in self.teaching.fixed]
+        return [*fixed, *self.teaching.query()]
+
+    @property
+    def whole_query(self) -> list[tuple[str, str]]:
+        """State and arrangement."""
+        return [*self.controls.query(), *self.teaching.query()]
+
+    @property
+    def teaching_links(self) -> dict[str, str]:
+        """Where a link of this state and arrangement can lead: figure, frame, lesson, question."""
+        query = urlencode(self.whole_query)
+        lesson = f"{self.root_path}{self.lesson.url}"
+        there = state_query([(self.figure.name, self.whole_query)])
+        links = {
+            "page": self.page_url + (f"?{query}" if query else ""),
+            "embed": f"{self.page_url}?embed=1" + (f"&{query}" if query else ""),
+            "lesson": lesson + (f"?{there}" if there else "") + f"#{self.id}",
+        }
+        if self.figure.name in self.lesson.questions:
+            links["question"] = f"{lesson}/questions/{self.figure.name}"
+        return links
+
+    @property
+    def builder_url(self) -> str:
+        """Where a teacher makes a link of this figure, from this state on."""
+        state = [(f"set.{name}", value) for name, value in self.controls.query()]
+        return f"{self.root_path}{self.lesson.url}/teach?{urlencode([('figure', self.figure.name), *state])}"
 
     @property
     def query(self) -> str:
@@ -64,6 +98,20 @@ class Shown:
     @property
     def state_url(self) -> str:
         return f"{self.page_url}?{self.query}" if self.query else self.page_url
+
+    def file_url(self, kind: str, *more: tuple[str, str]) -> str:
+        """The address of the figure in this state as a file: `csv`, `svg` or `py`."""
+        query = urlencode([*self.controls.query(), *more])
+        return f"{self.page_url}.{kind}?{query}" if query else f"{self.page_url}.{kind}"
+
+    @property
+    def embed_url(self) -> str:
+        return f"{self.page_url}?{urlencode([('embed', '1'), *self.controls.query()])}"
+
+    @property
+    def python(self) -> str:
+        """Python that reproduces the read-outs; "" where the lesson has none."""
+        return self.lesson.python(self.figure.name, self.controls)
 
     @property
     def defaults(self) -> str:
@@ -87,10 +135,12 @@ def show(
     root_path: str = "",
     *,
     brief: bool = False,
+    teaching: Teaching = OPEN,
 ) -> Shown:
     """Compute a figure's view for a state of its controls."""
     text = lesson.texts[figure.name]
-    return Shown(lesson, figure, controls, figure.view(controls), text, root_path + spoken().prefix, brief)
+    here = root_path + spoken().prefix
+    return Shown(lesson, figure, controls, figure.view(controls), text, here, brief, teaching)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +197,7 @@ class Asked:
     def seen_url(self) -> str:
         """The lesson, with the figure in the state that shows what is so."""
         assert self.reveal is not None
-        query = state_query([(self.name, self.reveal.state)])
+        query = state_query([(self.name, self.reveal.state.query())])
         return f"{self.root_path}{self.lesson.url}{'?' if query else ''}{query}#{self.figure.id}"
 
 
@@ -191,6 +241,8 @@ def environment() -> Environment:
         source_named=source_named,
     )
     env.filters.update(
+        with_fixed=with_fixed,
+        python=lambda code: Markup(highlight(code)),
         mathml=lambda latex: Markup(mathml(latex)),
         source=source_of,
         dotted_name=dotted_name,
@@ -250,11 +302,18 @@ def problems_for_people(error: ControlError, text: FigureText) -> list[dict[str,
     ]
 
 
-def state_query(states: Iterable[tuple[str, FigureControls]]) -> str:
-    """The query of a lesson page on which several figures are not in their default state."""
-    return urlencode(
-        [(f"{name}.{key}", value) for name, controls in states for key, value in controls.query()]
-    )
+def state_query(states: Iterable[tuple[str, list[tuple[str, str]]]]) -> str:
+    """The query of a lesson page: the parameters of several figures, each with its figure's name."""
+    return urlencode([(f"{name}.{key}", value) for name, query in states for key, value in query])
+
+
+def with_fixed(drawing: str, names: tuple[str, ...]) -> Markup:
+    """A drawing in which the cells of some controls cannot be chosen: a teacher has fixed them."""
+    for name in names:
+        drawing = re.sub(
+            rf'<input type="radio"(?=[^>]* name="{name}")', '<input type="radio" disabled', drawing
+        )
+    return Markup(drawing)
 
 
 def _label(text: FigureText, control: str) -> str:

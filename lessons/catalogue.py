@@ -10,12 +10,13 @@ import importlib
 import importlib.util
 import pkgutil
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from lessons.kit.controls import FigureControls
 from lessons.kit.figure import Figure
 from lessons.kit.language import PSEUDO, SOURCE, speaking, spoken
 from lessons.kit.prose import PIECES, Claim, Section, read_claims, read_section, read_translated
@@ -32,6 +33,7 @@ class Lesson:
     `summary` is its one page to print. `receipts` is the lesson's module of that name, with `receipts()` and
     `not_covered()`: predictions beside what was published. Each is None in a lesson without it. `questions`
     are asked before the figures of the same names; `asked` holds their words, `words` those around them.
+    `snippets` holds, for a figure, the function from its controls to Python that reproduces its read-outs.
     """
 
     slug: str
@@ -46,6 +48,7 @@ class Lesson:
     questions: dict[str, Question] = field(default_factory=dict)
     asked: dict[str, FigureText] = field(default_factory=dict)
     words: FigureText = field(default_factory=lambda: FigureText({}, "ask.toml"))
+    snippets: Mapping[str, Callable[[Any], str]] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
@@ -61,6 +64,14 @@ class Lesson:
         if self.summary and claim in self.summary.claims:
             places.append((f"{self.url}/summary", self.summary.title))
         return places
+
+    def python(self, name: str, controls: FigureControls) -> str:
+        """Python that computes and prints the read-outs of a figure in a state; "" for a figure without."""
+        if name not in self.snippets:
+            return ""
+        shown = self.figures[name].view(controls).readouts
+        prints = "\n".join(f'print(f"{{{readout.name} = }}")' for readout in shown)
+        return f"{self.snippets[name](controls)}\n{prints}\n"
 
     def section_of(self, figure: str) -> Section:
         """The section in which a figure stands."""
@@ -160,6 +171,7 @@ def _read_lesson(slug: str, folder: Path, words: Path) -> Lesson:
         questions,
         {name: FigureText.read(words / "questions" / f"{name}.toml") for name in questions},
         FigureText.read(words / "ask.toml") if questions else FigureText({}, "ask.toml"),
+        getattr(_part(slug, "snippets"), "SNIPPETS", {}),
     )
 
 

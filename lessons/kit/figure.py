@@ -28,6 +28,8 @@ class Figure(Generic[C]):
         The model of its controls.
     view
         Same controls, same view. Must not read anything but its argument and the shipped data.
+    is_html
+        Its drawing is made of rows and cells of HTML: there is no picture of it to save.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Figure(Generic[C]):
     label: str
     controls: type[C]
     view: Callable[[C], View]
+    is_html: bool = False
 
     @property
     def template(self) -> str:

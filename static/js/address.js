@@ -80,8 +80,8 @@ function restore() {
 function point(figure) {
   for (const link of figure.querySelectorAll("[data-state-link]")) {
     const target = new URL(link.href);
-    const embed = link.dataset.stateLink === "embed" ? [["embed", "1"]] : [];
-    target.search = new URLSearchParams([...embed, ...changed(figure)]);
+    for (const name of Object.keys(defaultsOf(formOf(figure)))) target.searchParams.delete(name);
+    for (const [name, value] of changed(figure)) target.searchParams.set(name, value);
     link.href = target;
   }
 }

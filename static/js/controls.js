@@ -38,7 +38,7 @@ export function served(form) {
 
 /** Set every control that knows the value. Nothing is dispatched and no focus moves. */
 export function setControls(form, state) {
-  for (const input of form.querySelectorAll(":is(input, select)[name]")) {
+  for (const input of form.querySelectorAll(":is(input:not([type=hidden]), select)[name]")) {
     const value = state[input.name];
     if (value === undefined) continue;
     if (input.type === "radio") {

@@ -24,7 +24,7 @@ export function leftFolded(part, next) {
 }
 
 export function watchFolded() {
-  document.querySelectorAll(".more > details[open]").forEach(unfold); // before we were here
+  document.querySelectorAll(".more > details[open], .sharing[open]").forEach(unfold); // before we were here
   // `toggle` does not bubble
   document.addEventListener("toggle", ({ target }) => unfold(target), true);
   document.addEventListener("figure:changed", ({ detail }) => {
@@ -34,6 +34,10 @@ export function watchFolded() {
 
 function unfold(details) {
   if (!details.open) return;
+  if (details.matches(".sharing")) {
+    import("./share.js").then(({ share }) => share(details), () => {}); // the line is bad: the link stays
+    return;
+  }
   readText(details.parentElement);
   if (kept.has(details)) {
     fill(details, kept.get(details));
@@ -77,7 +81,7 @@ async function fetchListing(listing) {
 }
 
 /** A piece of HTML as a document, or nothing where the line is bad: the link stays then. */
-async function fetched(address) {
+export async function fetched(address) {
   try {
     const answer = await fetch(address);
     return answer.ok ? new DOMParser().parseFromString(await answer.text(), "text/html") : null;

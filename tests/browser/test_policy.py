@@ -26,6 +26,7 @@ OPEN_AND_SCROLL = """async () => {
   }
 }"""
 FIRST_LISTING = "{}" + f"{PAGE}/code/quant_core.rtn.round_to_nearest"
+FILES = (".csv", ".svg", ".py", ".ipynb")
 STILL_STATIC = "[data-chart]:not(.live), [data-chart-live]:not(:has(.main-svg))"
 LINKS = "all => all.map(a => a.href.split('#')[0])"
 
@@ -40,7 +41,7 @@ def test_every_page_stays_within_its_policy(page: Page, watch: Watch, server: st
     watch.expect("Failed to load resource: the server responded with a status of 4")
     to_walk = [server + address for address in ("/", *UNLINKED)]
     known = {("/", False)}
-    tables: set[str] = set()
+    files: set[str] = set()
     while to_walk:
         page.goto(to_walk.pop(0))
         page.emulate_media(color_scheme="light")
@@ -48,8 +49,8 @@ def test_every_page_stays_within_its_policy(page: Page, watch: Watch, server: st
         page.emulate_media(color_scheme="dark")
         expect(page.locator(STILL_STATIC)).to_have_count(0)
         for found in page.locator("a[href]").evaluate_all(LINKS):
-            if urlsplit(found).path.endswith(".csv"):
-                tables.add(urlsplit(found).path)
+            if found.startswith(server) and urlsplit(found).path.endswith(FILES):
+                files.add(urlsplit(found).path)
             elif found.startswith(f"{server}{PAGE}/code/") and found != FIRST_LISTING.format(server):
                 continue  # one page of code is like another
             elif found.startswith(f"{server}/") and found != page.url and key(found) not in known:
@@ -59,8 +60,8 @@ def test_every_page_stays_within_its_policy(page: Page, watch: Watch, server: st
     assert {"/", PAGE, f"{PAGE}/sources", f"{PAGE}/receipts"} <= walked
     assert {f"{PAGE}/figures/{name}" for name in NAMES} <= walked
     assert {path for path, embed in known if embed} == {f"{PAGE}/figures/{name}" for name in NAMES}
-    assert tables == {f"{PAGE}/figures/{name}.csv" for name in NAMES}
-    assert all(page.request.get(table).status == 200 for table in tables)
+    assert {f"{PAGE}/figures/{name}.{kind}" for name in NAMES for kind in ("csv", "py")} <= files
+    assert [file for file in files if page.request.get(file).status != 200] == []
 
 
 def test_a_page_has_given_up_every_power_that_it_does_not_use(page: Page) -> None:

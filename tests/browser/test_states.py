@@ -63,6 +63,6 @@ def test_the_address_follows_when_the_drag_rests(page: Page) -> None:
     touch(page, "rtn", "bits")
     page.keyboard.press("End")
     page.wait_for_url(f"**{PAGE}?rtn.bits=8")
-    assert figure(page, "rtn").locator("[data-state-link=embed]").get_attribute("href") == (
-        f"{page.url.partition('/lessons')[0]}{PAGE}/figures/rtn?embed=1&bits=8"
+    assert figure(page, "rtn").locator("[data-state-link=page]").first.get_attribute("href") == (
+        f"{page.url.partition('/lessons')[0]}{PAGE}/figures/rtn?bits=8#fig-02-data"
     )

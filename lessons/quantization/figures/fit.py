@@ -163,7 +163,7 @@ class Outcome:
 
 def view(c: Controls) -> View:
     """A run held against one machine, and against all of them."""
-    run, max_context = _run(c)
+    run, max_context = run_of(c)
     footprint = _footprint(run)
     outcomes = [_outcome(footprint, device) for device in (*sources.hardware(), _own(c))]
     chosen = next(outcome for outcome in outcomes if outcome.device.id == c.device)
@@ -190,7 +190,7 @@ def view(c: Controls) -> View:
     )
 
 
-def _run(c: Controls) -> tuple[Run, int | None]:
+def run_of(c: Controls) -> tuple[Run, int | None]:
     """The run that the controls describe, and the longest context of its model."""
     if c.source == "preset":
         preset = PRESETS[c.model]

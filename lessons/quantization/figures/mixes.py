@@ -280,4 +280,4 @@ def _notes(c: Controls, shape: memory.ModelShape, tensors: tuple[TypedTensor, ..
     yield Sentence("rules")
 
 
-FIGURE = Figure("mixes", "fig-05c", "FIG.05C", Controls, view)
+FIGURE = Figure("mixes", "fig-05c", "FIG.05C", Controls, view, is_html=True)

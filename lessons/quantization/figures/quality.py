@@ -140,8 +140,9 @@ def view(c: Controls) -> View:
     """The rows of one data set, sorted, with one of them chosen."""
     rows = rows_of(c.data)
     baseline = next(row for row in rows if row.scheme == BASELINE)
-    known = c.scheme in {row.scheme for row in rows}
-    chosen = next(row for row in rows if row.scheme == (c.scheme if known else FALLBACK))
+    scheme = chosen_scheme(c)
+    known = scheme == c.scheme
+    chosen = next(row for row in rows if row.scheme == scheme)
     measure = c.measure if c.measure in SETS[c.data] else "perplexity"
     sort = c.sort if c.sort in SETS[c.data] else "size_gb"
     rows = _sorted(rows, baseline, sort, descending=c.order == "descending")
@@ -182,6 +183,11 @@ def view(c: Controls) -> View:
         notes=tuple(notes),
         chart=_chart(rows_of(c.data), baseline, chosen, measure),
     )
+
+
+def chosen_scheme(c: Controls) -> str:
+    """The scheme that is shown: the chosen one, where the data set has it."""
+    return c.scheme if c.scheme in {row.scheme for row in rows_of(c.data)} else FALLBACK
 
 
 @functools.cache

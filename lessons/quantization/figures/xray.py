@@ -21,7 +21,7 @@ from lessons.quantization.super_blocks import SUPER_BLOCKS, SuperBlock, super_bl
 from quant_core import ggml, metrics
 from quant_core.ggml import ByteRole
 
-__all__ = ["FIGURE", "Controls", "encoded", "flipped", "measure", "view"]
+__all__ = ["FIGURE", "Controls", "encoded", "flipped", "measure", "picked_by", "view"]
 
 WEIGHTS = anatomy.SIZE
 
@@ -92,7 +92,7 @@ class Picked(NamedTuple):
 def view(c: Controls) -> View:
     block, form = super_block(c.block), FORMATS[c.format]
     before = encoded(c.block, c.importance, c.format)
-    picked = _picked(c)
+    picked = picked_by(c)
     after = before if c.flip == "none" else flipped(before, picked.byte, int(c.flip))
     moved = _moves(before, after)
     original, value = float(block.weights[picked.weight]), float(after.weights[picked.weight])
@@ -164,7 +164,7 @@ def measure(block: SuperBlock, weights: NDArray[np.float32]) -> Errors:
     return Errors(plain, metrics.relative_weight_error(loudness * block.weights, loudness * weights))
 
 
-def _picked(c: Controls) -> Picked:
+def picked_by(c: Controls) -> Picked:
     """What the control names; the last byte, if the format has none of that number."""
     kind, _, number = c.pick.partition("-")
     if kind == "weight":
@@ -766,4 +766,4 @@ def _importance_notes(c: Controls, block: SuperBlock) -> Iterable[Sentence]:
         yield Sentence(f"typical_{c.block}")
 
 
-FIGURE = Figure("xray", "fig-05b", "FIG.05B", Controls, view)
+FIGURE = Figure("xray", "fig-05b", "FIG.05B", Controls, view, is_html=True)

@@ -1,0 +1,159 @@
+"""What can be taken away from a figure: link, embed, picture, data, Python."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterator
+from xml.etree import ElementTree
+
+import pytest
+from starlette.testclient import TestClient
+
+from app import create_app
+from app.assets import version
+from app.settings import Settings
+from lessons.catalogue import Lesson, load_lesson
+from lessons.kit.controls import plain
+from tests.app.html import parse
+
+LESSON = "/lessons/quantization"
+FIGURES = load_lesson("quantization").figures
+DRAWN = [name for name, figure in FIGURES.items() if not figure.is_html]
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def panel(client: TestClient, name: str, query: str = "") -> str:
+    answer = client.get(f"/fragments/{version()}/quantization/{name}/share?{query}")
+    assert answer.status_code == 200
+    return answer.text
+
+
+@pytest.fixture(scope="module")
+def unframed() -> Iterator[TestClient]:
+    with TestClient(create_app(Settings(embed_ancestors="'none'"))) as running:
+        yield running
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_lesson_leads_to_what_is_shared_and_the_figure_s_page_has_it_open(
+    client: TestClient, lesson: Lesson, name: str
+) -> None:
+    id = lesson.figures[name].id
+    folded = parse(client.get(LESSON).text).one("figure", id=id).one("details", class_="sharing")
+    assert folded.all("textarea") == []
+    address, _, place = folded.one("a").attributes["href"].partition("#")
+    there = parse(client.get(address).text).one("details", id=place)
+    assert "open" in there.attributes
+    assert there.one("input").attributes["value"] == f"{LESSON}/figures/{name}"
+
+
+def test_everything_shared_is_in_the_state_of_the_figure(client: TestClient) -> None:
+    shared = parse(panel(client, "rtn", "bits=5&block=calm"))
+    addresses = [link.attributes["href"] for link in shared.all("a")]
+    addresses.append(shared.one("input").attributes["value"])
+    addresses += [b.attributes["data-png"] for b in shared.all("button") if "data-png" in b.attributes]
+    assert len(addresses) == 9
+    assert all("bits=5" in address and "block" not in address for address in addresses)
+    assert all(client.get(address).status_code == 200 for address in addresses)
+
+
+def test_embed_code_is_a_frame_that_takes_its_figure_s_height(client: TestClient) -> None:
+    code = parse(panel(client, "rtn", "bits=5")).one("textarea").text
+    frame = parse(code).one("iframe").attributes
+    assert frame["src"] == f"{LESSON}/figures/rtn?embed=1&bits=5"
+    assert frame["title"].startswith("FIG.02 ")
+    assert "figureHeight" in code
+    assert "js/embed.js" in client.get(frame["src"]).text
+    assert "set-cookie" not in client.get(frame["src"]).headers
+
+
+def test_where_nobody_may_frame_no_embed_is_offered(unframed: TestClient) -> None:
+    assert parse(panel(unframed, "rtn")).all("textarea") == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", DRAWN)
+def test_picture_stands_alone(client: TestClient, name: str, scheme: str) -> None:
+    answer = client.get(f"{LESSON}/figures/{name}.svg?ground={scheme}")
+    assert answer.headers["content-type"].startswith("image/svg+xml")
+    root = ElementTree.fromstring(answer.text)
+    style = root.findtext(f"{SVG}style") or ""
+    assert not re.search(r"var\(|light-dark|oklch|@media|@container|url\((?!data:)", style)
+    assert not re.search(r"\bstyle=|\bon\w+=|href=|<script|foreignObject", answer.text)
+    hashed = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert f"'sha256-{hashed}'" in answer.headers["content-security-policy"]
+    assert "unsafe" not in answer.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_picture_has_the_marks_of_the_page(client: TestClient, name: str) -> None:
+    """Every mark that the page draws in a plane is in the file, at the same place."""
+    page = parse(client.get(f"{LESSON}/figures/{name}").text).one("figure")
+    root = ElementTree.fromstring(client.get(f"{LESSON}/figures/{name}.svg").text)
+    drawn = {
+        (circle.get("class"), circle.get("cx"), circle.get("cy"))
+        for circle in root.iter(f"{SVG}circle")
+        if circle.get("class")
+    }
+    marks = [c for c in page.all("circle") if "mark" in c.attributes.get("class", "")]
+    wanted = {(m.attributes["class"], m.attributes["cx"], m.attributes["cy"]) for m in marks}
+    assert wanted <= drawn
+    assert len(root.findall(f".//{SVG}text")) > 3
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_every_mark_of_a_picture_has_its_looks(client: TestClient, name: str) -> None:
+    """A class that the sheets colour on the page is coloured in the file."""
+    root = ElementTree.fromstring(client.get(f"{LESSON}/figures/{name}.svg").text)
+    style = root.findtext(f"{SVG}style") or ""
+    for element in root.iter():
+        for mark in (element.get("class") or "").split():
+            if mark in ("true-mark", "snap-mark", "nudge", "tick", "axis-title", "curve", "level"):
+                assert f".{mark}{{" in style
+
+
+def test_picture_takes_every_control(client: TestClient) -> None:
+    """Also one whose name is that of something else."""
+    for name in DRAWN:
+        for control, widget in FIGURES[name].controls.widgets().items():
+            query = f"{control}={plain(widget.states()[0])}"
+            assert client.get(f"{LESSON}/figures/{name}.svg?{query}").status_code == 200, query
+
+
+def test_picture_says_its_state_and_where_it_is_from(client: TestClient) -> None:
+    text = client.get(f"{LESSON}/figures/rtn.svg?bits=5&format=NF4").text
+    assert "Levels: NF4, 4.5 bits" in text
+    assert f"{LESSON}/figures/rtn?bits=5&amp;format=NF4" in text
+
+
+@pytest.mark.parametrize("name", [name for name in FIGURES if name not in DRAWN])
+def test_a_figure_of_html_has_no_picture_and_says_so(client: TestClient, name: str) -> None:
+    assert client.get(f"{LESSON}/figures/{name}.svg").status_code == 404
+    assert "No picture" in panel(client, name)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_python_is_a_file_and_in_the_panel(client: TestClient, lesson: Lesson, name: str) -> None:
+    figure = lesson.figures[name]
+    answer = client.get(f"{LESSON}/figures/{name}.py")
+    assert answer.text == lesson.python(name, figure.controls())
+    assert answer.headers["content-disposition"] == f'attachment; filename="{figure.id}.py"'
+    shown = parse(panel(client, name)).one("pre").text
+    assert shown.split() == answer.text.split()
+
+
+@pytest.mark.parametrize(
+    ("address", "status"),
+    [
+        ("rtn.svg?bits=99", 422),
+        ("rtn.svg?ground=sepia", 422),
+        ("rtn.svg?ground=light&ground=dark", 422),
+        ("rtn.py?bits=99", 422),
+        ("nothing.svg", 404),
+        ("nothing.py", 404),
+    ],
+)
+def test_what_cannot_be_is_refused(client: TestClient, address: str, status: int) -> None:
+    assert client.get(f"{LESSON}/figures/{address}").status_code == status

@@ -1,0 +1,188 @@
+"""What a teacher sets: fixed and hidden controls, explanations kept back, links, and the docs on it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+from starlette.testclient import TestClient
+
+from app.assets import version
+from lessons.catalogue import Lesson, load_lesson
+from lessons.kit.controls import Choice, FigureControls
+from lessons.kit.teaching import NAMES
+from tests.app.html import Element, parse
+
+LESSON = "/lessons/quantization"
+FIGURES = load_lesson("quantization").figures
+DOCS = Path(__file__).parents[2] / "docs"
+LINK = re.compile(r"\]\(http://127\.0\.0\.1:8000(/lessons/[^)]+)\)")
+ANSWER = re.compile(
+    r"^\| \d+ \| \[[^]]+\]\(http://127\.0\.0\.1:8000([^)]+)\) \| `(\w+)` \| (\S+) \|$", re.MULTILINE
+)
+
+
+def figure(client: TestClient, address: str) -> Element:
+    answer = client.get(address)
+    assert answer.status_code == 200
+    return parse(answer.text).one("figure")
+
+
+def inputs(form: Element, name: str) -> list[Element]:
+    return [e for tag in ("input", "select") for e in form.all(tag) if e.attributes.get("name") == name]
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_no_control_has_the_name_of_an_arrangement(name: str) -> None:
+    reserved = {*NAMES, "embed", "in", "ground", "task", "figure", "place"}
+    assert not reserved & set(FIGURES[name].controls.model_fields)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_control_can_be_fixed_and_its_form_still_sends_it(client: TestClient, name: str) -> None:
+    controls: FigureControls = FIGURES[name].controls()
+    fields = list(type(controls).model_fields)
+    form = figure(client, f"{LESSON}/figures/{name}?lock={','.join(fields)}").one("form")
+    for control in fields:
+        sent = [e for e in inputs(form, control) if e.attributes.get("type") == "hidden"]
+        assert len(sent) == 1
+        shown = [e for e in inputs(form, control) if e.attributes.get("type") != "hidden"]
+        fixed = [e for f in form.all("fieldset") if "disabled" in f.attributes for e in inputs(f, control)]
+        assert shown
+        assert all("disabled" in e.attributes or e in fixed for e in shown)
+
+
+def test_hidden_controls_keep_their_value_and_are_not_shown(client: TestClient) -> None:
+    form = figure(client, f"{LESSON}/figures/rtn?bits=5&hide=bits,scheme").one("form")
+    rows = [e for tag in ("div", "fieldset") for e in form.all(tag) if "hidden" in e.attributes]
+    assert len(rows) == 2
+    assert {(e.attributes["name"], e.attributes["value"]) for e in form.all("input", type="hidden")} >= {
+        ("bits", "5"),
+        ("scheme", "asymmetric"),
+        ("hide", "bits,scheme"),
+    }
+
+
+def test_a_fragment_keeps_the_cells_of_a_drawing_fixed(client: TestClient) -> None:
+    base = f"/fragments/{version()}/quantization"
+    free = client.get(f"{base}/primitive?bits=3").text
+    fixed = client.get(f"{base}/primitive?bits=3&lock=weight,block").text
+    assert "".join(fixed.replace(" disabled", "").split()) == "".join(free.split())
+    assert fixed.count(" disabled") == 32
+    assert client.get(f"{base}/primitive?bits=3&lock=block&hide=bits&explain=off").text == free
+    table = client.get(f"{base}/primitive/along/bits?lock=weight").json()
+    assert all(view.count(" disabled") == 32 for view in table.values())
+
+
+def test_explanations_are_kept_back_and_the_text_alternative_stays(client: TestClient) -> None:
+    page = client.get(f"{LESSON}/figures/rtn?explain=off").text
+    assert "data-unexplained" in page
+    assert "css/teach.css" in page
+    shown = parse(page).one("figure")
+    described = shown.one("svg").attributes["aria-describedby"]
+    assert shown.one("p", id=described).text
+
+
+def test_on_the_lesson_every_figure_has_its_own_arrangement(client: TestClient) -> None:
+    page = parse(client.get(f"{LESSON}?rtn.lock=bits&fit.hide=mix&rtn.bits=6").text)
+    assert page.one("figure", id="fig-02").one("p", class_="taught").text == "Fixed here: Bits per weight."
+    assert [e.attributes["value"] for e in page.one("figure", id="fig-06").all("input", name="hide")] == [
+        "mix"
+    ]
+    assert not page.one("figure", id="fig-03").all("p", class_="taught")
+    assert "css/teach.css" not in client.get(LESSON).text
+
+
+def test_without_scripts_a_change_on_the_lesson_keeps_every_arrangement(client: TestClient) -> None:
+    figure = parse(client.get(f"{LESSON}?rtn.lock=bits&fit.hide=mix&fit.memory=20").text).one(
+        "figure", id="fig-02"
+    )
+    sent = [(e.attributes["name"], e.attributes["value"]) for e in figure.all("input", type="hidden")]
+    answer = client.get(f"{LESSON}/figures/rtn", params=[*sent, ("block", "llm")])
+    assert answer.status_code == 303
+    back = dict(parse_qsl(urlsplit(answer.headers["location"]).query))
+    assert back == {"rtn.block": "llm", "rtn.lock": "bits", "fit.hide": "mix", "fit.memory": "20"}
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("lock=bit", "bits, block"),
+        ("hide=nothing", "bits, block"),
+        ("lock=bits&lock=block", "one value"),
+        ("explain=no", "on or off"),
+        ("lock=" + "a," * 400, "names of controls"),
+    ],
+)
+def test_what_cannot_be_arranged_is_said(client: TestClient, query: str, words: str) -> None:
+    for address in (f"{LESSON}/figures/rtn?{query}", f"{LESSON}?rtn.{query.replace('&', '&rtn.')}"):
+        answer = client.get(address)
+        assert answer.status_code == 422
+        assert words in answer.text
+
+
+def test_cells_of_the_drawing_cannot_be_hidden(client: TestClient) -> None:
+    assert client.get(f"{LESSON}/figures/primitive?hide=weight").status_code == 422
+
+
+def test_files_know_no_arrangement(client: TestClient) -> None:
+    for kind in ("csv", "svg", "py"):
+        assert client.get(f"{LESSON}/figures/rtn.{kind}?lock=bits").status_code == 422
+
+
+# --- the page that makes links -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_the_builder_makes_a_link_that_opens_as_asked(client: TestClient, lesson: Lesson, name: str) -> None:
+    page = parse(client.get(f"{LESSON}/teach?figure={name}").text)
+    form = page.one("form")
+    widgets = lesson.figures[name].controls.widgets()
+    for control, widget in widgets.items():
+        assert len(inputs(form, f"set.{control}")) == 1
+        drawn = isinstance(widget, Choice) and widget.drawn
+        assert len(inputs(form, f"show.{control}")) == (2 if drawn else 3)
+    query = [("figure", name), *((f"show.{control}", "lock") for control in widgets), ("explain", "off")]
+    for place in ("page", "embed", "lesson"):
+        made = parse(client.get(f"{LESSON}/teach", params=[*query, ("place", place)]).text)
+        link = made.one("input", id="made-link").attributes["value"]
+        opened = client.get(link.partition("#")[0])
+        assert opened.status_code == 200
+        shown = parse(opened.text).one("figure", id=lesson.figures[name].id)
+        assert "data-unexplained" in shown.attributes
+        assert ("embed=1" in link) == (place == "embed")
+
+
+def test_the_builder_starts_from_the_state_that_was_shared(client: TestClient) -> None:
+    shared = parse(client.get(f"/fragments/{version()}/quantization/rtn/share?bits=6").text)
+    (link,) = [a.attributes["href"] for a in shared.all("a") if "/teach?" in a.attributes["href"]]
+    page = parse(client.get(link).text)
+    assert page.one("input", id="set-bits").attributes["value"] == "6"
+    assert page.one("input", id="made-link").attributes["value"] == f"{LESSON}/figures/rtn?bits=6"
+
+
+@pytest.mark.parametrize(
+    "query", ["figure=none", "figure=rtn&set.bits=99", "figure=rtn&set.bit=3", "figure=rtn&place=moon"]
+)
+def test_the_builder_refuses_what_is_not_there(client: TestClient, query: str) -> None:
+    assert client.get(f"{LESSON}/teach?{query}").status_code == 422
+
+
+# --- docs ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["teaching.md", "teaching-answers.md"])
+def test_every_link_of_the_teaching_pages_opens(client: TestClient, name: str) -> None:
+    links = LINK.findall((DOCS / name).read_text("utf-8"))
+    assert len(links) > 20
+    assert [link for link in links if client.get(link).status_code != 200] == []
+
+
+def test_every_answer_is_what_its_figure_shows(client: TestClient) -> None:
+    answers = ANSWER.findall((DOCS / "teaching-answers.md").read_text("utf-8"))
+    assert len(answers) > 20
+    for link, readout, answer in answers:
+        shown = figure(client, link).one("output", name=readout).text
+        assert shown.split("\N{NARROW NO-BREAK SPACE}")[0] == answer, link

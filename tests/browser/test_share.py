@@ -1,0 +1,116 @@
+"""Sharing in a browser: what is copied, what an embed tells its host, and the pictures that are saved."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import NewPage
+from tests.browser.figures import figure
+from tests.browser.watch import Watch
+
+PAGE = "/lessons/quantization"
+
+
+def test_share_is_fetched_and_copies_the_state_that_is_shown(page: Page) -> None:
+    page.add_init_script("navigator.clipboard.writeText = async (text) => { window.copied = text; }")
+    page.goto(f"{PAGE}?rtn.bits=5")
+    page.locator("html.js").wait_for()
+    shared = figure(page, "rtn").locator("details.sharing")
+    shared.locator("summary").click()
+    shared.locator("[data-copy=fig-02-link]").click()
+    expect(page.locator("#live")).to_have_text("Copied")
+    assert page.evaluate("window.copied") == f"{origin(page)}{PAGE}/figures/rtn?bits=5"
+
+    page.locator("#fig-02-bits").focus()
+    page.keyboard.press("End")
+    expect(shared.locator("#fig-02-link")).to_have_value(f"{origin(page)}{PAGE}/figures/rtn?bits=8")
+    expect(shared.locator("textarea")).to_have_value(
+        re.compile(f'src="{origin(page)}{PAGE}/figures/rtn\\?embed=1&amp;bits=8"')
+    )
+
+
+def test_a_picture_is_saved_as_it_is_drawn(page: Page, tmp_path: Path) -> None:
+    page.goto(f"{PAGE}/figures/rtn?bits=5")
+    with page.expect_download() as saved:
+        page.locator("[data-png]").first.click()
+    saved.value.save_as(tmp_path / "figure.png")
+    assert saved.value.suggested_filename == "fig-02-light.png"
+    pixels = np.asarray(Image.open(tmp_path / "figure.png").convert("RGB")).astype(int)
+    assert pixels.shape[1] == 2 * 1080
+    accent = np.array([0xC7, 0x37, 0x00])
+    assert (np.abs(pixels - accent).sum(axis=2) < 12).sum() > 1000, "the marks of quantized weights"
+
+
+def test_embed_tells_its_host_how_high_it_is(new_page: NewPage, watch: Watch) -> None:
+    page = new_page()
+    page.goto(f"{PAGE}/figures/rtn?bits=5")
+    page.locator("#fig-02-take button:visible").first.wait_for()
+    code = page.locator("#fig-02-take textarea").input_value()
+    with serving(f"<!doctype html>{code}") as host:
+        watch.expect(host)
+        page.goto(host)
+        frame = page.frame_locator("iframe")
+        frame.locator("#fig-02").wait_for()
+        page.wait_for_function("document.querySelector('iframe').height !== '900'", timeout=10_000)
+        height = int(page.locator("iframe").get_attribute("height") or 0)
+        needed = frame.locator("main").evaluate("main => Math.ceil(main.getBoundingClientRect().height)")
+        assert height == needed
+        assert frame.locator("html").evaluate("html => html.scrollHeight <= innerHeight + 1")
+
+
+@contextmanager
+def serving(body: str) -> Iterator[str]:
+    """A page of another host."""
+
+    class Host(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Host) as host:
+        threading.Thread(target=host.serve_forever).start()
+        yield f"http://127.0.0.1:{host.server_port}/"
+        host.shutdown()
+
+
+def origin(page: Page) -> str:
+    return "{0.scheme}://{0.netloc}".format(urlsplit(page.url))
+
+
+def test_a_fixed_control_stays_what_it_is_through_every_change(page: Page) -> None:
+    page.goto(f"{PAGE}/figures/primitive?bits=3&lock=bits,weight&explain=off")
+    shown = figure(page, "primitive")
+    expect(shown.locator("[name=bits]:enabled:not([type=hidden])")).to_have_count(0)
+    shown.get_by_role("radio", name="symmetric", exact=True).check()
+    page.wait_for_url("**/primitive?*convention=symmetric*")
+    assert "lock=bits%2Cweight" in page.url or "lock=bits,weight" in page.url
+    expect(shown.locator("[name=weight]:enabled:not([type=hidden])")).to_have_count(0)
+    expect(shown.locator(".identity")).to_contain_text("−3")
+    expect(shown.locator(".description")).to_be_hidden()
+
+
+def test_the_page_that_makes_links_is_accessible_and_copies(
+    page: Page, axe: Callable[..., list[str]]
+) -> None:
+    page.goto(f"{PAGE}/teach?figure=rtn&set.bits=4&show.block=lock&explain=off&place=embed")
+    expect(page.locator("#made-link")).to_have_value(
+        f"{origin(page)}{PAGE}/figures/rtn?embed=1&bits=4&lock=block&explain=off"
+    )
+    assert axe(page) == []
+    page.get_by_role("button", name="Make the link").click()
+    page.locator("#made-link").wait_for()

@@ -1,0 +1,88 @@
+"""Every figure's Python, run as a reader would run it, gives the numbers that the figure shows."""
+
+from __future__ import annotations
+
+import ast
+import math
+from typing import Any
+
+import pytest
+
+from lessons.catalogue import load_lesson
+from lessons.kit.controls import FigureControls
+
+LESSON = load_lesson("quantization")
+
+OTHER_STATES = {
+    "fold": ["step=4&weight=3&block=outlier&format=bf16", "step=0"],
+    "primitive": ["convention=float_offset&bits=3&block=llm&weight=4", "convention=symmetric&block=outlier"],
+    "rtn": [
+        "format=Q4_K&block=llm&stretch=4",
+        "format=NF4",
+        "format=Q8_0&block=outlier",
+        "format=MXFP4",
+        "scheme=symmetric&group_size=128&bits=5&stretch=3",
+    ],
+    "xray": [
+        "format=Q6_K&importance=on&block=tinylm&pick=weight-200",
+        "block=outlier&format=Q4_0&pick=byte-3&flip=6",
+        "importance=on&format=IQ4_NL",
+        "format=MXFP4&pick=byte-0&flip=7",
+    ],
+    "rounding": ["pair=outlier&bits=2&x2=3&n=12", "pair=adding&bits=4"],
+    "gptq": ["slice=calm&bits=2&order=act-order&step=16", "slice=neighbours&step=0", "slice=llm&step=1"],
+    "awq": ["layer=smollm2.15.q&bits=2&alpha=0.3"],
+    "smooth": ["layer=minilm.1.query&format=e4m3&alpha=0.2"],
+    "qlora": ["rank=0&double_quantization=off&layer=minilm.1.query"],
+    "methods": ["layer=minilm.1.query&bits=3&sort=output_error"],
+    "quality": ["data=base&scheme=IQ2_M&sort=perplexity", "scheme=F16", "data=base&scheme=Q3_K_S"],
+    "mixes": ["mix=Q2_K&against=none&model=qwen2.5-0.5b"],
+    "fit": [
+        "source=size&parameters=10.3&scope=everything&sequences=4&cache_type=q8_0&device=2x-rtx-3090",
+        "mix=GPTQ&scope=everything&device=own&memory=80&flash_attention=off",
+        "model=llama-3.1-8b&device=rtx-3090&scope=everything",
+    ],
+}
+
+
+def state(name: str, query: str) -> FigureControls:
+    pairs = [(key, value) for key, _, value in (item.partition("=") for item in query.split("&") if item)]
+    controls: FigureControls = LESSON.figures[name].controls.parse(pairs)
+    return controls
+
+
+CASES = [(name, query) for name in LESSON.figures for query in ["", *OTHER_STATES.get(name, [])]]
+
+
+def test_every_figure_has_python_and_is_tried_in_another_state() -> None:
+    assert set(LESSON.snippets) == set(LESSON.figures) == set(OTHER_STATES)
+
+
+@pytest.mark.parametrize(("name", "query"), CASES)
+def test_python_gives_the_read_outs(name: str, query: str, capsys: pytest.CaptureFixture[str]) -> None:
+    controls = state(name, query)
+    variables: dict[str, Any] = {}
+    exec(compile(LESSON.python(name, controls), f"{name}?{query}", "exec"), variables)
+    readouts = LESSON.figures[name].view(controls).readouts
+    printed = [line.partition(" = ")[0] for line in capsys.readouterr().out.splitlines()]
+    assert printed == [readout.name for readout in readouts]
+    for readout in readouts:
+        assert readout.name in variables
+        found = variables[readout.name]
+        if isinstance(readout.value, str):
+            assert str(found) == readout.value, readout.name
+        else:
+            assert math.isclose(float(found), readout.value, rel_tol=1e-6, abs_tol=1e-12), readout.name
+
+
+@pytest.mark.parametrize(("name", "query"), CASES)
+def test_python_imports_only_what_it_says(name: str, query: str) -> None:
+    tree = ast.parse(LESSON.python(name, state(name, query)))
+    modules = {
+        node.module if isinstance(node, ast.ImportFrom) else node.names[0].name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    }
+    assert modules <= {"json", "numpy", "pathlib", "safetensors.numpy", "quant_core"}
+    assert "quant_core" in modules
+    assert max(len(line) for line in LESSON.python(name, state(name, query)).splitlines()) <= 110

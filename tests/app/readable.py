@@ -9,11 +9,11 @@ from html.parser import HTMLParser
 from typing import Any
 
 VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
-SPOKEN_OR_SHOWN = ("alt", "title", "aria-label", "aria-valuetext", "placeholder", "label", "data-announce")
+SPOKEN_OR_SHOWN = ("alt", "title", "aria-label", "aria-valuetext", "placeholder", "label", "data-announce", "data-copied")
 LISTS = ("data-labels", "data-texts")
 """Attributes that scripts print."""
 
-CODE = {"code", "pre", "script", "style", "math"}
+CODE = {"code", "pre", "script", "style", "math", "textarea"}
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,8 @@ PLACES = [
     f"{LESSON}/code/quant_core.rtn.round_to_nearest",
     *(f"{LESSON}/figures/{name}" for name in FIGURES),
     *(f"{LESSON}/questions/{name}?skip=1" for name in load_lesson("quantization").questions),
+    f"{LESSON}/teach?figure=rtn&show.bits=lock&explain=off&place=embed",
+    f"{LESSON}/figures/rtn?lock=bits,block",
     f"{LESSON}/figures/rtn?embed=1&format=NF4",
     f"{LESSON}/figures/fit?source=size&device=own&scope=everything",
     f"{LESSON}/figures/quality?data=base",
@@ -66,7 +68,8 @@ MODELS = {part for preset in sources.models() for part in (preset.name, preset.f
 NAMES = {
     "openalicelabs academy ARCH": "the site and the course, as they are called in every language",
     "FIG": "figures are cited by these names, in addresses too",
-    "CSV": "a file format",
+    "CSV SVG PNG": "file formats",
+    "Python": "a programming language",
     "RTN Clipped RTN HQQ AWQ GPTQ act order imatrix": "methods, as their papers and programs write them",
     "MIT CC BY": "licences",
     "GPTQ 4 bit gNone": "a checkpoint, as its publisher describes it",

@@ -87,7 +87,7 @@ def test_explanations_are_kept_back_and_the_text_alternative_stays(client: TestC
 
 def test_on_the_lesson_every_figure_has_its_own_arrangement(client: TestClient) -> None:
     page = parse(client.get(f"{LESSON}?rtn.lock=bits&fit.hide=mix&rtn.bits=6").text)
-    assert page.one("figure", id="fig-02").one("p", class_="taught").text == "Fixed here: Bits per weight."
+    assert page.one("figure", id="fig-02").one("p", class_="taught").text == "Fixed here: Bits per weight"
     assert [e.attributes["value"] for e in page.one("figure", id="fig-06").all("input", name="hide")] == [
         "mix"
     ]

@@ -23,6 +23,9 @@ run: ## serve the lesson on http://127.0.0.1:8000 (HOST, PORT, WORKERS)
 
 test: prepare-test check-lint check-types check-unit check-browser ## lint, types, unit, app and browser tests
 
+smollm2: ## add SmolLM2-135M (93 MB), for the page that measures it
+	@scripts/python scripts/bootstrap.py smollm2
+
 lint: prepare-tools check-lint check-types ## ruff and mypy only
 
 format: prepare-tools ## let ruff order imports and lay out code
@@ -92,4 +95,4 @@ check-unit:
 check-browser:
 	$(PY) -m pytest -q -n $(JOBS) tests/browser
 
-.PHONY: help run test lint format docs messages screenshots interop fuzz fuzz-routes bench bench-core bench-web lock docker clean prepare-test prepare-tools check-lint check-types check-unit check-browser
+.PHONY: help run test smollm2 lint format docs messages screenshots interop fuzz fuzz-routes bench bench-core bench-web lock docker clean prepare-test prepare-tools check-lint check-types check-unit check-browser

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from app import errors, pages
+from app import errors, jobs, pages
 from app.answers import Answers
 from app.assets import version
 from app.lane import Lane, ShortWay
@@ -42,6 +42,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         yield
         app.state.ready = False
         app.state.answers.close()
+        await app.state.office.close()
 
     app = FastAPI(
         title="openalicelabs academy",
@@ -56,7 +57,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         settings.root_path, settings.cache_mib * 2**20, embeddable=settings.embed_ancestors != "'none'"
     )
     app.state.lane = Lane()
+    app.state.office = jobs.Office(settings)
     app.state.ready = False
+    app.include_router(jobs.router, prefix=settings.root_path)
     app.include_router(pages.router, prefix=settings.root_path)
     errors.install(app)
     app.add_middleware(ShortWay, lane=app.state.lane)

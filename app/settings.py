@@ -46,6 +46,10 @@ class Settings(BaseSettings):
     pseudo_languages: bool = Field(
         False, description="also answer in the pseudo-languages that show what is not translated"
     )
+    jobs_folder: str = Field(
+        "",
+        description="where the state of long computations is kept; if empty, a folder in /tmp",
+    )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(str.lower)] = Field(
         "info", description="debug, info, warning or error"
     )

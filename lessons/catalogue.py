@@ -18,6 +18,7 @@ from typing import Any
 
 from lessons.kit.controls import FigureControls
 from lessons.kit.figure import Figure
+from lessons.kit.job import Job
 from lessons.kit.language import PSEUDO, SOURCE, speaking, spoken
 from lessons.kit.prose import PIECES, Claim, Section, read_claims, read_section, read_translated
 from lessons.kit.question import Question
@@ -34,6 +35,7 @@ class Lesson:
     `not_covered()`: predictions beside what was published. Each is None in a lesson without it. `questions`
     are asked before the figures of the same names; `asked` holds their words, `words` those around them.
     `snippets` holds, for a figure, the function from its controls to Python that reproduces its read-outs.
+    `jobs` are its computations that take minutes, with their words in `job_texts`.
     """
 
     slug: str
@@ -49,6 +51,8 @@ class Lesson:
     asked: dict[str, FigureText] = field(default_factory=dict)
     words: FigureText = field(default_factory=lambda: FigureText({}, "ask.toml"))
     snippets: Mapping[str, Callable[[Any], str]] = field(default_factory=dict)
+    jobs: dict[str, Job] = field(default_factory=dict)
+    job_texts: dict[str, FigureText] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
@@ -158,6 +162,7 @@ def _read_lesson(slug: str, folder: Path, words: Path) -> Lesson:
         raise LookupError(
             f"questions of {slug} belong to no figure that the prose places: {', '.join(astray)}"
         )
+    jobs: dict[str, Job] = getattr(_part(slug, "jobs"), "JOBS", {})
     return Lesson(
         slug,
         spoken().tag,
@@ -172,6 +177,8 @@ def _read_lesson(slug: str, folder: Path, words: Path) -> Lesson:
         {name: FigureText.read(words / "questions" / f"{name}.toml") for name in questions},
         FigureText.read(words / "ask.toml") if questions else FigureText({}, "ask.toml"),
         getattr(_part(slug, "snippets"), "SNIPPETS", {}),
+        jobs,
+        {name: FigureText.read(words / "jobs" / f"{name}.toml") for name in jobs},
     )
 
 

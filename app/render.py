@@ -78,6 +78,12 @@ class Shown:
         return links
 
     @property
+    def notebook_url(self) -> str:
+        """The lesson's computations as a notebook, this figure in this state."""
+        query = state_query([(self.figure.name, self.controls.query())])
+        return f"{self.root_path}{self.lesson.url}/notebook.ipynb" + (f"?{query}" if query else "")
+
+    @property
     def builder_url(self) -> str:
         """Where a teacher makes a link of this figure, from this state on."""
         state = [(f"set.{name}", value) for name, value in self.controls.query()]

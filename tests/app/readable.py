@@ -9,7 +9,16 @@ from html.parser import HTMLParser
 from typing import Any
 
 VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
-SPOKEN_OR_SHOWN = ("alt", "title", "aria-label", "aria-valuetext", "placeholder", "label", "data-announce", "data-copied")
+SPOKEN_OR_SHOWN = (
+    "alt",
+    "title",
+    "aria-label",
+    "aria-valuetext",
+    "placeholder",
+    "label",
+    "data-announce",
+    "data-copied",
+)
 LISTS = ("data-labels", "data-texts")
 """Attributes that scripts print."""
 

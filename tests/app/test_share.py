@@ -54,7 +54,7 @@ def test_everything_shared_is_in_the_state_of_the_figure(client: TestClient) -> 
     addresses = [link.attributes["href"] for link in shared.all("a")]
     addresses.append(shared.one("input").attributes["value"])
     addresses += [b.attributes["data-png"] for b in shared.all("button") if "data-png" in b.attributes]
-    assert len(addresses) == 9
+    assert len(addresses) == 10
     assert all("bits=5" in address and "block" not in address for address in addresses)
     assert all(client.get(address).status_code == 200 for address in addresses)
 
@@ -157,3 +157,36 @@ def test_python_is_a_file_and_in_the_panel(client: TestClient, lesson: Lesson, n
 )
 def test_what_cannot_be_is_refused(client: TestClient, address: str, status: int) -> None:
     assert client.get(f"{LESSON}/figures/{address}").status_code == status
+
+
+def test_notebook_runs_from_the_first_cell_to_the_last(
+    client: TestClient, lesson: Lesson, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One process, one namespace, as Jupyter runs it; every read-out of every figure is printed."""
+    answer = client.get(f"{LESSON}/notebook.ipynb?rtn.bits=5&fit.mix=Q8_0")
+    assert answer.headers["content-disposition"] == 'attachment; filename="quantization.ipynb"'
+    content = answer.json()
+    assert (content["nbformat"], content["nbformat_minor"]) == (4, 5)
+    ids = [cell["id"] for cell in content["cells"]]
+    assert len(ids) == len(set(ids))
+    assert all(re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", id) for id in ids)
+    code = ["".join(cell["source"]) for cell in content["cells"] if cell["cell_type"] == "code"]
+    assert len(code) == len(lesson.snippets)
+    namespace: dict[str, object] = {}
+    for cell in code:
+        exec(compile(cell, "cell", "exec"), namespace)
+    printed = capsys.readouterr().out.splitlines()
+    expected = [
+        readout.name
+        for name in (name for section in lesson.sections for name in section.figures)
+        for readout in lesson.figures[name].view(lesson.figures[name].controls()).readouts
+    ]
+    assert [line.partition(" = ")[0] for line in printed] == expected
+    assert "levels = 32" in printed
+    assert "rtn.bits=5" not in "".join(code)
+    assert any("`bits=5`" in "".join(cell["source"]) for cell in content["cells"])
+
+
+def test_notebook_says_what_is_wrong_with_its_address(client: TestClient) -> None:
+    assert client.get(f"{LESSON}/notebook.ipynb?rtn.bits=99").status_code == 422
+    assert client.get("/lessons/specimen/notebook.ipynb").status_code == 404

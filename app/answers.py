@@ -20,7 +20,7 @@ from app.body import BEST, Body
 from app.colours import Scheme
 from app.kept import Kept
 from app.pictures import picture
-from app.render import Shown, ask, render, reveal, show
+from app.render import Shown, ask, example, practise, render, reveal, show
 from app.styleguide import guide
 from lessons.catalogue import course, lesson_slugs, load_lesson, plain_pages
 from lessons.kit.controls import FigureControls, plain
@@ -29,6 +29,7 @@ from lessons.kit.language import gettext as _
 from lessons.kit.prose import PIECES
 from lessons.kit.question import Guess
 from lessons.kit.source import source_named
+from lessons.kit.task import Attempt, Exercise
 from lessons.kit.teaching import OPEN, Teaching, hideable
 from lessons.notebook import notebook
 
@@ -73,10 +74,13 @@ class Answers:
         tag = spoken().tag
         return await self._kept.get_ahead((tag, key), partial(_in, tag, make))
 
-    async def lesson(self, slug: str, states: States) -> Body:
-        """The lesson page, its figures in these states and arrangements."""
-        key = ("lesson", slug, tuple(states.items()))
-        return await self._get(key, partial(self._lesson, slug, states))
+    async def lesson(self, slug: str, states: States, route: str = "") -> Body:
+        """The lesson page, its figures in these states and arrangements.
+
+        `route` "guided" has the worked examples, and begins with fewer controls.
+        """
+        key = ("lesson", slug, tuple(states.items()), route)
+        return await self._get(key, partial(self._lesson, slug, states, route))
 
     async def figure(
         self, slug: str, name: str, controls: FigureControls, teaching: Teaching = OPEN, *, embed: bool
@@ -94,6 +98,15 @@ class Answers:
         """A question before its guess, or what is so beside the guess; with its figure, or alone."""
         make = partial(self._question, slug, name, committed, guess, whole_page)
         return await self._get(("question", slug, name, committed, guess, whole_page), make)
+
+    async def recall(self, slug: str) -> Body:
+        """All questions and tasks of a lesson; the browser adds what it remembers of them."""
+        return await self._get(("recall", slug), partial(self._recall, slug))
+
+    async def task(self, slug: str, section: str, attempt: Attempt, exercise: Exercise) -> Body:
+        """The task of a section, with what was given for its steps checked."""
+        make = partial(self._task, slug, section, attempt, exercise)
+        return await self._get(("task", slug, section, attempt), make)
 
     async def csv(self, slug: str, name: str, controls: FigureControls) -> Body:
         """A figure's data table, raw values."""
@@ -184,7 +197,7 @@ class Answers:
         for slug in lesson_slugs():
             figures = load_lesson(slug).figures
             states = {name: (figure.controls(), OPEN) for name, figure in figures.items()}
-            key = ("lesson", slug, tuple(states.items()))
+            key = ("lesson", slug, tuple(states.items()), "")
             self._kept.put((SOURCE, key), self._lesson(slug, states, quality=BEST))
             for name, figure in figures.items():
                 for control in figure.controls.tabled():
@@ -214,14 +227,17 @@ class Answers:
         body = Body(orjson.dumps(views), "application/json")
         return body if body.size <= LARGEST_TABLE else NO_TABLE
 
-    def _lesson(self, slug: str, states: States, **kept: Any) -> Body:
+    def _lesson(self, slug: str, states: States, route: str = "", **kept: Any) -> Body:
         shown = {
             name: self._shown(slug, name, state, brief=True, teaching=teaching)
             for name, (state, teaching) in states.items()
         }
         lesson = load_lesson(slug)
         asked = {name: ask(lesson, name, self.root_path) for name in lesson.questions}
-        return self._page("lesson.jinja", slug, shown=shown, asked=asked, **kept)
+        guided = lesson.tasks if route == "guided" else ()
+        examples = {section: example(lesson, section, self.root_path) for section in guided}
+        context = {"shown": shown, "asked": asked, "examples": examples, "route": route}
+        return self._page("lesson.jinja", slug, **context, **kept)
 
     def _question(self, slug: str, name: str, committed: bool, guess: Guess | None, whole_page: bool) -> Body:
         lesson = load_lesson(slug)
@@ -230,6 +246,15 @@ class Answers:
             return self._html("ask/fragment.jinja", lesson=lesson, q=q)
         state = q.reveal.state if q.reveal else lesson.figures[name].controls()
         return self._page("question.jinja", slug, q=q, f=self._shown(slug, name, state))
+
+    def _recall(self, slug: str) -> Body:
+        lesson = load_lesson(slug)
+        asked = [ask(lesson, name, self.root_path) for name in lesson.questions]
+        return self._page("recall.jinja", slug, asked=asked)
+
+    def _task(self, slug: str, section: str, attempt: Attempt, exercise: Exercise) -> Body:
+        t = practise(load_lesson(slug), section, attempt, exercise, self.root_path)
+        return self._page("task.jinja", slug, t=t)
 
     def _csv(self, slug: str, name: str, controls: FigureControls) -> Body:
         table = load_lesson(slug).figures[name].view(controls).table

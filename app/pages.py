@@ -6,6 +6,7 @@ import contextlib
 import functools
 from collections import defaultdict
 from typing import Any
+from urllib.parse import urlencode
 
 from fastapi import APIRouter
 from starlette.exceptions import HTTPException
@@ -27,6 +28,7 @@ from lessons.kit.figure import Figure
 from lessons.kit.language import gettext as _
 from lessons.kit.language import spoken
 from lessons.kit.source import library_functions
+from lessons.kit.task import ROUTES, AttemptError, read_attempt
 from lessons.kit.teaching import NAMES as TAUGHT
 from lessons.kit.teaching import OPEN, Teaching, read_taught
 
@@ -62,10 +64,11 @@ async def course_page(request: Request) -> Response:
 @router.api_route("/lessons/{slug}", methods=READ)
 async def lesson_page(request: Request, slug: str) -> Response:
     """The whole lesson. `rtn.bits=3` sets a control of a figure; other parameters are not ours to judge."""
-    states, refusal = _lesson_states(request, slug)
+    route = _route(query_parameters(request))
+    states, refusal = _lesson_states(request, slug, route)
     if refusal:
         return refusal
-    return _kept(request, await _answers(request).lesson(slug, states))
+    return _kept(request, await _answers(request).lesson(slug, states, route))
 
 
 @router.api_route("/lessons/{slug}/notebook.ipynb", methods=READ)
@@ -140,7 +143,8 @@ async def figure_page(request: Request, slug: str, name: str) -> Response:
     """
     lesson, figure = _figure(slug, name)
     parameters = query_parameters(request)
-    shell = {key: value for key, value in parameters if key in ("embed", "in")}
+    route = _route(parameters)
+    shell = {key: value for key, value in parameters if key in ("embed", "in", "route")}
     others = [(key, value) for key, value in parameters if "." in key]
     own = [(key, value) for key, value in parameters if key not in shell and "." not in key]
     embed = _embed(shell)
@@ -150,6 +154,7 @@ async def figure_page(request: Request, slug: str, name: str) -> Response:
         return _figure_problem(request, lesson, figure, error)
     if shell.get("in") == "lesson":
         query = state_query([(name, _query(controls, teaching)), *_known(lesson, others, but=name)])
+        query = f"route={route}&{query}" if route else query
         return RedirectResponse(f"{_here(request)}{lesson.url}?{query}#{figure.id}", 303)
     body = await _answers(request).figure(slug, name, controls, teaching, embed=embed)
     if not embed:
@@ -160,10 +165,38 @@ async def figure_page(request: Request, slug: str, name: str) -> Response:
     return response
 
 
+@router.api_route("/lessons/{slug}/questions", methods=READ)
+async def recall_page(request: Request, slug: str) -> Response:
+    """What was predicted, what is so, what to look at again: all questions; the browser knows the guesses."""
+    lesson = _lesson(slug)
+    query_parameters(request)
+    if not lesson.questions:
+        raise HTTPException(404, _("This lesson asks no questions."))
+    return _kept(request, await _answers(request).recall(slug))
+
+
 @router.api_route("/lessons/{slug}/questions/{name}", methods=READ)
 async def question_page(request: Request, slug: str, name: str) -> Response:
     """A question with its figure: `answer=` commits to a guess, `skip=1` to none, and what is so is shown."""
     return await _question(request, slug, name, whole_page=True)
+
+
+@router.api_route("/lessons/{slug}/tasks/{section}", methods=READ)
+async def task_page(request: Request, slug: str, section: str) -> Response:
+    """The task of a section: `seed` chooses its numbers, `stage` what is filled in, the rest are answers."""
+    lesson = _lesson(slug)
+    if section not in lesson.tasks:
+        known = ", ".join(lesson.tasks) or _("none")
+        raise HTTPException(
+            404, _("This lesson has no task “%(name)s”. It has: %(known)s.", name=section[:40], known=known)
+        )
+    try:
+        attempt, exercise = read_attempt(lesson.tasks[section], query_parameters(request))
+    except AttemptError as error:
+        problems = problems_for_people(error, lesson.practised[section])
+        back = f"{_here(request)}{lesson.url}/tasks/{section}?{urlencode(error.nearest.query())}"
+        return _problem_page(request, lesson, problems, back)
+    return _kept(request, await _answers(request).task(slug, section, attempt, exercise))
 
 
 @router.api_route("/fragments/{asked}/{slug}/questions/{name}", methods=READ)
@@ -312,7 +345,7 @@ async def plain_page(request: Request, slug: str) -> Response:
     return _kept(request, await _answers(request).plain(slug))
 
 
-def _lesson_states(request: Request, slug: str) -> tuple[States, Response | None]:
+def _lesson_states(request: Request, slug: str, route: str = "") -> tuple[States, Response | None]:
     """State and arrangement of every figure of a lesson, or the page that says what is wrong with them."""
     lesson = _lesson(slug)
     given: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
@@ -335,6 +368,7 @@ def _lesson_states(request: Request, slug: str) -> tuple[States, Response | None
             ]
     if problems:
         query = state_query((name, _query(*state)) for name, state in states.items())
+        query = "&".join(filter(None, (f"route={route}" if route else "", query)))
         back = f"{_here(request)}{lesson.url}" + (f"?{query}" if query else "")
         return states, _problem_page(request, lesson, problems, back)
     return states, None
@@ -428,6 +462,16 @@ def _here(request: Request) -> str:
 def _answers(request: Request) -> Answers:
     answers: Answers = request.app.state.answers
     return answers
+
+
+def _route(parameters: list[tuple[str, str]]) -> str:
+    """The reader's route through a lesson, "" for none."""
+    given = [value for name, value in parameters if name == "route"]
+    if len(given) > 1 or any(value not in ROUTES for value in given):
+        raise HTTPException(
+            422, _("%(name)s must be %(allowed)s.", name="route", allowed=_("guided or lab, once"))
+        )
+    return given[0] if given else ""
 
 
 def _embed(shell: dict[str, str]) -> bool:

@@ -21,13 +21,26 @@ from lessons.kit.controls import Choice, ControlError, FigureControls, Slider, p
 from lessons.kit.figure import Figure
 from lessons.kit.language import gettext, language, languages, ngettext, spoken
 from lessons.kit.mathml import mathml
+from lessons.kit.prose import Section
 from lessons.kit.question import ANSWER, Guess, Question, Reveal
 from lessons.kit.source import dotted_name, highlight, source_named, source_of
+from lessons.kit.task import (
+    EXAMPLE_SEED,
+    LAST_SEED,
+    Attempt,
+    AttemptError,
+    Checked,
+    Exercise,
+    Step,
+    Task,
+    check,
+    read_attempt,
+)
 from lessons.kit.teaching import OPEN, Teaching
 from lessons.kit.text import FigureText
 from lessons.kit.view import Sentence, Table, View
 
-MODULE = re.compile(r"js/(?!early|lesson|predict|embed|share|own)\w+\.js")
+MODULE = re.compile(r"js/(?!early|lesson|predict|embed|share|own|recall|task)\w+\.js")
 """What `lesson.js` imports: the pages name it, so that it is on its way before `lesson.js` has been read."""
 
 
@@ -220,6 +233,83 @@ def reveal(lesson: Lesson, name: str, guess: Guess | None, root_path: str = "") 
     return Asked(lesson, question, controls, root_path + spoken().prefix, question.reveal(guess))
 
 
+@dataclass(frozen=True, slots=True)
+class Practised:
+    """A task of a section: the worked example, and the exercise with what was given for it, checked."""
+
+    lesson: Lesson
+    task: Task
+    root_path: str
+    attempt: Attempt
+    exercise: Exercise
+    example: Exercise
+    steps: tuple[Checked, ...]
+
+    @property
+    def text(self) -> FigureText:
+        return self.lesson.practised[self.task.section]
+
+    @property
+    def section(self) -> Section:
+        return self.lesson.section(self.task.section)
+
+    @property
+    def page_url(self) -> str:
+        return f"{self.root_path}{self.lesson.url}/tasks/{self.task.section}"
+
+    def url(self, **change: Any) -> str:
+        """The address of the same task with something else, nothing given."""
+        return f"{self.page_url}?{urlencode(self.attempt.another(**change).query())}"
+
+    @property
+    def solved_url(self) -> str:
+        return f"{self.page_url}?{urlencode([*self.attempt.query(), ('solve', '1')])}#exercise"
+
+    @property
+    def next_seed(self) -> int:
+        return self.attempt.seed % LAST_SEED + 1
+
+    @property
+    def right(self) -> int:
+        return sum(checked.outcome == "right" and not checked.shown for checked in self.steps)
+
+    @property
+    def blanks(self) -> int:
+        return sum(not checked.shown for checked in self.steps)
+
+    def given(self, exercise: Exercise) -> str:
+        return " ".join(self.text.sentence(sentence) for sentence in exercise.given)
+
+    def how(self, step: Step) -> str:
+        return self.text.sentence(step.way)
+
+    def value(self, step: Step, value: str) -> str:
+        """A value as the reader knows it: an option by its label."""
+        return self.text.option(step.name, value, Choice(step.options)) if step.options else value
+
+    def reason(self, checked: Checked) -> str:
+        """Why an answer is probably wrong: in the task's own words, else in those that fit any number."""
+        if checked.reason.startswith("slip_"):
+            return self.text.sentence(Sentence(checked.reason, **checked.said))
+        return self.lesson.words.word(checked.reason, **checked.said)
+
+
+def example(lesson: Lesson, section: str, root_path: str = "") -> Practised:
+    """A task before any attempt, for its worked example."""
+    return practise(lesson, section, *read_attempt(lesson.tasks[section], ()), root_path)
+
+
+def practise(
+    lesson: Lesson, section: str, attempt: Attempt, exercise: Exercise, root_path: str = ""
+) -> Practised:
+    """A task with an attempt at it."""
+    task = lesson.tasks[section]
+    example = task.make(EXAMPLE_SEED)
+    return Practised(
+        lesson, task, root_path + spoken().prefix, attempt, exercise, example, check(attempt, exercise)
+    )
+
+
 @functools.cache
 def environment() -> Environment:
     """The Jinja environment; strict, so that a misspelt name fails instead of printing nothing."""
@@ -293,7 +383,7 @@ def render(template: str, root_path: str = "", **context: Any) -> bytes:
     return environment().get_template(template).render(**context).encode()
 
 
-def problems_for_people(error: ControlError, text: FigureText) -> list[dict[str, Any]]:
+def problems_for_people(error: ControlError | AttemptError, text: FigureText) -> list[dict[str, Any]]:
     """Each problem with the label that the reader sees beside the control."""
     return [
         {

@@ -22,6 +22,7 @@ from lessons.kit.job import Job
 from lessons.kit.language import PSEUDO, SOURCE, speaking, spoken
 from lessons.kit.prose import PIECES, Claim, Section, read_claims, read_section, read_translated
 from lessons.kit.question import Question
+from lessons.kit.task import Task
 from lessons.kit.text import FigureText
 
 ROOT = Path(__file__).parent
@@ -34,6 +35,7 @@ class Lesson:
     `summary` is its one page to print. `receipts` is the lesson's module of that name, with `receipts()` and
     `not_covered()`: predictions beside what was published. Each is None in a lesson without it. `questions`
     are asked before the figures of the same names; `asked` holds their words, `words` those around them.
+    `tasks` and their words, `practised`, go by the slugs of the sections.
     `snippets` holds, for a figure, the function from its controls to Python that reproduces its read-outs.
     `jobs` are its computations that take minutes, with their words in `job_texts`.
     """
@@ -49,6 +51,8 @@ class Lesson:
     receipts: ModuleType | None = None
     questions: dict[str, Question] = field(default_factory=dict)
     asked: dict[str, FigureText] = field(default_factory=dict)
+    tasks: dict[str, Task] = field(default_factory=dict)
+    practised: dict[str, FigureText] = field(default_factory=dict)
     words: FigureText = field(default_factory=lambda: FigureText({}, "ask.toml"))
     snippets: Mapping[str, Callable[[Any], str]] = field(default_factory=dict)
     jobs: dict[str, Job] = field(default_factory=dict)
@@ -76,6 +80,14 @@ class Lesson:
         shown = self.figures[name].view(controls).readouts
         prints = "\n".join(f'print(f"{{{readout.name} = }}")' for readout in shown)
         return f"{self.snippets[name](controls)}\n{prints}\n"
+    def first_controls(self, figure: str) -> tuple[str, ...] | None:
+        """The controls that a figure begins with on the guided route; None for all of them."""
+        first = self.about.get("guided", {}).get(figure)
+        return None if first is None else tuple(first)
+
+    def section(self, slug: str) -> Section:
+        """A section by its slug."""
+        return next(section for section in self.sections if section.slug == slug)
 
     def section_of(self, figure: str) -> Section:
         """The section in which a figure stands."""
@@ -150,6 +162,10 @@ def _read_lesson(slug: str, folder: Path, words: Path) -> Lesson:
         raise LookupError(f"the prose of {slug} places figures that no module has: {', '.join(missing)}")
     texts = {name: FigureText.read(words / "figures" / f"{name}.toml") for name in placed}
     figures = {name: found[name] for name in placed}
+    for name, first in about.get("guided", {}).items():
+        unknown = set(first) - figures[name].controls.model_fields.keys()
+        if unknown:
+            raise LookupError(f"lesson.toml of {slug}: {name} has no control {', '.join(sorted(unknown))}")
     summary = None
     if "summary" in about:
         summary = read_section(words / about["summary"], claims, "sources")
@@ -163,6 +179,10 @@ def _read_lesson(slug: str, folder: Path, words: Path) -> Lesson:
             f"questions of {slug} belong to no figure that the prose places: {', '.join(astray)}"
         )
     jobs: dict[str, Job] = getattr(_part(slug, "jobs"), "JOBS", {})
+    tasks: dict[str, Task] = getattr(_part(slug, "tasks"), "TASKS", {})
+    slugs = {section.slug for section in sections}
+    if not tasks.keys() <= slugs:
+        raise LookupError(f"tasks of {slug} belong to no section: {', '.join(tasks.keys() - slugs)}")
     return Lesson(
         slug,
         spoken().tag,
@@ -175,7 +195,9 @@ def _read_lesson(slug: str, folder: Path, words: Path) -> Lesson:
         _part(slug, "receipts"),
         questions,
         {name: FigureText.read(words / "questions" / f"{name}.toml") for name in questions},
-        FigureText.read(words / "ask.toml") if questions else FigureText({}, "ask.toml"),
+        tasks,
+        {name: FigureText.read(words / "tasks" / f"{name}.toml") for name in tasks},
+        FigureText.read(words / "ask.toml") if questions or tasks else FigureText({}, "ask.toml"),
         getattr(_part(slug, "snippets"), "SNIPPETS", {}),
         jobs,
         {name: FigureText.read(words / "jobs" / f"{name}.toml") for name in jobs},

@@ -19,6 +19,7 @@ from app.render import render
 from app.settings import Settings
 from lessons.catalogue import course, load_lesson
 from lessons.kit.language import Language
+from lessons.kit.task import STAGES
 from lessons.quantization import sources
 from tests.app.html import parse
 from tests.app.readable import Text, texts
@@ -37,6 +38,10 @@ PLACES = [
     *(f"{LESSON}/questions/{name}?skip=1" for name in load_lesson("quantization").questions),
     f"{LESSON}/teach?figure=rtn&show.bits=lock&explain=off&place=embed",
     f"{LESSON}/figures/rtn?lock=bits,block",
+    f"{LESSON}/questions",
+    f"{LESSON}?route=guided",
+    *(f"{LESSON}/tasks/{section}?seed=5&solve=1" for section in load_lesson("quantization").tasks),
+    f"{LESSON}/tasks/rounding?stage=faded&seed=3&code=40&restored=9",
     f"{LESSON}/figures/rtn?embed=1&format=NF4",
     f"{LESSON}/figures/fit?source=size&device=own&scope=everything",
     f"{LESSON}/figures/quality?data=base",
@@ -51,6 +56,9 @@ PROBLEMS = [
     f"{LESSON}/figures/nothing",
     f"{LESSON}/figures/rtn?embed=2",
     f"{LESSON}/code/nothing",
+    f"{LESSON}/tasks/nothing",
+    f"{LESSON}/tasks/rounding?seed=0&scale=x&stage=y&code=1&code=2&w=3",
+    f"{LESSON}?route=x",
     f"{LESSON}?rtn.bits=99&rtn.schem=symmetric&fit.bandwidth=0&mixes.mix=Q9&awq.alpha=2",
     f"{LESSON}?rtn.bits=3&rtn.bits=4&xray.importance=maybe",
     f"/fragments/{version()}/quantization/rtn?bits=99",
@@ -87,6 +95,9 @@ PARTS_OF_ADDRESSES = KNOWN | set(FIGURES) | {"quantization", "nothing", "embed"}
 for figure in load_lesson("quantization").figures.values():
     for control, widget in figure.controls.widgets().items():
         PARTS_OF_ADDRESSES |= {control, *map(str, widget.states())}
+PARTS_OF_ADDRESSES |= {"seed", "stage", "route", "solve", *STAGES}
+for section, task in load_lesson("quantization").tasks.items():
+    PARTS_OF_ADDRESSES |= {*section.split("-"), *(step.name for step in task.make(1).steps)}
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from playwright.sync_api import Locator, Page, expect
 
+from lessons.quantization.tasks import TASKS
 from tests.browser.figures import PAGE, expect_state
 
 
@@ -76,3 +77,35 @@ def test_a_revealed_question_has_nothing_that_axe_finds(page: Page, axe: Callabl
     page.goto(f"{PAGE}/questions/fit?answer=60")
     page.locator("html.js").wait_for()
     assert axe(page, ".ask") == []
+
+
+def test_a_task_is_done_by_keyboard_and_has_nothing_that_axe_finds(
+    page: Page, axe: Callable[..., list[str]]
+) -> None:
+    page.goto(f"{PAGE}/tasks/rounding?stage=faded&seed=5")
+    code = next(step for step in TASKS["rounding"].make(5).steps if step.name == "code")
+    page.locator("#step-code").fill(str(int(float(code.answer)) + 5))
+    page.keyboard.press("Enter")
+    expect(page.locator("#step-code-said")).to_have_text("Too large by 5.")
+    page.locator("#step-code").fill(code.text)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status")).to_have_text("1 of 2 right")
+    assert axe(page, "main") == []
+
+
+def test_the_page_that_looks_back_puts_guesses_beside_what_is_so(
+    page: Page, axe: Callable[..., list[str]]
+) -> None:
+    for query in ("rtn?answer=9", "fit?answer=60"):
+        page.goto(f"{PAGE}/questions/{query}")
+        page.wait_for_function("localStorage.length > 0", timeout=5000)
+    page.goto(f"{PAGE}/questions")
+    again, right = (page.locator(f"[data-group={group}] li") for group in ("again", "right"))
+    expect(right).to_have_count(1)
+    expect(right.locator("[name=guess]")).to_have_text("9×")
+    expect(again).to_have_count(1)
+    expect(again.locator("[data-why]")).to_contain_text("cache")
+    expect(page.locator("[data-group=waiting] li")).to_have_count(6)
+    assert axe(page, "main") == []
+    page.locator("[data-forget]").click()
+    expect(page.locator("[data-group=waiting] li")).to_have_count(8)

@@ -1,0 +1,261 @@
+"""A task that the server checks: numbers drawn from a seed, steps with a blank each, and the likely slips.
+
+A seed gives an exercise: what is given, and for each step the answer together with what comes out when it is
+done wrong in a known way. So a wrong answer is told what probably happened, and nothing of it is typed in.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from lessons.kit import numbers
+from lessons.kit.controls import ECHO_LIMIT, ControlProblem
+from lessons.kit.language import gettext as _
+from lessons.kit.view import Sentence
+
+LAST_SEED = 9999
+EXAMPLE_SEED = 0
+"""The worked example; no fresh exercise has it."""
+
+LONGEST = 16
+"""Characters of an answer."""
+
+STAGES = ("faded", "fresh")
+ROUTES = ("guided", "lab")
+Stage = Literal["faded", "fresh"]
+Outcome = Literal["open", "right", "wrong"]
+
+TOLERANCE = 0.006
+"""Relative: answers are read to about three figures."""
+
+_NUMBER = re.compile(r"[+-]?([0-9]{1,9}([.,][0-9]{0,8})?|[.,][0-9]{1,8})")
+_SHIFTS = (0.001, 0.01, 0.1, 10.0, 100.0, 1000.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Slip:
+    """A wrong answer with a known cause: what it gives, and the key of the sentence that names it."""
+
+    key: str
+    value: float | str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One blank: a number (`text` as printed), or one of `options`.
+
+    `exact` answers are whole numbers; others may be off by half of `rounded`, the last place that is printed.
+    `said` fills the step's own sentences: `how_NAME`, which writes its arithmetic out, and `slip_KEY`.
+    """
+
+    name: str
+    answer: float | str
+    text: str
+    slips: tuple[Slip, ...] = ()
+    options: tuple[str, ...] = ()
+    unit: str = ""
+    exact: bool = False
+    rounded: float = 0.0
+    said: Mapping[str, str] = field(default_factory=dict)
+    how: str = ""
+
+    @property
+    def way(self) -> Sentence:
+        """The step's arithmetic written out; `how` where its key is not the step's name."""
+        return Sentence(f"how_{self.how or self.name}", **self.said)
+
+    def allowed(self) -> str:
+        if self.options:
+            return _("one of %(options)s", options=", ".join(self.options))
+        return _("a number of at most %(count)s characters", count=LONGEST)
+
+    def read(self, text: str) -> float | str:
+        """A given answer.
+
+        Raises
+        ------
+        ValueError
+            When it is neither a plain decimal number nor one of the options.
+        """
+        if self.options:
+            if text not in self.options:
+                raise ValueError(text)
+            return text
+        plain = text.strip().replace(numbers.MINUS, "-")
+        if len(plain) > LONGEST or not _NUMBER.fullmatch(plain):
+            raise ValueError(text)
+        return float(plain.replace(",", "."))
+
+    def near(self, given: float | str, value: float | str) -> bool:
+        if isinstance(given, str) or isinstance(value, str):
+            return given == value
+        off = 0.0 if self.exact else max(abs(value) * TOLERANCE, 0.505 * self.rounded)
+        return abs(given - value) <= off + 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class Exercise:
+    """What is given, as sentences and as a table of printed numbers by row, and the steps to do."""
+
+    given: tuple[Sentence, ...]
+    steps: tuple[Step, ...]
+    rows: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """The task of a section.
+
+    Parameters
+    ----------
+    section
+        The slug of the section that it belongs to, and its name in addresses.
+    make
+        From a seed to an exercise; the same seed gives the same one.
+    """
+
+    section: str
+    make: Callable[[int], Exercise]
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A step with what was given for it: `reason` is a slip's key, or one that fits any number."""
+
+    step: Step
+    given: str
+    outcome: Outcome
+    reason: str = ""
+    said: Mapping[str, str] = field(default_factory=dict)
+    shown: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An address of a task: which exercise, at which stage, and what was given for its steps."""
+
+    stage: Stage = "fresh"
+    seed: int = 1
+    route: str = ""
+    solve: bool = False
+    given: tuple[tuple[str, str], ...] = ()
+
+    def query(self) -> list[tuple[str, str]]:
+        """The parameters of this address."""
+        pairs = [("stage", self.stage), ("seed", str(self.seed))]
+        pairs += [("route", self.route)] if self.route else []
+        return [*pairs, *self.given, *([("solve", "1")] if self.solve else [])]
+
+    def another(self, **change: object) -> Attempt:
+        """The same address with something else, and nothing given yet."""
+        return replace(self, given=(), solve=False, **change)  # type: ignore[arg-type]
+
+
+class AttemptError(ValueError):
+    """The parameters are no attempt at this task. Carries every problem, and the attempt without them."""
+
+    def __init__(self, problems: tuple[ControlProblem, ...], nearest: Attempt) -> None:
+        super().__init__("; ".join(f"{p.control}={p.given!r}: {p.allowed}" for p in problems))
+        self.problems = problems
+        self.nearest = nearest
+
+
+def read_attempt(task: Task, parameters: Iterable[tuple[str, str]]) -> tuple[Attempt, Exercise]:
+    """An attempt and its exercise from an address.
+
+    Without a stage, who is guided begins with the faded exercise, everybody else with a fresh one.
+
+    Raises
+    ------
+    AttemptError
+        When a parameter is unknown, given twice, or not what it can be.
+    """
+    given: dict[str, str] = {}
+    problems: list[ControlProblem] = []
+    for name, value in parameters:
+        if name in given:
+            problems.append(_problem(name, f"{given[name]}, {value}", _("one value, not several")))
+        given.setdefault(name, value)
+    route = _one_of(given, "route", ROUTES, "", problems)
+    stage = _one_of(given, "stage", STAGES, "faded" if route == "guided" else "fresh", problems)
+    solve = _one_of(given, "solve", ("1",), "", problems) == "1"
+    seed = given.pop("seed", "1")
+    if not re.fullmatch("[0-9]{1,4}", seed) or int(seed) == EXAMPLE_SEED:
+        problems.append(_problem("seed", seed, _("%(low)s to %(high)s", low=1, high=LAST_SEED)))
+        seed = "1"
+    exercise = task.make(int(seed))
+    steps = {step.name: step for step in exercise.steps}
+    read: list[tuple[str, str]] = []
+    for name, value in given.items():
+        if name not in steps:
+            known = ", ".join(["seed", "stage", "route", "solve", *steps])
+            problems.append(ControlProblem(name[:ECHO_LIMIT], value[:ECHO_LIMIT], known, known=False))
+        elif value.strip():
+            try:
+                steps[name].read(value)
+                read.append((name, value))
+            except ValueError:
+                problems.append(_problem(name, value, steps[name].allowed()))
+    attempt = Attempt("faded" if stage == "faded" else "fresh", int(seed), route, solve, tuple(read))
+    if problems:
+        raise AttemptError(tuple(problems), attempt)
+    return attempt, exercise
+
+
+def check(attempt: Attempt, exercise: Exercise) -> tuple[Checked, ...]:
+    """Every step of the exercise, checked. Of a faded one the first half is filled in."""
+    given = dict(attempt.given)
+    first_blank = len(exercise.steps) // 2 if attempt.stage == "faded" else 0
+    return tuple(
+        Checked(step, step.text, "right", shown=True)
+        if i < first_blank
+        else _checked(step, given.get(step.name))
+        for i, step in enumerate(exercise.steps)
+    )
+
+
+def _checked(step: Step, text: str | None) -> Checked:
+    if text is None:
+        return Checked(step, "", "open")
+    given = step.read(text)
+    if step.near(given, step.answer):
+        return Checked(step, text, "right")
+    reason, said = explain(step, given)
+    return Checked(step, text, "wrong", reason, said)
+
+
+def explain(step: Step, given: float | str) -> tuple[str, Mapping[str, str]]:
+    """Why an answer is probably wrong: a slip of this step, else a sign, a decimal point, or how far off."""
+    for slip in step.slips:
+        if step.near(given, slip.value) and not step.near(slip.value, step.answer):
+            return f"slip_{slip.key}", step.said
+    if isinstance(given, str) or isinstance(step.answer, str):
+        return "other", step.said
+    if given and step.near(-given, step.answer):
+        return "sign", {}
+    if any(step.near(given, step.answer * shift) for shift in _SHIFTS) and given:
+        return "point", {}
+    if step.exact:
+        return ("above" if given > step.answer else "below"), {"by": f"{abs(given - step.answer):g}"}
+    if not given or not step.answer or (given > 0) != (step.answer > 0) or not math.isfinite(given):
+        return "elsewhere", {}
+    ratio = given / step.answer
+    return ("larger" if ratio > 1 else "smaller"), {"ratio": numbers.times(ratio)}
+
+
+def _one_of(
+    given: dict[str, str], name: str, options: tuple[str, ...], default: str, problems: list[ControlProblem]
+) -> str:
+    value = given.pop(name, default)
+    if value == default or value in options:
+        return value
+    problems.append(_problem(name, value, _("one of %(options)s", options=", ".join(options))))
+    return default
+
+
+def _problem(name: str, given: str, allowed: str) -> ControlProblem:
+    return ControlProblem(name[:ECHO_LIMIT], given[:ECHO_LIMIT], allowed)

@@ -1,0 +1,15 @@
+// A task that was done is remembered in this browser only, for the page that looks back. The task itself needs no script.
+const exercise = document.querySelector("[data-task]");
+const KEY = `practised:${location.pathname.replace(/\/tasks\/.*/, "")}`;
+const { task, right, blanks } = exercise.dataset;
+
+if (Number(right) && !new URLSearchParams(location.search).has("solve")) {
+  try {
+    const kept = JSON.parse(localStorage.getItem(KEY) ?? "{}");
+    if (!(kept[task]?.right / kept[task]?.blanks > right / blanks)) {
+      localStorage.setItem(KEY, JSON.stringify({ ...kept, [task]: { right: Number(right), blanks: Number(blanks) } }));
+    }
+  } catch {
+    // Storage can be forbidden; nothing is remembered then.
+  }
+}

@@ -1,0 +1,104 @@
+"""The page of a task: a plain form whose address is the exercise and the attempt."""
+
+from __future__ import annotations
+
+import pytest
+from starlette.testclient import TestClient
+
+from lessons.catalogue import Lesson
+from lessons.kit.task import Step
+from lessons.quantization.tasks import TASKS
+from tests.app.html import Element, parse
+
+PAGE = "/lessons/quantization"
+
+
+def page(client: TestClient, section: str, **given: str) -> Element:
+    answer = client.get(f"{PAGE}/tasks/{section}", params=given)
+    assert answer.status_code == 200
+    return parse(answer.text)
+
+
+def right(step: Step) -> str:
+    return step.text.replace("\u202f", "")
+
+
+@pytest.mark.parametrize("section", TASKS)
+def test_the_section_leads_to_its_task_and_back(client: TestClient, lesson: Lesson, section: str) -> None:
+    ways = {a.attributes["href"] for a in parse(client.get(PAGE).text).all("a")}
+    assert f"{PAGE}/tasks/{section}" in ways
+    back = page(client, section).one("p", class_="number").one("a")
+    assert back.attributes["href"] == f"{PAGE}#{section}"
+
+
+@pytest.mark.parametrize("section", TASKS)
+def test_an_exercise_says_nothing_of_its_answers(client: TestClient, section: str) -> None:
+    shown = page(client, section, seed="5").one("div", class_="exercise")
+    exercise = TASKS[section].make(5)
+    assert not [i for i in shown.all("input") if "checked" in i.attributes]
+    for step in exercise.steps:
+        if not step.options and not step.exact:
+            assert step.text not in shown.text
+    typed = [i for i in shown.all("input") if i.attributes.get("type") is None]
+    assert {i.attributes["value"] for i in typed} == {""}
+    assert not [s for s in shown.all("span") if s.attributes.get("class") == "how"]
+
+
+@pytest.mark.parametrize("section", TASKS)
+def test_all_right_is_said_so(client: TestClient, section: str) -> None:
+    steps = TASKS[section].make(5).steps
+    given = {step.name: right(step) for step in steps}
+    shown = page(client, section, seed="5", **given)
+    assert shown.one("output").text == f"{len(steps)} of {len(steps)} right"
+
+
+def test_a_slip_is_named_beside_its_step(client: TestClient) -> None:
+    scale = next(step for step in TASKS["rounding"].make(5).steps if step.name == "scale")
+    wrong = f"{float(scale.answer) * 15 / 16:.6f}"
+    shown = page(client, "rounding", seed="5", scale=wrong)
+    said = shown.one("p", id="step-scale-said").text
+    assert "Sixteen levels have only 15 gaps" in said
+    field = shown.one("input", id="step-scale")
+    assert field.attributes["value"] == wrong
+    assert field.attributes["aria-invalid"] == "true"
+    assert field.attributes["aria-describedby"] == "step-scale-said"
+    assert shown.one("p", id="step-code-said").text == "Not answered yet"
+
+
+def test_the_worked_example_shows_every_step_and_is_open_with_help(client: TestClient) -> None:
+    for stage, is_open in (("faded", True), ("fresh", False)):
+        example = page(client, "gguf", stage=stage).one("details", class_="example")
+        assert ("open" in example.attributes) is is_open
+        assert len(example.one("ol").all("li")) == len(TASKS["gguf"].make(0).steps)
+
+
+def test_the_way_is_shown_only_when_it_is_asked_for(client: TestClient) -> None:
+    shown = page(client, "fit", seed="9", solve="1").one("div", class_="exercise")
+    assert len([p for p in shown.all("p") if p.attributes.get("class") == "how"]) == 3
+
+
+def test_another_one_has_another_seed(client: TestClient) -> None:
+    links = [a.attributes["href"] for a in page(client, "idea", seed="9999").all("a")]
+    assert any("seed=1#" in link for link in links), "after the last comes the first"
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["seed=0", "seed=x", "scale=nan", "scale=1e9", "stage=all", "scale=1&scale=2", "what=1", "seed=12345"],
+)
+def test_what_cannot_be_is_named_with_a_way_back(client: TestClient, query: str) -> None:
+    answer = client.get(f"{PAGE}/tasks/rounding?{query}")
+    assert answer.status_code == 422
+    back = parse(answer.text).one("p", class_="way-back").one("a").attributes["href"]
+    assert client.get(back).status_code == 200
+
+
+def test_a_task_that_is_not_here(client: TestClient) -> None:
+    assert client.get(f"{PAGE}/tasks/close").status_code == 404
+    assert client.get("/lessons/specimen/tasks/opening").status_code == 404
+
+
+def test_a_reader_cannot_write_into_the_page(client: TestClient) -> None:
+    answer = client.get(f"{PAGE}/tasks/rounding", params={"scale": '"><script>alert(1)</script>'})
+    assert answer.status_code == 422
+    assert "<script>alert" not in answer.text

@@ -1,0 +1,246 @@
+"""The tasks: seeds give exercises, slips give what they are said to give, and input is read strictly."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lessons.catalogue import load_lesson
+from lessons.kit.controls import Choice
+from lessons.kit.task import (
+    EXAMPLE_SEED,
+    Attempt,
+    AttemptError,
+    Exercise,
+    Step,
+    check,
+    explain,
+    read_attempt,
+)
+from lessons.kit.view import Sentence
+from lessons.quantization.tasks import TASKS
+from quant_core import awq, ggml, grid, rtn, smoothquant
+
+LESSON = load_lesson("quantization")
+SEEDS = range(1, 13)
+GENERIC = {"sign", "point", "above", "below", "larger", "smaller", "elsewhere", "other"}
+
+
+def plain(text: str) -> str:
+    return text.replace("\u202f", "")
+
+
+def number(text: str) -> float:
+    return float(plain(text).replace("\u2212", "-"))
+
+
+def steps_of(section: str, seed: int) -> dict[str, Step]:
+    return {step.name: step for step in TASKS[section].make(seed).steps}
+
+
+def test_every_numbered_section_has_a_task() -> None:
+    numbered = [section.slug for section in LESSON.sections if section.number]
+    assert list(TASKS) == ["opening", *numbered]
+
+
+@pytest.mark.parametrize("section", TASKS)
+def test_a_seed_is_the_same_exercise_and_another_one_another(section: str) -> None:
+    first, again = TASKS[section].make(7), TASKS[section].make(7)
+    assert first.given[0].values == again.given[0].values
+    assert first.steps == again.steps
+    assert first.rows == again.rows
+    shown = {str((exercise.rows, exercise.given[0].values)) for exercise in map(TASKS[section].make, SEEDS)}
+    assert len(shown) >= len(SEEDS) - 3, "a class gets different numbers"
+
+
+@pytest.mark.parametrize("section", TASKS)
+def test_every_sentence_has_its_numbers(section: str) -> None:
+    text = LESSON.practised[section]
+    for seed in (EXAMPLE_SEED, *SEEDS):
+        exercise = TASKS[section].make(seed)
+        assert all(text.sentence(sentence) for sentence in exercise.given)
+        assert all(text.word(name) for name, _ in exercise.rows)
+        for step in exercise.steps:
+            assert text.control(step.name)
+            assert text.sentence(step.way)
+            assert all(text.option(step.name, option, Choice(step.options)) for option in step.options)
+            for slip in step.slips:
+                assert text.sentence(Sentence(f"slip_{slip.key}", **step.said))
+
+
+@pytest.mark.parametrize("section", TASKS)
+def test_every_slip_that_is_written_can_be_met(section: str) -> None:
+    """And each wrong answer is told its own slip, or one that it shares its value with."""
+    written = {key for key in LESSON.practised[section]._content["sentences"] if key.startswith("slip_")}
+    met = set()
+    for seed in (EXAMPLE_SEED, *SEEDS):
+        for step in TASKS[section].make(seed).steps:
+            for slip in step.slips:
+                if not step.near(slip.value, step.answer):
+                    reason, _ = explain(step, slip.value)
+                    same = {f"slip_{other.key}" for other in step.slips if step.near(slip.value, other.value)}
+                    assert reason in same
+                    met.add(reason)
+    assert met == written
+
+
+@pytest.mark.parametrize("section", TASKS)
+def test_the_printed_answer_is_right(section: str) -> None:
+    for seed in SEEDS:
+        exercise = TASKS[section].make(seed)
+        given = tuple((step.name, plain(step.text)) for step in exercise.steps)
+        checked = check(Attempt(given=given), exercise)
+        assert {each.outcome for each in checked} == {"right"}
+
+
+def test_the_block_is_rounded_as_the_library_rounds_it() -> None:
+    for seed in SEEDS:
+        exercise = TASKS["rounding"].make(seed)
+        weights = np.array([number(cell) for cell in exercise.rows[0][1]])
+        quantized = rtn.round_to_nearest(weights[None, :], 4, 8)
+        steps, said = steps_of("rounding", seed), exercise.given[0].values
+        which = int(said["position"]) - 1
+        assert steps["scale"].answer == pytest.approx(float(quantized.scale[0, 0]))
+        assert quantized.zero_point is not None
+        assert steps["zero_point"].answer == quantized.zero_point[0, 0]
+        assert steps["code"].answer == quantized.codes[0, which]
+        assert steps["restored"].answer == pytest.approx(float(quantized.dequantize()[0, which]))
+
+
+def test_sixteen_steps_in_place_of_fifteen_are_recognised() -> None:
+    for seed in SEEDS:
+        scale = steps_of("rounding", seed)["scale"]
+        assert explain(scale, float(scale.answer) * 15 / 16)[0] == "slip_sixteen"
+
+
+def test_the_protected_channel_is_the_one_that_awq_scales_up_most() -> None:
+    for seed in SEEDS:
+        exercise = TASKS["awq"].make(seed)
+        rows = dict(exercise.rows)
+        scales = awq.scales_for([number(cell) for cell in rows["x"]], 0.5)
+        assert exercise.steps[0].answer == rows["channel"][int(np.argmax(scales))]
+        assert exercise.steps[1].answer == pytest.approx(float(scales.max()))
+        heavy = rows["channel"][int(np.argmax([number(cell) for cell in rows["w"]]))]
+        assert explain(exercise.steps[0], heavy)[0] == "slip_heavy"
+
+
+def test_the_byte_decodes_to_what_ggml_reads() -> None:
+    """Built anew from the printed numbers alone: one super-block with this byte and these scales."""
+    for seed in SEEDS:
+        said = TASKS["gguf"].make(seed).given[0].values
+        value = steps_of("gguf", seed)["value"]
+        assert ggml.FORMATS["Q4_K"].block_bytes == 144
+        byte = int(said["hex"], 16)
+        high = TASKS["gguf"].make(seed).given[1].key == "given_high"
+        code = byte >> 4 if high else byte & 15
+        by_hand = number(said["d"]) * int(said["sc"]) * code - number(said["dmin"]) * int(said["m"])
+        assert value.answer == pytest.approx(by_hand)
+        assert int(said["weight"]) // 32 == int(said["part"])
+
+
+def test_the_bits_of_a_weight_are_the_librarys() -> None:
+    for seed in SEEDS:
+        said = TASKS["idea"].make(seed).given[0].values
+        expected = rtn.bits_per_weight(int(said["bits"]), int(said["n"]))
+        assert steps_of("idea", seed)["per_weight"].answer == expected
+
+
+def test_the_factor_is_smoothquants() -> None:
+    for seed in SEEDS:
+        said = TASKS["family"].make(seed).given[0].values
+        factor = smoothquant.smoothing_factors(
+            [[number(said["x"])]], [[number(said["w"])]], float(said["alpha"])
+        )
+        assert steps_of("family", seed)["factor"].answer == pytest.approx(float(factor[0]))
+
+
+def test_the_best_of_four_roundings_is_the_least() -> None:
+    for seed in SEEDS:
+        exercise = TASKS["output-error"].make(seed)
+        rows = {name: [number(cell) for cell in cells] for name, cells in exercise.rows}
+        best = str(exercise.steps[1].answer)
+        levels = [rows["up" if arrow == "↑" else "down"][i] for i, arrow in enumerate(best)]
+        error = abs(sum((v - w) * x for v, w, x in zip(levels, rows["w"], rows["x"], strict=True)))
+        assert exercise.steps[2].answer == pytest.approx(error)
+        assert float(exercise.steps[2].answer) < float(exercise.steps[0].answer)
+
+
+def test_one_weight_is_stored_and_restored_as_a_grid_does() -> None:
+    for seed in SEEDS:
+        said = TASKS["opening"].make(seed).given[0].values
+        levels = grid.Grid("asymmetric", 4, np.array(number(said["s"])), np.array(int(said["z"]), np.int32))
+        code = levels.quantize(np.array([number(said["w"])]))
+        assert steps_of("opening", seed)["code"].answer == code[0]
+        assert steps_of("opening", seed)["restored"].answer == pytest.approx(
+            float(levels.dequantize(code)[0])
+        )
+
+
+# --- reading ------------------------------------------------------------------------------------------------
+
+
+def read(*given: tuple[str, str]) -> tuple[Attempt, Exercise]:
+    return read_attempt(TASKS["rounding"], given)
+
+
+def test_who_is_guided_begins_with_help() -> None:
+    assert read()[0].stage == "fresh"
+    assert read(("route", "guided"))[0].stage == "faded"
+    assert read(("route", "guided"), ("stage", "fresh"))[0].stage == "fresh"
+
+
+def test_of_a_faded_exercise_the_first_half_is_filled_in() -> None:
+    attempt, exercise = read(("stage", "faded"), ("seed", "5"))
+    assert [each.shown for each in check(attempt, exercise)] == [True, True, False, False]
+
+
+@pytest.mark.parametrize("text", ["0.02", "0,02", " .02", "+0.0200", "\u22120.5", "-1"])
+def test_numbers_are_read_as_people_write_them(text: str) -> None:
+    attempt, _ = read(("scale", text))
+    assert attempt.given == (("scale", text),)
+
+
+@pytest.mark.parametrize(
+    "text", ["nan", "inf", "1e3", "0x10", "1_000", "٣", "1 2", "--1", ".", "1" * 17, "0.5;", "<b>"]
+)
+def test_nothing_else_is_a_number(text: str) -> None:
+    with pytest.raises(AttemptError) as raised:
+        read(("seed", "5"), ("scale", text), ("code", "3"))
+    assert raised.value.problems[0].control == "scale"
+    assert raised.value.nearest == Attempt(seed=5, given=(("code", "3"),))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("seed", "0"),
+        ("seed", "10000"),
+        ("seed", "-1"),
+        ("seed", "1.5"),
+        ("seed", "٣"),
+        ("stage", "worked"),
+        ("route", "x"),
+        ("solve", "0"),
+        ("bits", "4"),
+    ],
+)
+def test_what_cannot_be_is_named(name: str, value: str) -> None:
+    with pytest.raises(AttemptError) as raised:
+        read((name, value))
+    assert raised.value.problems[0].control == name
+
+
+def test_a_parameter_given_twice_is_refused() -> None:
+    with pytest.raises(AttemptError):
+        read(("seed", "3"), ("seed", "4"))
+
+
+def test_what_no_slip_explains_is_told_by_size_and_sign() -> None:
+    step = Step("x", 0.05, "0.050", rounded=0.001)
+    assert explain(step, -0.05)[0] == "sign"
+    assert explain(step, 0.5)[0] == "point"
+    assert explain(step, 0.1) == ("larger", {"ratio": "2.00×"})
+    assert explain(step, 0.02)[0] == "smaller"
+    assert explain(step, 0.0)[0] == "elsewhere"
+    assert explain(Step("q", 9, "9", exact=True), 12) == ("above", {"by": "3"})
+    assert all(LESSON.words.word(key, ratio="2×", by="3") for key in GENERIC)

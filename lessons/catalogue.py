@@ -80,6 +80,7 @@ class Lesson:
         shown = self.figures[name].view(controls).readouts
         prints = "\n".join(f'print(f"{{{readout.name} = }}")' for readout in shown)
         return f"{self.snippets[name](controls)}\n{prints}\n"
+
     def first_controls(self, figure: str) -> tuple[str, ...] | None:
         """The controls that a figure begins with on the guided route; None for all of them."""
         first = self.about.get("guided", {}).get(figure)

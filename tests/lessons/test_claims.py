@@ -1,0 +1,170 @@
+"""The claim ledger: a measured claim is measured again, by the function and on the block that it names."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from lessons.catalogue import load_lesson
+from lessons.quantization import sources
+from lessons.quantization.blocks import BLOCKS, block_weights, start
+from lessons.quantization.figures import awq as fig_awq
+from lessons.quantization.figures import methods as fig_methods
+from lessons.quantization.figures import smooth as fig_smooth
+from quant_core import awq, ggml, gptq, metrics, rtn
+from tests.lessons.test_prose import printed
+
+LESSON = load_lesson("quantization")
+MAIN, BITS, GROUP = "minilm.5.ffn_in", 3, 128
+Matrix = NDArray[Any]
+
+
+@functools.cache
+def main() -> sources.Layer:
+    return sources.load_layer(MAIN)
+
+
+@functools.cache
+def rounded(method: str) -> Matrix:
+    """The main layer at three bits in groups of 128, by each method of the table in section 03."""
+    w, h, mean = main().weights, main().hessian, main().mean_abs
+    assert h is not None
+    assert mean is not None
+    if method == "rtn":
+        return rtn.round_to_nearest(w, BITS, GROUP).dequantize()
+    if method == "awq":
+        scales = awq.scales_for(mean, awq.search_statistics(w, h, mean, BITS, GROUP).alpha)
+        return awq.apply(w, scales, BITS, GROUP).dequantize()
+    return gptq.gptq(w, h, BITS, GROUP, act_order=method == "gptq-act").dequantized
+
+
+def weight_error(method: str) -> float:
+    return metrics.relative_weight_error(main().weights, rounded(method))
+
+
+def output_error(method: str) -> float:
+    held_out = main().activations_test
+    assert held_out is not None
+    return metrics.relative_output_error(held_out, main().weights, rounded(method))
+
+
+def outlier() -> tuple[Matrix, int]:
+    return block_weights("outlier", GROUP), BLOCKS["outlier"].column - start("outlier", GROUP)
+
+
+def outlier_ratio() -> float:
+    """The mean error of the others, with the outlier in the block and without."""
+    block, at = outlier()
+    rest = np.delete(block, at)
+    with_it = np.delete(rtn.round_to_nearest(block[None], 4, None).dequantize()[0], at)
+    without = rtn.round_to_nearest(rest[None], 4, None).dequantize()[0]
+    return metrics.mean_absolute_error(rest, with_it) / metrics.mean_absolute_error(rest, without)
+
+
+def outlier_zeros() -> int:
+    block, at = outlier()
+    return int(np.sum(np.delete(rtn.round_to_nearest(block[None], 4, None).dequantize()[0], at) == 0))
+
+
+def energy() -> Matrix:
+    hessian = main().hessian
+    assert hessian is not None
+    return np.sort(np.diag(hessian))[::-1]
+
+
+def loud_and_light() -> int:
+    """How many channels, the loudest first, are among the five whose weights have the smallest norm."""
+    hessian = main().hessian
+    assert hessian is not None
+    lightest = set(np.argsort(np.linalg.norm(main().weights, axis=0))[:5].tolist())
+    loudest = np.argsort(-np.diag(hessian)).tolist()
+    return next(i for i, channel in enumerate(loudest) if channel not in lightest)
+
+
+def loudness() -> float:
+    mean = main().mean_abs
+    assert mean is not None
+    return float(mean.max() / np.median(mean))
+
+
+def importance(weighted: bool) -> float:
+    """Q4_K on the layer's first super-blocks, with an imatrix over without, as a share."""
+    hessian = main().hessian
+    assert hessian is not None
+    weights = np.ascontiguousarray(main().weights[:, :256])
+    matter = np.diag(hessian)[:256].astype(np.float32)
+    errors = []
+    for matrix in (matter, None):
+        back = ggml.dequantize(ggml.quantize(weights, "Q4_K", importance=matrix), "Q4_K")
+        errors.append(float(((matter if weighted else 1) * (weights - back).astype(np.float64) ** 2).sum()))
+    return errors[0] / errors[1]
+
+
+def smoothing(form: str, alpha: float | None) -> float:
+    s = fig_smooth.sweep(MAIN, form)
+    return s.plain if alpha is None else s.errors[fig_smooth.ALPHAS.index(alpha)]
+
+
+def rank(column: int) -> int:
+    table = {row[0]: row for row in fig_methods.view(fig_methods.Controls()).table.rows}
+    return int(table["GPTQ act-order"][column])
+
+
+def among_the_last_two() -> str:
+    return "last two" if rank(4) > len(fig_methods.scores_of(MAIN, 4)) - 2 else str(rank(4))
+
+
+MEASURED: dict[str, Callable[[], float | str]] = {
+    "outlier-value": lambda: float(np.abs(outlier()[0]).max()),
+    "outlier-median": lambda: float(np.median(np.abs(outlier()[0]))),
+    "outlier-step": lambda: float(rtn.round_to_nearest(outlier()[0][None], 4, None).scale[0, 0]),
+    "outlier-others": outlier_zeros,
+    "outlier-error-4": outlier_ratio,
+    "werr-rtn": lambda: weight_error("rtn"),
+    "werr-awq": lambda: weight_error("awq"),
+    "werr-gptq": lambda: weight_error("gptq"),
+    "werr-gptq-act": lambda: weight_error("gptq-act"),
+    "oerr-rtn": lambda: output_error("rtn"),
+    "oerr-awq": lambda: output_error("awq"),
+    "oerr-gptq": lambda: output_error("gptq"),
+    "oerr-gptq-act": lambda: output_error("gptq-act"),
+    "channel-ratio": loudness,
+    "channel-top": loud_and_light,
+    "channel-count": lambda: len(energy()),
+    "channel-energy": lambda: 100 * float(energy()[:3].sum() / energy().sum()),
+    "keep-activation": lambda: 100 * fig_awq.sweep(MAIN, BITS).kept["activation"],
+    "keep-weight": lambda: 100 * fig_awq.sweep(MAIN, BITS).kept["weight"],
+    "keep-random": lambda: 100 * fig_awq.sweep(MAIN, BITS).kept["random"],
+    "awq-alpha": lambda: fig_awq.sweep(MAIN, BITS).alpha,
+    "awq-gain": lambda: output_error("rtn") / output_error("awq"),
+    "awq-overshoot": lambda: float(fig_awq.sweep(MAIN, BITS).held_out[-1] / output_error("rtn")),
+    "imatrix-weighted": lambda: 100 * importance(weighted=True),
+    "imatrix-plain": lambda: 100 * (importance(weighted=False) - 1),
+    "w8a8-plain": lambda: smoothing("int8", None),
+    "w8a8-gain": lambda: smoothing("int8", None) / smoothing("int8", 0.5),
+    "fp8-plain": lambda: smoothing("e4m3", None),
+    "fp8-smooth": lambda: smoothing("e4m3", 0.5),
+    "methods-count": lambda: len(fig_methods.scores_of(MAIN, 4)),
+    "act-weight-rank": among_the_last_two,
+    "act-output-rank": lambda: rank(6),
+}
+
+
+def test_every_measured_claim_is_measured_again() -> None:
+    measured = {id for id, claim in LESSON.claims.items() if claim.kind == "measured"}
+    assert measured == set(MEASURED)
+
+
+@pytest.mark.parametrize("id", MEASURED)
+def test_a_measured_claim_is_what_is_measured(id: str) -> None:
+    value, found = LESSON.claims[id].value, MEASURED[id]()
+    if isinstance(found, str):
+        assert found == value
+    else:
+        number, half_unit = printed(value)
+        assert abs(found - number) <= half_unit * 1.02, (value, found)

@@ -143,6 +143,15 @@ class Shown:
         return [self.text.sentence(sentence) for sentence in self.view.description]
 
     @property
+    def sources_url(self) -> str:
+        return f"{self.root_path}{self.lesson.url}/sources"
+
+    @property
+    def linked(self) -> list[str]:
+        """The sentences of the description as HTML, their claims leading to their sources."""
+        return [self.text.linked(sentence, self.sources_url) for sentence in self.view.description]
+
+    @property
     def chart_json(self) -> str:
         return json.dumps(self.view.chart.plotly(self.text.words)) if self.view.chart else ""
 

@@ -16,11 +16,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from lessons.kit.claims import Claim
 from lessons.kit.controls import FigureControls
 from lessons.kit.figure import Figure
 from lessons.kit.job import Job
 from lessons.kit.language import PSEUDO, SOURCE, speaking, spoken
-from lessons.kit.prose import PIECES, Claim, Section, read_claims, read_section, read_translated
+from lessons.kit.prose import PIECES, Section, read_claims, read_section, read_translated
 from lessons.kit.question import Question
 from lessons.kit.task import Task
 from lessons.kit.text import FigureText
@@ -68,6 +69,16 @@ class Lesson:
             (f"{self.url}#{section.slug}", f"{section.number} {section.short}".lstrip())
             for section in self.sections
             if claim in section.claims
+        ]
+        places += [
+            (f"{self.url}/figures/{name}", figure.label)
+            for name, figure in self.figures.items()
+            if claim in self.texts[name].claims
+        ]
+        places += [
+            (f"{self.url}/questions/{name}", self.figures[name].label)
+            for name, text in self.asked.items()
+            if claim in text.claims
         ]
         if self.summary and claim in self.summary.claims:
             places.append((f"{self.url}/summary", self.summary.title))
@@ -161,7 +172,7 @@ def _read_lesson(slug: str, folder: Path, words: Path) -> Lesson:
     missing = [name for name in placed if name not in found]
     if missing:
         raise LookupError(f"the prose of {slug} places figures that no module has: {', '.join(missing)}")
-    texts = {name: FigureText.read(words / "figures" / f"{name}.toml") for name in placed}
+    texts = {name: FigureText.read(words / "figures" / f"{name}.toml", claims) for name in placed}
     figures = {name: found[name] for name in placed}
     for name, first in about.get("guided", {}).items():
         unknown = set(first) - figures[name].controls.model_fields.keys()
@@ -195,13 +206,13 @@ def _read_lesson(slug: str, folder: Path, words: Path) -> Lesson:
         summary,
         _part(slug, "receipts"),
         questions,
-        {name: FigureText.read(words / "questions" / f"{name}.toml") for name in questions},
+        {name: FigureText.read(words / "questions" / f"{name}.toml", claims) for name in questions},
         tasks,
-        {name: FigureText.read(words / "tasks" / f"{name}.toml") for name in tasks},
+        {name: FigureText.read(words / "tasks" / f"{name}.toml", claims) for name in tasks},
         FigureText.read(words / "ask.toml") if questions or tasks else FigureText({}, "ask.toml"),
         getattr(_part(slug, "snippets"), "SNIPPETS", {}),
         jobs,
-        {name: FigureText.read(words / "jobs" / f"{name}.toml") for name in jobs},
+        {name: FigureText.read(words / "jobs" / f"{name}.toml", claims) for name in jobs},
     )
 
 

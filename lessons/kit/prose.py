@@ -22,8 +22,9 @@ from markdown_it import MarkdownIt
 from mdit_py_plugins.container import container_plugin
 from mdit_py_plugins.deflist import deflist_plugin
 
+from lessons.kit.claims import Claim, named_in, with_claims
 from lessons.kit.language import gettext, spoken
-from lessons.kit.numbers import as_printed, hold_units
+from lessons.kit.numbers import hold_units
 from lessons.kit.source import highlight
 
 PIECES = ("drawing", "formulas", "description")
@@ -35,30 +36,12 @@ _DIRECTIVE = re.compile(
 FRONT = ("title", "short", "summary", "lead", "headline", "headline_emphasis")
 """What of a front matter is read by people."""
 
-_CLAIM = re.compile(r"\{\{ ?([a-z0-9-]+) ?\}\}")
 _markdown = MarkdownIt(
     "commonmark",
     {"html": False, "highlight": lambda code, language, _: highlight(code) if language == "python" else ""},
 )
 _markdown.enable("table").use(deflist_plugin).use(container_plugin, "mistake")
 _MISTAKE = re.compile(r'<div class="mistake">\n<p>(.*?)</p>\n<p>', re.DOTALL)
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A number of the prose with where it comes from.
-
-    `kind`: "measured" here by `function` on `on`; "derived" by `formula` from cited inputs; or "cited".
-    """
-
-    id: str
-    value: str
-    kind: str
-    source: str
-    url: str = ""
-    formula: str = ""
-    function: str = ""
-    on: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,30 +88,20 @@ def read_section(path: Path, claims: Mapping[str, Claim], sources_url: str) -> S
     """Read one Markdown file. An unknown claim is an error that names the file."""
     _, matter, body = hold_units(path.read_text("utf-8")).split("+++\n", 2)
     front = _translated(tomllib.loads(matter), FRONT)
-    used: list[str] = []
+    used = tuple(named_in(matter + body))
 
-    def with_claims(text: str, *, linked: bool = True) -> str:
-        def claim_html(match: re.Match[str]) -> str:
-            claim = claims.get(match[1])
-            if claim is None:
-                raise KeyError(f"{path.name}: no claim {match[1]!r} in claims.toml")
-            used.append(claim.id)
-            if not linked:
-                return as_printed(claim.value)
-            link = f'<a class="claim claim-{claim.kind}" href="{sources_url}#{claim.id}">'
-            return f"{link}{html.escape(as_printed(claim.value))}</a>"
-
-        return _CLAIM.sub(claim_html, text)
+    def linked(text: str) -> str:
+        return with_claims(text, claims, lambda claim: claim.link(sources_url), path.name)
 
     front = {
-        key: with_claims(html.escape(value, quote=False))
+        key: linked(html.escape(value, quote=False))
         if key == "lead"
-        else with_claims(value, linked=False)
+        else with_claims(value, claims, lambda claim: claim.text, path.name)
         for key, value in front.items()
         if isinstance(value, str)
     }
     parts = tuple(
-        Part(kind, with_claims(_as_html(content, "headline" in front)) if kind == "html" else content)
+        Part(kind, linked(_as_html(content, "headline" in front)) if kind == "html" else content)
         for kind, content in _split(body)
     )
     return Section(
@@ -138,7 +111,7 @@ def read_section(path: Path, claims: Mapping[str, Claim], sources_url: str) -> S
         front.get("number", ""),
         front,
         parts,
-        tuple(used),
+        used,
     )
 
 

@@ -1,15 +1,18 @@
 """The words of a figure: labels, sentences and notes, read from a TOML file of one language.
 
 Code refers to words by key only, so that a translation is a new folder and no line of code.
-A missing word is an error with the file's name in it, never an empty label.
+A missing word is an error with the file's name in it, never an empty label. `{{ id }}` is a claim.
 """
 
 from __future__ import annotations
 
+import html
 import tomllib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from lessons.kit.claims import Claim, named_in, with_claims
 from lessons.kit.controls import Choice, Widget
 from lessons.kit.language import gettext, spoken
 from lessons.kit.numbers import hold_units
@@ -27,13 +30,19 @@ class FigureText:
     `readouts.NAME` (`label`, `note`), `sentences`, `table` (`caption`, `columns`), `words`, `units`.
     """
 
-    def __init__(self, content: dict[str, Any], origin: str) -> None:
-        self._content = content
+    def __init__(
+        self, content: dict[str, Any], origin: str, claims: Mapping[str, Claim] | None = None
+    ) -> None:
+        self._claims = claims or {}
+        self._marked = content
         self._origin = origin
+        self._content: dict[str, Any] = self._with_claims(content)
+        self.claims: tuple[str, ...] = tuple(_named(content))
 
     @classmethod
-    def read(cls, path: Path) -> FigureText:
-        return cls(spoken().words(tomllib.loads(hold_units(path.read_text("utf-8")))), path.name)
+    def read(cls, path: Path, claims: Mapping[str, Claim] | None = None) -> FigureText:
+        content = spoken().words(tomllib.loads(hold_units(path.read_text("utf-8"))))
+        return cls(content, path.name, claims)
 
     @property
     def title(self) -> str:
@@ -81,12 +90,34 @@ class FigureText:
     def sentence(self, sentence: Sentence) -> str:
         return self._fill(self._find("sentences", sentence.key), sentence.values)
 
+    def linked(self, sentence: Sentence, sources_url: str) -> str:
+        """The sentence as HTML, its claims leading to their sources."""
+        marked = self._marked.get("sentences", {}).get(sentence.key, "")
+        if not any(named_in(marked)):
+            return html.escape(self.sentence(sentence), quote=False)
+        shown = with_claims(
+            html.escape(marked, quote=False), self._claims, lambda c: c.link(sources_url), self._origin
+        )
+        return self._fill(shown, {name: html.escape(v, quote=False) for name, v in sentence.values.items()})
+
+    def linked_note(self, name: str, sources_url: str) -> str:
+        """The note of a read-out as HTML, its claims leading to their sources."""
+        note = html.escape(self._marked.get("readouts", {}).get(name, {}).get("note", ""), quote=False)
+        return with_claims(note, self._claims, lambda c: c.link(sources_url), self._origin)
+
     @property
     def table_caption(self) -> str:
         return str(self._find("table", "caption"))
 
     def column(self, name: str) -> str:
         return str(self._find("table", "columns", name))
+
+    def _with_claims(self, content: Any) -> Any:
+        if isinstance(content, dict):
+            return {key: self._with_claims(value) for key, value in content.items()}
+        if isinstance(content, str):
+            return with_claims(content, self._claims, lambda claim: claim.text, self._origin)
+        return content
 
     def _find(self, *keys: str) -> Any:
         found: Any = self._content
@@ -101,3 +132,11 @@ class FigureText:
             return template.format(**values)
         except (KeyError, IndexError) as missing:
             raise MissingText(f"{self._origin}: {template!r} needs {missing}") from None
+
+
+def _named(content: Any) -> Iterator[str]:
+    if isinstance(content, dict):
+        for value in content.values():
+            yield from _named(value)
+    elif isinstance(content, str):
+        yield from named_in(content)

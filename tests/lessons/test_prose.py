@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from lessons.catalogue import ROOT, Lesson, course, load_lesson, only
-from lessons.kit.prose import Claim, Part, read_section
+from lessons.kit.claims import Claim
+from lessons.kit.prose import Part, read_section
 from lessons.quantization import sources
 from quant_core import memory
 
@@ -33,7 +34,7 @@ def section(tmp_path: Path, body: str) -> list[tuple[str, str]]:
 
 def test_a_claim_prints_its_value_and_links_to_its_source(tmp_path: Path) -> None:
     ((_, content),) = section(tmp_path, "It is {{ size }}.")
-    assert content == '<p>It is <a class="claim claim-derived" href="/sources#size">141 GB</a>.</p>\n'
+    assert content == '<p>It is <a class="claim derived" href="/sources#size">141 GB</a>.</p>\n'
 
 
 def test_an_unknown_claim_is_an_error_that_names_the_file(tmp_path: Path) -> None:

@@ -1,0 +1,60 @@
+"""Claims: every number that is written rather than computed on the spot has its kind and its source.
+
+`{{ id }}` stands for a claim, in prose and in the words of a figure. It prints the value, and where there is
+room for a link it leads to the source.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from lessons.kit.numbers import as_printed
+
+KINDS = ("measured", "derived", "cited")
+_CLAIM = re.compile(r"\{\{ ?([a-z0-9-]+) ?\}\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A written number with where it comes from.
+
+    `kind`: "measured" here by `function` on `on`; "derived" by `formula` from cited inputs; or "cited".
+    """
+
+    id: str
+    value: str
+    kind: str
+    source: str
+    url: str = ""
+    formula: str = ""
+    function: str = ""
+    on: str = ""
+
+    @property
+    def text(self) -> str:
+        """The value as it is printed in the present language."""
+        return as_printed(self.value)
+
+    def link(self, sources_url: str) -> str:
+        """The value as HTML, leading to its place in the list of sources."""
+        return f'<a class="claim {self.kind}" href="{sources_url}#{self.id}">{html.escape(self.text)}</a>'
+
+
+def named_in(text: str) -> Iterator[str]:
+    """The ids of the claims that a text refers to, in order."""
+    return (match[1] for match in _CLAIM.finditer(text))
+
+
+def with_claims(text: str, claims: Mapping[str, Claim], show: Callable[[Claim], str], origin: str) -> str:
+    """A text with its claims shown. One that the ledger does not have is an error that names the file."""
+
+    def shown(match: re.Match[str]) -> str:
+        claim = claims.get(match[1])
+        if claim is None:
+            raise KeyError(f"{origin}: no claim {match[1]!r} in claims.toml")
+        return show(claim)
+
+    return _CLAIM.sub(shown, text)

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from lessons.kit.text import FigureText
+from lessons.catalogue import load_lesson
 from lessons.kit.view import View
 from lessons.quantization.figures import mixes
 from lessons.quantization.figures.mixes import K_MIXES, KINDS, MODELS, OTHER_MIXES, Controls, runs, view
 from quant_core.mixes import BLOCK_SIZES
 
 ROOT = Path(__file__).resolve().parents[2]
-TEXT = FigureText.read(ROOT / "lessons/quantization/en/figures/mixes.toml")
+TEXT = load_lesson("quantization").texts["mixes"]
 
 MACHINE_NUMBER = re.compile(r"\b(nan|inf)\b|\de-\d", re.IGNORECASE)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lessons.kit.text import FigureText
+from lessons.catalogue import load_lesson
 from lessons.kit.view import View
 from lessons.quantization import levels
 from lessons.quantization.blocks import BLOCKS, block_weights, start
@@ -17,7 +17,7 @@ from lessons.quantization.figures.rtn import Controls, view
 from quant_core import ggml
 
 ROOT = Path(__file__).resolve().parents[2]
-TEXT = FigureText.read(ROOT / "lessons/quantization/en/figures/rtn.toml")
+TEXT = load_lesson("quantization").texts["rtn"]
 
 
 def readout(shown: View, name: str) -> float:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lessons.catalogue import load_lesson
 from lessons.kit import numbers
-from lessons.kit.text import FigureText
 from lessons.kit.view import View
 from lessons.quantization import sources
 from lessons.quantization.anatomy import FORMATS
@@ -21,7 +21,7 @@ from lessons.quantization.super_blocks import SUPER_BLOCKS, layer_importance, su
 from quant_core import ggml
 
 ROOT = Path(__file__).resolve().parents[2]
-TEXT = FigureText.read(ROOT / "lessons/quantization/en/figures/xray.toml")
+TEXT = load_lesson("quantization").texts["xray"]
 MACHINE_NUMBER = re.compile(r"\b(nan|inf)\b|\de-?\d", re.IGNORECASE)
 GOLDEN = ROOT / "tests/data/ggml_slice.npz"
 

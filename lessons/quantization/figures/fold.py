@@ -109,6 +109,8 @@ def view(c: Controls) -> View:
         "error": _signed(error),
         "size": numbers.gigabytes(model.size),
         "gib": numbers.gibibytes(model.size),
+        "laptop": numbers.integer(LAPTOP_BYTES / GIB),
+        "card": numbers.integer(sources.device(CARD).memory_bytes / GIB),
         "bpw": numbers.fixed(model.bits_per_weight, 2),
         "above": model.above,
         "below": model.below,

@@ -1,0 +1,174 @@
+"""No number stands bare in the lesson: it is computed, a claim, or allowed here with a reason.
+
+What a figure computes comes in slots (`{bits}`), a claim as `{{ id }}`. What is left of a text is searched
+for digits: prose, captions, tables, the words of figures and of questions alike.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from typing import Any
+
+import pytest
+
+from lessons.catalogue import ROOT
+
+WORDS = ROOT / "quantization" / "en"
+
+NAMES = (
+    # Models and machines; the number is a part of the name.
+    r"Llama[ -]3(\.\d)?(( / 3\.3)?[ -]\d+B)?",
+    r"LLaMA-\d+B|OPT-[\d.]+B|SmolLM2-135M|all-MiniLM-L6-v2|Llama 8B|^3\.1 Instruct|^3 base",
+    r"\b([Aa]n?|the|of an?) \d+B\b|\b\d+B(?= \||:)|, 8B\b|Mistral-7B",  # "an 8B", and the heads of a table
+    r"RTX \d+|Raspberry Pi \d|M1 Max|DDR4-3200|WikiText-2|TensorRT|FIG\.\w+|0?2·0\d",
+    r"arXiv:\d+\.\d+(v\d)?|\bb7600\b|[0-9a-f]{7,8}\b|Table \d|Tables \d( and \d)?|\(\w* ?20\d\d\)",
+)
+COORDINATES = re.compile(
+    r"\b(layer|rows?|[Cc]olumns?|inputs?|token|Weight|Byte|block|channel|bit)s? \d+([–-]\d+)?(( and|,) \d+)?"
+)
+"""Which part of a tensor is shown: an address, not a quantity."""
+
+MATHEMATICS = re.compile(
+    r"[αxsn*₂]\*? ?(=|above) ?\d+|2[ⁿᵇ]|− ?1\b|×10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+|÷ 8"
+    r"|\b0…15|\b0 to \d+\b|value 0\b|code 0\b|sides of 0"
+)
+"""Settings of a variable, exponents, codes counted from zero."""
+
+ALLOWED = {
+    ("front matter", "title", "140 GB, onto a laptop"): "a name for the lesson; the lead has its number",
+    ("front matter", "headline", "140 GB,"): "the same name",
+    ("fold.toml", "*", "16|4|32"): "what FIG.00 is about: sixteen bits, four bits, its 32 weights",
+    ("primitive.toml", "*", "32"): "the size of the block that is drawn; tests/lessons/test_primitive.py",
+    ("gptq.toml", "*", "16|384|576"): "the cut that is drawn: 16 inputs of 384 or 576; test_gptq.py",
+    ("awq.toml", "*", "16|1|128|64"): "sixteen bits; α = 1; group sizes and rows of the layer named",
+    ("smooth.toml", "sentences.from_*", "*"): "where the weights come from, and how much text; the data test",
+    (
+        "qlora.toml",
+        "*",
+        "16|1|512|256",
+    ): "16-bit storage, 16 levels of four bits; where the weights come from",
+    ("rounding.toml", "*", "*"): "rows, columns and tokens of the pairs, and x₂ of each; test_rounding.py",
+    (
+        "rtn.toml",
+        "sentences.format_*",
+        "*",
+    ): "how a format is defined; test_rtn.py holds it against the codec",
+    ("rtn.toml", "sentences.not_legal", "256"): "the size of a super-block, which the rule is about",
+    (
+        "xray.toml",
+        "*",
+        "256|128|63|1|2|7",
+    ): "the block that is drawn, its sub-blocks, its scales; test_xray.py",
+    (
+        "xray.toml",
+        "sentences.byte_*",
+        "*",
+    ): "layout of ggml's blocks; test_xray.py holds it against the bytes",
+    ("xray.toml", "sentences.flip_*", "*"): "the same",
+    ("xray.toml", "sentences.weight_*", "*"): "the same: constants of ggml's formulas",
+    ("xray.toml", "sentences.table_*", "*"): "the same",
+    ("xray.toml", "words.*", "*"): "the same",
+    ("xray.toml", "sentences.receipt", "0"): "a test compares these very bytes",
+    (
+        "fit.toml",
+        "controls.context.options.*",
+        "*",
+    ): "round names of the powers of two beside which they stand",
+    ("fit.toml", "controls.mix.options.*", "4"): "names of formats",
+    ("quality.toml", "sentences.from_*", "*"): "the source of the table, with its conditions",
+    ("questions/gptq.toml", "*", "100|16"): "the whole that a share is of; the cut that is drawn",
+    ("questions/xray.toml", "*", "32|256"): "the sizes of a sub-block and of a super-block, as answers",
+    ("questions/*.toml", "*.options.*", "*"): "answers to choose from; what is so is computed",
+}
+"""File, key and the numbers (alternatives, or all), with the reason why they are no claims."""
+
+NUMBER = re.compile(r"(?<![\w.{])[±−]?\d[\d.,\u202f]*")
+
+
+def bare(text: str) -> list[str]:
+    """The numbers of a text that are neither slots nor claims, names, coordinates or mathematics."""
+    text = re.sub(r"\{\{[^}]*\}\}|\{[^}]*\}|\[\[[^\]]*\]\]|`[^`]*`|\]\([^)]*\)", " ", text)
+    for name in NAMES:
+        text = re.sub(name, " ", text)
+    text = MATHEMATICS.sub(" ", COORDINATES.sub(" ", text))
+    return [found.rstrip(".,\u202f") for found in NUMBER.findall(text)]
+
+
+def is_allowed(file: str, key: str, number: str, text: str) -> bool:
+    return any(
+        fnmatchcase(file, name)
+        and fnmatchcase(key, keys)
+        and (which in ("*", text) or number in which.split("|"))
+        for name, keys, which in ALLOWED
+    )
+
+
+def entries(content: Any, at: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(content, dict):
+        for key, value in content.items():
+            yield from entries(value, f"{at}.{key}" if at else key)
+    elif isinstance(content, str):
+        yield at, content
+
+
+def found() -> Iterator[tuple[str, str, str, str]]:
+    """Every bare number of the lesson: file, key, number and text."""
+    for path in sorted(WORDS.glob("*.md")):
+        _, matter, body = path.read_text("utf-8").split("+++\n", 2)
+        for key, value in tomllib.loads(matter).items():
+            if key not in ("number", "slug"):
+                yield from (("front matter", key, number, value) for number in bare(value))
+        body = re.sub(r"```.*?```", "", body, flags=re.DOTALL)
+        for line in body.splitlines():
+            steps = re.sub(r"^\d\. ", "", line)  # an ordered list
+            yield from ((path.name, "", number, line) for number in bare(steps))
+    for path in sorted(WORDS.glob("**/*.toml")):
+        file = path.name if path.parent.name == "figures" else path.relative_to(WORDS).as_posix()
+        for key, value in entries(tomllib.loads(path.read_text("utf-8"))):
+            yield from ((file, key, number, value) for number in bare(value))
+
+
+FOUND = list(found())
+
+
+def test_no_number_stands_bare() -> None:
+    assert [entry for entry in FOUND if not is_allowed(*entry)] == []
+
+
+def test_every_allowance_is_needed() -> None:
+    """One that nothing uses any more goes."""
+    idle = [
+        (name, keys, number)
+        for name, keys, which in ALLOWED
+        for number in which.split("|")
+        if not any(
+            fnmatchcase(file, name) and fnmatchcase(key, keys) and number in ("*", found, text)
+            for file, key, found, text in FOUND
+        )
+    ]
+    assert idle == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "It takes 141 GB.",
+        "about ±0.5 points",
+        "loses 3.98 points at {{ bpw }}",
+        "5.68 to {ppl}",
+        "a gain of 17×",
+    ],
+)
+def test_a_bare_number_is_found(text: str) -> None:
+    assert len(bare(text)) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{{ size }} in {bits}", "Llama 3.1 70B on an RTX 4090", "rows 0–255, layer 5", "α = 1", "Q4_K_M", "2ⁿ"],
+)
+def test_a_name_or_a_claim_is_none(text: str) -> None:
+    assert bare(text) == []

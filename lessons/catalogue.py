@@ -80,6 +80,11 @@ class Lesson:
             for name, text in self.asked.items()
             if claim in text.claims
         ]
+        places += [
+            (f"{self.url}/jobs/{name}", text.title)
+            for name, text in self.job_texts.items()
+            if claim in text.claims
+        ]
         if self.summary and claim in self.summary.claims:
             places.append((f"{self.url}/summary", self.summary.title))
         return places

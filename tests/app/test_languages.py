@@ -33,6 +33,8 @@ PLACES = [
     f"{LESSON}/summary",
     f"{LESSON}/sources",
     f"{LESSON}/receipts",
+    f"{LESSON}/teach",
+    f"{LESSON}/jobs/bigger",
     f"{LESSON}/code/quant_core.rtn.round_to_nearest",
     *(f"{LESSON}/figures/{name}" for name in FIGURES),
     *(f"{LESSON}/questions/{name}?skip=1" for name in load_lesson("quantization").questions),

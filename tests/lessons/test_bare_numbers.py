@@ -81,6 +81,7 @@ ALLOWED = {
     ("quality.toml", "sentences.from_*", "*"): "the source of the table, with its conditions",
     ("questions/gptq.toml", "*", "100|16"): "the whole that a share is of; the cut that is drawn",
     ("questions/xray.toml", "*", "32|256"): "the sizes of a sub-block and of a super-block, as answers",
+    ("jobs/*.toml", "words.*", "*"): "the settings of a run that a reader begins, and what it takes",
     ("questions/*.toml", "*.options.*", "*"): "answers to choose from; what is so is computed",
 }
 """File, key and the numbers (alternatives, or all), with the reason why they are no claims."""

@@ -81,6 +81,11 @@ class Lesson:
             if claim in text.claims
         ]
         places += [
+            (f"{self.url}#{slug}", next(s.short for s in self.sections if s.slug == slug))
+            for slug, text in self.practised.items()
+            if claim in text.claims
+        ]
+        places += [
             (f"{self.url}/jobs/{name}", text.title)
             for name, text in self.job_texts.items()
             if claim in text.claims

@@ -81,6 +81,8 @@ ALLOWED = {
     ("quality.toml", "sentences.from_*", "*"): "the source of the table, with its conditions",
     ("questions/gptq.toml", "*", "100|16"): "the whole that a share is of; the cut that is drawn",
     ("questions/xray.toml", "*", "32|256"): "the sizes of a sub-block and of a super-block, as answers",
+    ("questions/awq.toml", "sentences.ask", "0|1"): "the ends of an exponent",
+    ("tasks/*.toml", "sentences.*", "0|1|2|7|8|10|16"): "constants of the formulas that are worked through",
     ("jobs/*.toml", "words.*", "*"): "the settings of a run that a reader begins, and what it takes",
     ("questions/*.toml", "*.options.*", "*"): "answers to choose from; what is so is computed",
 }

@@ -93,11 +93,18 @@ class Answers:
         )
 
     async def question(
-        self, slug: str, name: str, committed: bool, guess: Guess | None, *, whole_page: bool
+        self,
+        slug: str,
+        name: str,
+        committed: bool,
+        guess: Guess | None,
+        route: str = "",
+        *,
+        whole_page: bool,
     ) -> Body:
         """A question before its guess, or what is so beside the guess; with its figure, or alone."""
-        make = partial(self._question, slug, name, committed, guess, whole_page)
-        return await self._get(("question", slug, name, committed, guess, whole_page), make)
+        asked = (slug, name, committed, guess, route, whole_page)
+        return await self._get(("question", *asked), partial(self._question, *asked))
 
     async def recall(self, slug: str) -> Body:
         """All questions and tasks of a lesson; the browser adds what it remembers of them."""
@@ -233,15 +240,20 @@ class Answers:
             for name, (state, teaching) in states.items()
         }
         lesson = load_lesson(slug)
-        asked = {name: ask(lesson, name, self.root_path) for name in lesson.questions}
+        asked = {name: ask(lesson, name, self.root_path, route) for name in lesson.questions}
         guided = lesson.tasks if route == "guided" else ()
         examples = {section: example(lesson, section, self.root_path) for section in guided}
         context = {"shown": shown, "asked": asked, "examples": examples, "route": route}
         return self._page("lesson.jinja", slug, **context, **kept)
 
-    def _question(self, slug: str, name: str, committed: bool, guess: Guess | None, whole_page: bool) -> Body:
+    def _question(
+        self, slug: str, name: str, committed: bool, guess: Guess | None, route: str, whole_page: bool
+    ) -> Body:
         lesson = load_lesson(slug)
-        q = reveal(lesson, name, guess, self.root_path) if committed else ask(lesson, name, self.root_path)
+        if committed:
+            q = reveal(lesson, name, guess, self.root_path, route)
+        else:
+            q = ask(lesson, name, self.root_path, route)
         if not whole_page:
             return self._html("ask/fragment.jinja", lesson=lesson, q=q)
         state = q.reveal.state if q.reveal else lesson.figures[name].controls()

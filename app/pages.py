@@ -400,7 +400,9 @@ async def _question(
             404, _("This lesson has no question “%(name)s”. It has: %(known)s.", name=name[:40], known=known)
         )
     try:
-        committed, guess = lesson.questions[name].read(query_parameters(request))
+        parameters = query_parameters(request)
+        route = _route(parameters)
+        committed, guess = lesson.questions[name].read([pair for pair in parameters if pair[0] != "route"])
     except ControlError as error:
         problems = problems_for_people(error, lesson.asked[name])
         back = f"{_here(request)}{lesson.url}/questions/{name}"
@@ -408,7 +410,7 @@ async def _question(
         if whole_page:
             return _problem_page(request, lesson, [p | {"figure": label} for p in problems], back)
         return _problem_fragment(f"ask-{name}", problems, back)
-    body = await _answers(request).question(slug, name, committed, guess, whole_page=whole_page)
+    body = await _answers(request).question(slug, name, committed, guess, route, whole_page=whole_page)
     return _kept(request, body, cache_control)
 
 

@@ -183,6 +183,7 @@ class Asked:
     controls: FigureControls
     root_path: str
     reveal: Reveal | None
+    route: str = ""
 
     @property
     def name(self) -> str:
@@ -226,20 +227,21 @@ class Asked:
         """The lesson, with the figure in the state that shows what is so."""
         assert self.reveal is not None
         query = state_query([(self.name, self.reveal.state.query())])
+        query = "&".join(filter(None, (f"route={self.route}" if self.route else "", query)))
         return f"{self.root_path}{self.lesson.url}{'?' if query else ''}{query}#{self.figure.id}"
 
 
-def ask(lesson: Lesson, name: str, root_path: str = "") -> Asked:
+def ask(lesson: Lesson, name: str, root_path: str = "", route: str = "") -> Asked:
     """A question before its commit. Nothing of its answer is computed."""
     question = lesson.questions[name]
-    return Asked(lesson, question, question.answer(), root_path + spoken().prefix, None)
+    return Asked(lesson, question, question.answer(), root_path + spoken().prefix, None, route)
 
 
-def reveal(lesson: Lesson, name: str, guess: Guess | None, root_path: str = "") -> Asked:
+def reveal(lesson: Lesson, name: str, guess: Guess | None, root_path: str = "", route: str = "") -> Asked:
     """A question after its commit; without a guess when it was skipped."""
     question = lesson.questions[name]
     controls = question.answer.model_validate({} if guess is None else {ANSWER: guess})
-    return Asked(lesson, question, controls, root_path + spoken().prefix, question.reveal(guess))
+    return Asked(lesson, question, controls, root_path + spoken().prefix, question.reveal(guess), route)
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,12 +113,15 @@ class Question:
         From a guess, or None for who skips, to what was so.
     given
         The slots of the question's sentence, computed.
+    scene
+        The axes on which the guess is marked, the slider lying along x; the reveal is drawn on the same.
     """
 
     figure: str
     answer: type[FigureControls]
     reveal: Callable[[Guess | None], Reveal]
     given: Callable[[], Mapping[str, str]] = field(default=dict)
+    scene: Callable[[], Sketch] | None = None
 
     @property
     def widget(self) -> Widget:

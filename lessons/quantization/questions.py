@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -91,6 +92,21 @@ def _levels() -> tuple[list[float], list[int], int]:
     return [float(v) for v in block.fitted.levels()], taken.tolist(), block.zero_point
 
 
+def _level_rows() -> Sketch:
+    """A row for each level, and the axis that counts the weights on it: no bar yet."""
+    levels, taken, _ = _levels()
+    scale = Scale((0, sum(taken)))
+    return Sketch(
+        ROW * len(levels),
+        x_ticks=_ticks(scale, linear_ticks(0, sum(taken), 4), numbers.integer),
+        y_ticks=tuple(
+            {"at": i * ROW + ROW / 2, "text": numbers.fixed(level, 3)} for i, level in enumerate(levels)
+        ),
+        x_title="x",
+        y_title="y",
+    )
+
+
 def _zeros(guess: Guess | None) -> Reveal:
     levels, taken, zero = _levels()
     total, truth = sum(taken), taken[zero]
@@ -111,16 +127,10 @@ def _zeros(guess: Guess | None) -> Reveal:
         if (own or 0) < truth
         else "many"
     )
-    sketch = Sketch(
-        ROW * len(levels),
-        across(scale, own, truth, (str(guess), str(truth)), zero * ROW + ROW / 2),
+    sketch = replace(
+        _level_rows(),
+        marks=across(scale, own, truth, (str(guess), str(truth)), zero * ROW + ROW / 2),
         bars=bars,
-        x_ticks=_ticks(scale, linear_ticks(0, total, 4), numbers.integer),
-        y_ticks=tuple(
-            {"at": i * ROW + ROW / 2, "text": numbers.fixed(level, 3)} for i, level in enumerate(levels)
-        ),
-        x_title="x",
-        y_title="y",
     )
     said = {"total": str(total), "levels": str(len(levels)), "even": numbers.integer(even)}
     verdict: Verdict = "right" if off <= 2 else "close" if off <= 5 else "off"
@@ -260,7 +270,28 @@ def _left_over(guess: Guess | None) -> Reveal:
 
 # --- FIG.04: the best α where no channel is loud ------------------------------------------------------------
 
+AXES_HEIGHT = 200
 QUIET = awq.Controls(layer="minilm.1.query", alpha=0)
+
+
+def _alpha_axes() -> Sketch:
+    """The axes of the figure's chart of this layer, from 0 to 1: no curve yet."""
+    chart = cast(Chart, awq.view(QUIET).chart)
+    return Sketch(
+        AXES_HEIGHT,
+        x_ticks=_ticks(Scale((0, 1)), linear_ticks(0, 1, 5), lambda v: numbers.fixed(v, 1)),
+        y_ticks=tuple({"at": _chart_y(chart, value), "text": text} for value, text in chart.y.ticks),
+        x_title="x",
+        y_title="y",
+    )
+
+
+def _along(alphas: Any, errors: Any, chart: Chart) -> str:
+    points = (
+        f"{1000 * float(alpha):.0f} {1000 * _chart_y(chart, float(error)) / AXES_HEIGHT:.1f}"
+        for alpha, error in zip(alphas, errors, strict=True)
+    )
+    return "M" + "L".join(points)
 
 
 def _best_alpha(guess: Guess | None) -> Reveal:
@@ -282,18 +313,16 @@ def _best_alpha(guess: Guess | None) -> Reveal:
         if (own or 0) > truth
         else "low"
     )
-    drawn = chart.static()
     best, at_own = (round(alpha * GRID) for alpha in (truth, own or 0))
     heights = [_chart_y(chart, float(sweep.calibration[i])) for i in (best, at_own)]
-    x, text = Scale(chart.x.domain), functools.partial(numbers.fixed, places=2)
-    sketch = Sketch(
-        STATIC_HEIGHT,
-        across(x, own, truth, (text(own or 0), text(truth)), *heights),
-        curves=tuple(Curve(series["path"], series["role"]) for series in drawn["series"] if series["path"]),
-        x_ticks=drawn["x_ticks"],
-        y_ticks=drawn["y_ticks"],
-        x_title="x",
-        y_title="y",
+    x, text = Scale((0, 1)), functools.partial(numbers.fixed, places=2)
+    sketch = replace(
+        _alpha_axes(),
+        marks=across(x, own, truth, (text(own or 0), text(truth)), *heights),
+        curves=(
+            Curve(_along(sweep.alphas, sweep.calibration, chart), "true"),
+            Curve(_along(sweep.alphas, sweep.held_out, chart), "quantized"),
+        ),
     )
     said = {
         "loudness": numbers.times(sweep.loudness, 1),
@@ -308,7 +337,7 @@ def _best_alpha(guess: Guess | None) -> Reveal:
 
 
 def _chart_y(chart: Chart, value: float) -> float:
-    return Scale(chart.y.domain, (float(STATIC_HEIGHT), 0.0), chart.y.log)(value)
+    return Scale(chart.y.domain, (float(AXES_HEIGHT), 0.0), chart.y.log)(value)
 
 
 def _awq_given() -> dict[str, str]:
@@ -493,7 +522,9 @@ def _fit_given() -> dict[str, str]:
 QUESTIONS = {
     question.figure: question
     for question in (
-        Question("primitive", answered_by(slider(8, low=0, high=32), int), _zeros, _primitive_given),
+        Question(
+            "primitive", answered_by(slider(8, low=0, high=32), int), _zeros, _primitive_given, _level_rows
+        ),
         Question("rtn", answered_by(slider(4, low=1, high=20, unit="×"), int), _spacing),
         Question(
             "rounding",
@@ -502,7 +533,13 @@ QUESTIONS = {
             lambda: {"n": str(CROWD.n), "total": numbers.integer(2**CROWD.n)},
         ),
         Question("gptq", answered_by(slider(50, low=0, high=125, step=5, unit="%"), int), _left_over),
-        Question("awq", answered_by(slider(0.5, low=0, high=1, step=0.05), float), _best_alpha, _awq_given),
+        Question(
+            "awq",
+            answered_by(slider(0.5, low=0, high=1, step=0.05), float),
+            _best_alpha,
+            _awq_given,
+            _alpha_axes,
+        ),
         Question(
             "quality",
             answered_by(

@@ -18,7 +18,7 @@ function watch() {
     commit(question, `${given}`);
   });
   document.addEventListener("input", ({ target }) => {
-    if (target.type === "range" && target.closest(".ask")) showValue(target);
+    if (target.type === "range" && target.closest(".ask")) show(target);
   });
   document.addEventListener("click", (event) => {
     const link = event.target.closest?.(".ask [data-see], .ask [data-ask-afresh]");
@@ -29,7 +29,7 @@ function watch() {
     else afresh(question);
   });
   for (const question of document.querySelectorAll(".ask")) {
-    question.querySelectorAll("input[type=range]").forEach(showValue);
+    question.querySelectorAll("input[type=range]").forEach(show);
     const query = remembered()[nameOf(question)];
     const shown = question.querySelector("[data-query]");
     if (shown) remember(question, shown.dataset.query); // the question's own page, after a commit without us
@@ -78,7 +78,7 @@ async function afresh(question) {
   if (!arrived) return;
   remember(question, "");
   question.replaceWith(arrived);
-  arrived.querySelectorAll("input[type=range]").forEach(showValue);
+  arrived.querySelectorAll("input[type=range]").forEach(show);
   arrived.querySelector("input").focus({ preventScroll: true });
 }
 
@@ -105,10 +105,21 @@ function see(question, link) {
   const figure = question.nextElementSibling;
   const form = figure.querySelector("form[data-defaults]");
   const state = defaultsOf(form);
-  for (const [name, value] of new URL(link.href).searchParams) state[name.split(".").pop()] = value;
+  for (const [name, value] of new URL(link.href).searchParams) {
+    const [, control] = name.split(".");
+    if (control) state[control] = value; // the route has no figure
+  }
   setControls(form, state);
   if (window.htmx) ask(form, state);
   return figure;
+}
+
+/** A slider's value, and the line of its mark where it lies along the axes of a figure. */
+function show(input) {
+  showValue(input);
+  const line = input.closest(".scene")?.querySelector(".stalk");
+  const at = `${(100 * (input.value - input.min)) / (input.max - input.min)}%`;
+  for (const end of ["x1", "x2"]) line?.setAttribute(end, at);
 }
 
 /** The truth leaves from where the guess is. */
@@ -132,6 +143,7 @@ function putBack(question, query) {
   if (answer === null) return;
   const form = question.querySelector("form");
   setControls(form, { answer });
+  form.querySelectorAll("input[type=range]").forEach(show);
   const label = question.querySelector("[data-said]");
   const chosen = form.querySelector("output")?.textContent ?? form.querySelector(":checked + span")?.textContent ?? "";
   label.textContent = `${label.dataset.said} ${chosen}${form.querySelector(".slider-unit")?.textContent ?? ""}`;

@@ -49,6 +49,11 @@ def test_the_chosen_route_is_said_and_kept(client: TestClient, route: str) -> No
     tasks = [a.attributes["href"] for a in page.all("a") if "/tasks/" in a.attributes.get("href", "")]
     assert tasks
     assert all(href.endswith(f"?route={route}") for href in tasks)
+    question = page.one("aside", id="ask-gptq").one("form")
+    assert question.one("input", name="route").attributes["value"] == route
+    asked = parse(client.get(f"{PAGE}/questions/gptq?answer=50&route={route}").text)
+    see = next(a for a in asked.all("a") if "data-see" in a.attributes)
+    assert see.attributes["href"].startswith(f"{PAGE}?route={route}&gptq.")
     back = client.get(f"{PAGE}/figures/rtn?bits=4&in=lesson&route={route}")
     assert back.headers["location"] == f"{PAGE}?route={route}&rtn.bits=4#fig-02"
 

@@ -47,6 +47,22 @@ def test_a_guess_by_keyboard_is_drawn_on_the_scale_and_moves_the_figure(page: Pa
     expect_state(page, "gptq", bits="2", step=16)
 
 
+def test_a_mark_stays_where_it_was_put_on_the_axes(page: Page) -> None:
+    page.goto(f"{PAGE}/questions/awq")
+    page.locator("html.js").wait_for()
+    asked = question(page, "awq")
+    slider, line = asked.locator("input[type=range]"), asked.locator(".scene .stalk")
+    slider.fill("0.85")
+    put = centre(line)
+    box = slider.bounding_box()
+    assert box is not None
+    thumb = 24  # CSS pixels: its middle travels that much less than the track
+    assert abs(box["x"] + thumb / 2 + 0.85 * (box["width"] - thumb) - put) < 1.5, "over the slider's thumb"
+    slider.press("Enter")
+    expect(asked.locator(".reveal")).to_be_visible()
+    assert abs(centre(asked.locator(".guess .spot")) - put) < 1
+
+
 def test_a_guess_is_remembered_in_this_browser(page: Page) -> None:
     page.goto(PAGE)
     page.locator("html.js").wait_for()

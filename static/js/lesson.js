@@ -1,6 +1,7 @@
 // The page's own behaviour. The figures work without it: each is a form with a button.
 import { watchAddress } from "./address.js";
 import { watchCharts } from "./charts.js";
+import "./claims.js";
 import { watchControls } from "./controls.js";
 import { watchFold } from "./fold.js";
 import { watchFolded } from "./folded.js";

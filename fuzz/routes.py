@@ -36,7 +36,8 @@ from lessons.catalogue import lesson_slugs, load_lesson
 from lessons.kit.controls import plain
 
 SLUG = lesson_slugs()[0]
-FIGURES = load_lesson(SLUG).figures
+LESSON = load_lesson(SLUG)
+FIGURES = LESSON.figures
 KEPT_MIB = 4  # of answers, so that a flat memory is soon seen
 GROWTH_MIB = 64  # in the second half of the run, when every bounded cache is full
 REPORTS = 20  # progress lines
@@ -212,6 +213,10 @@ def any_address(dice: random.Random) -> str:
         f"/lessons/{SLUG}/figures/{name}.csv": 14,
         f"/fragments/{dice.choice((version(), 'older', noise(dice)))}/{SLUG}/{name}": 20,
         f"/fragments/{version()}/{SLUG}/{name}/along/{dice.choice((control, noise(dice)))}": 2,
+        f"/lessons/{SLUG}/questions/{dice.choice((*LESSON.questions, noise(dice)))}": 6,
+        f"/fragments/{version()}/{SLUG}/questions/{dice.choice((*LESSON.questions, noise(dice)))}": 6,
+        f"/lessons/{SLUG}/tasks/{dice.choice((*LESSON.tasks, noise(dice)))}": 8,
+        f"/lessons/{SLUG}/questions": 1,
         f"/lessons/{SLUG}/summary": 1,
         f"/lessons/{SLUG}/sources": 1,
         "/styleguide": 1,
@@ -247,14 +252,17 @@ def escape(dice: random.Random) -> str:
 def any_pair(dice: random.Random, name: str) -> str:
     control, widget = dice.choice(list(FIGURES[name].controls.widgets().items()))
     key = dice.choices(
-        (control, f"{name}.{control}", "embed", "in", "utm_source", f"{noise(dice)}.x", noise(dice)),
-        (60, 10, 6, 6, 2, 2, 4),
+        (
+            *(control, f"{name}.{control}", "embed", "in", "utm_source", f"{noise(dice)}.x", noise(dice)),
+            *("answer", "skip", "route", "seed", "stage", "scale"),
+        ),
+        (60, 10, 6, 6, 2, 2, 4, 8, 2, 2, 8, 2, 4),
     )[0]
     values: list[Callable[[], str]] = [
         lambda: plain(dice.choice(widget.states())),
         lambda: noise(dice),
         lambda: str(dice.randint(-10, 10**9)),
-        lambda: dice.choice(("0", "1", "lesson", "page")),
+        lambda: dice.choice(("0", "1", "lesson", "page", "guided", "faded")),
         lambda: dice.choice(("nan", "inf", "-0", "1e400", "9" * 5000, "", "on", "%ff", "%00", "%", "½")),
     ]
     return f"{key}={dice.choices(values, (10, 2, 2, 3, 2))[0]()}".encode().decode("latin-1")

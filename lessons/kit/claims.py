@@ -10,10 +10,12 @@ import html
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 
 from lessons.kit.numbers import as_printed
 
 KINDS = ("measured", "derived", "cited")
+_VERSION = re.compile(r"/[0-9a-f]{40}/|//arxiv\.org/abs/")
 _CLAIM = re.compile(r"\{\{ ?([a-z0-9-]+) ?\}\}")
 
 
@@ -22,6 +24,7 @@ class Claim:
     """A written number with where it comes from.
 
     `kind`: "measured" here by `function` on `on`; "derived" by `formula` from cited inputs; or "cited".
+    `read` is the day on which a source was read that may change: one without a version in its address.
     """
 
     id: str
@@ -32,6 +35,12 @@ class Claim:
     formula: str = ""
     function: str = ""
     on: str = ""
+    read: date | None = None
+
+    @property
+    def fixed(self) -> bool:
+        """Whether its address names a version: a commit, or a paper."""
+        return bool(_VERSION.search(self.url))
 
     @property
     def text(self) -> str:

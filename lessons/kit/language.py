@@ -134,7 +134,7 @@ class Language:
         >>> language("en").date(date(2026, 11, 5))
         '5 November 2026'
         """
-        return format_date(day, "d MMMM y" if self.is_source else "long", self.locale)
+        return self.word(format_date(day, "d MMMM y" if self.is_source else "long", self.locale))
 
 
 @functools.cache

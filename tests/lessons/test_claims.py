@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lessons.catalogue import load_lesson
+from lessons.catalogue import ROOT, load_lesson
 from lessons.quantization import sources
 from lessons.quantization.blocks import BLOCKS, block_weights, start
 from lessons.quantization.figures import awq as fig_awq
@@ -153,6 +154,39 @@ MEASURED: dict[str, Callable[[], float | str]] = {
     "act-weight-rank": among_the_last_two,
     "act-output-rank": lambda: rank(6),
 }
+
+
+def test_every_derived_claim_has_its_formula() -> None:
+    """That it still gives the value is tested beside the prose."""
+    assert [
+        id for id, claim in LESSON.claims.items() if (claim.kind == "derived") != bool(claim.formula)
+    ] == []
+
+
+def test_a_source_that_may_change_says_when_it_was_read() -> None:
+    loose = [id for id, claim in LESSON.claims.items() if claim.url and not claim.fixed and not claim.read]
+    assert loose == []
+
+
+def test_every_popular_mistake_comes_with_its_evidence() -> None:
+    """The common sentence first, then what is so: with a claim, or with the figure that shows it."""
+    found = [
+        told
+        for section in LESSON.sections
+        for part in section.parts
+        if part.kind == "html"
+        for told in re.findall(r'<div class="mistake".*?</div>', part.content, re.DOTALL)
+    ]
+    assert len(found) >= 11
+    for told in found:
+        paragraphs = re.findall(r"<p><b>(.*?)</b>(.*?)</p>", told, re.DOTALL)
+        assert [label for label, _ in paragraphs[:2]] == ["Often said:", "In fact:"]
+        assert 'class="claim' in paragraphs[1][1] or re.search(r"FIG\.\d", paragraphs[1][1]), told
+
+
+def test_nothing_is_told_as_a_mistake_in_another_form() -> None:
+    prose = [path.read_text("utf-8") for path in (ROOT / "quantization" / "en").glob("*.md")]
+    assert not any(re.search(r"^>|Often said|In fact:", text, re.MULTILINE) for text in prose)
 
 
 def test_every_measured_claim_is_measured_again() -> None:

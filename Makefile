@@ -50,6 +50,10 @@ fuzz: prepare-tools ## feed the readers damaged files with atheris (SECONDS)
 fuzz-routes: prepare-tools ## ask every route for what no reader asks (REQUESTS, SEED)
 	@$(PY) fuzz/routes.py $(REQUESTS) $(SEED)
 
+# One BLAS thread for each of its two processes: more would compete for the cores.
+measure: prepare-tools ## measure every format and method on the small model, for the page
+	@OPENBLAS_NUM_THREADS=1 $(PY) scripts/measure.py
+
 bench: bench-core bench-web ## measure everything and print the tables of bench/
 
 # PYTHONPATH: ggml's C, to measure beside, if `make interop` has built it.
@@ -95,4 +99,4 @@ check-unit:
 check-browser:
 	$(PY) -m pytest -q -n $(JOBS) tests/browser
 
-.PHONY: help run test smollm2 lint format docs messages screenshots interop fuzz fuzz-routes bench bench-core bench-web lock docker clean prepare-test prepare-tools check-lint check-types check-unit check-browser
+.PHONY: help run test smollm2 lint format docs messages measure screenshots interop fuzz fuzz-routes bench bench-core bench-web lock docker clean prepare-test prepare-tools check-lint check-types check-unit check-browser

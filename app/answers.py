@@ -58,6 +58,7 @@ class Answers:
         return await self._get(
             ("fragment", slug, name, controls, teaching),
             partial(self._fragment, slug, name, controls, teaching),
+            typed=controls.typed(),
         )
 
     async def states(
@@ -80,7 +81,7 @@ class Answers:
         `route` "guided" has the worked examples, and begins with fewer controls.
         """
         key = ("lesson", slug, tuple(states.items()), route)
-        return await self._get(key, partial(self._lesson, slug, states, route))
+        return await self._get(key, partial(self._lesson, slug, states, route), typed=_any_typed(states))
 
     async def figure(
         self, slug: str, name: str, controls: FigureControls, teaching: Teaching = OPEN, *, embed: bool
@@ -90,6 +91,7 @@ class Answers:
         return await self._get(
             (template, slug, name, controls, teaching),
             lambda: self._page(template, slug, f=self._shown(slug, name, controls, teaching=teaching)),
+            typed=controls.typed(),
         )
 
     async def question(
@@ -117,12 +119,16 @@ class Answers:
 
     async def csv(self, slug: str, name: str, controls: FigureControls) -> Body:
         """A figure's data table, raw values."""
-        return await self._get(("csv", slug, name, controls), partial(self._csv, slug, name, controls))
+        return await self._get(
+            ("csv", slug, name, controls), partial(self._csv, slug, name, controls), typed=controls.typed()
+        )
 
     async def picture(self, slug: str, name: str, controls: FigureControls, scheme: Scheme) -> Body:
         """A figure's drawing as an SVG file that stands alone."""
         return await self._get(
-            ("picture", slug, name, controls, scheme), partial(self._picture, slug, name, controls, scheme)
+            ("picture", slug, name, controls, scheme),
+            partial(self._picture, slug, name, controls, scheme),
+            typed=controls.typed(),
         )
 
     async def python(self, slug: str, name: str, controls: FigureControls) -> Body:
@@ -130,12 +136,15 @@ class Answers:
         return await self._get(
             ("python", slug, name, controls),
             lambda: Body(load_lesson(slug).python(name, controls).encode(), "text/x-python; charset=utf-8"),
+            typed=controls.typed(),
         )
 
     async def notebook(self, slug: str, states: States) -> Body:
         """The lesson's computations as a Jupyter notebook."""
         return await self._get(
-            ("notebook", slug, tuple(states.items())), partial(self._notebook, slug, states)
+            ("notebook", slug, tuple(states.items())),
+            partial(self._notebook, slug, states),
+            typed=_any_typed(states),
         )
 
     async def share(self, slug: str, name: str, controls: FigureControls) -> Body:
@@ -143,6 +152,7 @@ class Answers:
         return await self._get(
             ("share", slug, name, controls),
             lambda: self._html("share.jinja", f=self._shown(slug, name, controls)),
+            typed=controls.typed(),
         )
 
     async def teach(
@@ -152,6 +162,7 @@ class Answers:
         return await self._get(
             ("teach", slug, name, controls, teaching, place),
             partial(self._teach, slug, name, controls, teaching, place),
+            typed=bool(controls and controls.typed()),
         )
 
     async def course(self) -> Body:
@@ -193,10 +204,10 @@ class Answers:
             lambda: self._html("listing.jinja", code=source_named(function), id=id),
         )
 
-    async def _get(self, key: Any, make: Callable[[], Body]) -> Body:
+    async def _get(self, key: Any, make: Callable[[], Body], *, typed: bool = False) -> Body:
         """The kept answer in the present language; it is made in a thread, which has to be told of it."""
         tag = spoken().tag
-        return await self._kept.get((tag, key), partial(_in, tag, make))
+        return await self._kept.get((tag, key), partial(_in, tag, make), typed=typed)
 
     def warm(self) -> None:
         """Make what everybody asks for first, as small as it can be, and then what a first touch asks for."""
@@ -341,6 +352,10 @@ class Answers:
     ) -> Shown:
         lesson = load_lesson(slug)
         return show(lesson, lesson.figures[name], controls, self.root_path, brief=brief, teaching=teaching)
+
+
+def _any_typed(states: States) -> bool:
+    return any(controls.typed() for controls, _ in states.values())
 
 
 def _in(language: str, make: Callable[[], Body]) -> Body:

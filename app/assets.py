@@ -45,6 +45,8 @@ def static_file(path: str) -> Body | None:
     """A file of `static/`, or the bundled style sheet; None when there is none of this name."""
     if path == "lesson.css":
         return _stylesheet()
+    if path == "late.css":
+        return _late_stylesheet()
     file = static_files().get(path)
     return _read(file) if file else None
 
@@ -70,10 +72,20 @@ def _read(file: Path) -> Body:
 
 
 @functools.cache
+def _late_stylesheet() -> Body:
+    """Of the figures whose drawing a lesson page fetches later: so does it their looks."""
+    sheet = b"\n".join(file.read_bytes() for file in sorted((STATIC / "css" / "late").glob("*.css")))
+    return Body(_bare(sheet), "text/css; charset=utf-8", BEST, headers=SHARED)
+
+
+def _bare(sheet: bytes) -> bytes:
+    return SPACE.sub(rb"\1", COMMENT.sub(b"", sheet)).replace(b";}", b"}")
+
+
+@functools.cache
 def _stylesheet() -> Body:
     folder = STATIC / "css"
     files = [folder / f"{name}.css" for name in STYLESHEETS] + sorted((folder / "figures").glob("*.css"))
     faces = (STATIC / "vendor" / "fonts.css").read_bytes().replace(b"url(", b"url(vendor/")
     sheet = b"\n".join([faces, *(file.read_bytes() for file in files)])
-    sent = SPACE.sub(rb"\1", COMMENT.sub(b"", sheet)).replace(b";}", b"}")
-    return Body(sent, "text/css; charset=utf-8", BEST, headers=SHARED)
+    return Body(_bare(sheet), "text/css; charset=utf-8", BEST, headers=SHARED)

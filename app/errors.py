@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.kept import Busy
+from app.kept import Busy, Crowded
 from app.render import render
 from app.security import HEADERS, PAGE_HEADERS, page_headers
 from app.speaking import Speaking
@@ -65,7 +65,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
 async def _busy(request: Request, error: Exception) -> Response:
     return _page(
         request,
-        503,
+        429 if isinstance(error, Crowded) else 503,
         _("Too many at once"),
         _("More is being computed here than this machine can do. Please try again in a moment."),
         {"Retry-After": str(RETRY_AFTER), "Cache-Control": "no-store"},

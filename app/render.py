@@ -17,7 +17,7 @@ from markupsafe import Markup
 from app.assets import ROOT, static_files, version
 from lessons.catalogue import Lesson
 from lessons.kit import numbers
-from lessons.kit.controls import Choice, ControlError, FigureControls, Slider, plain
+from lessons.kit.controls import Choice, ControlError, FigureControls, Slider, Text, plain
 from lessons.kit.figure import Figure
 from lessons.kit.language import gettext, language, languages, ngettext, spoken
 from lessons.kit.mathml import mathml
@@ -59,6 +59,11 @@ class Shown:
     root_path: str  # where the pages of this language begin
     brief: bool = False
     teaching: Teaching = OPEN
+
+    @property
+    def late(self) -> bool:
+        """Whether the drawing is left out, for the page to fetch when its reader is near."""
+        return self.brief and self.lesson.is_late(self.figure.name)
 
     @property
     def id(self) -> str:
@@ -345,6 +350,7 @@ def environment() -> Environment:
         plain=plain,
         is_slider=is_slider,
         is_choice=_is_choice,
+        is_text=_is_text,
         source_named=source_named,
     )
     env.filters.update(
@@ -436,3 +442,7 @@ def is_slider(widget: object) -> bool:
 
 def _is_choice(widget: object) -> bool:
     return isinstance(widget, Choice)
+
+
+def _is_text(widget: object) -> bool:
+    return isinstance(widget, Text)

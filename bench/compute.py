@@ -17,7 +17,7 @@ from bench.table import Table, median, number, quantile, yes
 
 STATES = 60
 COLD_STATES = 6
-KEPT = ("lessons.quantization.sources", "lessons.quantization.receipts")
+KEPT = ("lessons.quantization.sources", "lessons.quantization.receipts", "lessons.quantization.measuring")
 """Modules whose caches are files read once by a process; every other one is emptied for a cold call."""
 
 VIEW_AIM, COLD_AIM = 5.0, 60.0  # milliseconds

@@ -107,6 +107,10 @@ class Lesson:
         first = self.about.get("guided", {}).get(figure)
         return None if first is None else tuple(first)
 
+    def is_late(self, figure: str) -> bool:
+        """Whether the lesson's page leaves a figure's drawing out until the reader is near."""
+        return any(figure in section.late for section in self.sections)
+
     def section(self, slug: str) -> Section:
         """A section by its slug."""
         return next(section for section in self.sections if section.slug == slug)
@@ -177,7 +181,7 @@ def _read_lesson(slug: str, folder: Path, words: Path) -> Lesson:
     claims = read_claims(folder / "claims.toml")
     sections = tuple(read_section(words / name, claims, f"{slug}/sources") for name in about["sections"])
     found = _figures(slug)
-    only(sections, "html", "figure", "source")
+    only(sections, "html", "figure", "late", "source")
     placed = [name for section in sections for name in section.figures]
     missing = [name for name in placed if name not in found]
     if missing:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lessons.catalogue import load_lesson
-from lessons.kit.controls import Choice, Slider, Widget
+from lessons.kit.controls import Choice, Slider, Text, Widget
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "accessibility.md"
 LESSON = load_lesson("quantization")
@@ -26,6 +26,8 @@ def heading(name: str) -> str:
 def kind(widget: Widget) -> str:
     if isinstance(widget, Slider):
         return "slider"
+    if isinstance(widget, Text):
+        return "text"
     if isinstance(widget, Choice) and widget.drawn:
         return "drawn"
     return "menu" if widget.style == "menu" else "options"

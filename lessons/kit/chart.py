@@ -33,6 +33,15 @@ PLOTLY_WORDS = tuple(
 )
 """What Plotly says by itself, on the buttons that are left and in its one hint."""
 
+SHAPES = {
+    "diamond": ((0, -6), (6, 0), (0, 6), (-6, 0)),
+    "square": ((-4, -4), (4, -4), (4, 4), (-4, 4)),
+    "triangle-up": ((0, -5.5), (5.5, 4.5), (-5.5, 4.5)),
+    "triangle-down": ((0, 5.5), (5.5, -4.5), (-5.5, -4.5)),
+    "pentagon": ((0, -5.5), (5.3, -1.6), (3.3, 4.6), (-3.3, 4.6), (-5.3, -1.6)),
+}
+"""Corners of the marks that are no circle, under Plotly's names for them, in CSS pixels."""
+
 PLOTLY_FONT = {"family": '"IBM Plex Mono", ui-monospace, monospace', "size": 12}
 """The face that the style sheet sets: Plotly must measure with it, or labels sit beside their places."""
 
@@ -70,7 +79,7 @@ class Series:
     """Marks of one kind: `kind` is "line", "points" or "both"; `name` is a key of the figure's words.
 
     `role` names its look in the style sheet: "quantized", "true", or "method-1" … "method-5"; `symbol` is
-    "circle" or "diamond".
+    "circle" or one of `SHAPES`. `right`: it is read on the chart's right axis.
     """
 
     name: str
@@ -78,6 +87,7 @@ class Series:
     kind: str = "points"
     role: str = "quantized"
     symbol: str = "circle"
+    right: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +106,16 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A chart of `series` over two axes, with rules across it."""
+    """A chart of `series` over two axes, with rules across it; `right` is a second upward axis.
+
+    The series of the right axis come last: Plotly draws them in a layer of their own, above.
+    """
 
     x: Axis
     y: Axis
     series: tuple[Series, ...]
     rules: tuple[Rule, ...] = ()
+    right: Axis | None = None
 
     def scales(self) -> tuple[Scale, Scale]:
         return (
@@ -112,11 +126,17 @@ class Chart:
     def static(self) -> dict[str, Any]:
         """Positions for the static SVG: x in per cent, y in pixels; curves in a 0…1000 square."""
         x, y = self.scales()
+        right = Scale(self.right.domain, y.span, self.right.log) if self.right else y
         return {
             "height": STATIC_HEIGHT,
+            "right_ticks": [
+                {"at": right(v), "text": text} for v, text in (self.right.ticks if self.right else ())
+            ],
             "x_ticks": [{"at": x.percent(v), "text": text} for v, text in self.x.ticks],
             "y_ticks": [{"at": y(v), "text": text} for v, text in self.y.ticks],
-            "series": [self._static_series(series, x, y) for series in self.series],
+            "series": [
+                self._static_series(series, x, right if series.right else y) for series in self.series
+            ],
             "rules": [
                 {
                     "axis": rule.axis,
@@ -138,6 +158,7 @@ class Chart:
             "name": series.name,
             "role": series.role,
             "symbol": series.symbol,
+            "shape": (_outline(series.symbol, 1.0), _outline(series.symbol, 1.42)),
             "path": path if series.kind in ("line", "both") else None,
             "points": [
                 {
@@ -172,12 +193,14 @@ class Chart:
                 "plot_bgcolor": "rgba(0,0,0,0)",
                 "xaxis": _plotly_axis(self.x, words) | {"ticklabelstandoff": 5},
                 "yaxis": _plotly_axis(self.y, words) | {"title": {"text": ""}, "ticklabelstandoff": 9},
+                **({"yaxis2": _right_axis(self.right, words)} if self.right else {}),
                 "shapes": [
                     *(_band(rule) for rule in self.rules if rule.spread),
                     *(_shape(rule) for rule in self.rules),
                 ],
                 "annotations": [
                     _axis_title(words.get(self.y.title, self.y.title)),
+                    *([_right_title(words.get(self.right.title, self.right.title))] if self.right else []),
                     *(_annotation(rule, words, self) for rule in self.rules if rule.label in words),
                 ],
             },
@@ -203,6 +226,8 @@ class Chart:
             "hoverinfo": "text",
             "cliponaxis": False,
         }
+        if series.right:
+            trace["yaxis"] = "y2"
         if series.kind == "points":
             sides = {"left": "middle left", "top": "top center", "bottom": "bottom center"}
             trace["text"] = [p.label for p in points]
@@ -224,6 +249,12 @@ def _plotly_language() -> dict[str, Any]:
     return {"locale": spoken().tag, "locales": {spoken().tag: {"dictionary": words}}}
 
 
+def _outline(symbol: str, size: float) -> str:
+    """The path of a mark's outline; none of a circle."""
+    corners = SHAPES.get(symbol, ())
+    return f"M{' '.join(f'{size * x:.2g} {size * y:.2g}' for x, y in corners)}z" if corners else ""
+
+
 def _plotly_axis(axis: Axis, words: dict[str, str]) -> dict[str, Any]:
     low, high = axis.domain
     spec: dict[str, Any] = {
@@ -239,6 +270,17 @@ def _plotly_axis(axis: Axis, words: dict[str, str]) -> dict[str, Any]:
     if axis.log:
         spec |= {"type": "log", "range": [math.log10(low), math.log10(high)]}
     return spec
+
+
+def _right_axis(axis: Axis, words: dict[str, str]) -> dict[str, Any]:
+    """Its numbers stand inside the plot: there is no margin for them on a phone."""
+    inside = {"overlaying": "y", "side": "right", "showgrid": False, "ticklabelposition": "inside top"}
+    return _plotly_axis(axis, words) | {"title": {"text": ""}} | inside
+
+
+def _right_title(text: str) -> dict[str, Any]:
+    place = {"x": 1, "xref": "paper", "xanchor": "right", "y": 1, "yref": "paper", "yanchor": "bottom"}
+    return {"text": text, "showarrow": False, "yshift": 8, **place}
 
 
 def _axis_title(text: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Typed controls of a figure: one table is the form, the validation, the URL state and the cache key.
 
 A figure declares its controls as the fields of a `FigureControls` model, each made by `slider`,
-`choice` or `switch`. The words beside a control (its label, the names of its options) are not here:
+`choice`, `switch` or `line`. The words beside a control (its label, the names of its options) are not here:
 they belong to the text of the figure, see `lessons.kit.text`.
 """
 
@@ -122,7 +122,45 @@ class Switch:
         return (True, False)
 
 
-Widget = Slider | Choice | Switch
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A line of free text: bounded in length, of letters, digits and punctuation without accents.
+
+    Each character is one byte of ASCII once `straight` has made typographic quotes and dashes plain, so the
+    length bounds whatever is computed from it. It has no list of states: `samples` stand for them in tests,
+    and a page never fetches them ahead. `instead_of` names a control whose change empties the text.
+    """
+
+    most: int
+    samples: tuple[str, ...]
+    instead_of: str = ""
+    drawn = False
+
+    def allowed(self) -> str:
+        return _(
+            "at most %(most)s characters: letters without accents, digits, punctuation and spaces",
+            most=str(self.most),
+        )
+
+    def accepts(self, value: Any) -> bool:
+        if not isinstance(value, str) or len(value) > self.most:
+            return False
+        return all(" " <= letter <= "~" or letter in TYPOGRAPHIC for letter in value)
+
+    def states(self) -> tuple[str, ...]:
+        return self.samples
+
+
+TYPOGRAPHIC = {"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-", "\u00a0": " "}
+"""What keyboards and word processors put for a plain character."""
+
+
+def straight(text: str) -> str:
+    """The text of a `Text` control in ASCII, as many characters as it had."""
+    return "".join(TYPOGRAPHIC.get(letter, letter) for letter in text)
+
+
+Widget = Slider | Choice | Switch | Text
 
 
 def slider(
@@ -153,6 +191,11 @@ def choice(
 def switch(default: bool) -> Any:
     """Declare an on/off control. Annotate the field `bool`."""
     return _declare(default, Switch())
+
+
+def line(default: str, *, most: int, samples: Iterable[str], instead_of: str = "") -> Any:
+    """Declare a control for a line of free text. Annotate the field `str`."""
+    return _declare(default, Text(most, tuple(samples), instead_of))
 
 
 def _declare(default: Any, widget: Widget) -> Any:
@@ -207,7 +250,17 @@ class FigureControls(BaseModel):
     @classmethod
     def tabled(cls) -> tuple[str, ...]:
         """The controls with so few states that all of them can travel at once."""
-        return tuple(name for name, widget in cls.widgets().items() if len(widget.states()) <= MOST_TABLED)
+        return tuple(
+            name
+            for name, widget in cls.widgets().items()
+            if not isinstance(widget, Text) and len(widget.states()) <= MOST_TABLED
+        )
+
+    def typed(self) -> bool:
+        """Whether it holds words that a reader typed: a state that nobody else is likely to ask for."""
+        return any(
+            isinstance(widget, Text) and getattr(self, name) for name, widget in self.widgets().items()
+        )
 
     @classmethod
     def parse(cls, parameters: Iterable[tuple[str, str]]) -> Self:

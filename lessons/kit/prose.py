@@ -1,10 +1,11 @@
 """Prose: Markdown files with a front matter, claims by id, and figures placed by a directive.
 
-`[[figure: rtn]]` on a line of its own places a figure; `[[source: quant_core.rtn.round_to_nearest]]` shows a
-function's own source; `{{ claim-id }}` prints a claim of `claims.toml` and links to its source. Between
-`:::mistake` and `:::` stand a sentence that is often said, and then what is so, with its evidence. A summary
-takes a figure apart: `[[drawing: rtn?bits=3]]`, `[[formulas: rtn]]` and `[[description: fit]]` show one piece
-of it, in the state that is named as in an address. There is nothing else: no HTML, no layout.
+`[[figure: rtn]]` on a line of its own places a figure, `[[late: measured]]` one whose drawing a lesson page
+fetches when its reader is near; `[[source: quant_core.rtn.round_to_nearest]]` shows a function's own source;
+`{{ claim-id }}` prints a claim of `claims.toml` and links to its source. Between `:::mistake` and `:::` stand
+a sentence that is often said, and then what is so, with its evidence. A summary takes a figure apart:
+`[[drawing: rtn?bits=3]]`, `[[formulas: rtn]]` and `[[description: fit]]` show one piece of it, in the state
+that is named as in an address. There is nothing else: no HTML, no layout.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ PIECES = ("drawing", "formulas", "description")
 """What a summary may show of a figure."""
 
 _DIRECTIVE = re.compile(
-    rf"^\[\[(figure|source|{'|'.join(PIECES)}): ([\w.]+(?:\?[\w=&.-]+)?)\]\]$", re.MULTILINE
+    rf"^\[\[(figure|late|source|{'|'.join(PIECES)}): ([\w.]+(?:\?[\w=&.-]+)?)\]\]$", re.MULTILINE
 )
 FRONT = ("title", "short", "summary", "lead", "headline", "headline_emphasis")
 """What of a front matter is read by people."""
@@ -46,8 +47,8 @@ _MISTAKE = re.compile(r'<div class="mistake">\n<p>(.*?)</p>\n<p>', re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of a section: `kind` is "html", "figure" (content: its name), "source" (a dotted name) or one of
-    `PIECES` (content: a figure's name, and after a question mark its state).
+    """A part of a section: `kind` is "html", "figure" or "late" (content: its name), "source" (a dotted name)
+    or one of `PIECES` (content: a figure's name, and after a question mark its state).
     """
 
     kind: str
@@ -81,7 +82,12 @@ class Section:
 
     @property
     def figures(self) -> tuple[str, ...]:
-        return tuple(part.content for part in self.parts if part.kind == "figure")
+        return tuple(part.content for part in self.parts if part.kind in ("figure", "late"))
+
+    @property
+    def late(self) -> tuple[str, ...]:
+        """Those whose drawing the lesson's page leaves out at first."""
+        return tuple(part.content for part in self.parts if part.kind == "late")
 
 
 def read_section(path: Path, claims: Mapping[str, Claim], sources_url: str) -> Section:

@@ -238,6 +238,67 @@ def _base(scheme: str, entry: dict[str, Any]) -> list[BaseRow]:
     ]
 
 
+# --- measured here: every format and method on the lesson's own model --------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One way to round the small model, and what was measured: a row of `make measure`.
+
+    `rise` is the mean loss above the 16-bit model's, in nats a token, and its error that of the differences
+    token by token. `divergence` is the mean Kullback–Leibler divergence, in nats; `agreement` a share.
+    """
+
+    key: str
+    family: str  # of `measuring.FAMILIES`
+    name: str
+    bits: int
+    group_size: int
+    importance: bool
+    bytes: int
+    bits_per_weight: float
+    perplexity: float
+    standard_error: float
+    rise: float
+    rise_error: float
+    divergence: float
+    divergence_error: float
+    agreement: float
+    sample_perplexity: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredCalibration:
+    """A method at 3 bits after calibration on so many tokens of a text, judged on Macbeth."""
+
+    method: str
+    source: str  # "own", "play", "bible"; "" for RTN, which needs none
+    tokens: int
+    perplexity: float
+    standard_error: float
+    rise: float
+    rise_error: float
+
+
+@functools.cache
+def measured() -> tuple[Measured, ...]:
+    """What `make measure` wrote, the 16-bit model first."""
+    return tuple(Measured(**row) for row in _read("measured.json")["rows"])
+
+
+@functools.cache
+def measured_calibration() -> tuple[MeasuredCalibration, ...]:
+    """The same for the calibration study."""
+    return tuple(MeasuredCalibration(**row) for row in _read("measured.json")["calibration"])
+
+
+@functools.cache
+def measured_conditions() -> dict[str, Any]:
+    """On what it was measured, with what, and which code and weights it depends on."""
+    return {key: value for key, value in _read("measured.json").items() if key not in ("rows", "calibration")}
+
+
 # --- real weights -----------------------------------------------------------------------------------------
 
 

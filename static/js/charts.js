@@ -11,8 +11,6 @@ const specs = new WeakMap(); // host → what it draws
 let plotly;
 
 export function watchCharts() {
-  const charts = document.querySelectorAll("[data-chart]");
-  if (!charts.length) return;
   const observer = new IntersectionObserver((entries) => {
     for (const entry of entries) {
       if (!entry.isIntersecting) continue;
@@ -20,10 +18,11 @@ export function watchCharts() {
       draw(entry.target);
     }
   }, { rootMargin: "300px" });
-  charts.forEach((chart) => observer.observe(chart));
+  document.querySelectorAll("[data-chart]").forEach((chart) => observer.observe(chart));
   document.addEventListener("figure:changed", ({ detail }) => {
     const chart = detail.figure.querySelector("[data-chart]");
-    if (!chart || !drawn.has(chart)) return;
+    if (!chart) return;
+    if (!drawn.has(chart)) return observer.observe(chart); // of a drawing that has only come now
     clearTimeout(waiting.get(chart));
     waiting.set(chart, setTimeout(() => draw(chart), REST));
   });

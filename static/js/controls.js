@@ -7,6 +7,11 @@ export function watchControls() {
   document.addEventListener("input", ({ target }) => {
     if (target.matches('form[data-defaults] input[type="range"]')) showValue(target);
   });
+  // Choosing an example empties the reader's own words, which would go before it; htmx reads the form after us.
+  document.addEventListener("change", ({ target }) => {
+    const text = target.form?.querySelector(`[data-instead-of="${target.name}"]`);
+    if (text) text.value = "";
+  }, true);
   document.addEventListener("figure:asked", ({ target }) => followHand(target));
 }
 
@@ -30,7 +35,7 @@ export function served(form) {
   return Object.fromEntries(
     inputs.flatMap((input) => {
       if (input.type === "radio") return input.defaultChecked ? [[input.name, input.value]] : [];
-      if (input.type === "range") return [[input.name, input.defaultValue]];
+      if (!input.options) return [[input.name, input.defaultValue]];
       return [...input.options].filter((option) => option.defaultSelected).map(({ value }) => [input.name, value]);
     }),
   );
@@ -51,7 +56,7 @@ export function setControls(form, state) {
 }
 
 function knows(input, value) {
-  return input.type === "range" || [...input.options].some((option) => option.value === value);
+  return !input.options || [...input.options].some((option) => option.value === value);
 }
 
 /** A slider's printed value and the filled part of its track. */

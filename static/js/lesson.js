@@ -5,6 +5,7 @@ import "./claims.js";
 import { watchControls } from "./controls.js";
 import { watchFold } from "./fold.js";
 import { watchFolded } from "./folded.js";
+import { watchLate } from "./late.js";
 import { watchLine } from "./line.js";
 import { watchLinked } from "./linked.js";
 import { watchPatches } from "./patch.js";
@@ -25,6 +26,7 @@ function watchFigures() {
   watchCharts();
   watchFold();
   watchFolded();
+  watchLate();
   watchLinked();
   document.addEventListener("figure:changed", ({ detail }) => {
     if (!detail.figure.hasAttribute("data-playing")) sayWhenAtRest(detail.figure);

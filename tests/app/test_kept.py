@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from functools import partial
 
 import pytest
 
 from app.body import Body
-from app.kept import MOST_AHEAD, Busy, Kept
+from app.kept import MOST_AHEAD, Busy, Crowded, Kept
 
 
 def body(size: int) -> Body:
@@ -164,3 +165,28 @@ def test_what_is_fetched_ahead_lets_go_first_what_is_waited_for(monkeypatch: pyt
 
     asyncio.run(both())
     assert order == ["looked at", "ahead"]
+
+
+def test_what_was_typed_waits_in_a_line_of_its_own() -> None:
+    """One of it is computed at a time, a few wait, the next is sent away; all others go on meanwhile."""
+    kept, ready = Kept(1000, most_typed_waiting=3), threading.Event()
+    running: list[str] = []
+
+    def slow(name: str) -> Body:
+        running.append(name)
+        ready.wait(10)
+        return body(1)
+
+    async def type_much() -> None:
+        typing = [asyncio.create_task(kept.get(key, partial(slow, key), typed=True)) for key in "abc"]
+        await asyncio.sleep(0.05)
+        assert running == ["a"]
+        with pytest.raises(Crowded):
+            await kept.get("d", lambda: body(1), typed=True)
+        assert (await kept.get("other", lambda: body(2))).size == 2
+        ready.set()
+        await asyncio.gather(*typing)
+        assert (await kept.get("d", lambda: body(1), typed=True)).size == 1
+
+    asyncio.run(type_much())
+    kept.close()

@@ -10,6 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.assets import version
+from app.kept import Crowded
 from lessons.catalogue import Lesson
 from tests.app.html import parse
 
@@ -21,7 +22,10 @@ IDS = {
     "rounding": "fig-03",
     "gptq": "fig-03b",
     "awq": "fig-04",
+    "calibration": "fig-04b",
     "quality": "fig-05",
+    "measured": "fig-05d",
+    "sentence": "fig-05e",
     "xray": "fig-05b",
     "mixes": "fig-05c",
     "fit": "fig-06",
@@ -242,3 +246,62 @@ def test_root_path_prefixes_every_link() -> None:
     inner = [a for a in addresses if a.startswith("/")]
     assert inner
     assert all(a.startswith("/academy/") for a in inner)
+
+
+LATE = ("calibration", "measured", "sentence")
+
+
+@pytest.mark.parametrize("name", LATE)
+def test_a_late_figure_comes_with_its_words_and_its_drawing_when_it_is_near(
+    client: TestClient, name: str
+) -> None:
+    figure = parse(client.get(LESSON).text).one("figure", id=IDS[name])
+    assert figure.all("output")
+    assert len(figure.one("p", class_="description").text) > 40
+    assert not figure.all("svg")
+    (link,) = figure.one("div", class_="drawing").all("a")
+    assert link.attributes["href"] == f"{LESSON}/figures/{name}"  # where it stands without scripts
+    arrived = parse(client.get(fragment(name)).text).one("div", id=f"{IDS[name]}-view")
+    assert len(arrived.one("div", class_="drawing").text) > 100
+
+
+def test_late_figures_have_a_style_sheet_of_their_own(client: TestClient) -> None:
+    sheet = f"/static/{version()}/late.css"
+    rules = client.get(sheet)
+    assert rules.headers["content-type"].startswith("text/css")
+    assert all(f".fig-{name}" in rules.text for name in LATE)
+    first = client.get(f"/static/{version()}/lesson.css").text
+    assert not any(f".fig-{name}" in first for name in LATE)
+    assert f'href="{sheet}"' in client.get(f"{LESSON}/figures/measured").text
+    assert f'href="{sheet}"' in client.get(f"{LESSON}/figures/measured?embed=1").text
+    assert sheet not in client.get(f"{LESSON}/figures/rtn").text
+
+
+def test_own_words_are_shown_and_escaped(client: TestClient) -> None:
+    typed = "<script>alert(1)</script> \"&'"
+    for address in (f"{LESSON}/figures/sentence", LESSON):
+        key = "sentence" if address.endswith("sentence") else "sentence.sentence"
+        answer = client.get(address, params={key: typed})
+        assert answer.status_code == 200
+        assert "<script>alert" not in answer.text
+    field = parse(client.get(f"{LESSON}/figures/sentence", params={"sentence": typed}).text)
+    assert field.one("input", name="sentence").attributes["value"] == typed
+
+
+def test_words_that_are_refused_are_said_with_what_is_allowed(client: TestClient) -> None:
+    answer = client.get(f"{LESSON}/figures/sentence", params={"sentence": "naïve"})
+    assert answer.status_code == 422
+    assert "at most 100 characters" in answer.text
+    assert client.get(fragment("sentence", "sentence=%0A")).status_code == 422
+
+
+def test_too_many_who_type_are_asked_to_come_again(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(*_: object, **__: object) -> None:
+        raise Crowded
+
+    monkeypatch.setattr("app.kept.Kept.get", full)
+    answer = client.get(fragment("sentence", "sentence=a+king"))
+    assert answer.status_code == 429
+    assert int(answer.headers["retry-after"]) >= 1

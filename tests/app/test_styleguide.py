@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from app.assets import ROOT
 from app.styleguide import contrast, srgb, tokens
 from lessons.catalogue import load_lesson
-from lessons.kit.chart import Chart
+from lessons.kit.chart import SHAPES, Chart
 from lessons.kit.controls import Choice, Slider, Widget
 from lessons.kit.view import View
 from tests.app.html import Element, parse
@@ -105,7 +105,9 @@ def test_every_role_kind_and_symbol_of_a_series_is_in_the_specimen() -> None:
     roles = set(re.findall(r"\.role-([\w-]+)", (CSS / "chart.css").read_text()))
     assert {series.role for series in chart().series} == roles
     assert {series.kind for series in chart().series} == {"line", "points", "both"}
-    assert {series.symbol for series in chart().series} == {"circle", "diamond"}
+    assert {series.symbol for series in chart().series} <= {"circle", *SHAPES}
+    drawn = {series.symbol for series in chart().series if series.kind != "line"}
+    assert drawn == {*SHAPES}
 
 
 def test_every_form_of_a_point_and_a_rule_is_in_the_specimen() -> None:

@@ -25,6 +25,8 @@ WHERE_IT_MATTERS: dict[tuple[str, str], dict[str, str]] = {
     ("fit", "sequences"): {"scope": "everything"},
     ("fit", "cache_type"): {"scope": "everything"},
     ("fit", "flash_attention"): {"scope": "everything"},
+    ("calibration", "bits"): {"question": "amount"},
+    ("calibration", "method"): {"question": "domain"},
 }
 """Controls that a figure hides until another one makes them matter, and that other one."""
 

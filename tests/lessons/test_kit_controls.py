@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lessons.kit.controls import ControlError, FigureControls, choice, slider, switch
+from lessons.kit.controls import ControlError, FigureControls, choice, line, slider, straight, switch
 
 
 class Example(FigureControls):
@@ -98,3 +98,34 @@ def test_parse_raises_nothing_but_control_errors(parameters: list[tuple[str, str
         Example.parse(parameters)
     except ControlError as error:
         assert error.problems
+
+
+class Typed(FigureControls):
+    bits: int = slider(4, low=2, high=8)
+    words: str = line("", most=20, samples=("", "A word"), instead_of="bits")
+
+
+@given(st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=20))
+def test_words_survive_their_url(words: str) -> None:
+    assert Typed.parse(Typed(words=words).query()) == Typed(words=words)
+
+
+@pytest.mark.parametrize("words", ["x" * 21, "é", "\n", "\x7f", "\u202e", "ﬁ"])
+def test_words_out_of_bounds_are_refused_with_what_is_allowed(words: str) -> None:
+    with pytest.raises(ControlError, match="at most 20 characters: letters without accents"):
+        Typed.parse([("words", words)])
+
+
+def test_words_are_typed_and_never_fetched_ahead() -> None:
+    assert Typed.tabled() == ("bits",)
+    assert not Typed().typed()
+    assert Typed(words="a").typed()
+    assert not Example().typed()
+
+
+@given(st.text(max_size=20))
+def test_what_is_accepted_is_plain_after_straightening(words: str) -> None:
+    if Typed.widgets()["words"].accepts(words):
+        plain = straight(words)
+        assert plain.isascii()
+        assert len(plain) == len(words)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lessons.kit import numbers
-from lessons.kit.controls import FigureControls, choice, slider, switch
+from lessons.kit.controls import FigureControls, choice, line, slider, switch
 from lessons.kit.figure import Figure
 from lessons.kit.mathml import tex
 from lessons.kit.scales import Scale, linear_ticks
@@ -24,7 +24,7 @@ SHAPES = {"Smooth": ("sine", "triangle"), "Broken": ("square",)}
 
 
 class Controls(FigureControls):
-    """Sliders plain, with a unit, with texts; menus plain and with groups; segments, a switch, drawn."""
+    """Sliders plain, with a unit, with texts; menus plain and with groups; segments, a switch, a text."""
 
     bits: int = slider(4, low=2, high=8)
     stretch: float = slider(1, low=1, high=3, step=0.5, unit="×")
@@ -33,6 +33,7 @@ class Controls(FigureControls):
     shape: str = choice("sine", ("sine", "triangle", "square"), groups=SHAPES)
     scheme: str = choice("asymmetric", ("asymmetric", "symmetric"), style="segments")
     nudges: bool = switch(True)
+    words: str = line("", most=60, samples=("", "A wave"))
     pick: str = choice("9", tuple(str(i) for i in range(SIZE)), style="drawn")
 
 

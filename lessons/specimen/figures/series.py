@@ -15,6 +15,10 @@ from quant_core import metrics, rtn
 BITS = (2, 3, 4, 5, 6, 7, 8)
 ROLES = ("true", "quantized", "method-1", "method-2", "method-3", "method-4", "method-5")
 KINDS = ("points", "both", "line", "both", "points", "line", "both")
+SYMBOLS = {
+    "true": "square", "quantized": "triangle-down", "method-2": "triangle-up", "method-3": "diamond",
+    "method-5": "pentagon",
+}  # fmt: skip
 SIDES = ("top", "left", "right", "bottom")
 SIZE = 512
 GROWTH = 1.5
@@ -37,7 +41,7 @@ def view(c: Controls) -> View:
             tuple(_point(c, role, i, value) for i, value in enumerate(measured[role])),
             kind,
             role,
-            "diamond" if role == "method-3" else "circle",
+            SYMBOLS.get(role, "circle"),
         )
         for role, kind in zip(ROLES, KINDS, strict=True)
     )

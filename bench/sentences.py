@@ -1,0 +1,141 @@
+"""What a typed sentence costs, and whether others wait behind those who type: FIG.05E of the lesson."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import threading
+import urllib.error
+import urllib.request
+from time import perf_counter, thread_time
+
+import numpy as np
+
+from bench.load import hammer, request
+from bench.serving import lesson_server
+from bench.states import FIGURES, fragment_path, random_states
+from bench.table import Table, median, number, quantile, yes
+from lessons.quantization import measuring, small_model
+from lessons.quantization.figures.sentence import EXAMPLES, FIGURE, Controls
+
+RUNS = 60
+TYPISTS = 16
+SECONDS = 8.0
+OTHERS = ("rtn", "fit", "quality", "rounding")
+STATES = 24  # of each of them, never asked before
+FORWARD_AIM, SWEEP_AIM, ANSWER_AIM, OTHERS_AIM = 3.0, 50.0, 150.0, 250.0  # milliseconds
+WORDS = "the king of men said unto him go forth and see a great city by the sea in peace"
+
+
+def main() -> None:
+    table = Table(
+        "FIG.05E: the example sentences, CPU ms of one thread; the answers are of sentences not read before.",
+        *("what", "p50", "p95", "aim", "reached"),
+    )
+    for name, times, aim in (
+        ("forward pass, 16 bits", _forward((16,)), FORWARD_AIM),
+        ("seven widths", _forward(small_model.WIDTHS), SWEEP_AIM),
+        ("the whole view, continuations too", _views(), ANSWER_AIM),
+    ):
+        table.add(
+            name,
+            number(median(times), 2),
+            number(quantile(times, 0.95), 2),
+            f"≤ {aim:.0f}",
+            yes(median(times) <= aim),
+        )
+    table.print()
+    _together()
+
+
+def _forward(widths: tuple[int, ...]) -> list[float]:
+    """Milliseconds of reading an example at some widths."""
+    texts = [np.array([0, *measuring.tokenizer().encode(text)]) for text in EXAMPLES.values()]
+    models = [small_model.at_width(bits) for bits in widths]
+    times = []
+    for _, ids in zip(range(RUNS), itertools.cycle(texts), strict=False):
+        start = thread_time()
+        for model in models:
+            model.logits(ids)
+        times.append(1000 * (thread_time() - start))
+    return times
+
+
+def _views() -> list[float]:
+    times = []
+    for state in itertools.islice(_typed(), RUNS):
+        start = thread_time()
+        FIGURE.view(state)
+        times.append(1000 * (thread_time() - start))
+    return times
+
+
+def _typed() -> itertools.chain[Controls]:
+    source = random.Random(0)
+    return itertools.chain.from_iterable(
+        [Controls(sentence=" ".join(source.choices(WORDS.split(), k=10)))] for _ in itertools.count()
+    )
+
+
+def _together() -> None:
+    """New states of other figures, alone and while sixteen readers type without a pause."""
+    table = Table(
+        f"New states of {', '.join(OTHERS)}, one worker: wall ms, alone and beside {TYPISTS} who type.",
+        *("beside", "answers", "p50", "p99", "typed: answered", "sent away (429)", "aim p99", "reached"),
+    )
+    source = random.Random(1)
+    for typists in (0, TYPISTS):
+        requests = [
+            request(fragment_path(name, state))
+            for name in OTHERS
+            for state in random_states(name, STATES, source)
+            if name in FIGURES
+        ]
+        source.shuffle(requests)
+        with lesson_server() as server:
+            urllib.request.urlopen(server.url + fragment_path("sentence", Controls(sentence="a king"))).read()
+            sent = _Typists(server.url, typists)
+            with sent:
+                load = hammer(server.url, requests, SECONDS, repeat=False, connections=1)
+        p99 = quantile(load.times, 0.99)
+        table.add(
+            str(typists),
+            str(len(load.times)),
+            number(median(load.times)),
+            number(p99),
+            str(sent.answered),
+            str(sent.refused),
+            f"≤ {OTHERS_AIM:.0f}",
+            yes(p99 <= OTHERS_AIM and not load.failures),
+        )
+    table.print()
+
+
+class _Typists:
+    """Threads that each ask for one new sentence after the other until they are told to stop."""
+
+    def __init__(self, url: str, count: int) -> None:
+        self.answered = self.refused = 0
+        self._url = url
+        self._end = threading.Event()
+        self._threads = [threading.Thread(target=self._type, args=(number,)) for number in range(count)]
+
+    def __enter__(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _type(self, number: int) -> None:
+        source = random.Random(100 + number)
+        begun = perf_counter()
+        while not self._end.is_set() and perf_counter() - begun < 4 * SECONDS:
+            state = Controls(sentence=" ".join(source.choices(WORDS.split(), k=10)))
+            try:
+                urllib.request.urlopen(self._url + fragment_path("sentence", state)).read()
+                self.answered += 1
+            except urllib.error.HTTPError as error:
+                self.refused += error.code == 429

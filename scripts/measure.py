@@ -1,0 +1,125 @@
+"""Measure every format and method on the lesson's small model, and write what the page reads.
+
+    python scripts/measure.py                measure all of it: minutes (`make measure`)
+    python scripts/measure.py --calibration  let the model write its calibration text anew
+
+Two processes share the work, each with one BLAS thread: the numbers do not depend on how many there are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from datetime import UTC, datetime
+from multiprocessing import get_context
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when numpy is first imported
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import numpy as np  # noqa: E402
+
+from lessons.quantization import measuring  # noqa: E402
+from lessons.quantization.sources import DATA, TINY_MODEL  # noqa: E402
+
+TARGET = DATA / "measured.json"
+#: Recipes that a process measures at a time: the 16-bit model's predictions are computed once for them.
+AT_ONCE = 12
+
+
+def main() -> int:
+    """Measure, or write the calibration text."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument(
+        "--calibration", action="store_true", help="write calibration_tokens.npy and nothing else"
+    )
+    parser.add_argument("--jobs", type=int, default=2, metavar="N", help="processes (default: 2)")
+    options = parser.parse_args()
+    if options.calibration:
+        np.save(TINY_MODEL / "calibration_tokens.npy", measuring.write_calibration())
+        return 0
+    begun = monotonic()
+    found = run(options.jobs)
+    TARGET.write_text(as_text(found | {"seconds": round(monotonic() - begun)}), "utf-8")
+    print(f"{TARGET.relative_to(ROOT)}: {len(found['rows'])} rows in {monotonic() - begun:.0f} s")
+    return 0
+
+
+def run(jobs: int) -> dict[str, Any]:
+    """Everything that the file holds."""
+    recipes = list(measuring.RECIPES)
+    calibrations = list(measuring.calibrations())
+    # Neighbours cost alike: dealt out in turn, the pieces take about as long as each other.
+    pieces = -(-len(recipes) // AT_ONCE)
+    work: list[tuple[str, list[Any]]] = [("rows", recipes[i::pieces]) for i in range(pieces)]
+    work += [("calibration", calibrations[i::2]) for i in range(2)]
+    done: dict[str, list[dict[str, Any]]] = {"rows": [], "calibration": []}
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        for number, (kind, part) in enumerate(pool.map(piece, work), 1):
+            done[kind] += part
+            print(f"[{number}/{len(work)}] {kind}: {len(part)} measured", file=sys.stderr, flush=True)
+    order = [recipe.key for recipe in recipes]
+    text = measuring.text()
+    size = sum(len(measuring.tokenizer().bytes_of(token)) for token in text.targets.ravel().tolist())
+    return {
+        "about": "Written by `make measure`; lessons/quantization/measuring.py says what each row is.",
+        "made": datetime.now(UTC).date().isoformat(),
+        "versions": {
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "machine": platform.machine(),
+        },
+        "fingerprint": measuring.fingerprint(),
+        "seed": measuring.SEED,
+        "text": {
+            "windows": len(text.tokens),
+            "context": measuring.CONTEXT,
+            "predictions": text.targets.size,
+            "bytes": size,
+            "calibration_tokens": measuring.calibration().size,
+        },
+        "judged_play": {
+            "predictions": measuring.judged_play().targets.size,
+            "bits": measuring.CALIBRATED_BITS,
+        },
+        "rows": sorted(done["rows"], key=lambda row: order.index(row["key"])),
+        "calibration": sorted(
+            done["calibration"],
+            key=lambda row: calibrations.index(
+                measuring.Calibrated(row["method"], row["source"], row["tokens"])
+            ),
+        ),
+    }
+
+
+def piece(work: tuple[str, Sequence[Any]]) -> tuple[str, list[dict[str, Any]]]:
+    """One process's share."""
+    kind, part = work
+    if kind == "rows":
+        return kind, measuring.measure(part, measuring.text())
+    return kind, measuring.measure_calibration(part, measuring.judged_play())
+
+
+def as_text(found: dict[str, Any]) -> str:
+    """JSON with one row on a line, so that a change is seen in a diff."""
+    lines = []
+    for name, value in found.items():
+        if isinstance(value, list):
+            rows = ",\n  ".join(json.dumps(row) for row in value)
+            lines.append(f"{json.dumps(name)}: [\n  {rows}\n ]")
+        else:
+            lines.append(f"{json.dumps(name)}: {json.dumps(value)}")
+    return "{\n " + ",\n ".join(lines) + "\n}\n"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

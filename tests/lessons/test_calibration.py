@@ -1,0 +1,70 @@
+"""FIG.04B: the loud channels, and how much and which text calibration wants."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lessons.catalogue import load_lesson
+from lessons.kit.view import View
+from lessons.quantization import sources
+from lessons.quantization.figures.calibration import (
+    ALL_TOKENS,
+    FIGURE,
+    LAYER,
+    TOKENS,
+    Controls,
+    gains,
+    loudness,
+)
+
+TEXT = load_lesson("quantization").texts["calibration"]
+
+
+def view(**controls: str) -> View:
+    return FIGURE.view(Controls.parse(list(controls.items())))
+
+
+def words(shown: View) -> str:
+    return " ".join(TEXT.sentence(sentence) for sentence in (*shown.description, *shown.notes))
+
+
+def test_the_loudest_channel_is_the_one_of_the_prose() -> None:
+    layer = sources.load_layer(LAYER)
+    assert layer.mean_abs is not None
+    assert loudness(LAYER)[0] == pytest.approx(float(layer.mean_abs.max() / np.median(layer.mean_abs)))
+    assert loudness(LAYER)[0] == pytest.approx(17.9, abs=0.05)
+    assert loudness("tinylm")[0] < loudness("minilm.1.query")[0] < loudness(LAYER)[0]
+
+
+def test_gptq_overfits_few_tokens_and_awq_does_not() -> None:
+    """The weights' description: with 256 tokens 1.28 and 1.80, with all of them 2.5 and 1.78."""
+    found = {name: dict(zip((*TOKENS, ALL_TOKENS), values, strict=True)) for name, values in gains(3).items()}
+    assert found["gptq"][256] == pytest.approx(1.28, abs=0.01)
+    assert found["awq"][256] == pytest.approx(1.80, abs=0.01)
+    assert found["gptq"][ALL_TOKENS] == pytest.approx(2.45, abs=0.07)
+    assert found["awq"][ALL_TOKENS] == pytest.approx(1.78, abs=0.01)
+
+
+@pytest.mark.parametrize("bits", ["4", "3", "2"])
+def test_the_crossing_is_where_gptq_comes_to_lead(bits: str) -> None:
+    shown = view(question="amount", bits=bits)
+    values = {readout.name: readout.value for readout in shown.readouts}
+    found = gains(int(bits))
+    leads = [n for n, g, a in zip((*TOKENS, ALL_TOKENS), found["gptq"], found["awq"], strict=True) if g > a]
+    assert values["crossing"] == leads[0]
+    assert "cannot show" in words(shown)
+
+
+def test_the_small_models_calibration_is_what_was_measured() -> None:
+    for method in ("gptq", "awq"):
+        shown = view(question="domain", method=method)
+        rows = {
+            (row.source, row.tokens): row for row in sources.measured_calibration() if row.method == method
+        }
+        values = {readout.name: readout.value for readout in shown.readouts}
+        assert values["same"] == rows["play", 4096].perplexity
+        assert values["other"] == rows["bible", 4096].perplexity
+        assert shown.chart
+        drawn = {(series.name, point.x): point.y for series in shown.chart.series for point in series.points}
+        assert drawn == {key: row.perplexity for key, row in rows.items()}

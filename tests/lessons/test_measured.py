@@ -1,0 +1,185 @@
+"""FIG.05D and the table behind it: what `make measure` wrote is current, and can be measured again."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from lessons.catalogue import load_lesson
+from lessons.kit.view import View
+from lessons.quantization import measuring, sources
+from lessons.quantization.figures.measured import FIGURE, REFERENCE, ROWS, Controls, name_of, shown_rows
+from lessons.quantization.sources import Measured
+from quant_core.evaluate import Windows
+from quant_core.mixes import tensor_types
+
+LESSON = load_lesson("quantization")
+TEXT = LESSON.texts["measured"]
+CONDITIONS = sources.measured_conditions()
+SAMPLED = (
+    "F16", "Q4_K_M", "Q2_K-imatrix", "rtn-3-g64", "rtn-2-g64", "awq-3-g64", "gptq-3-g64", "hqq-3-g64", "nf4",
+    "mxfp4",
+)  # fmt: skip
+
+
+def view(**controls: str) -> View:
+    return FIGURE.view(Controls.parse(list(controls.items())))
+
+
+def words(shown: View) -> str:
+    return " ".join(TEXT.sentence(sentence) for sentence in (*shown.description, *shown.notes))
+
+
+# --- the file ---------------------------------------------------------------------------------------------
+
+
+def test_the_file_is_current() -> None:
+    """Fails after a change to the code or the weights that the numbers depend on: run `make measure`."""
+    assert CONDITIONS["fingerprint"] == measuring.fingerprint(), (
+        "data/measured.json is stale: run `make measure`"
+    )
+    assert [row.key for row in sources.measured()] == [recipe.key for recipe in measuring.RECIPES]
+    assert [(row.method, row.source, row.tokens) for row in sources.measured_calibration()] == [
+        (one.method, one.source, one.tokens) for one in measuring.calibrations()
+    ]
+
+
+def test_the_fingerprint_heeds_code_and_not_words() -> None:
+    source = '"""What it is."""\n\n# why\nX = 1\n\n\ndef f():\n    """Say."""\n    return X\n'
+    same = measuring.bare_source(source.replace("Say.", "Tell.").replace("# why", "# because"))
+    assert measuring.bare_source(source) == same == "X = 1\ndef f():\n    return X\n"
+    assert measuring.bare_source(source.replace("X = 1", "X = 2")) != same
+    counted = {path.relative_to(measuring.ROOT).as_posix() for path in measuring.counted_modules()}
+    assert {
+        "quant_core/model.py",
+        "quant_core/gptq.py",
+        "quant_core/ggml/q4_k.py",
+        "quant_core/mixes.py",
+    } <= counted
+    assert not {path for path in counted if "cli" in path or path.endswith("gguf.py")}
+
+
+@pytest.mark.parametrize("key", SAMPLED)
+def test_a_sample_is_measured_again(key: str) -> None:
+    """The first windows of the text: their perplexity was written down beside that of the whole."""
+    recipe = next(recipe for recipe in measuring.RECIPES if recipe.key == key)
+    sample = Windows(measuring.text().tokens[: measuring.SAMPLE_WINDOWS], 1)
+    (row,) = measuring.measure([recipe], sample)
+    written = ROWS[key]
+    # GPTQ may round a weight the other way where another BLAS adds in another order.
+    assert row["perplexity"] == pytest.approx(written.sample_perplexity, rel=1e-2 if "gptq" in key else 1e-4)
+    assert (row["bytes"], row["bits_per_weight"]) == (written.bytes, written.bits_per_weight)
+
+
+def test_the_calibration_text_is_what_the_model_writes() -> None:
+    """A few windows of it: one window's numbers are drawn together with all others', so the first token."""
+    made = measuring.tiny_model().generate(np.zeros((measuring.CONTEXT, 1), int), 3, 1.0, measuring.SEED)
+    np.testing.assert_array_equal(made, measuring.calibration()[:, 1:4])
+
+
+# --- the numbers ------------------------------------------------------------------------------------------
+
+
+def test_the_known_values_of_the_weights_description_hold() -> None:
+    """Round to nearest, groups of 64, all matrices, on the whole held-out text: to three digits."""
+    known = {"F16": 21.11, "rtn-5-g64": 21.35, "rtn-4-g64": 21.90, "rtn-3-g64": 24.78, "rtn-2-g64": 113.6}
+    for key, perplexity in known.items():
+        assert float(f"{ROWS[key].perplexity:.4g}") == perplexity
+    assert REFERENCE.standard_error == pytest.approx(0.15, abs=0.005)
+    assert CONDITIONS["text"]["predictions"] == 120_777
+
+
+def test_bits_per_weight_are_the_mixs_own() -> None:
+    shape = measuring.model_file().shape
+    for row in (row for row in sources.measured() if row.family == "gguf"):
+        assert row.bytes == sum(tensor.bytes for tensor in tensor_types(shape, row.name, row.importance))
+
+
+def test_every_row_is_a_measurement() -> None:
+    for row in sources.measured():
+        assert row.rise == pytest.approx(math.log(row.perplexity / REFERENCE.perplexity), abs=2e-5)
+        assert 0 <= row.agreement <= 1
+        assert row.divergence >= 0
+        assert 0 < row.standard_error < 0.02 * row.perplexity
+        assert row is REFERENCE or 0 < row.rise_error < row.standard_error
+
+
+def pairs(name: str, of: str) -> list[tuple[Measured, Measured]]:
+    """The rows of two methods at the same width and group."""
+    rows = sources.measured()
+    return [
+        (one, other)
+        for one in rows
+        for other in rows
+        if (one.name, other.name) == (name, of)
+        and (one.bits, one.group_size) == (other.bits, other.group_size)
+    ]
+
+
+def test_what_the_lesson_says_of_the_methods_holds() -> None:
+    assert all(gptq.perplexity < rtn.perplexity for gptq, rtn in pairs("gptq", "rtn") if rtn.bits < 4)
+    # No loud channels: AWQ changes little at the widths at which the model still works.
+    assert all(
+        abs(awq.perplexity / rtn.perplexity - 1) < 0.03 for awq, rtn in pairs("awq", "rtn") if rtn.bits > 2
+    )
+    assert ROWS["Q2_K-imatrix"].perplexity < ROWS["Q2_K"].perplexity
+
+
+# --- the figure -------------------------------------------------------------------------------------------
+
+
+def test_the_chosen_row_is_read_out() -> None:
+    shown = view(row="gptq-3-g64")
+    values = {readout.name: readout.value for readout in shown.readouts}
+    row = ROWS["gptq-3-g64"]
+    assert values["perplexity"] == row.perplexity
+    assert values["bits_per_weight"] == row.bits_per_weight
+    assert values["row"] == "GPTQ 3 g64"
+    assert "GPTQ 3 g64" in words(shown)
+
+
+def test_the_toggles_leave_their_rows() -> None:
+    assert {row.family for row in shown_rows(Controls(family="gptq"))} == {"original", "gptq"}
+    assert not [row for row in shown_rows(Controls(imatrix="without")) if row.importance]
+    plain = {row.name for row in shown_rows(Controls(family="gguf", imatrix="with"))}
+    assert plain == {"F16", *measuring.IMATRIX_MIXES}
+    assert {row.group_size for row in shown_rows(Controls(family="rtn", group="32"))} == {0, 32}
+    for family in Controls.widgets()["family"].states():
+        assert shown_rows(Controls(family=str(family)))[0] is REFERENCE
+
+
+def test_a_row_that_is_not_shown_is_named_and_another_takes_its_place() -> None:
+    shown = view(family="gptq", row="Q4_K_M")
+    assert "Q4_K_M is not among the rows shown" in words(shown)
+    assert "groups of 64 only" in words(view(group="32"))
+
+
+def test_the_quoted_curve_has_an_axis_of_its_own_and_its_warning() -> None:
+    shown = view(quoted="on")
+    assert shown.chart
+    assert shown.chart.right
+    (quoted,) = [series for series in shown.chart.series if series.right]
+    baseline = next(row for row in sources.base_quality_table() if row.scheme == "F16")
+    assert quoted.points[-1].y == 1
+    assert max(point.y for point in quoted.points) < 100 / baseline.perplexity
+    assert "Only the shape can be compared" in words(shown)
+    # × 1 lies at the height of our own 16 bits: both axes have the same share of the height for a factor.
+    (left, right) = (axis.domain for axis in (shown.chart.y, shown.chart.right))
+    assert left[0] / right[0] == pytest.approx(REFERENCE.perplexity)
+    assert left[1] / right[1] == pytest.approx(REFERENCE.perplexity)
+    spec = shown.chart.plotly(TEXT.words)
+    assert [trace["name"] for trace in spec["data"] if trace.get("yaxis") == "y2"] == ["8B, quoted"]
+    assert view().chart.right is None  # type: ignore[union-attr]
+
+
+def test_every_mark_lies_in_the_plot_with_its_error() -> None:
+    shown = view()
+    assert shown.chart
+    low, high = shown.chart.y.domain
+    for series in shown.chart.series:
+        for point in series.points:
+            assert low < point.y < high
+            assert point.error == ROWS[point.key].standard_error
+    assert {name_of(row) for row in shown_rows(Controls())} == {row[0] for row in shown.table.rows}

@@ -1,0 +1,104 @@
+"""FIG.05E: what a reader types is bounded, read as it stands, and measured by the same model as the table."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+from lessons.catalogue import load_lesson
+from lessons.kit.controls import ControlError
+from lessons.kit.view import View
+from lessons.quantization import measuring, small_model
+from lessons.quantization.figures.sentence import EXAMPLES, FIGURE, LEVELS, MOST_CHARACTERS, Controls
+from quant_core.evaluate import losses
+
+TEXT = load_lesson("quantization").texts["sentence"]
+
+
+def view(**controls: object) -> View:
+    return FIGURE.view(Controls.parse([(name, str(value)) for name, value in controls.items()]))
+
+
+def words(shown: View) -> str:
+    return " ".join(TEXT.sentence(sentence) for sentence in (*shown.description, *shown.notes))
+
+
+def test_losses_are_those_of_the_model_at_each_width() -> None:
+    sentence = EXAMPLES["macbeth"]
+    reading = small_model.read(sentence, 1)
+    ids = [0, *measuring.tokenizer().encode(sentence)]
+    assert "".join(reading.tokens) == sentence
+    for bits, row in zip(small_model.WIDTHS, reading.losses, strict=True):
+        np.testing.assert_allclose(row, losses(small_model.at_width(bits), ids), atol=1e-4)
+
+
+@pytest.mark.parametrize("bits", [16, 4, 3, 2])
+def test_the_widths_are_those_of_the_table(bits: int) -> None:
+    key = "F16" if bits == 16 else f"rtn-{bits}-g64"
+    recipe = next(recipe for recipe in measuring.RECIPES if recipe.key == key)
+    weights = small_model.at_width(bits).weights
+    for name, matrix in measuring.rounded(recipe).weights.items():
+        np.testing.assert_array_equal(weights[name], matrix)
+
+
+def test_the_drawing_tints_by_the_rise() -> None:
+    shown, reading = view(), small_model.read(EXAMPLES["genesis"], 1)
+    for row, rises in zip(shown.drawing["rows"], reading.rises, strict=True):
+        for token, rise in zip(row["tokens"], rises, strict=True):
+            assert token["level"] == sum(float(rise) >= level for level in LEVELS)
+    assert all(token["level"] == 0 for token in shown.drawing["rows"][0]["tokens"])
+
+
+def test_own_words_go_before_the_example() -> None:
+    shown = view(sentence="To be, or not to be")
+    assert "".join(token["text"] for token in shown.drawing["rows"][0]["tokens"]) == "To be, or not to be"
+    assert view(sentence="   ").drawing == view().drawing
+
+
+def test_typographic_marks_are_read_as_plain_ones() -> None:
+    assert view(sentence="I’ll say “no” – now").drawing == view(sentence='I\'ll say "no" - now').drawing
+
+
+@pytest.mark.parametrize(
+    "sentence", ["x" * (MOST_CHARACTERS + 1), "naïve", "a\nb", "\t", "日本", "\x00", "🙂"]
+)
+def test_what_is_too_long_or_of_other_letters_is_refused_by_name(sentence: str) -> None:
+    with pytest.raises(ControlError) as caught:
+        Controls.parse([("sentence", sentence)])
+    (problem,) = caught.value.problems
+    assert problem.control == "sentence"
+    assert problem.allowed.startswith("at most 100 characters: letters without accents")
+
+
+def test_the_longest_sentence_fits_the_models_context() -> None:
+    """Every character a token of its own is the worst that there is."""
+    worst = "~" * MOST_CHARACTERS
+    assert len(measuring.tokenizer().encode(worst)) <= MOST_CHARACTERS
+    assert 1 + MOST_CHARACTERS + small_model.CONTINUED <= measuring.CONTEXT
+    assert int(view(sentence=worst).readouts[0].value) <= MOST_CHARACTERS
+
+
+def test_continuations_begin_alike_and_part() -> None:
+    reading = small_model.read(EXAMPLES["genesis"], 1)
+    assert reading.continuations == small_model.read(EXAMPLES["genesis"], 1).continuations
+    assert reading.continuations != small_model.read(EXAMPLES["genesis"], 2).continuations
+    assert len(set(reading.continuations)) > 2
+
+
+def test_it_says_that_one_sentence_is_noisy() -> None:
+    assert "One sentence is noisy" in words(view())
+    for example in EXAMPLES:
+        shown = view(example=example)
+        lowest = int(small_model.read(EXAMPLES[example], 1).perplexities.argmin())
+        assert ("lucky" in words(shown)) == (small_model.WIDTHS[lowest] != 16)
+
+
+def test_a_sentence_is_answered_quickly() -> None:
+    """CPU time, so that a busy machine does not fail it: the bound is that of a still one, thrice."""
+    view()
+    begun = time.process_time()
+    for number in range(3):
+        view(sentence=f"The king sent {number + 2} men to the city, and they came again.")
+    assert (time.process_time() - begun) / 3 < 0.45

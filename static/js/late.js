@@ -21,10 +21,8 @@ export function watchLate() {
     if (!view || !drawing.isConnected || !drawing.hasAttribute("data-late")) return;
     if (state !== `${new URLSearchParams(new FormData(form))}`) return;
     observer.unobserve(drawing);
-    drawing.removeAttribute("data-late");
-    for (const part of [".drawing", ".formulas"]) {
-      form.querySelector(part)?.replaceChildren(...(view.querySelector(part)?.childNodes ?? []));
-    }
+    const arrived = view.querySelector(".view");
+    if (arrived) drawing.closest(".view").replaceChildren(...arrived.childNodes);
     document.dispatchEvent(new CustomEvent("figure:changed", { detail: { figure: form.closest("figure") } }));
   }
 }

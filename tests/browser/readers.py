@@ -12,8 +12,9 @@ from typing import Protocol
 
 from playwright.sync_api import Locator, Page, expect
 
-from lessons.kit.controls import Choice, Slider, plain
+from lessons.kit.controls import Choice, Slider, Text, plain
 from lessons.quantization import sources
+from lessons.quantization.figures.measured import ROWS, name_of
 from tests.browser.figures import FIGURES, LESSON, PAGE, expect_state, figure, open_alone
 
 TABS = 150  # presses after which a keyboard's reader gives up
@@ -24,6 +25,7 @@ DRAWN_NAMES = {
     ("quality", "scheme"): r"^{}$",
     ("xray", "pick"): r"^{}, ",
     ("mixes", "mix"): r"^{} ",
+    ("measured", "row"): r"^{}$",
     ("fit", "device"): r"^{}\b.*(fits|short|tight)",
 }
 """How the name of a drawn radio button begins; its value in words stands between."""
@@ -119,6 +121,9 @@ class InPage(ABC):
         widget = FIGURES[self.name].controls.widgets()[key]
         return widget if isinstance(widget, Slider) else None
 
+    def text(self, key: str) -> bool:
+        return isinstance(FIGURES[self.name].controls.widgets()[key], Text)
+
     def step_to(self, slider: Slider, value: str) -> None:
         """On a slider that has the focus: from the nearer end, one arrow after the other."""
         states = [plain(each) for each in slider.states()]
@@ -141,6 +146,8 @@ class WithoutScripts(InPage):
             self.step_to(slider, value)
         elif (menu := self.shown.locator(f'select[name="{key}"]')).count():
             menu.select_option(value)
+        elif self.text(key):
+            self.page.locator(f"#{self.id}-{key}").fill(value)
         else:
             self.input(key, value).check()
 
@@ -155,6 +162,11 @@ class ByKeyboard(InPage):
         self.tab_to(f"document.activeElement.name === '{key}'")
         if slider := self.slider(key):
             self.step_to(slider, value)
+            return
+        if self.text(key):
+            self.page.keyboard.press("ControlOrMeta+a")
+            self.page.keyboard.type(value)
+            self.page.keyboard.press("Enter")
             return
         options, now = self.page.evaluate("""() => {
             const here = document.activeElement;
@@ -198,6 +210,10 @@ class ByTouch(InPage):
         elif (menu := self.shown.locator(f'select[name="{key}"]')).count():
             menu.tap()
             menu.select_option(value)  # the list itself is the system's
+        elif self.text(key):
+            self.page.locator(f"#{self.id}-{key}").tap()
+            self.page.keyboard.type(value)
+            self.page.keyboard.press("Enter")
         else:
             self.input(key, value).tap()
 
@@ -215,6 +231,8 @@ class ByName(InPage):
         if isinstance(widget, Slider):
             spoken.get_by_role("slider", name=label, exact=True).focus()
             self.step_to(widget, value)
+        elif isinstance(widget, Text):
+            spoken.get_by_role("textbox", name=label, exact=True).fill(value)
         elif isinstance(widget, Choice) and widget.drawn:
             name = DRAWN_NAMES[self.name, key].format(re.escape(self.said(key, value)))
             self.press(spoken.get_by_role("radio", name=re.compile(name)))
@@ -231,6 +249,8 @@ class ByName(InPage):
             return LESSON.texts[self.name].column(value).replace("\u00ad", "")  # a place to break the heading
         if (self.name, key) == ("primitive", "weight"):
             return str(Computed(self.name).view.drawing["dots"][int(value)]["column"])
+        if key == "row":
+            return name_of(ROWS[value])
         if key == "device":
             return sources.device(value).name
         return value.replace("-", " ") if key == "pick" else value

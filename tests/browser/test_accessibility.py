@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from lessons.kit.controls import Choice, Slider, plain
+from lessons.kit.controls import Choice, Slider, Text, plain
 from tests.browser.conftest import KeptPage
 from tests.browser.figures import (
     FIGURES,
@@ -25,10 +25,10 @@ CHOICES = [
     (name, key)
     for name in NAMES
     for key, widget in FIGURES[name].controls.widgets().items()
-    if not isinstance(widget, Slider) and (name, key) not in WHERE_IT_MATTERS
+    if not isinstance(widget, Slider | Text) and (name, key) not in WHERE_IT_MATTERS
 ]
-MADE_OF_CONTROLS = {"xray"}
-"""Figures whose drawing is no picture: each of its cells is a radio button with a name of its own."""
+MADE_OF_CONTROLS = {"xray", "sentence"}
+"""Figures whose drawing is no picture: radio buttons with names of their own, or text that is read."""
 
 
 def drawn(name: str, key: str) -> bool:
@@ -54,6 +54,8 @@ def test_controls_have_their_labels_as_names(kept_page: KeptPage, name: str) -> 
             continue
         if isinstance(widget, Slider):
             role = shown.get_by_role("slider", name=text.control(key), exact=True)
+        elif isinstance(widget, Text):
+            role = shown.get_by_role("textbox", name=text.control(key), exact=True)
         elif widget.style == "menu":
             role = shown.get_by_role("combobox", name=text.control(key), exact=True)
         else:

@@ -21,6 +21,24 @@ PAIRS: dict[str, tuple[str, list[tuple[str, str]]]] = {
         "",
         [(".true-mark", ".snap-mark"), (".chart-static .curve.true", ".chart-static .marks.quantized .mark")],
     ),
+    "calibration": (
+        "",
+        [
+            (".curve.quantized", ".curve.method-1"),
+            (".curve.method-1", ".curve.method-2"),
+            (".curve.method-2", ".curve.method-4"),
+        ],
+    ),
+    "measured": (
+        "",
+        [
+            (".marks.quantized .mark", ".marks.method-1 .mark"),
+            (".marks.method-1 .mark", ".marks.method-2 .mark"),
+            (".marks.method-2 .mark", ".marks.method-3 .mark"),
+            (".marks.method-3 .mark", ".marks.method-4 .mark"),
+        ],
+    ),
+    "sentence": ("", [(".said .level-1", ".said .level-2"), (".said .level-3", ".said .level-4")]),
     "quality": ("data=base", [(".marks.quantized .mark", ".marks.method-1 .mark")]),
     "xray": (
         "",

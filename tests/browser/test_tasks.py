@@ -105,6 +105,21 @@ def method_of_least_output_error_at_three_bits(reader: Reader) -> str:
     return reader.read("output_best")
 
 
+def tokens_from_which_gptq_is_ahead(reader: Reader) -> str:
+    reader.set(question="amount", bits="4")
+    return reader.read("crossing")
+
+
+def smallest_type_that_costs_less_than_two_per_cent(reader: Reader) -> str:
+    reader.set(family="gguf", imatrix="with", row="IQ4_XS-imatrix")
+    return f"{reader.read('row')} {reader.read('rise')}"
+
+
+def what_goes_first_of_the_readers_own_words(reader: Reader) -> str:
+    reader.set(sentence="The lord of the castle spoke.")
+    return f"{reader.read('tokens')} tokens, {reader.read('first')}"
+
+
 TASKS: dict[str, Callable[[Reader], str]] = {
     "fold": size_of_the_file_at_eight_bits,
     "primitive": code_of_the_last_weight_in_the_symmetric_convention,
@@ -112,7 +127,10 @@ TASKS: dict[str, Callable[[Reader], str]] = {
     "rounding": activation_at_which_the_best_rounding_is_no_longer_the_nearest,
     "gptq": errors_when_the_last_column_is_rounded,
     "awq": alpha_with_the_least_output_error,
+    "calibration": tokens_from_which_gptq_is_ahead,
     "quality": scheme_of_least_perplexity_below_five_gigabytes,
+    "measured": smallest_type_that_costs_less_than_two_per_cent,
+    "sentence": what_goes_first_of_the_readers_own_words,
     "xray": weights_that_a_byte_holds,
     "mixes": matrices_that_the_larger_mix_raises,
     "fit": smallest_machine_that_holds_the_seventy_billion,

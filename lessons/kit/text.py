@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lessons.kit.claims import Claim, named_in, with_claims
-from lessons.kit.controls import Choice, Widget
+from lessons.kit.controls import Choice, Text, Widget
 from lessons.kit.language import gettext, spoken
 from lessons.kit.numbers import hold_units
 from lessons.kit.view import Sentence
@@ -72,7 +72,7 @@ class FigureText:
             return str(options[value])
         if isinstance(widget, Choice) and widget.labels and value in widget.labels:
             return widget.labels[value]
-        if isinstance(widget, Choice) and widget.labels is None:
+        if isinstance(widget, Text) or (isinstance(widget, Choice) and widget.labels is None):
             return value
         raise MissingText(f"{self._origin}: controls.{name}.options has no {value!r}")
 

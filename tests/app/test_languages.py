@@ -21,6 +21,7 @@ from lessons.catalogue import course, load_lesson
 from lessons.kit.language import Language
 from lessons.kit.task import STAGES
 from lessons.quantization import sources
+from lessons.quantization.figures.sentence import EXAMPLES
 from tests.app.html import parse
 from tests.app.readable import Text, texts
 
@@ -81,6 +82,7 @@ NAMES = {
     "CSV SVG PNG": "file formats",
     "Python": "a programming language",
     "RTN Clipped RTN HQQ AWQ GPTQ act order imatrix": "methods, as their papers and programs write them",
+    "symmetric clip double": "kinds of them: RTN symmetric, AWQ clip, NF4 double",
     "MIT CC BY": "licences",
     "GPTQ 4 bit gNone": "a checkpoint, as its publisher describes it",
 }
@@ -90,8 +92,11 @@ SYMBOLS = {
     "dmin scales qs qh hmask": "ggml's names of the fields of a block",
 }
 KNOWN = {word for text in (*NAMES, *SYMBOLS) for word in re.findall(r"[A-Za-z]+", text)}
-CITED = {"source"}
-"""Classes of what is quoted: addresses, file names and the words of others."""
+CITED = {"source", "goes-on"}
+"""Classes of what is quoted: addresses, file names, the words of others and of the model."""
+
+SPOKEN = set(re.findall(r"[A-Za-z]+", EXAMPLES["genesis"]))
+"""What FIG.05E reads: its model knows English alone, and so its pieces are English."""
 
 PARTS_OF_ADDRESSES = KNOWN | set(FIGURES) | {"quantization", "nothing", "embed"}
 for figure in load_lesson("quantization").figures.values():
@@ -116,7 +121,14 @@ def left(text: Text, known: set[str]) -> list[str]:
     for model in sorted(MODELS, key=len, reverse=True):
         said = said.replace(model, "")
     said = BYTE.sub("", ADDRESS.sub("", said))
+    if "fig-sentence" in text.classes:
+        known = known | SPOKEN | {piece for word in SPOKEN for piece in _pieces(word)}
     return [word for word in WORD.findall(said) if word not in known] + POINT.findall(said)
+
+
+def _pieces(word: str) -> set[str]:
+    """Every part of a word: a token may be any."""
+    return {word[a:b] for a in range(len(word)) for b in range(a + 1, len(word) + 1)}
 
 
 def untranslated(markup: str, known: set[str]) -> dict[str, list[str]]:

@@ -253,7 +253,7 @@ def test_root_path_prefixes_every_link() -> None:
 def test_a_late_figure_comes_with_its_words_and_its_drawing_when_it_is_near(
     client: TestClient, name: str
 ) -> None:
-    figure = parse(client.get(LESSON).text).one("figure", id=IDS[name])
+    figure = parse(client.get(LESSON).text).one("div", id=f"{IDS[name]}-view")
     assert figure.all("output")
     assert len(figure.one("p", class_="description").text) > 40
     assert not figure.all("svg")

@@ -10,6 +10,7 @@ import pytest
 
 from lessons.catalogue import load_lesson
 from lessons.kit.controls import FigureControls
+from lessons.quantization.snippets.small_model import MEASURED
 
 LESSON = load_lesson("quantization")
 
@@ -31,6 +32,9 @@ OTHER_STATES = {
     ],
     "rounding": ["pair=outlier&bits=2&x2=3&n=12", "pair=adding&bits=4"],
     "gptq": ["slice=calm&bits=2&order=act-order&step=16", "slice=neighbours&step=0", "slice=llm&step=1"],
+    "calibration": ["question=amount&bits=2", "question=domain", "question=domain&method=awq"],
+    "measured": ["family=gptq", "row=rtn-2-g64&quoted=on", "row=F16"],
+    "sentence": ["example=modern", "sentence=A+wise+king."],
     "awq": ["layer=smollm2.15.q&bits=2&alpha=0.3"],
     "smooth": ["layer=minilm.1.query&format=e4m3&alpha=0.2"],
     "qlora": ["rank=0&double_quantization=off&layer=minilm.1.query"],
@@ -84,5 +88,8 @@ def test_python_imports_only_what_it_says(name: str, query: str) -> None:
         if isinstance(node, ast.Import | ast.ImportFrom)
     }
     assert modules <= {"json", "numpy", "pathlib", "safetensors.numpy", "quant_core"}
-    assert "quant_core" in modules
+    reads_what_was_measured = MEASURED in LESSON.python(
+        name, state(name, query)
+    )  # in minutes, by `make measure`
+    assert "quant_core" in modules or reads_what_was_measured
     assert max(len(line) for line in LESSON.python(name, state(name, query)).splitlines()) <= 110

@@ -99,7 +99,7 @@ def _channels() -> View:
                         rank,
                         float(value),
                         f"{name}-{rank}",
-                        hover=f"{name} · {rank} · {numbers.times(float(value), 1)}",
+                        hover=f"{rank} · {numbers.times(float(value), 1)}",
                     )
                     for rank, value in enumerate(ranked[name][:SHOWN_RANKS], 1)
                 ),
@@ -286,12 +286,13 @@ def _domain(method: str) -> View:
         ),
         table=Table(
             (
-                Column("source"),
                 Column("tokens", numbers.integer),
-                Column("perplexity", lambda v: numbers.fixed(v, 2)),
-                Column("error", lambda v: numbers.fixed(v, 2)),
+                *(Column(source, lambda v: numbers.fixed(v, 2)) for source in measuring.SOURCES),
             ),
-            tuple((row.source or "none", row.tokens, row.perplexity, row.standard_error) for row in every),
+            tuple(
+                (tokens, *(_perplexity(of, tokens) for of in by_source.values()))
+                for tokens in measuring.CALIBRATION_TOKENS
+            ),
         ),
         formulas=(r"\mathrm{PPL} = \exp\left(-\frac{1}{n} \sum_t \ln p(x_t)\right)" rf" = {said['same']}",),
         ran=(calibrate.gptq_layers, calibrate.awq_layers, calibrate.statistics),
@@ -319,6 +320,11 @@ def _domain(method: str) -> View:
 
 def _at(rows: list[MeasuredCalibration], tokens: int) -> MeasuredCalibration:
     return next(row for row in rows if row.tokens == tokens)
+
+
+def _perplexity(rows: list[MeasuredCalibration], tokens: int) -> float | None:
+    """Of so many tokens, where a source has them."""
+    return next((row.perplexity for row in rows if row.tokens == tokens), None)
 
 
 def _calibrated(row: MeasuredCalibration) -> Point:

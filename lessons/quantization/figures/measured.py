@@ -71,7 +71,7 @@ def name_of(row: Measured) -> str:
 def view(c: Controls) -> View:
     """The rows of a family, one of them chosen."""
     rows = shown_rows(c)
-    chosen = ROWS[c.row] if ROWS[c.row] in rows else rows[min(1, len(rows) - 1)]
+    chosen = chosen_row(c)
     rise = 100 * (chosen.perplexity / REFERENCE.perplexity - 1)
     rise_error = 100 * chosen.perplexity / REFERENCE.perplexity * chosen.rise_error
     text = sources.measured_conditions()["text"]
@@ -171,6 +171,12 @@ def view(c: Controls) -> View:
         notes=tuple(notes),
         chart=_chart(rows, chosen, quoted=c.quoted),
     )
+
+
+def chosen_row(c: Controls) -> Measured:
+    """The row that is picked, or the first but the original where that is not shown."""
+    rows = shown_rows(c)
+    return ROWS[c.row] if ROWS[c.row] in rows else rows[min(1, len(rows) - 1)]
 
 
 def shown_rows(c: Controls) -> list[Measured]:

@@ -124,4 +124,4 @@ def _rows(reading: Reading) -> list[dict[str, object]]:
     ]
 
 
-FIGURE = Figure("sentence", "fig-05e", "FIG.05E", Controls, view)
+FIGURE = Figure("sentence", "fig-05e", "FIG.05E", Controls, view, is_html=True)

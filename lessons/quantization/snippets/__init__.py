@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from lessons.quantization.snippets import block, layer, sizes
+from lessons.quantization.snippets import block, layer, sizes, small_model
 
 SNIPPETS: dict[str, Callable[[Any], str]] = {
     "fold": block.fold,
@@ -19,10 +19,13 @@ SNIPPETS: dict[str, Callable[[Any], str]] = {
     "rounding": layer.rounding,
     "gptq": layer.gptq,
     "awq": layer.awq,
+    "calibration": small_model.calibration,
     "smooth": layer.smooth,
     "qlora": layer.qlora,
     "methods": layer.methods,
     "quality": sizes.quality,
+    "measured": small_model.measured,
+    "sentence": small_model.sentence,
     "mixes": sizes.mixes,
     "fit": sizes.fit,
 }

@@ -2,6 +2,7 @@
 // remembered in this browser only. Without this script the form leads to the question's own page.
 import { defaultsOf, setControls, showValue } from "./controls.js";
 import { ask } from "./line.js";
+import { say } from "./speak.js";
 
 const KEY = `predicted:${location.pathname.replace(/\/questions\/.*/, "")}`;
 const SHEET = new URL("../css/reveal.css", import.meta.url).href;
@@ -62,6 +63,10 @@ function nameOf(question) {
 
 async function commit(question, query) {
   const arrived = await fetched(question, query);
+  if (!arrived && !navigator.onLine) {
+    say(document.querySelector("#lost")?.content.querySelector("[data-lost=offline]").textContent ?? "");
+    return; // the guess is still in its form
+  }
   if (!arrived) {
     location.assign(`${question.querySelector("form").action}?${query}`); // the page that needs no script says what is wrong
     return;

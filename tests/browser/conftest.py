@@ -192,14 +192,16 @@ def axe_source() -> str:
 def axe(axe_source: str) -> Callable[..., list[str]]:
     """Give a function that checks a page against WCAG 2.2 A and AA and lists what it found, one line each.
 
-    `axe(page, within, but)`: the part of the page, and the rules to leave out.
+    `axe(page, within, but, only)`: the part of the page, the rules to leave out, or the only ones to ask.
     """
 
-    def violations(page: Page, within: str = "html", but: Sequence[str] = ()) -> list[str]:
+    def violations(
+        page: Page, within: str = "html", but: Sequence[str] = (), only: Sequence[str] = ()
+    ) -> list[str]:
         if not page.evaluate("'axe' in window"):
             page.evaluate(axe_source)
         options = {
-            "runOnly": WCAG,
+            "runOnly": {"type": "rule", "values": list(only)} if only else WCAG,
             "rules": {rule: {"enabled": False} for rule in but},
             "resultTypes": ["violations"],
         }

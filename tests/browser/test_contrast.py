@@ -25,7 +25,6 @@ SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 IN_BOTH = (
     3  # states of a figure that are looked at in both schemes: colours are tokens, pairs of light and dark
 )
-SMALLEST_ON_A_PHONE = 12.0  # CSS pixels
 LEAST_OF_A_MARK = 3.0
 Colour = list[float]
 
@@ -161,14 +160,6 @@ def test_every_text_and_mark_of_a_live_chart_stands_out(
     kept_page: KeptPage, name: str, scheme: Scheme
 ) -> None:
     assert too_faint(kept_in_full(kept_page, name, color_scheme=scheme)) == []
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_no_text_of_a_figure_is_tiny_on_a_phone(new_page: NewPage, name: str) -> None:
-    page = new_page("phone", viewport={"width": 390, "height": TALL})
-    found = texts(open_in_full(page, name))
-    assert found
-    assert [str(text) for text in found if text.size < SMALLEST_ON_A_PHONE - 0.01] == []
 
 
 def test_black_on_white_is_21_to_1() -> None:

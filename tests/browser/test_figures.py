@@ -10,7 +10,6 @@ from playwright.sync_api import Page, expect
 from lessons.kit.controls import plain
 from tests.browser.figures import (
     FIGURES,
-    LESSON,
     NAMES,
     PAGE,
     WHERE_IT_MATTERS,
@@ -18,7 +17,6 @@ from tests.browser.figures import (
     computed,
     expect_state,
     figure,
-    open_alone,
     open_where_it_matters,
     rendered,
     sliders,
@@ -99,13 +97,6 @@ def test_without_scripts_the_drawing_and_the_table_are_there(no_js: Page, name: 
     expect(figure(no_js, name).locator("details.data td").first).to_be_visible()
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_phone_shows_the_figure_without_sideways_scroll(phone: Page, name: str) -> None:
-    open_alone(phone, name)
-    assert phone.evaluate("document.documentElement.scrollWidth") <= 390
-    assert rendered(phone, name) == computed(name, FIGURES[name].controls())
-
-
 @pytest.mark.parametrize(("name", "control"), SLIDERS)
 def test_slider_by_touch(phone: Page, name: str, control: str) -> None:
     state = open_where_it_matters(phone, name, control)
@@ -122,16 +113,3 @@ def test_embed_shows_the_figure_and_nothing_else(page: Page, name: str) -> None:
     page.goto(f"{PAGE}/figures/{name}?embed=1")
     assert page.locator("header, nav, footer").count() == 0
     assert rendered(page, name) == computed(name, FIGURES[name].controls())
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_screen_reader_hears_one_sentence_after_a_change(page: Page, name: str) -> None:
-    open_alone(page, name)
-    control = choices_of(name)[0]
-    option = other_option(name, control)
-    live = page.locator("#live")
-    expect(live).to_have_text("")
-    choose(page, name, control, option)
-    expect_state(page, name, **{control: option})
-    state = FIGURES[name].controls.parse([(control, option)])
-    expect(live).to_have_text(LESSON.texts[name].sentence(FIGURES[name].view(state).description[0]))

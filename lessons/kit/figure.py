@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from lessons.kit.controls import FigureControls
+from lessons.kit.own import Own
 from lessons.kit.view import View
 
 C = TypeVar("C", bound=FigureControls)
@@ -30,6 +31,8 @@ class Figure(Generic[C]):
         Same controls, same view. Must not read anything but its argument and the shipped data.
     is_html
         Its drawing is made of rows and cells of HTML: there is no picture of it to save.
+    on_own
+        The view on a reader's own weights, where the figure can be drawn on any; raises `OwnError`.
     """
 
     name: str
@@ -38,6 +41,7 @@ class Figure(Generic[C]):
     controls: type[C]
     view: Callable[[C], View]
     is_html: bool = False
+    on_own: Callable[[C, Own], View] | None = None
 
     @property
     def template(self) -> str:

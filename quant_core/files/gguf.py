@@ -122,18 +122,29 @@ def read_gguf(path: str | Path) -> GgufFile:
         If the file cannot be opened.
     """
     with open_bounded(Path(path)) as cursor:
-        version = _version(cursor)
-        tensor_count = cursor.count("tensor count", MOST_TENSORS, each=24)
-        key_count = cursor.count("metadata count", MOST_KEYS, each=13)
-        metadata: dict[str, Meta] = {}
-        for index in range(key_count):
-            _read_pair(cursor, f"metadata {index}", metadata)
-        alignment = int(metadata[ALIGNMENT].value) if ALIGNMENT in metadata else DEFAULT_ALIGNMENT
-        listed: dict[str, _Listed] = {}
-        for index in range(tensor_count):
-            _read_tensor(cursor, f"tensor {index}", alignment, listed)
-        start = -(-cursor.offset // alignment) * alignment
-        return GgufFile(cursor.path, version, alignment, metadata, _place(cursor, listed, start))
+        return parse_gguf(cursor)
+
+
+def parse_gguf(cursor: Cursor) -> GgufFile:
+    """Read and check a header from its first byte on, as `read_gguf` does.
+
+    Raises
+    ------
+    FormatError
+        If anything in the header is wrong.
+    """
+    version = _version(cursor)
+    tensor_count = cursor.count("tensor count", MOST_TENSORS, each=24)
+    key_count = cursor.count("metadata count", MOST_KEYS, each=13)
+    metadata: dict[str, Meta] = {}
+    for index in range(key_count):
+        _read_pair(cursor, f"metadata {index}", metadata)
+    alignment = int(metadata[ALIGNMENT].value) if ALIGNMENT in metadata else DEFAULT_ALIGNMENT
+    listed: dict[str, _Listed] = {}
+    for index in range(tensor_count):
+        _read_tensor(cursor, f"tensor {index}", alignment, listed)
+    start = -(-cursor.offset // alignment) * alignment
+    return GgufFile(cursor.path, version, alignment, metadata, _place(cursor, listed, start))
 
 
 @dataclass(frozen=True)

@@ -63,15 +63,26 @@ def read_safetensors(path: str | Path) -> dict[str, StoredTensor]:
         If the file cannot be opened.
     """
     with open_bounded(Path(path)) as cursor:
-        length = cursor.count("header length", MOST_HEADER_BYTES, each=1)
-        header = parse_object(cursor.take(length, "header"), f"{short_path(path)}: header at byte 8")
-        metadata = header.pop("__metadata__", None)
-        if not _is_text_map(metadata):
-            cursor.fail("__metadata__", "it must map texts to texts", 8)
-        if len(header) > MOST_TENSORS:
-            cursor.fail("header", f"{len(header)} tensors; at most {MOST_TENSORS} are accepted", 8)
-        tensors = [_tensor(cursor, name, entry) for name, entry in header.items()]
-        return _contiguous(cursor, sorted(tensors, key=lambda tensor: (tensor.offset, tensor.bytes)))
+        return parse_safetensors(cursor)
+
+
+def parse_safetensors(cursor: Cursor) -> dict[str, StoredTensor]:
+    """Read and check a header from its first byte on, as `read_safetensors` does.
+
+    Raises
+    ------
+    FormatError
+        If anything in the header is wrong.
+    """
+    length = cursor.count("header length", MOST_HEADER_BYTES, each=1)
+    header = parse_object(cursor.take(length, "header"), f"{short_path(cursor.path)}: header at byte 8")
+    metadata = header.pop("__metadata__", None)
+    if not _is_text_map(metadata):
+        cursor.fail("__metadata__", "it must map texts to texts", 8)
+    if len(header) > MOST_TENSORS:
+        cursor.fail("header", f"{len(header)} tensors; at most {MOST_TENSORS} are accepted", 8)
+    tensors = [_tensor(cursor, name, entry) for name, entry in header.items()]
+    return _contiguous(cursor, sorted(tensors, key=lambda tensor: (tensor.offset, tensor.bytes)))
 
 
 def read_checkpoint(path: str | Path) -> dict[str, StoredTensor]:

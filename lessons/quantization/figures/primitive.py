@@ -13,6 +13,7 @@ from lessons.kit import numbers
 from lessons.kit.controls import FigureControls, choice
 from lessons.kit.figure import Figure
 from lessons.kit.mathml import tex
+from lessons.kit.own import Own
 from lessons.kit.scales import Scale, linear_ticks
 from lessons.kit.view import Column, Readout, Sentence, Table, View
 from lessons.quantization.blocks import BLOCKS, block_weights, start
@@ -85,11 +86,11 @@ def _fit(convention: str) -> Callable[[NDArray[np.float32], int], grid.Grid]:
     return grid.fit_symmetric if convention == "symmetric" else grid.fit_asymmetric
 
 
-def view(c: Controls) -> View:
-    weights = block_weights(c.block, GROUP_SIZE)
+def view(c: Controls, own: Own | None = None) -> View:
+    weights = own.take(GROUP_SIZE) if own else block_weights(c.block, GROUP_SIZE)
     bits = int(c.bits)
     block = quantize_block(weights, bits, c.convention)
-    chosen, first = int(c.weight), start(c.block, GROUP_SIZE)
+    chosen, first = int(c.weight), own.column if own else start(c.block, GROUP_SIZE)
     bits_per_weight = rtn.bits_per_weight(bits, GROUP_SIZE, block.fitted.scheme)
     levels = block.fitted.levels()
     w, q = float(weights[chosen]), int(block.codes[chosen])
@@ -110,7 +111,8 @@ def view(c: Controls) -> View:
         "scale": _precise(block.scale),
     }
     identity = _identity_values(block)
-    notes = [f"from_{c.block}"] + ["free_offset"] * (c.convention == "float_offset")
+    source = Sentence("from_own", name=own.name) if own else Sentence(f"from_{c.block}")
+    notes = [source, *[Sentence("free_offset")] * (c.convention == "float_offset")]
     return View(
         readouts=(
             Readout("w", w, _number(w)),
@@ -156,7 +158,7 @@ def view(c: Controls) -> View:
             grid.as_float_offset,
             rtn.bits_per_weight,
         ),
-        notes=tuple(Sentence(key) for key in notes),
+        notes=tuple(notes),
     )
 
 
@@ -350,4 +352,4 @@ def _formulas(block: Stored, c: Controls, w: float, q: int, restored: float, err
     return (store, back, lost) if c.convention == "symmetric" else (store, back, lost, same)
 
 
-FIGURE = Figure("primitive", "fig-0a", "FIG.0A", Controls, view)
+FIGURE = Figure("primitive", "fig-0a", "FIG.0A", Controls, view, on_own=view)

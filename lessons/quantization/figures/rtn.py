@@ -12,6 +12,7 @@ from lessons.kit import numbers
 from lessons.kit.controls import FigureControls, choice, slider
 from lessons.kit.figure import Figure
 from lessons.kit.mathml import tex
+from lessons.kit.own import Own
 from lessons.kit.scales import Scale, linear_ticks
 from lessons.kit.view import Column, Readout, Sentence, Table, View
 from lessons.quantization import levels
@@ -37,12 +38,15 @@ class Controls(FigureControls):
     stretch: int = slider(1, low=1, high=16, unit="×")
 
 
-def view(c: Controls) -> View:
+def view(c: Controls, own: Own | None = None) -> View:
     size = int(c.group_size) if c.format == PLAIN else levels.SIZES[c.format]
     together = size if c.format == PLAIN else levels.QUANTIZED_TOGETHER[c.format]
-    first = start(c.block, size)
-    offset = first - start(c.block, together)
-    shared = block_weights(c.block, together).copy()  # one weight may be scaled up
+    if own:
+        first, offset, shared = own.column, 0, own.take(together)
+    else:
+        first = start(c.block, size)
+        offset = first - start(c.block, together)
+        shared = block_weights(c.block, together).copy()  # one weight may be scaled up
     weights = shared[offset : offset + size]
     largest = int(np.argmax(np.abs(weights)))
     weights[largest] *= c.stretch
@@ -112,7 +116,7 @@ def view(c: Controls) -> View:
         ),
         formulas=(*kept.formulas, quality),
         ran=(*kept.ran, metrics.sqnr_db),
-        notes=tuple(_notes(c, first + largest)),
+        notes=tuple(_notes(c, first + largest, own)),
     )
 
 
@@ -139,13 +143,13 @@ def _spacing(kept: Snapped) -> str:
     return f"{numbers.significant(narrowest)}–{numbers.significant(widest)}"
 
 
-def _notes(c: Controls, largest: int) -> Iterable[Sentence]:
-    yield Sentence(f"from_{c.block}")
+def _notes(c: Controls, largest: int, own: Own | None) -> Iterable[Sentence]:
+    yield Sentence("from_own", name=own.name) if own else Sentence(f"from_{c.block}")
     if c.format != PLAIN:
         yield Sentence(f"format_{c.format}")
         yield Sentence("format_decides", format=c.format)
     columns, together = row_length(c.block), levels.QUANTIZED_TOGETHER.get(c.format, 1)
-    if columns % together:
+    if columns % together and not own:
         fallback = str(ggml.FORMATS[c.format].fallback)
         yield Sentence("not_legal", columns=str(columns), fallback=fallback)
     if c.stretch > 1:
@@ -208,4 +212,4 @@ def _formulas(c: Controls, quantized: rtn.Quantized, weights: NDArray[Any]) -> t
     return spacing, back
 
 
-FIGURE = Figure("rtn", "fig-02", "FIG.02", Controls, view)
+FIGURE = Figure("rtn", "fig-02", "FIG.02", Controls, view, on_own=view)

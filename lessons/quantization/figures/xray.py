@@ -14,6 +14,7 @@ from lessons.kit import numbers
 from lessons.kit.controls import FigureControls, choice, switch
 from lessons.kit.figure import Figure
 from lessons.kit.mathml import tex
+from lessons.kit.own import Own
 from lessons.kit.view import Column, Readout, Sentence, Table, View
 from lessons.quantization import anatomy
 from lessons.quantization.anatomy import FORMATS, Anatomy, Decoded, Term, byte_roles, flipped, weight_bytes
@@ -89,9 +90,14 @@ class Picked(NamedTuple):
         return f"byte-{self.byte}" if self.kind == "byte" else f"weight-{self.weight}"
 
 
-def view(c: Controls) -> View:
-    block, form = super_block(c.block), FORMATS[c.format]
-    before = encoded(c.block, c.importance, c.format)
+def view(c: Controls, own: Own | None = None) -> View:
+    form = FORMATS[c.format]
+    if own:
+        block = SuperBlock(own.take(WEIGHTS), 0, own.column, own.column + len(own.values), None)
+        before = anatomy.decode(ggml.quantize(block.weights, c.format)[0], c.format)
+    else:
+        block = super_block(c.block)
+        before = encoded(c.block, c.importance, c.format)
     picked = picked_by(c)
     after = before if c.flip == "none" else flipped(before, picked.byte, int(c.flip))
     moved = _moves(before, after)
@@ -128,7 +134,7 @@ def view(c: Controls) -> View:
             "header_bytes": "" if form.blocks > 1 else _ranges(_header_bytes(form)),
             "high": _high(form, after, picked, used),
             "bands": _bands(form, block, after, moved, c, picked, used),
-            "trade": _trade(c),
+            "trade": _trade(c, block),
             "flip": c.flip,
         },
         description=_description(c, block, before, after, picked),
@@ -141,7 +147,7 @@ def view(c: Controls) -> View:
             *_values(c.format),
             metrics.relative_weight_error,
         ),
-        notes=tuple(_notes(c, block)),
+        notes=tuple(_notes(c, block, own)),
     )
 
 
@@ -555,9 +561,8 @@ def _loud(block: SuperBlock) -> frozenset[int]:
     return frozenset(np.flatnonzero(block.importance > LOUD * block.importance.mean()).tolist())
 
 
-def _trade(c: Controls) -> list[dict[str, Any]]:
+def _trade(c: Controls, block: SuperBlock) -> list[dict[str, Any]]:
     """Plain and weighted error, without and with an importance matrix; empty where it changes nothing."""
-    block = super_block(c.block)
     if block.importance is None or c.format in WITHOUT_SEARCH:
         return []
     without, with_it = (
@@ -602,7 +607,7 @@ def _description(
         form = FORMATS[c.format]
         missing = {"format": c.format, "bytes": str(form.bytes), "given": c.pick.removeprefix("byte-")}
         sentences.insert(0, Sentence("no_such_byte", **missing))
-    trade = _trade(c) if c.importance else []
+    trade = _trade(c, block) if c.importance else []
     if trade:
         plain, weighted = (entry["change"] for entry in trade)
         sentences.append(Sentence("traded", plain=plain, weighted=weighted))
@@ -738,7 +743,21 @@ def _placed(latex: str, places: Mapping[str, str]) -> str:
     return latex
 
 
-def _notes(c: Controls, block: SuperBlock) -> Iterable[Sentence]:
+def _notes(c: Controls, block: SuperBlock, own: Own | None) -> Iterable[Sentence]:
+    form = FORMATS[c.format]
+    if own:
+        yield Sentence("from_own", name=own.name)
+    else:
+        yield from _origin(c, block)
+    if form.code_term.table:
+        entries = ", ".join(_entry(value) for value in form.code_term.table)
+        yield Sentence(f"table_{c.format}", entries=entries)
+    if c.importance:
+        yield from [Sentence("importance_own")] if own else _importance_notes(c, block)
+    yield Sentence("receipt", format=c.format, bytes=numbers.integer(COMPARED_BYTES[c.format]), commit=COMMIT)
+
+
+def _origin(c: Controls, block: SuperBlock) -> Iterable[Sentence]:
     form = FORMATS[c.format]
     place = {"row": str(block.row), "first": str(block.start), "last": str(block.start + WEIGHTS - 1)}
     place |= {"columns": str(block.row_length), "format": c.format}
@@ -748,12 +767,6 @@ def _notes(c: Controls, block: SuperBlock) -> Iterable[Sentence]:
         yield Sentence(f"outlier_{kind}")
     if block.row_length % form.layout.block_size:
         yield Sentence("not_legal", fallback=str(form.layout.fallback), **place)
-    if form.code_term.table:
-        entries = ", ".join(_entry(value) for value in form.code_term.table)
-        yield Sentence(f"table_{c.format}", entries=entries)
-    if c.importance:
-        yield from _importance_notes(c, block)
-    yield Sentence("receipt", format=c.format, bytes=numbers.integer(COMPARED_BYTES[c.format]), commit=COMMIT)
 
 
 def _importance_notes(c: Controls, block: SuperBlock) -> Iterable[Sentence]:
@@ -766,4 +779,4 @@ def _importance_notes(c: Controls, block: SuperBlock) -> Iterable[Sentence]:
         yield Sentence(f"typical_{c.block}")
 
 
-FIGURE = Figure("xray", "fig-05b", "FIG.05B", Controls, view, is_html=True)
+FIGURE = Figure("xray", "fig-05b", "FIG.05B", Controls, view, is_html=True, on_own=view)

@@ -139,6 +139,38 @@ class Answers:
             typed=controls.typed(),
         )
 
+    async def on_own(
+        self,
+        slug: str,
+        name: str,
+        controls: FigureControls,
+        teaching: Teaching,
+        own: Mapping[str, str],
+        *,
+        template: str,
+    ) -> Body:
+        """A figure on a reader's own weights, of which nothing is kept.
+
+        Raises
+        ------
+        OwnError
+            They cannot be used.
+        """
+
+        def make() -> Body:
+            lesson = load_lesson(slug)
+            shown = show(lesson, lesson.figures[name], controls, self.root_path, teaching=teaching, own=own)
+            return self._html(template, lesson=lesson, f=shown)
+
+        return await self._kept.fresh(partial(_in, spoken().tag, make))
+
+    async def own_panel(self, slug: str, name: str, controls: FigureControls) -> Body:
+        """What a reader gives weights of their own with."""
+        return await self._get(
+            ("own", slug, name, controls),
+            lambda: self._html("own.jinja", f=self._shown(slug, name, controls)),
+        )
+
     async def notebook(self, slug: str, states: States) -> Body:
         """The lesson's computations as a Jupyter notebook."""
         return await self._get(

@@ -106,6 +106,23 @@ class Kept:
             self._make(self._thread_ahead, key, make, self._one_ahead_less)
         return await asyncio.shield(self._under_way[key])
 
+    async def fresh(self, make: Callable[[], Body]) -> Body:
+        """An answer of which nothing is kept, made like the others in a thread and in its turn.
+
+        Raises
+        ------
+        Busy
+            When too many others are waiting already.
+        """
+        if self._waited_for >= self.most_waiting:
+            raise Busy
+        self._waited_for += 1
+        self._nobody_waits.clear()
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, make)
+        finally:
+            self._one_waits_less()
+
     def give_way(self) -> None:
         """Between two pieces of what is made ahead: let what is waited for go first."""
         self._nobody_waits.wait(GIVES_WAY)

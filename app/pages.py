@@ -18,7 +18,7 @@ from app.assets import static_file, version
 from app.body import Body
 from app.colours import Scheme
 from app.lane import Lane
-from app.parameters import query_parameters, read_query
+from app.parameters import query_parameters, read_form, read_query
 from app.render import problems_for_people, render, state_query
 from app.security import page_headers
 from app.settings import Settings
@@ -27,6 +27,8 @@ from lessons.kit.controls import ControlError, FigureControls
 from lessons.kit.figure import Figure
 from lessons.kit.language import gettext as _
 from lessons.kit.language import spoken
+from lessons.kit.own import FIELDS as OWN_FIELDS
+from lessons.kit.own import OwnError
 from lessons.kit.source import library_functions
 from lessons.kit.task import ROUTES, AttemptError, read_attempt
 from lessons.kit.teaching import NAMES as TAUGHT
@@ -173,6 +175,30 @@ async def recall_page(request: Request, slug: str) -> Response:
     if not lesson.questions:
         raise HTTPException(404, _("This lesson asks no questions."))
     return _kept(request, await _answers(request).recall(slug))
+
+
+@router.post("/lessons/{slug}/figures/{name}")
+async def figure_on_own(request: Request, slug: str, name: str) -> Response:
+    """The figure on weights that a form has sent. Nothing of them is kept, and no address leads back."""
+    return await _on_own(request, slug, name, "figure.jinja")
+
+
+@router.post("/fragments/{asked}/{slug}/{name}")
+async def fragment_on_own(request: Request, asked: str, slug: str, name: str) -> Response:
+    """The figure's view on weights that the page has sent along."""
+    return await _on_own(request, slug, name, "fragment.jinja")
+
+
+@router.api_route("/fragments/{asked}/{slug}/{name}/own", methods=READ)
+async def own_panel(request: Request, asked: str, slug: str, name: str) -> Response:
+    """What a reader gives weights of their own with, fetched when it is unfolded."""
+    lesson, figure = _figure(slug, name)
+    _takes_own(figure)
+    try:
+        controls, _teaching = _taught(figure.controls, request)
+    except ControlError as error:
+        return _figure_problem(request, lesson, figure, error, whole_page=False)
+    return _kept(request, await _answers(request).own_panel(slug, name, controls), _lasting(asked))
 
 
 @router.api_route("/lessons/{slug}/questions/{name}", methods=READ)
@@ -388,6 +414,35 @@ def _figure(slug: str, name: str) -> tuple[Lesson, Figure[Any]]:
     if name not in lesson.figures:
         raise HTTPException(404, _no_figure(lesson, name))
     return lesson, lesson.figures[name]
+
+
+def _takes_own(figure: Figure[Any]) -> None:
+    if figure.on_own is None:
+        raise HTTPException(
+            405,
+            _("%(figure)s is drawn on the lesson's own data only.", figure=figure.label),
+            {"Allow": "GET"},
+        )
+
+
+async def _on_own(request: Request, slug: str, name: str, template: str) -> Response:
+    lesson, figure = _figure(slug, name)
+    _takes_own(figure)
+    sent = await read_form(request)
+    whole_page = template == "figure.jinja"
+    own = {key: value for key, value in sent if key in OWN_FIELDS}
+    rest = [pair for pair in sent if pair[0] not in OWN_FIELDS and pair[0] not in ("in", "embed")]
+    try:
+        controls, teaching = read_taught(figure.controls, rest)
+        body = await _answers(request).on_own(slug, name, controls, teaching, own, template=template)
+    except ControlError as error:
+        return _figure_problem(request, lesson, figure, error, whole_page=whole_page)
+    except OwnError as error:
+        if whole_page:
+            raise HTTPException(422, str(error)) from None
+        markup = render("own_problem.jinja", id=figure.id, problem=str(error))
+        return Response(markup, 422, {"Cache-Control": "no-store"}, media_type=HTML)
+    return _respond(request, body, "no-store")
 
 
 async def _question(

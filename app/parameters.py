@@ -12,6 +12,11 @@ from lessons.kit.language import gettext as _
 MAXIMUM_BYTES = 8192
 MAXIMUM_FIELDS = 128
 
+MAXIMUM_FORM_BYTES = 120 * 1024
+"""Of what a form sends: 4096 numbers of every digit, each with its separators escaped."""
+
+FORM = "application/x-www-form-urlencoded"
+
 IGNORED = frozenset({"fbclid", "gclid", "msclkid", "ref"})
 """Names that link-sharing services append; a shared link must not break on them."""
 
@@ -48,3 +53,30 @@ def read_query(raw: bytes) -> list[tuple[str, str]]:
             400, _("The address has too many parameters: at most %(most)s.", most=MAXIMUM_FIELDS)
         ) from None
     return [(name, value) for name, value in pairs if name not in IGNORED and not name.startswith("utm_")]
+
+
+async def read_form(request: Request) -> list[tuple[str, str]]:
+    """All fields of a form that was sent, in order.
+
+    Raises
+    ------
+    HTTPException
+        415 for a body that is no form, 413 when it is too long, 400 when it cannot be read.
+    """
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
+        raise HTTPException(415, f"A form is read here: {FORM}.")
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAXIMUM_FORM_BYTES:
+            raise HTTPException(413, f"A form may hold at most {MAXIMUM_FORM_BYTES // 1024} KiB.")
+    try:
+        return parse_qsl(
+            body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MAXIMUM_FIELDS
+        )
+    except UnicodeError:
+        raise HTTPException(400, _("The form is not valid UTF-8.")) from None
+    except ValueError:
+        raise HTTPException(
+            400, _("The address has too many parameters: at most %(most)s.", most=str(MAXIMUM_FIELDS))
+        ) from None

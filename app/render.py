@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -21,6 +21,7 @@ from lessons.kit.controls import Choice, ControlError, FigureControls, Slider, T
 from lessons.kit.figure import Figure
 from lessons.kit.language import gettext, language, languages, ngettext, spoken
 from lessons.kit.mathml import mathml
+from lessons.kit.own import read_own
 from lessons.kit.prose import Section
 from lessons.kit.question import ANSWER, Guess, Question, Reveal
 from lessons.kit.source import dotted_name, highlight, source_named, source_of
@@ -39,8 +40,9 @@ from lessons.kit.task import (
 from lessons.kit.teaching import OPEN, Teaching
 from lessons.kit.text import FigureText
 from lessons.kit.view import Sentence, Table, View
+from quant_core.files.storage import SIZES, TYPE_NAMES, is_readable
 
-MODULE = re.compile(r"js/(?!early|lesson|predict|embed|share|own|recall|task)\w+\.js")
+MODULE = re.compile(r"js/(?!early|lesson|predict|embed|share|own|cut|recall|task)\w+\.js")
 """What `lesson.js` imports: the pages name it, so that it is on its way before `lesson.js` has been read."""
 
 
@@ -49,6 +51,7 @@ class Shown:
     """One figure in one state, ready for the templates: its view, its words and its addresses.
 
     `brief`: on the lesson page, which leaves out what only comes to use near a figure or when it is unfolded.
+    `own`: the fields in which a reader has sent weights; a form without scripts sends them along.
     """
 
     lesson: Lesson
@@ -59,6 +62,7 @@ class Shown:
     root_path: str  # where the pages of this language begin
     brief: bool = False
     teaching: Teaching = OPEN
+    own: tuple[tuple[str, str], ...] = ()
 
     @property
     def late(self) -> bool:
@@ -73,7 +77,7 @@ class Shown:
     def kept(self) -> list[tuple[str, str]]:
         """What its form sends with every change: the controls that a teacher has fixed, and that they are."""
         fixed = [(name, plain(getattr(self.controls, name))) for name in self.teaching.fixed]
-        return [*fixed, *self.teaching.query()]
+        return [*fixed, *self.teaching.query(), *self.own]
 
     @property
     def whole_query(self) -> list[tuple[str, str]]:
@@ -169,11 +173,22 @@ def show(
     *,
     brief: bool = False,
     teaching: Teaching = OPEN,
+    own: Mapping[str, str] | None = None,
 ) -> Shown:
-    """Compute a figure's view for a state of its controls."""
+    """Compute a figure's view for a state of its controls, on weights that a reader has sent if there are.
+
+    Raises
+    ------
+    OwnError
+        The reader's weights cannot be used.
+    """
     text = lesson.texts[figure.name]
     here = root_path + spoken().prefix
-    return Shown(lesson, figure, controls, figure.view(controls), text, here, brief, teaching)
+    if own is None:
+        return Shown(lesson, figure, controls, figure.view(controls), text, here, brief, teaching)
+    assert figure.on_own is not None
+    view = figure.on_own(controls, read_own(own))
+    return Shown(lesson, figure, controls, view, text, here, brief, teaching, tuple(own.items()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,6 +366,9 @@ def environment() -> Environment:
         is_slider=is_slider,
         is_choice=_is_choice,
         is_text=_is_text,
+        block_types={
+            str(number): [name, *SIZES[name]] for number, name in TYPE_NAMES.items() if is_readable(name)
+        },
         source_named=source_named,
     )
     env.filters.update(

@@ -85,8 +85,8 @@ class Own:
 def read_own(fields: Mapping[str, str]) -> Own:
     """Read the weights that a form has sent: `own.text`, or `own.file` in base64 with its `own.name`.
 
-    `own.at` is the first of the pasted numbers that is looked at; `own.column` says where in its row the first
-    number of a file lies.
+    `own.at` is the first of the pasted numbers that is looked at; `own.column` says where in its row the
+    first number of a file lies.
 
     Raises
     ------

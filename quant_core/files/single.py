@@ -1,8 +1,8 @@
 """One small tensor in memory: a `.npy`, `.safetensors` or GGUF file of a few kilobytes, read strictly.
 
-Who wants to see a block of a model of gigabytes cuts a file of the same kind out of it, with that block alone;
-here such a file is read, by the readers that read whole ones. Bytes come from strangers: everything is bounded,
-and what is wrong is said with its place.
+Who wants to see a block of a model of gigabytes cuts a file of the same kind out of it, with that block
+alone; here such a file is read, by the readers that read whole ones. Bytes come from strangers: everything is
+bounded, and what is wrong is said with its place.
 """
 
 from __future__ import annotations

@@ -25,6 +25,11 @@ export function leftFolded(part, next) {
 
 export function watchFolded() {
   document.querySelectorAll(".more > details[open], .sharing[open]").forEach(unfold); // before we were here
+  try {
+    if (sessionStorage.getItem("own")) import("./own.js").catch(() => {}); // weights that this tab holds
+  } catch {
+    // Storage can be forbidden.
+  }
   // `toggle` does not bubble
   document.addEventListener("toggle", ({ target }) => unfold(target), true);
   document.addEventListener("figure:changed", ({ detail }) => {
@@ -34,6 +39,10 @@ export function watchFolded() {
 
 function unfold(details) {
   if (!details.open) return;
+  if (details.matches(".own")) {
+    import("./own.js").then(({ own }) => own(details), () => {});
+    return;
+  }
   if (details.matches(".sharing")) {
     import("./share.js").then(({ share }) => share(details), () => {}); // the line is bad: the link stays
     return;

@@ -87,6 +87,11 @@ function mayShow(form, ctx, tasks) {
   return true;
 }
 
+/** Whether a later change was answered meanwhile. */
+export function overtaken(form, ctx) {
+  return ctx.number < lineOf(form).shown;
+}
+
 /** A view that is here already, past htmx: its way, made for any answer, would take longer than the drawing. */
 export function showAtOnce(form, ctx, view) {
   lineOf(form).shown = ctx.number;
@@ -125,7 +130,7 @@ function refuse(form, ctx) {
   lost(form, ctx, status === 429 || status === 503 ? "busy" : status >= 500 ? "silent" : "strange");
 }
 
-function lost(form, ctx, why) {
+export function lost(form, ctx, why) {
   const line = lineOf(form);
   if (ctx.number !== line.newest) return; // a newer one is about to be asked for
   clearTimeout(line.patience);

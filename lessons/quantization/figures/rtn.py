@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from lessons.kit import numbers
 from lessons.kit.controls import FigureControls, choice, slider
 from lessons.kit.figure import Figure
+from lessons.kit.language import gettext as _
 from lessons.kit.mathml import tex
-from lessons.kit.own import Own
+from lessons.kit.own import Own, OwnError
 from lessons.kit.scales import Scale, linear_ticks
 from lessons.kit.view import Column, Readout, Sentence, Table, View
 from lessons.quantization import levels
@@ -51,6 +52,8 @@ def view(c: Controls, own: Own | None = None) -> View:
     largest = int(np.argmax(np.abs(weights)))
     weights[largest] *= c.stretch
     kept = _on_grid(c, weights) if c.format == PLAIN else levels.snap(shared, c.format, offset)
+    if kept.levels.size < 2:
+        raise OwnError(_("These weights are too small for the scale of %(format)s.", format=c.format))
 
     error = kept.values - weights
     worst = int(np.argmax(np.abs(error)))
@@ -64,7 +67,7 @@ def view(c: Controls, own: Own | None = None) -> View:
         "mean": numbers.significant(mean_error),
         "worst": numbers.significant(abs(float(error[worst]))),
         "where": str(first + worst),
-        "sqnr": numbers.fixed(sqnr, 1),
+        "sqnr": _decibels(sqnr),
     }
     description = [
         Sentence("snapped" if c.format == PLAIN else "snapped_format", **values),
@@ -76,7 +79,7 @@ def view(c: Controls, own: Own | None = None) -> View:
             Sentence("drowned", others=str(size - 1), value=numbers.significant(float(others[0])))
         )
     ratio = r"10 \log_{10} \frac{\sum w^2}{\sum (w - \hat w)^2}"
-    quality = rf"\mathrm{{SQNR}} = {ratio} = {tex(numbers.fixed(sqnr, 1))}\;\mathrm{{dB}}"
+    quality = rf"\mathrm{{SQNR}} = {ratio} = {tex(_decibels(sqnr))}\;\mathrm{{dB}}"
 
     return View(
         readouts=(
@@ -96,7 +99,7 @@ def view(c: Controls, own: Own | None = None) -> View:
             Readout("step", kept.spacing[0], _spacing(kept)),
             Readout("mean_error", mean_error, numbers.significant(mean_error)),
             Readout("worst_error", abs(float(error[worst])), numbers.significant(abs(float(error[worst])))),
-            Readout("sqnr", sqnr, numbers.fixed(sqnr, 1), "dB"),
+            Readout("sqnr", sqnr, _decibels(sqnr), "dB"),
         ),
         drawing=_drawing(weights, kept, first),
         description=tuple(description),
@@ -133,6 +136,11 @@ def _on_grid(c: Controls, weights: NDArray[Any]) -> Snapped:
         _formulas(c, quantized, weights),
         (rtn.round_to_nearest, Grid.quantize, Grid.dequantize),
     )
+
+
+def _decibels(sqnr: float) -> str:
+    """Infinite where every weight lies on its level, as may happen with a reader's own."""
+    return numbers.fixed(sqnr, 1) if np.isfinite(sqnr) else "∞"
 
 
 def _spacing(kept: Snapped) -> str:

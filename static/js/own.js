@@ -1,0 +1,204 @@
+// A figure on weights of the reader's. They stay in this tab: every change of a control sends them along, the server draws and
+// forgets. The address holds the controls alone, so a link of this page shows the lesson's weights.
+import { tensorsOf, CutError } from "./cut.js";
+import { fetched } from "./folded.js";
+import { ask, lost, overtaken, showAtOnce } from "./line.js";
+
+const KEY = "own";
+const sending = new WeakMap(); // form → { next }: one request at a time, the newest waits
+let held = remembered(); // the fields of the reader's weights, or null
+let styled;
+
+window.htmx?.registerExtension("own", {
+  htmx_config_request(form, { ctx }) {
+    if (!held || !takes(form)) return true;
+    send(form, ctx);
+    return false; // ours: an answer to what is sent is not to be found at an address
+  },
+});
+if (held) show();
+
+/** The panel of a figure, filled and at work. */
+export async function own(details) {
+  styled ??= sheet();
+  if (!details.querySelector(".own-panel")) {
+    const form = formOf(details);
+    const panel = (await fetched(`${form.getAttribute("hx-get")}/own?${new URLSearchParams(new FormData(form))}`))?.querySelector(".own-panel");
+    await styled;
+    if (!panel) return; // the line is bad: the link stays
+    details.replaceChildren(details.querySelector("summary"), panel);
+  }
+  const panel = details.querySelector(".own-panel");
+  if (panel.dataset.ready) return;
+  panel.dataset.ready = "yes";
+  panel.querySelector(".own-drop").hidden = false;
+  panel.querySelector(".own-paste").addEventListener("submit", (event) => {
+    event.preventDefault();
+    const fields = new FormData(event.target);
+    offer(panel, { "own.text": fields.get("own.text"), "own.at": fields.get("own.at") || "0" });
+  });
+  panel.querySelector("input[type=file]").addEventListener("change", ({ target }) => target.files[0] && open(panel, target.files[0]));
+  panel.querySelector("[data-own-back]").addEventListener("click", back);
+  for (const type of ["dragover", "dragleave", "drop"]) {
+    panel.addEventListener(type, (event) => {
+      event.preventDefault();
+      panel.querySelector(".own-drop").classList.toggle("over", type === "dragover");
+      if (type === "drop" && event.dataTransfer.files[0]) open(panel, event.dataTransfer.files[0]);
+    });
+  }
+  mark();
+}
+
+/** Read a file's header and let a block of it be chosen. */
+async function open(panel, file) {
+  tell(panel, "");
+  const cut = panel.querySelector(".own-cut");
+  cut.hidden = true;
+  let tensors;
+  try {
+    tensors = await tensorsOf(file, JSON.parse(panel.dataset.types));
+  } catch (error) {
+    tell(panel, wordsOf(panel)[error instanceof CutError ? error.message : "strange"]);
+    return;
+  }
+  const [choice, row, column] = ["select", "[data-row]", "[data-column]"].map((part) => cut.querySelector(part));
+  choice.replaceChildren(...tensors.map(({ name, rows, columns }, i) => new Option(`${name || file.name}  ${rows} × ${columns}`, i)));
+  const bound = () => {
+    const { rows, columns, block } = tensors[choice.value];
+    Object.assign(row, { max: rows - 1, value: Math.min(row.value, rows - 1) });
+    Object.assign(column, { max: columns - 1, step: block, value: Math.min(column.value, columns - 1) - (Math.min(column.value, columns - 1) % block) });
+  };
+  choice.onchange = bound;
+  bound();
+  cut.onsubmit = async (event) => {
+    event.preventDefault();
+    const chosen = tensors[choice.value];
+    try {
+      const { first, bytes } = await chosen.cut(Number(row.value) || 0, Number(column.value) || 0);
+      offer(panel, { "own.file": btoa(String.fromCharCode(...bytes)), "own.name": file.name, "own.column": `${first}` });
+    } catch (error) {
+      tell(panel, wordsOf(panel)[error instanceof CutError ? error.message : "strange"]);
+    }
+  };
+  cut.hidden = false;
+  choice.focus({ preventScroll: true });
+}
+
+/** Weights are held once the figure that they are given to can be drawn on them. */
+async function offer(panel, fields) {
+  tell(panel, "");
+  const form = formOf(panel);
+  const { status, view } = await post(form, new FormData(form), fields);
+  if (status !== 200 || !view) {
+    tell(panel, status === 422 ? view?.textContent.trim() : wordsOf(panel).line);
+    return;
+  }
+  held = fields;
+  try {
+    sessionStorage.setItem(KEY, JSON.stringify(held));
+  } catch {
+    // Forbidden or full: they last until the page is left.
+  }
+  show();
+}
+
+function show() {
+  styled ??= sheet();
+  mark();
+  for (const form of forms()) {
+    form.dataset.tabledKept ??= form.dataset.tabled ?? "";
+    delete form.dataset.tabled; // the tables hold the lesson's weights
+    ask(form);
+  }
+}
+
+function back() {
+  held = null;
+  sessionStorage.removeItem(KEY);
+  mark();
+  for (const form of forms()) {
+    form.dataset.tabled = form.dataset.tabledKept ?? form.dataset.tabled;
+    ask(form);
+  }
+}
+
+function mark() {
+  for (const form of forms()) {
+    const figure = form.closest("figure");
+    if (held) figure.dataset.own = "tab";
+    else delete figure.dataset.own;
+    const line = figure.querySelector(".own-back");
+    if (line) line.hidden = !held;
+  }
+}
+
+async function send(form, ctx) {
+  if (sending.has(form)) {
+    sending.get(form).next = ctx;
+    return;
+  }
+  const turn = { next: ctx };
+  sending.set(form, turn);
+  while (turn.next) {
+    const now = turn.next;
+    turn.next = null;
+    const { status, view } = await post(form, now.request.body, held ?? {});
+    if (!held || overtaken(form, now)) continue;
+    if (view?.id === form.querySelector(".view").id) showAtOnce(form, now, view);
+    else lost(form, now, status === 503 ? "busy" : "silent");
+  }
+  sending.delete(form);
+}
+
+async function post(form, state, fields) {
+  const body = new URLSearchParams(state);
+  for (const [name, value] of Object.entries(fields)) body.set(name, value);
+  try {
+    const answer = await fetch(form.getAttribute("hx-get"), { method: "POST", body });
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    return { status: answer.status, view: page.querySelector(".view") };
+  } catch {
+    return { status: 0, view: null };
+  }
+}
+
+function wordsOf(panel) {
+  return panel.querySelector(".own-problem").dataset;
+}
+
+function tell(panel, problem) {
+  const place = panel.querySelector(".own-problem");
+  place.hidden = !problem;
+  place.textContent = problem ?? "";
+}
+
+function takes(form) {
+  return Boolean(form.closest("figure")?.querySelector("details.own"));
+}
+
+function forms() {
+  return [...document.querySelectorAll("figure[data-figure] form[data-defaults]")].filter(takes);
+}
+
+function formOf(element) {
+  return element.closest("figure").querySelector("form[data-defaults]");
+}
+
+function remembered() {
+  try {
+    return JSON.parse(sessionStorage.getItem(KEY));
+  } catch {
+    return null;
+  }
+}
+
+function sheet() {
+  const added = ["share", "own"].map((name) => {
+    const href = new URL(`../css/${name}.css`, import.meta.url).href;
+    if ([...document.styleSheets].some((known) => known.href === href)) return null;
+    return new Promise((resolve) => {
+      document.head.append(Object.assign(document.createElement("link"), { rel: "stylesheet", href, onload: resolve, onerror: resolve }));
+    });
+  });
+  return Promise.all(added);
+}

@@ -1,0 +1,103 @@
+"""A model file given to a figure: its header and a block are read, kilobytes are sent, the block is drawn."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from playwright.sync_api import Page, expect
+
+from quant_core import metrics, rtn
+from tests.browser.figures import figure
+from tests.browser.watch import Watch
+
+PAGE = "/lessons/quantization"
+WEIGHTS = np.random.default_rng(3).normal(0, 0.05, (64, 4096)).astype(np.float16)
+
+
+def model(path: Path) -> Path:
+    """A file of half a megabyte, of which 512 bytes are wanted."""
+    data = WEIGHTS.tobytes()
+    other = np.zeros(8, np.int64).tobytes()
+    header = json.dumps(
+        {
+            "__metadata__": {"format": "pt"},
+            "ids": {"dtype": "I64", "shape": [8], "data_offsets": [0, len(other)]},
+            "layer.0.w": {
+                "dtype": "F16",
+                "shape": list(WEIGHTS.shape),
+                "data_offsets": [len(other), len(other) + len(data)],
+            },
+        }
+    )
+    path.write_bytes(struct.pack("<Q", len(header)) + header.encode() + other + data)
+    return path
+
+
+def test_a_block_of_a_dropped_file_is_drawn_in_every_figure_that_can(
+    page: Page, tmp_path: Path, axe: Callable[..., list[str]]
+) -> None:
+    page.goto(PAGE)
+    page.locator("html.js").wait_for()
+    panel = figure(page, "rtn").locator("details.own")
+    panel.locator("summary").click()
+    sent: list[int] = []
+    page.on(
+        "request", lambda asked: sent.append(len(asked.post_data or "")) if asked.method == "POST" else None
+    )
+    panel.locator("input[type=file]").set_input_files(model(tmp_path / "model.safetensors"))
+    expect(panel.locator("[data-tensor] option")).to_have_count(1)
+    panel.locator("[data-row]").fill("17")
+    panel.locator("[data-column]").fill("1024")
+    assert axe(page, "#fig-02 .own-panel") == []
+    panel.locator(".own-cut button").click()
+
+    shown = figure(page, "rtn")
+    expect(shown.locator(".note").first).to_contain_text("model.safetensors · layer.0.w")
+    block = WEIGHTS[17, 1024 : 1024 + 32].astype(np.float32)
+    for bits in (3, 8):
+        quantized = rtn.round_to_nearest(block[None, :], bits, 32)
+        sqnr = metrics.sqnr_db(block, quantized.dequantize()[0])
+        expect(shown.locator("output[name=levels]")).to_have_text(str(2**bits))
+        expect(shown.locator("output[name=sqnr]")).to_have_text(f"{sqnr:.1f}")
+        page.locator("#fig-02-bits").focus()
+        page.keyboard.press("End")
+    expect(figure(page, "primitive").locator(".note").first).to_contain_text("model.safetensors")
+    page.wait_for_url("**rtn.bits=8*")
+    assert "own" not in page.url
+    assert max(sent) < 4096, "kilobytes, not the file"
+
+    page.reload()
+    page.locator("html.js").wait_for()
+    expect(figure(page, "xray").locator(".note").first).to_contain_text("model.safetensors")
+    figure(page, "rtn").locator("details.own > summary").click()
+    panel.locator("[data-own-back]").click()
+    expect(shown.locator(".note").first).to_contain_text("all-MiniLM-L6-v2")
+
+
+def test_what_is_no_model_file_is_said_and_changes_nothing(page: Page, watch: Watch, tmp_path: Path) -> None:
+    watch.expect("status of 422")
+    page.goto(f"{PAGE}/figures/rtn")
+    panel = figure(page, "rtn").locator("details.own")
+    panel.locator("summary").click()
+    panel.locator(".own-drop").wait_for()
+    cut = model(tmp_path / "model.safetensors").read_bytes()[:100_000]
+    for name, content, words in (
+        ("notes.txt", b"no model at all, only words", "no .npy"),
+        ("cut.safetensors", cut, "ends before"),
+        ("cut.gguf", b"GGUF\x03\0\0\0\x01\0\0\0\0\0\0\0", "ends before"),
+    ):
+        panel.locator("input[type=file]").set_input_files(
+            {"name": name, "mimeType": "application/octet-stream", "buffer": content}
+        )
+        if name == "cut.safetensors":  # its header is whole: only the block is missing
+            panel.locator("[data-row]").fill("63")
+            panel.locator(".own-cut button").click()
+        expect(panel.locator(".own-problem")).to_contain_text(words)
+    panel.locator("textarea").fill("1 2 3")
+    panel.locator(".own-paste button").click()
+    expect(panel.locator(".own-problem")).to_contain_text("needs 32")
+    expect(figure(page, "rtn").locator(".note").first).to_contain_text("all-MiniLM-L6-v2")

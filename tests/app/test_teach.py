@@ -44,7 +44,7 @@ def test_no_control_has_the_name_of_an_arrangement(name: str) -> None:
 def test_every_control_can_be_fixed_and_its_form_still_sends_it(client: TestClient, name: str) -> None:
     controls: FigureControls = FIGURES[name].controls()
     fields = list(type(controls).model_fields)
-    form = figure(client, f"{LESSON}/figures/{name}?lock={','.join(fields)}").one("form")
+    form = figure(client, f"{LESSON}/figures/{name}?lock={','.join(fields)}").all("form")[0]
     for control in fields:
         sent = [e for e in inputs(form, control) if e.attributes.get("type") == "hidden"]
         assert len(sent) == 1
@@ -55,7 +55,7 @@ def test_every_control_can_be_fixed_and_its_form_still_sends_it(client: TestClie
 
 
 def test_hidden_controls_keep_their_value_and_are_not_shown(client: TestClient) -> None:
-    form = figure(client, f"{LESSON}/figures/rtn?bits=5&hide=bits,scheme").one("form")
+    form = figure(client, f"{LESSON}/figures/rtn?bits=5&hide=bits,scheme").all("form")[0]
     rows = [e for tag in ("div", "fieldset") for e in form.all(tag) if "hidden" in e.attributes]
     assert len(rows) == 2
     assert {(e.attributes["name"], e.attributes["value"]) for e in form.all("input", type="hidden")} >= {

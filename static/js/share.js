@@ -17,7 +17,7 @@ export async function share(details) {
 }
 
 document.addEventListener("figure:changed", ({ detail }) => {
-  const details = detail.figure.querySelector("details.sharing[open]");
+  const details = detail.figure.querySelector("details.sharing:not(.own)[open]");
   if (!details) return;
   clearTimeout(waiting.get(details));
   waiting.set(details, setTimeout(() => refresh(details), REST));
@@ -45,7 +45,7 @@ function ready(panel) {
     field.removeAttribute("data-absolute");
     field.addEventListener("focus", () => field.select());
   }
-  const details = panel.closest("[data-place=lesson] details.sharing");
+  const details = panel.closest("[data-place=lesson] details.sharing:not(.own)");
   const embed = details?.querySelector("textarea");
   if (embed) {
     const height = details.closest("figure").getBoundingClientRect().height - details.getBoundingClientRect().height;

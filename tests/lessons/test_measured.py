@@ -174,12 +174,20 @@ def test_the_quoted_curve_has_an_axis_of_its_own_and_its_warning() -> None:
     assert view().chart.right is None  # type: ignore[union-attr]
 
 
-def test_every_mark_lies_in_the_plot_with_its_error() -> None:
-    shown = view()
+@pytest.mark.parametrize("family", ["all", "gguf", "rtn", "gptq", "awq", "other"])
+@pytest.mark.parametrize("group", ["32", "64", "128"])
+def test_every_mark_lies_in_the_plot_with_its_error(family: str, group: str) -> None:
+    shown = view(family=family, group=group, quoted="on")
     assert shown.chart
-    low, high = shown.chart.y.domain
+    assert shown.chart.right
     for series in shown.chart.series:
+        low, high = (shown.chart.right if series.right else shown.chart.y).domain
         for point in series.points:
             assert low < point.y < high
-            assert point.error == ROWS[point.key].standard_error
+            assert series.right or point.error == ROWS[point.key].standard_error
+    assert 3 <= len(shown.chart.y.ticks) <= 8
+
+
+def test_the_table_has_the_rows_of_the_plot() -> None:
+    shown = view()
     assert {name_of(row) for row in shown_rows(Controls())} == {row[0] for row in shown.table.rows}

@@ -282,7 +282,7 @@ def _domain(method: str) -> View:
         drawing={"legend": [(source, SOURCE_LOOKS[source]) for source in measuring.SOURCES]},
         description=(
             Sentence("domain", **said),
-            Sentence("helps" if same.perplexity < plain.perplexity else "hurts", **said),
+            Sentence(_verdict(same, first["play"], plain), **said),
         ),
         table=Table(
             (
@@ -316,6 +316,13 @@ def _domain(method: str) -> View:
             (Rule("y", plain.perplexity, "rtn_rule"),),
         ),
     )
+
+
+def _verdict(enough: MeasuredCalibration, few: MeasuredCalibration, plain: MeasuredCalibration) -> str:
+    """What calibration on another play does: it helps, only with text enough, or not."""
+    if enough.perplexity >= plain.perplexity:
+        return "hurts"
+    return "helps" if few.perplexity < plain.perplexity else "needs_enough"
 
 
 def _at(rows: list[MeasuredCalibration], tokens: int) -> MeasuredCalibration:

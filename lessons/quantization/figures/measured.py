@@ -40,11 +40,16 @@ SHAPES = {"rtn": "square", "gptq": "triangle-up", "awq": "triangle-down", "other
 
 BITS = (1.95, 19.0)
 BITS_TICKS = (2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 12.0, 16.0)
-RATIOS = (0.97, 6.8)
-"""Of perplexity to that of 16 bits: the height of the plot, in the units of the right axis."""
+LEAST, ROOM = 0.985, 1.12
+"""Of perplexity to that of 16 bits: the foot of the plot, and its room above the worst row shown."""
 
-RATIO_TICKS = (1.0, 1.1, 1.2, 1.5, 2.0, 3.0, 5.0)
-PERPLEXITY_TICKS = (21.0, 25.0, 30.0, 40.0, 60.0, 80.0, 120.0)
+RATIO_TICKS = {2.0: (1.05, 1.1, 1.2, 1.4, 1.6), 99.0: (1.2, 1.5, 2.0, 3.0, 5.0, 8.0)}
+PERPLEXITY_TICKS = {
+    2.0: (21.0, 22.0, 23.0, 24.0, 26.0, 28.0, 30.0, 35.0),
+    99.0: (21.0, 25.0, 30.0, 40.0, 60.0, 80.0, 120.0, 180.0),
+}
+"""By the height up to which they serve, as a ratio. 1 is where the rule of 16 bits is named."""
+
 WIDE, NARROW = 900, 236
 LABELLED = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K", "Q3_K_S", "Q4_0")
 """First to get a label where many marks compete for room."""
@@ -230,19 +235,34 @@ class _Plot:
     right: Axis
 
 
-def _axes() -> _Plot:
-    low, high = (REFERENCE.perplexity * ratio for ratio in RATIOS)
+def _axes(rows: list[Measured], quoted: Series | None) -> _Plot:
+    """As high as the rows need that are shown; both upward axes have the same share of it for a factor."""
+    worst = max(row.perplexity for row in rows) / REFERENCE.perplexity
+    if quoted:
+        worst = max(worst, *(point.y for point in quoted.points))
+    ratios = LEAST, ROOM * worst
+    low, high = (REFERENCE.perplexity * ratio for ratio in ratios)
+    fine = next(most for most in RATIO_TICKS if ratios[1] <= most)
     return _Plot(
         Axis("bits_axis", BITS, tuple((v, f"{v:g}") for v in BITS_TICKS), log=True),
         Axis(
-            "perplexity_axis", (low, high), tuple((v, numbers.integer(v)) for v in PERPLEXITY_TICKS), log=True
+            "perplexity_axis",
+            (low, high),
+            tuple((v, numbers.integer(v)) for v in PERPLEXITY_TICKS[fine] if low < v < high),
+            log=True,
         ),
-        Axis("ratio_axis", RATIOS, tuple((v, numbers.times(v, 1)) for v in RATIO_TICKS), log=True),
+        Axis(
+            "ratio_axis",
+            ratios,
+            tuple((v, numbers.times(v)) for v in RATIO_TICKS[fine] if v < ratios[1]),
+            log=True,
+        ),
     )
 
 
 def _chart(rows: list[Measured], chosen: Measured, *, quoted: bool) -> Chart:
-    axes = _axes()
+    laid_over = _quoted() if quoted else None
+    axes = _axes(rows, laid_over)
     places = _labels(rows, chosen, axes)
     series = []
     for family, importance in dict.fromkeys((row.family, row.importance) for row in rows):
@@ -256,9 +276,9 @@ def _chart(rows: list[Measured], chosen: Measured, *, quoted: bool) -> Chart:
         symbol = "diamond" if importance else SHAPES.get(family, "circle")
         series.append(Series(name, points, role=role, symbol=symbol))
     rules = (Rule("y", REFERENCE.perplexity, "reference_rule"),)
-    if not quoted:
+    if laid_over is None:
         return Chart(axes.x, axes.y, tuple(series), rules)
-    return Chart(axes.x, axes.y, (*series, _quoted()), rules, axes.right)
+    return Chart(axes.x, axes.y, (*series, laid_over), rules, axes.right)
 
 
 def _quoted() -> Series:
@@ -292,7 +312,7 @@ def _labels(rows: list[Measured], chosen: Measured, axes: _Plot) -> dict[str, Pl
     labels = [
         Label(
             row.key,
-            "" if row is REFERENCE else name_of(row),
+            name_of(row) if _is_named(row, chosen) else "",
             across(row.bits_per_weight),
             up(row.perplexity),
         )
@@ -300,6 +320,13 @@ def _labels(rows: list[Measured], chosen: Measured, axes: _Plot) -> dict[str, Pl
     ]
     level = up(REFERENCE.perplexity)
     return place(labels, Plot(WIDE, NARROW, STATIC_HEIGHT, level=(level,), captions=((18, level - 11),)))
+
+
+def _is_named(row: Measured, chosen: Measured) -> bool:
+    """Those that lie on the line of 16 bits would be struck out by it: of them the usual types only."""
+    if row is chosen or (row.name in LABELLED and not row.importance):
+        return row is not REFERENCE
+    return row.perplexity > 1.01 * REFERENCE.perplexity
 
 
 def _point(row: Measured, chosen: Measured, placed: Placed | None) -> Point:

@@ -91,22 +91,25 @@ def _channels() -> View:
             tuple((v, numbers.times(v, 0)) for v in (1, 2, 5, 10, 20, 50) if v < top),
             log=True,
         ),
-        tuple(
-            Series(
-                name,
-                tuple(
-                    Point(
-                        rank,
-                        float(value),
-                        f"{name}-{rank}",
-                        hover=f"{rank} · {numbers.times(float(value), 1)}",
-                    )
-                    for rank, value in enumerate(ranked[name][:SHOWN_RANKS], 1)
-                ),
-                "line",
-                CHANNEL_LOOKS[name],
-            )
-            for name in CHANNELS
+        (
+            *tuple(
+                Series(
+                    name,
+                    tuple(
+                        Point(
+                            rank,
+                            float(value),
+                            f"{name}-{rank}",
+                            hover=f"{rank} · {numbers.times(float(value), 1)}",
+                        )
+                        for rank, value in enumerate(ranked[name][:SHOWN_RANKS], 1)
+                    ),
+                    "line",
+                    CHANNEL_LOOKS[name],
+                )
+                for name in CHANNELS
+            ),
+            _loudest(ranked[LAYER]),
         ),
         (Rule("y", 1.0, "median_rule"),),
     )
@@ -140,6 +143,13 @@ def _channels() -> View:
         notes=(Sentence("from_channels"),),
         chart=chart,
     )
+
+
+def _loudest(ranked: NDArray[np.float64]) -> Series:
+    """A mark on the one that the read-outs and the words begin with."""
+    value = float(ranked[0])
+    point = Point(1, value, "loudest", hover=f"1 · {numbers.times(value, 1)}", marked=True)
+    return Series("loudest", (point,), role="quantized")
 
 
 # --- how much text ----------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lessons.kit import numbers
-from lessons.kit.controls import FigureControls, choice, line, slider, straight
+from lessons.kit.controls import FigureControls, choice, line, straight
 from lessons.kit.figure import Figure
 from lessons.kit.mathml import tex
 from lessons.kit.view import Column, Readout, Sentence, Table, View
@@ -40,13 +40,13 @@ class Controls(FigureControls):
     sentence: str = line(
         "", most=MOST_CHARACTERS, samples=("", "To be, or not to be", "!?"), instead_of="example"
     )
-    seed: int = slider(1, low=1, high=9)
+    seed: str = choice("1", tuple("123456789"))
 
 
 def view(c: Controls) -> View:
     """The sentence at every width."""
     own = " ".join(straight(c.sentence).split())
-    reading = small_model.read(own or EXAMPLES[c.example], c.seed)
+    reading = small_model.read(own or EXAMPLES[c.example], int(c.seed))
     perplexity = dict(zip(WIDTHS, reading.perplexities.tolist(), strict=True))
     rises = dict(zip(WIDTHS, reading.rises, strict=True))
     first = int(np.argmax(rises[FIRST_AT]))

@@ -7,7 +7,7 @@ import random
 import threading
 import urllib.error
 import urllib.request
-from time import perf_counter, thread_time
+from time import perf_counter, sleep, thread_time
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from lessons.quantization.figures.sentence import EXAMPLES, FIGURE, Controls
 RUNS = 60
 TYPISTS = 16
 SECONDS = 8.0
+WARM_SECONDS = 10.0  # in which a new worker makes what a first touch asks for
 OTHERS = ("rtn", "fit", "quality", "rounding")
 STATES = 24  # of each of them, never asked before
 FORWARD_AIM, SWEEP_AIM, ANSWER_AIM, OTHERS_AIM = 3.0, 50.0, 150.0, 250.0  # milliseconds
@@ -94,6 +95,7 @@ def _together() -> None:
         source.shuffle(requests)
         with lesson_server() as server:
             urllib.request.urlopen(server.url + fragment_path("sentence", Controls(sentence="a king"))).read()
+            sleep(WARM_SECONDS)
             sent = _Typists(server.url, typists)
             with sent:
                 load = hammer(server.url, requests, SECONDS, repeat=False, connections=1)

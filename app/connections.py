@@ -1,7 +1,7 @@
 """Connections that cannot be held for ever: uvicorn's protocol, with the limits that it leaves to a proxy.
 
 uvicorn closes a connection that rests between two requests, and no other. Here a request must also come
-within a time and a size, head and body together (no route takes a body), and its answer must be taken within
+within a time and a size, head and body together, and its answer must be taken within
 a time. Above the limit of connections a resting one gives way; when none rests, the newest is told to come
 again.
 """

@@ -340,7 +340,8 @@ async def teach_page(request: Request, slug: str) -> Response:
     except ControlError as error:
         return _figure_problem(request, lesson, figure, error)
     place = given.get("place", "page")
-    places = ("page", "embed", "lesson", *(["question"] if name in lesson.questions else []))
+    places = ["page", "embed", "lesson"] + ["question"] * (name in lesson.questions)
+    places += ["task"] * (lesson.section_of(name).slug in lesson.tasks)
     if place not in places:
         raise HTTPException(422, _("%(name)s must be %(allowed)s.", name="place", allowed=", ".join(places)))
     return _kept(request, await _answers(request).teach(slug, name, controls, teaching, place))

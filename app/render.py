@@ -86,7 +86,7 @@ class Shown:
 
     @property
     def teaching_links(self) -> dict[str, str]:
-        """Where a link of this state and arrangement can lead: figure, frame, lesson, question."""
+        """Where a link of this state and arrangement can lead: figure, frame, lesson, question, task."""
         query = urlencode(self.whole_query)
         lesson = f"{self.root_path}{self.lesson.url}"
         there = state_query([(self.figure.name, self.whole_query)])
@@ -97,6 +97,9 @@ class Shown:
         }
         if self.figure.name in self.lesson.questions:
             links["question"] = f"{lesson}/questions/{self.figure.name}"
+        section = self.lesson.section_of(self.figure.name).slug
+        if section in self.lesson.tasks:
+            links["task"] = f"{lesson}/tasks/{section}"
         return links
 
     @property

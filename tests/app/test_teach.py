@@ -155,6 +155,14 @@ def test_the_builder_makes_a_link_that_opens_as_asked(client: TestClient, lesson
         assert ("embed=1" in link) == (place == "embed")
 
 
+def test_the_builder_opens_a_question_and_a_task(client: TestClient) -> None:
+    for place, path in (("question", "questions/rtn"), ("task", "tasks/rounding")):
+        made = parse(client.get(f"{LESSON}/teach?figure=rtn&place={place}").text)
+        link = made.one("input", id="made-link").attributes["value"]
+        assert link == f"{LESSON}/{path}"
+        assert client.get(link).status_code == 200
+
+
 def test_the_builder_starts_from_the_state_that_was_shared(client: TestClient) -> None:
     shared = parse(client.get(f"/fragments/{version()}/quantization/rtn/share?bits=6").text)
     (link,) = [a.attributes["href"] for a in shared.all("a") if "/teach?" in a.attributes["href"]]

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.assets import STATIC
-from app.render import problems_for_people, show
-from lessons.catalogue import course, load_lesson
+from app.render import Asked, ask, problems_for_people, reveal, show
+from lessons.catalogue import course, lesson_slugs, load_lesson
 from lessons.kit.controls import ControlError
+from lessons.kit.job import State
 from lessons.kit.source import source_named
 
 SPECIMEN = "specimen"
@@ -20,6 +21,7 @@ SECTIONS = (
     ("type", "Type"),
     ("space", "Space and motion"),
     ("figures", "Figures"),
+    ("questions", "Questions and long computations"),
     ("prose", "Prose"),
     ("messages", "Messages"),
     ("page", "The page"),
@@ -88,6 +90,9 @@ def guide(root_path: str) -> dict[str, Any]:
             name: show(specimen, figure, figure.controls(), root_path)
             for name, figure in specimen.figures.items()
         },
+        "questions": _questions(root_path),
+        "job": next(iter(specimen.jobs.values())),
+        "job_state": State(True, 0.4, ({"number": 1, "square": 1}, {"number": 2, "square": 4}), 41.0),
         "listing_of": source_named("quant_core.metrics.sqnr_db"),
         "problems": _problems(),
     }
@@ -107,6 +112,25 @@ def _ratios(token: Token) -> dict[str, dict[str, float]]:
         }
         for scheme in ("light", "dark")
     }
+
+
+def _questions(root_path: str) -> list[Asked]:
+    """One before its guess, one for each verdict on a guess, and one that was skipped; each another one."""
+    asked = [load_lesson(slug) for slug in lesson_slugs()]
+    left = [(lesson, name) for lesson in asked for name in lesson.questions]
+    shown = [ask(*left.pop(0), root_path)]
+    seen: set[str] = set()
+    for lesson, name in left[:]:
+        question = lesson.questions[name]
+        for guess in question.widget.states():
+            found = reveal(lesson, name, guess, root_path)
+            assert found.reveal is not None
+            if found.reveal.verdict not in seen:
+                seen.add(found.reveal.verdict)
+                shown.append(found)
+                left.remove((lesson, name))
+                break
+    return [*shown, reveal(*left[0], None, root_path)]
 
 
 def _problems() -> list[dict[str, Any]]:

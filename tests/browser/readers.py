@@ -271,7 +271,7 @@ class ByName(InPage):
         return spoken.rpartition(": ")[2].strip('"')
 
     def unfold(self) -> None:
-        self.shown.get_by_text("Data", exact=True).focus()
+        self.shown.locator("summary").get_by_text("Data", exact=True).focus()
         self.page.keyboard.press("Enter")
 
     def rows(self) -> list[list[str]]:

@@ -68,8 +68,9 @@ def test_a_sample_is_measured_again(key: str) -> None:
     sample = Windows(measuring.text().tokens[: measuring.SAMPLE_WINDOWS], 1)
     (row,) = measuring.measure([recipe], sample)
     written = ROWS[key]
-    # GPTQ may round a weight the other way where another BLAS adds in another order.
-    assert row["perplexity"] == pytest.approx(written.sample_perplexity, rel=1e-2 if "gptq" in key else 1e-4)
+    # What calibration weighs may round the other way where another BLAS adds in another order.
+    tolerance = 1e-2 if "gptq" in key or "awq" in key or "imatrix" in key else 1e-4
+    assert row["perplexity"] == pytest.approx(written.sample_perplexity, rel=tolerance)
     assert (row["bytes"], row["bits_per_weight"]) == (written.bytes, written.bits_per_weight)
 
 

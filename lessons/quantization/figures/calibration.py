@@ -24,6 +24,7 @@ LAYER = "minilm.5.ffn_in"
 
 TOKENS = (64, 128, 256, 512, 1024)
 ALL_TOKENS = 15360
+TICKED = (64, 256, 1024, ALL_TOKENS)
 """The second moments of this many tokens are shipped; the first 1024 of X_cal are a part of them."""
 
 TINY_LAYER = "blk.1.ffn_gate.weight"
@@ -226,7 +227,7 @@ def _amount(bits: int) -> View:
         ran=(gptq.gptq, awq.search_statistics, metrics.relative_output_error_from_hessian),
         notes=(Sentence("from_amount"), Sentence("cannot_show")),
         chart=Chart(
-            Axis("tokens_axis", (52, 19000), tuple((n, numbers.integer(n)) for n in counts), log=True),
+            Axis("tokens_axis", (52, 19000), tuple((n, numbers.integer(n)) for n in TICKED), log=True),
             Axis(
                 "gain_axis",
                 (low * 0.97, top),

@@ -38,7 +38,7 @@ LOOKS = {"gguf": "quantized", "rtn": "method-1", "gptq": "method-2", "awq": "met
 
 SHAPES = {"rtn": "square", "gptq": "triangle-up", "awq": "triangle-down", "other": "pentagon"}
 
-BITS = (1.95, 19.0)
+BITS = (1.85, 19.0)
 BITS_TICKS = (2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 12.0, 16.0)
 LEAST, ROOM = 0.985, 1.12
 """Of perplexity to that of 16 bits: the foot of the plot, and its room above the worst row shown."""
@@ -312,7 +312,7 @@ def _labels(rows: list[Measured], chosen: Measured, axes: _Plot) -> dict[str, Pl
     labels = [
         Label(
             row.key,
-            name_of(row) if _is_named(row, chosen) else "",
+            _label(row) if _is_named(row, chosen) else "",
             across(row.bits_per_weight),
             up(row.perplexity),
         )
@@ -320,6 +320,11 @@ def _labels(rows: list[Measured], chosen: Measured, axes: _Plot) -> dict[str, Pl
     ]
     level = up(REFERENCE.perplexity)
     return place(labels, Plot(WIDE, NARROW, STATIC_HEIGHT, level=(level,), captions=((18, level - 11),)))
+
+
+def _label(row: Measured) -> str:
+    """The name in the plot, where the group is that of the control."""
+    return name_of(row).removesuffix(f" g{row.group_size}")
 
 
 def _is_named(row: Measured, chosen: Measured) -> bool:
@@ -334,7 +339,7 @@ def _point(row: Measured, chosen: Measured, placed: Placed | None) -> Point:
         row.bits_per_weight,
         row.perplexity,
         row.key,
-        label=name_of(row) if placed else "",
+        label=_label(row) if placed else "",
         hover=f"{name_of(row)} · {numbers.significant(row.perplexity, 4)} ± "
         f"{numbers.significant(row.standard_error, 2)} · {_rise(row)} %",
         marked=row is chosen,

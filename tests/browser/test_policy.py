@@ -5,6 +5,7 @@ It asks no other host, breaches nothing and logs no error: `watch` sees to that 
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -47,6 +48,9 @@ def test_every_page_stays_within_its_policy(page: Page, watch: Watch, server: st
         page.emulate_media(color_scheme="light")
         page.evaluate(OPEN_AND_SCROLL)
         page.emulate_media(color_scheme="dark")
+        for chart in page.locator("[data-chart]").all():  # some had not come yet when they were scrolled past
+            chart.scroll_into_view_if_needed()
+            expect(chart).to_have_class(re.compile(r"\blive\b"))
         expect(page.locator(STILL_STATIC)).to_have_count(0)
         for found in page.locator("a[href]").evaluate_all(LINKS):
             if found.startswith(server) and urlsplit(found).path.endswith(FILES):

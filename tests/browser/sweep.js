@@ -19,7 +19,7 @@ async ({ states, drags }) => {
     if (!answer.ok) throw new Error(`${state}: ${answer.status}`);
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const figure = page.querySelector("figure[data-figure]");
-    figure.querySelector(".more").remove(); // what is folded away is no part of the picture, and most of its bytes
+    for (const folds of figure.querySelectorAll(".more, .sharing")) folds.remove(); // no part of the picture, and most of its bytes
     answers.set(state, figure);
   }
 

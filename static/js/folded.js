@@ -1,5 +1,6 @@
 // What is folded costs nothing until it is unfolded: a change leaves it as it was and keeps what it would become; the data
 // of a figure of the lesson page and the listings of code have not even been sent.
+import { wantedBy } from "./line.js";
 
 const FOLD = '<div class="more">'; // a view ends with it
 const texts = new WeakMap(); // what is folded below a figure → the HTML that the last change brought for it
@@ -7,8 +8,10 @@ const kept = new WeakMap(); // a folded part → the one that the last change br
 
 /** A view with nothing in its fold, which is kept, as text, for the view that is shown in this form. */
 export function lightened(view, form) {
+  const shown = form.querySelector(".more");
+  if (!shown) return view; // an error stands there
   const fold = view.lastIndexOf(FOLD);
-  texts.set(form.querySelector(".more"), view.slice(fold));
+  texts.set(shown, view.slice(fold));
   return `${view.slice(0, fold)}${FOLD}</div></div>`;
 }
 
@@ -71,7 +74,9 @@ function fill(details, content) {
 
 /** The whole view of the state that a figure's form is in, or nothing where the line is bad. */
 export function fetchView(form) {
-  return fetched(`${form.getAttribute("hx-get")}?${new URLSearchParams(new FormData(form))}`);
+  // Controls that stand in a drawing which has not come yet are known from the address only.
+  const state = { ...wantedBy(form), ...Object.fromEntries(new FormData(form)) };
+  return fetched(`${form.getAttribute("hx-get")}?${new URLSearchParams(state)}`);
 }
 
 /** The data of the state that is shown; a state that has changed meanwhile brings its own. */

@@ -10,7 +10,6 @@ import { watchLine } from "./line.js";
 import { watchLinked } from "./linked.js";
 import { watchPatches } from "./patch.js";
 import { watchProgress } from "./progress.js";
-import { sayWhenAtRest } from "./speak.js";
 import { watchStates } from "./states.js";
 
 watchProgress();
@@ -28,7 +27,4 @@ function watchFigures() {
   watchFolded();
   watchLate();
   watchLinked();
-  document.addEventListener("figure:changed", ({ detail }) => {
-    if (!detail.figure.hasAttribute("data-playing")) sayWhenAtRest(detail.figure);
-  });
 }

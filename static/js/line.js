@@ -4,7 +4,7 @@
 // Every change of a figure has a number. An answer is swapped in unless that to a later change already was.
 import { defaultsOf, served, setControls } from "./controls.js";
 import { patch } from "./patch.js";
-import { say } from "./speak.js";
+import { say, sayWhenAtRest } from "./speak.js";
 
 const PATIENCE = 1000; // milliseconds without an answer before the figure shows that it waits
 const LIMIT = 15_000; // and before an answer counts as lost
@@ -108,7 +108,9 @@ function shown(form, ctx) {
   if (ctx.number === line.newest) arrived(form);
   else if (figureOf(form).dataset.waiting) show(form, figureOf(form).dataset.waiting);
   else line.patience = setTimeout(() => show(form, "answer"), PATIENCE);
-  document.dispatchEvent(new CustomEvent("figure:changed", { detail: { figure: figureOf(form) } }));
+  const figure = figureOf(form);
+  if (!figure.hasAttribute("data-playing")) sayWhenAtRest(figure);
+  document.dispatchEvent(new CustomEvent("figure:changed", { detail: { figure } }));
 }
 
 function arrived(form) {

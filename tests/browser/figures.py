@@ -91,7 +91,11 @@ def put(page: Page, name: str, control: str, value: Any) -> None:
 
 
 def held(page: Page, name: str) -> dict[str, str]:
-    """What the controls say, all of them."""
+    """What the controls say, all of them: those of a late drawing when it has come."""
+    late = page.locator(f"#{FIGURES[name].id} [data-late]")
+    if late.count():
+        late.scroll_into_view_if_needed()
+        expect(late).to_have_count(0)
     state: dict[str, str] = page.locator(f"#{FIGURES[name].id}-form").evaluate(
         "form => Object.fromEntries(new FormData(form))"
     )

@@ -56,6 +56,8 @@
     range.selectNodeContents(node);
     const line = range.getClientRects()[0];
     if (!line || line.width < 1 || share === 0 || style.visibility !== "visible" || style.clipPath.startsWith("inset(50")) return null;
+    const scroller = element.closest("pre, textarea, .table-scroll")?.getBoundingClientRect();
+    if (scroller && (line.top < scroller.top || line.bottom > scroller.bottom || line.right > scroller.right)) return null; // out of sight
     if (line.bottom < 0 || line.right < 0 || line.left > innerWidth || line.top > innerHeight) return null;
     const drawn = isDrawn(element);
     const scale = drawn ? element.closest("text")?.getScreenCTM()?.a ?? 1 : 1;
@@ -78,17 +80,18 @@
   const look = remembered((element) =>
     element === root ? "" : `${look(element.parentElement)} ${element.tagName}.${element.className} ${element.control?.checked ?? ""}`);
   const known = new Set();
-  function isKnown(element) {
-    if (isDrawn(element)) return false;
-    return known.has(look(element)) || !known.add(look(element));
-  }
 
   const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
   const texts = [];
   while (walker.nextNode()) {
     const { textContent, parentElement } = walker.currentNode;
-    if (textContent.trim() && parentElement.checkVisibility({ visibilityProperty: true }) && !isKnown(parentElement)) texts.push(read(walker.currentNode));
+    if (!textContent.trim() || !parentElement.checkVisibility({ visibilityProperty: true })) continue;
+    if (!isDrawn(parentElement) && known.has(look(parentElement))) continue;
+    const text = read(walker.currentNode);
+    if (!text) continue;
+    known.add(look(parentElement));
+    texts.push(text);
   }
   document.adoptedStyleSheets = [];
-  return texts.filter(Boolean);
+  return texts;
 }

@@ -29,8 +29,12 @@ FACES = "() => Promise.all([...document.fonts].map(face => face.load())).then(()
 
 
 def alone(kept_page: KeptPage, name: str) -> Locator:
-    """A figure on its own page with every typeface loaded. (The long lesson takes far longer to picture.)"""
+    """A figure on its own page with every typeface loaded. (The long lesson takes far longer to picture.)
+
+    What can be taken away from it stands open there; it is folded as in the lesson.
+    """
     page = kept_page(f"{PAGE}/figures/{name}", lambda page: page.evaluate(FACES))
+    page.locator("details.sharing").evaluate_all("all => all.forEach(each => { each.open = false })")
     return wait_for_chart(figure(page, name))
 
 

@@ -165,10 +165,11 @@ class Answers:
         return await self._kept.fresh(partial(_in, spoken().tag, make))
 
     async def own_panel(self, slug: str, name: str, controls: FigureControls) -> Body:
-        """What a reader gives weights of their own with."""
+        """What a reader gives weights or a model of their own with."""
         return await self._get(
             ("own", slug, name, controls),
             lambda: self._html("own.jinja", f=self._shown(slug, name, controls)),
+            typed=controls.typed(),
         )
 
     async def notebook(self, slug: str, states: States) -> Body:

@@ -179,19 +179,22 @@ async def recall_page(request: Request, slug: str) -> Response:
 
 @router.post("/lessons/{slug}/figures/{name}")
 async def figure_on_own(request: Request, slug: str, name: str) -> Response:
-    """The figure on weights that a form has sent. Nothing of them is kept, and no address leads back."""
+    """The figure on weights that a form has sent: nothing of them is kept, and no address leads back.
+
+    Where a file sets controls instead, the answer is the address of that state.
+    """
     return await _on_own(request, slug, name, "figure.jinja")
 
 
 @router.post("/fragments/{asked}/{slug}/{name}")
 async def fragment_on_own(request: Request, asked: str, slug: str, name: str) -> Response:
-    """The figure's view on weights that the page has sent along."""
+    """The figure's view on weights that the page has sent along, or the controls that a file sets."""
     return await _on_own(request, slug, name, "fragment.jinja")
 
 
 @router.api_route("/fragments/{asked}/{slug}/{name}/own", methods=READ)
 async def own_panel(request: Request, asked: str, slug: str, name: str) -> Response:
-    """What a reader gives weights of their own with, fetched when it is unfolded."""
+    """What a reader gives weights or a model of their own with, fetched when it is unfolded."""
     lesson, figure = _figure(slug, name)
     _takes_own(figure)
     try:
@@ -418,7 +421,7 @@ def _figure(slug: str, name: str) -> tuple[Lesson, Figure[Any]]:
 
 
 def _takes_own(figure: Figure[Any]) -> None:
-    if figure.on_own is None:
+    if not figure.takes_own:
         raise HTTPException(
             405,
             _("%(figure)s is drawn on the lesson's own data only.", figure=figure.label),
@@ -434,6 +437,8 @@ async def _on_own(request: Request, slug: str, name: str, template: str) -> Resp
     own = {key: value for key, value in sent if key in OWN_FIELDS}
     rest = [pair for pair in sent if pair[0] not in OWN_FIELDS and pair[0] not in ("in", "embed")]
     try:
+        if figure.from_file is not None:
+            return _from_file(request, lesson, figure, rest, own, whole_page=whole_page)
         controls, teaching = read_taught(figure.controls, rest)
         body = await _answers(request).on_own(slug, name, controls, teaching, own, template=template)
     except ControlError as error:
@@ -444,6 +449,27 @@ async def _on_own(request: Request, slug: str, name: str, template: str) -> Resp
         markup = render("own_problem.jinja", id=figure.id, problem=str(error))
         return Response(markup, 422, {"Cache-Control": "no-store"}, media_type=HTML)
     return _respond(request, body, "no-store")
+
+
+def _from_file(
+    request: Request,
+    lesson: Lesson,
+    figure: Figure[Any],
+    rest: list[tuple[str, str]],
+    own: dict[str, str],
+    *,
+    whole_page: bool,
+) -> Response:
+    """Where the state is that a reader's file sets; for a script, the controls that it sets."""
+    assert figure.from_file is not None
+    found = figure.from_file(own)
+    if not whole_page:
+        return JSONResponse(found, headers={"Cache-Control": "no-store"})
+    kept = [pair for pair in rest if pair[0] not in found]
+    controls, teaching = read_taught(figure.controls, [*kept, *found.items()])
+    query = urlencode(_query(controls, teaching))
+    address = f"{_here(request)}{lesson.url}/figures/{figure.name}?{query}#{figure.id}"
+    return RedirectResponse(address, 303, {"Cache-Control": "no-store"})
 
 
 async def _question(

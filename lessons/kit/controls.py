@@ -129,11 +129,13 @@ class Text:
     Each character is one byte of ASCII once `straight` has made typographic quotes and dashes plain, so the
     length bounds whatever is computed from it. It has no list of states: `samples` stand for them in tests,
     and a page never fetches them ahead. `instead_of` names a control whose change empties the text.
+    `reads`: what a text that is not empty has to be; its ValueError says why it is not.
     """
 
     most: int
     samples: tuple[str, ...]
     instead_of: str = ""
+    reads: Callable[[str], object] | None = None
     drawn = False
 
     def allowed(self) -> str:
@@ -143,9 +145,25 @@ class Text:
         )
 
     def accepts(self, value: Any) -> bool:
-        if not isinstance(value, str) or len(value) > self.most:
-            return False
-        return all(" " <= letter <= "~" or letter in TYPOGRAPHIC for letter in value)
+        return isinstance(value, str) and self._is_plain(value) and not self._misread(value)
+
+    def refusal(self, value: str) -> str:
+        """What is said of a text that is not accepted."""
+        return self._misread(value) if self._is_plain(value) else self.allowed()
+
+    def _is_plain(self, value: str) -> bool:
+        return len(value) <= self.most and all(
+            " " <= letter <= "~" or letter in TYPOGRAPHIC for letter in value
+        )
+
+    def _misread(self, value: str) -> str:
+        if self.reads is None or not value.strip():
+            return ""
+        try:
+            self.reads(straight(value))
+        except ValueError as error:
+            return str(error) or self.allowed()
+        return ""
 
     def states(self) -> tuple[str, ...]:
         return self.samples
@@ -193,9 +211,16 @@ def switch(default: bool) -> Any:
     return _declare(default, Switch())
 
 
-def line(default: str, *, most: int, samples: Iterable[str], instead_of: str = "") -> Any:
+def line(
+    default: str,
+    *,
+    most: int,
+    samples: Iterable[str],
+    instead_of: str = "",
+    reads: Callable[[str], object] | None = None,
+) -> Any:
     """Declare a control for a line of free text. Annotate the field `str`."""
-    return _declare(default, Text(most, tuple(samples), instead_of))
+    return _declare(default, Text(most, tuple(samples), instead_of, reads))
 
 
 def _declare(default: Any, widget: Widget) -> Any:
@@ -287,8 +312,9 @@ class FigureControls(BaseModel):
             state = cls.model_validate(given)
         except ValidationError as error:
             for name in dict.fromkeys(str(item["loc"][0]) for item in error.errors()):
-                allowed = cls.widgets()[name].allowed()
-                problems.append(ControlProblem(name, given.pop(name)[:ECHO_LIMIT], allowed))
+                widget, value = cls.widgets()[name], given.pop(name)
+                allowed = widget.refusal(value) if isinstance(widget, Text) else widget.allowed()
+                problems.append(ControlProblem(name, value[:ECHO_LIMIT], allowed))
             state = cls.model_validate(given)
         if problems:
             raise ControlError(tuple(problems), state)

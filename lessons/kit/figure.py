@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -33,6 +33,9 @@ class Figure(Generic[C]):
         Its drawing is made of rows and cells of HTML: there is no picture of it to save.
     on_own
         The view on a reader's own weights, where the figure can be drawn on any; raises `OwnError`.
+    from_file
+        The controls that a reader's file sets, from the fields of a form; raises `OwnError`. The file is
+        no state: what it says is, and stands in the address.
     """
 
     name: str
@@ -42,6 +45,12 @@ class Figure(Generic[C]):
     view: Callable[[C], View]
     is_html: bool = False
     on_own: Callable[[C, Own], View] | None = None
+    from_file: Callable[[Mapping[str, str]], dict[str, str]] | None = None
+
+    @property
+    def takes_own(self) -> bool:
+        """Whether a reader can give it something of their own."""
+        return self.on_own is not None or self.from_file is not None
 
     @property
     def template(self) -> str:

@@ -125,8 +125,15 @@ def read_gguf(path: str | Path) -> GgufFile:
         return parse_gguf(cursor)
 
 
-def parse_gguf(cursor: Cursor) -> GgufFile:
+def parse_gguf(cursor: Cursor, *, whole: bool = True) -> GgufFile:
     """Read and check a header from its first byte on, as `read_gguf` does.
+
+    Parameters
+    ----------
+    cursor : Cursor
+        At the first byte.
+    whole : bool
+        Whether the weights follow. The places of tensors are not held against the length of a header alone.
 
     Raises
     ------
@@ -144,7 +151,7 @@ def parse_gguf(cursor: Cursor) -> GgufFile:
     for index in range(tensor_count):
         _read_tensor(cursor, f"tensor {index}", alignment, listed)
     start = -(-cursor.offset // alignment) * alignment
-    return GgufFile(cursor.path, version, alignment, metadata, _place(cursor, listed, start))
+    return GgufFile(cursor.path, version, alignment, metadata, _place(cursor, listed, start, whole))
 
 
 @dataclass(frozen=True)
@@ -291,10 +298,10 @@ def _shape(cursor: Cursor, field: str) -> tuple[int, ...]:
     return shape
 
 
-def _place(cursor: Cursor, listed: Mapping[str, _Listed], start: int) -> dict[str, StoredTensor]:
-    """Check that every tensor lies in the file and that no two share a byte."""
+def _place(cursor: Cursor, listed: Mapping[str, _Listed], start: int, whole: bool) -> dict[str, StoredTensor]:
+    """Check that every tensor lies in the file, if it is there, and that no two share a byte."""
     for name, entry in listed.items():
-        if start + entry.place + entry.size > cursor.size:
+        if whole and start + entry.place + entry.size > cursor.size:
             cursor.fail(
                 f"tensor {printable(name)} offset",
                 f"{entry.size} bytes from byte {start + entry.place} on end behind the file, "

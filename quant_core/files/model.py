@@ -5,14 +5,16 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from quant_core.files.bounded import Cursor
 from quant_core.files.errors import FormatError, printable, short_path
-from quant_core.files.gguf import GgufFile, Meta
+from quant_core.files.gguf import GgufFile, Meta, parse_gguf
 from quant_core.files.tensors import StoredTensor
 from quant_core.shapes import ModelShape, model_shape
 
@@ -73,6 +75,34 @@ def model_of_gguf(file: GgufFile) -> Model:
     return Model(file.path, file.metadata, in_file_order(file.tensors.values()), shape)
 
 
+def config_of_header(header: bytes) -> dict[str, Any]:
+    """Return the fields of a `config.json` that a GGUF header alone gives: `quant_core.shapes` reads them.
+
+    Parameters
+    ----------
+    header : bytes
+        From the first byte of the file on; the weights need not follow. Metadata and tensors that say nothing
+        about the shape (the tokenizer, the layers) may have been left out and not counted.
+
+    Raises
+    ------
+    FormatError
+        If the header is damaged, its architecture is not one of those read here, or it lists no embedding.
+
+    References
+    ----------
+    The names of the metadata: `gguf-py/gguf/constants.py` of ggml-org/llama.cpp.
+    """
+    file = parse_gguf(Cursor(io.BytesIO(header), Path("header.gguf"), len(header)), whole=False)
+    architecture = file.value("general.architecture")
+    if not isinstance(architecture, str) or architecture not in ARCHITECTURES:
+        raise FormatError(
+            f"general.architecture: {printable(architecture)} is not read from a GGUF header; "
+            f"known are {', '.join(ARCHITECTURES)}; its config.json may be"
+        )
+    return _config(file, architecture)
+
+
 def _config(file: GgufFile, architecture: str) -> dict[str, Any]:
     """The metadata under the names of a `config.json`."""
     embedding = file.tensors.get("token_embd.weight")
@@ -87,6 +117,7 @@ def _config(file: GgufFile, architecture: str) -> dict[str, Any]:
         "head_dim": "attention.key_length",
         "num_experts": "expert_count",
         "num_experts_per_tok": "expert_used_count",
+        "max_position_embeddings": "context_length",
     }
     read = {name: file.metadata.get(f"{architecture}.{key}") for name, key in names.items()}
     return {

@@ -2,12 +2,15 @@
 // leaves is a file of the same kind, of kilobytes, with that block alone; the server reads it as strictly as any file.
 const MOST = 256; // numbers of a block: what the largest figure shows
 const CHUNK = 1 << 20;
+const MOST_SENT = 1 << 16; // bytes that the server reads
+const MOST_TELLING = 1 << 12; // bytes of an entry of a header that can say anything about the shape
+const TELLING = new Set(["token_embd.weight", "output.weight", "blk.0.attn_q.bias", "rope_freqs.weight"]);
 const MOST_HEADER = 1 << 25;
 const MOST_TENSORS = 1 << 17;
 const FLOATS = { F64: 8, F32: 4, F16: 2, BF16: 2, F8_E4M3: 1, F8_E5M2: 1 };
 const SCALARS = [1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8]; // bytes of GGUF's kinds of metadata; texts and arrays apart
 
-/** What keeps a file from being read: "truncated", "strange" or "none". */
+/** What keeps a file from being read: "truncated", "strange", "large" or "none". */
 export class CutError extends Error {}
 
 /** The tensors of a file that have floats: [{ name, rows, columns, block, cut(row, column) → bytes }]. */
@@ -176,6 +179,49 @@ async function skipValue(reader, kind) {
     for (let i = 0; i < count; i++) reader.skip(await reader.u64(1 << 26));
   } else if (SCALARS[item]) reader.skip(count * SCALARS[item]);
   else throw new CutError("strange");
+}
+
+/** What is sent of a model for its shape: a config.json whole, of a GGUF file the parts of its header that say it. */
+export async function shapeOf(file) {
+  const magic = new TextDecoder("latin1").decode(await file.slice(0, 4).arrayBuffer());
+  if (magic !== "GGUF") {
+    if (file.size > MOST_SENT) throw new CutError("large");
+    return new Uint8Array(await file.arrayBuffer());
+  }
+  const reader = new Reader(file);
+  reader.skip(4);
+  const version = await reader.u32();
+  if (version !== 2 && version !== 3) throw new CutError("strange");
+  const tensors = await reader.u64(MOST_TENSORS);
+  const keys = await reader.u64(1 << 16);
+  const pairs = await parts(reader, keys, MOST_TELLING, async () => {
+    const key = await reader.text();
+    await skipValue(reader, await reader.u32());
+    return !key.startsWith("tokenizer.");
+  });
+  const listed = await parts(reader, tensors, MOST_TELLING, async () => {
+    const name = await reader.text();
+    reader.skip(8 * await reader.u32() + 12); // dimensions, type, place
+    return TELLING.has(name);
+  });
+  const head = new DataView(new ArrayBuffer(24));
+  new Uint8Array(head.buffer).set([71, 71, 85, 70]);
+  head.setUint32(4, version, true);
+  head.setBigUint64(8, BigInt(listed.length), true);
+  head.setBigUint64(16, BigInt(pairs.length), true);
+  const whole = joined(new Uint8Array(head.buffer), ...pairs, ...listed);
+  if (whole.length > MOST_SENT) throw new CutError("large");
+  return whole;
+}
+
+/** The bytes of those of `count` entries that are wanted and not longer than `most`. */
+async function parts(reader, count, most, read) {
+  const kept = [];
+  for (let i = 0; i < count; i++) {
+    const start = reader.at;
+    if (await read() && reader.at - start <= most) kept.push(new Uint8Array(await reader.file.slice(start, reader.at).arrayBuffer()));
+  }
+  return kept;
 }
 
 function oneTensor(name, type, length, data) {

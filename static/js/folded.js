@@ -46,6 +46,10 @@ function unfold(details) {
     import("./own.js").then(({ own }) => own(details), () => {});
     return;
   }
+  if (details.matches(".config")) {
+    import("./config.js").then(({ config }) => config(details), () => {});
+    return;
+  }
   if (details.matches(".sharing")) {
     import("./share.js").then(({ share }) => share(details), () => {}); // the line is bad: the link stays
     return;
@@ -102,4 +106,15 @@ export async function fetched(address) {
   } catch {
     return null;
   }
+}
+
+/** Style sheets that only what is unfolded needs; settled when they are here, or have failed. */
+export function sheets(...names) {
+  return Promise.all(names.map((name) => {
+    const href = new URL(`../css/${name}.css`, import.meta.url).href;
+    if ([...document.styleSheets].some((known) => known.href === href)) return null;
+    return new Promise((resolve) => {
+      document.head.append(Object.assign(document.createElement("link"), { rel: "stylesheet", href, onload: resolve, onerror: resolve }));
+    });
+  }));
 }

@@ -1,7 +1,7 @@
 // A figure on weights of the reader's. They stay in this tab: every change of a control sends them along, the server draws and
 // forgets. The address holds the controls alone, so a link of this page shows the lesson's weights.
 import { tensorsOf, CutError } from "./cut.js";
-import { fetched } from "./folded.js";
+import { fetched, sheets } from "./folded.js";
 import { ask, lost, overtaken, showAtOnce } from "./line.js";
 
 const KEY = "own";
@@ -20,7 +20,7 @@ if (held) show();
 
 /** The panel of a figure, filled and at work. */
 export async function own(details) {
-  styled ??= sheet();
+  styled ??= sheets("share", "own");
   if (!details.querySelector(".own-panel")) {
     const form = formOf(details);
     const panel = (await fetched(`${form.getAttribute("hx-get")}/own?${new URLSearchParams(new FormData(form))}`))?.querySelector(".own-panel");
@@ -103,7 +103,7 @@ async function offer(panel, fields) {
 }
 
 function show() {
-  styled ??= sheet();
+  styled ??= sheets("share", "own");
   mark();
   for (const form of forms()) {
     form.dataset.tabledKept ??= form.dataset.tabled ?? "";
@@ -190,15 +190,4 @@ function remembered() {
   } catch {
     return null;
   }
-}
-
-function sheet() {
-  const added = ["share", "own"].map((name) => {
-    const href = new URL(`../css/${name}.css`, import.meta.url).href;
-    if ([...document.styleSheets].some((known) => known.href === href)) return null;
-    return new Promise((resolve) => {
-      document.head.append(Object.assign(document.createElement("link"), { rel: "stylesheet", href, onload: resolve, onerror: resolve }));
-    });
-  });
-  return Promise.all(added);
 }

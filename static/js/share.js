@@ -17,7 +17,7 @@ export async function share(details) {
 }
 
 document.addEventListener("figure:changed", ({ detail }) => {
-  const details = detail.figure.querySelector("details.sharing:not(.own)[open]");
+  const details = detail.figure.querySelector("details.sharing:not(.own, .config)[open]");
   if (!details) return;
   clearTimeout(waiting.get(details));
   waiting.set(details, setTimeout(() => refresh(details), REST));

@@ -178,7 +178,9 @@ def test_only_a_form_of_a_bounded_size_is_read(client: TestClient) -> None:
     address = f"/fragments/{version()}/quantization/rtn"
     assert client.post(address, content=TEXT, headers={"content-type": "text/plain"}).status_code == 415
     assert client.post(address, data={"own.text": "1 " * 90_000}).status_code == 413
-    assert client.post(f"/fragments/{version()}/quantization/fit", data={"own.text": TEXT}).status_code == 405
+    assert (
+        client.post(f"/fragments/{version()}/quantization/gptq", data={"own.text": TEXT}).status_code == 405
+    )
     assert (
         client.post(f"/fragments/{version()}/quantization/none", data={"own.text": TEXT}).status_code == 404
     )

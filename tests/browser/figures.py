@@ -19,6 +19,7 @@ CHARTS = [name for name, each in FIGURES.items() if each.view(each.controls()).c
 
 WHERE_IT_MATTERS: dict[tuple[str, str], dict[str, str]] = {
     ("fit", "parameters"): {"source": "size"},
+    ("fit", "config"): {"source": "config"},
     ("fit", "memory"): {"device": "own"},
     ("fit", "bandwidth"): {"device": "own"},
     ("fit", "context"): {"scope": "everything"},

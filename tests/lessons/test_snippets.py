@@ -10,6 +10,7 @@ import pytest
 
 from lessons.catalogue import load_lesson
 from lessons.kit.controls import FigureControls
+from lessons.quantization.figures import fit
 from lessons.quantization.snippets.small_model import MEASURED
 
 LESSON = load_lesson("quantization")
@@ -45,6 +46,7 @@ OTHER_STATES = {
         "source=size&parameters=10.3&scope=everything&sequences=4&cache_type=q8_0&device=2x-rtx-3090",
         "mix=GPTQ&scope=everything&device=own&memory=80&flash_attention=off",
         "model=llama-3.1-8b&device=rtx-3090&scope=everything",
+        f"source=config&scope=everything&config={fit.CONFIGS[1]}",
     ],
 }
 

@@ -12,16 +12,17 @@ from itertools import groupby
 from typing import Any
 
 from lessons.kit import numbers
-from lessons.kit.controls import FigureControls, choice, slider, switch
+from lessons.kit.controls import FigureControls, choice, line, slider, straight, switch
 from lessons.kit.figure import Figure
 from lessons.kit.language import N_, gettext
 from lessons.kit.mathml import tex
 from lessons.kit.scales import Scale, linear_ticks
 from lessons.kit.view import Column, Readout, Sentence, Table, View
-from lessons.quantization import sources
+from lessons.quantization import own_model, sources
 from lessons.quantization.sources import Device
 from quant_core import memory
 from quant_core.memory import GIB, ModelShape, SpeedBand
+from quant_core.shapes import ARCHITECTURES
 
 MIXES = (
     "F16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q4_K_M", "Q4_K_S", "Q4_0", "IQ4_NL", "IQ4_XS",
@@ -53,16 +54,26 @@ FAMILIES = {
     family: tuple(preset.id for preset in presets)
     for family, presets in groupby(PRESETS.values(), key=lambda preset: preset.family)
 }
+PLAIN = {preset.shape.model_type for preset in PRESETS.values()} | set(ARCHITECTURES)
+"""Kinds of models whose tensors are known one by one."""
+
+CONFIGS = (
+    "",
+    "model_type=qwen3 hidden_size=2560 num_hidden_layers=36 num_attention_heads=32 num_key_value_heads=8 "
+    "head_dim=128 intermediate_size=9728 vocab_size=151936 tie_word_embeddings=true",
+)
+"""States of the line for the tests: none, and Qwen3 4B."""
 
 
 class Controls(FigureControls):
     """The model, its format, what is counted, and the machine."""
 
-    source: str = choice("preset", ("preset", "size"), style="segments")
+    source: str = choice("preset", ("preset", "size", "config"), style="segments")
     model: str = choice(
         "llama-3.1-70b", PRESETS, labels={p.id: p.name for p in PRESETS.values()}, groups=FAMILIES
     )
     parameters: float = slider(9.85, low=8, high=12, step=0.05, show=lambda v: _count_text(10**v))
+    config: str = line("", most=own_model.MOST_LINE, samples=CONFIGS, reads=own_model.shape_of)
     mix: str = choice("Q4_K_M", (*MIXES, *CHECKPOINTS))
     scope: str = choice("weights", ("weights", "everything"), style="segments")
     context: str = choice("8192", CONTEXTS, style="segments")
@@ -192,7 +203,11 @@ def view(c: Controls) -> View:
 
 def run_of(c: Controls) -> tuple[Run, int | None]:
     """The run that the controls describe, and the longest context of its model."""
-    if c.source == "preset":
+    if own := own_config(c):
+        shape = own_model.shape_of(own)
+        name = f"{shape.model_type}\N{NO-BREAK SPACE}{_count_text(_parameters(shape))}"
+        longest = shape.max_context or int(CONTEXTS[-1])
+    elif c.source != "size":
         preset = PRESETS[c.model]
         name, shape, longest = preset.name, preset.shape, preset.max_context
     else:
@@ -204,6 +219,11 @@ def run_of(c: Controls) -> tuple[Run, int | None]:
         Run(name, shape, c.mix, everything, context, int(c.sequences), c.cache_type, c.flash_attention),
         longest,
     )
+
+
+def own_config(c: Controls) -> str:
+    """The line of the reader's model, "" where another model is shown."""
+    return straight(c.config).strip() if c.source == "config" else ""
 
 
 @functools.lru_cache(maxsize=128)
@@ -468,7 +488,12 @@ def _notes(
         notes.append(Sentence("assumed", bandwidth=_bandwidth_text(chosen)))
     if c.source == "size":
         notes.append(Sentence("generic"))
+    elif own_config(c):
+        known = run.shape.model_type in PLAIN
+        notes.append(Sentence("own_config" if known else "own_config_plain", model_type=run.shape.model_type))
     else:
+        if c.source == "config":
+            notes.append(Sentence("no_config", model=run.name))
         notes.append(Sentence("from_config", model=run.name, source=PRESETS[c.model].source))
     if chosen.id != OWN:
         notes.append(Sentence("from_hardware", device=gettext(chosen.name), source=gettext(chosen.source)))
@@ -543,4 +568,4 @@ def _functions(run: Run) -> tuple[Callable[..., Any], ...]:
     return (sizes, *whole, *(() if run.is_checkpoint else (memory.speed_band,)))
 
 
-FIGURE = Figure("fit", "fig-06", "FIG.06", Controls, view)
+FIGURE = Figure("fit", "fig-06", "FIG.06", Controls, view, from_file=own_model.controls_of)

@@ -6,6 +6,7 @@ from lessons.quantization import sources
 from lessons.quantization.figures import fit as fit_figure
 from lessons.quantization.figures import mixes as mixes_figure
 from lessons.quantization.figures import quality as quality_figure
+from lessons.quantization.own_model import config_of
 from lessons.quantization.snippets.parts import code, written
 
 DATA = "lessons/quantization/data"
@@ -90,7 +91,12 @@ size_change = (size - memory.weight_bytes(shape, "{against}")) / 1e9""",
 
 def fit(c: fit_figure.Controls) -> str:
     run, _ = fit_figure.run_of(c)
-    shape = _shape(c.model) if c.source == "preset" else f"shape = memory.generic_shape(10**{c.parameters:g})"
+    shape = _shape(c.model)
+    if line := fit_figure.own_config(c):
+        fields = "".join(f"    {name!r}: {value!r},\n" for name, value in config_of(line).items())
+        shape = f"shape = memory.model_shape({{\n{fields}}})".replace("'", '"')
+    elif c.source == "size":
+        shape = f"shape = memory.generic_shape(10**{c.parameters:g})"
     checkpoint = run.mix in fit_figure.CHECKPOINTS
     size = (
         f"memory.checkpoint_bytes(shape, {fit_figure.CHECKPOINT_BITS}, {fit_figure.CHECKPOINT_GROUP}, "

@@ -1,0 +1,208 @@
+"""A reader's own model: its `config.json`, or the header of a GGUF file, and the line that an address holds.
+
+The line is what is left of a configuration when every field is dropped without which the shape stays the
+same: `model_type=llama hidden_size=4096 …`. A config.json of kilobytes becomes a few hundred characters,
+which are read as strictly as the file.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import functools
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from lessons.kit.language import gettext as _
+from lessons.kit.own import OwnError
+from quant_core.files import FormatError
+from quant_core.files.bounded import parse_object
+from quant_core.files.model import config_of_header
+from quant_core.memory import ModelShape, model_shape
+
+MOST_BYTES = 1 << 16
+MOST_LINE = 1000
+FEWEST, MOST = 1e6, 1e13
+"""Parameters of a model that is weighed: below, the drawing has nothing to show; above, nobody has one."""
+
+GGUF_MAGIC = b"GGUF"
+_LAYER_LETTERS = {
+    "full_attention": "f", "attention": "f", "sliding_attention": "s", "chunked_attention": "s",
+    "linear_attention": "l",
+}  # fmt: skip
+_LAYER_NAMES = {"f": "full_attention", "s": "sliding_attention", "l": "linear_attention"}
+_SCALINGS = ("rope_scaling", "rope_parameters")
+_WORD = re.compile(r"[A-Za-z0-9_.\-]{1,100}")
+
+
+class _Read(Mapping[str, Any]):
+    """A configuration that knows which of its fields were read."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self._config = config
+        self.seen: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        value = self._config[name]
+        if value is not None:
+            self.seen[name] = value
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._config)
+
+    def __len__(self) -> int:
+        return len(self._config)
+
+
+def controls_of(fields: Mapping[str, str]) -> dict[str, str]:
+    """The controls of FIG.06 for a model that a form has sent: `own.text`, or `own.file` in base64.
+
+    Raises
+    ------
+    OwnError
+        Whatever is wrong with it, in words for the reader.
+    """
+    try:
+        data = _sent(fields)
+        if data.startswith(GGUF_MAGIC):
+            config = config_of_header(data)
+        else:
+            config = parse_object(data, "config.json")
+        line = line_of(config)
+        shape_of(line)
+    except (FormatError, ValueError) as error:
+        raise OwnError(str(error)) from None
+    return {"source": "config", "config": line}
+
+
+def _sent(fields: Mapping[str, str]) -> bytes:
+    if not fields.get("own.file"):
+        data = fields.get("own.text", "").strip().encode()
+    else:
+        try:
+            data = base64.b64decode(fields["own.file"], validate=True)
+        except (binascii.Error, ValueError):
+            raise OwnError(_("The file did not arrive whole.")) from None
+    if not data:
+        raise OwnError(_("There is nothing to read: give the text of a config.json."))
+    if len(data) > MOST_BYTES:
+        raise OwnError(_("It is larger than %(most)s bytes.", most=str(MOST_BYTES)))
+    return data
+
+
+def line_of(config: Mapping[str, Any]) -> str:
+    """The shortest line that gives the shape of a configuration.
+
+    Raises
+    ------
+    ValueError
+        The configuration is none that `model_shape` reads, or its line would be too long for an address.
+    """
+    nested = config.get("text_config")
+    if isinstance(nested, Mapping):
+        config = {"tie_word_embeddings": config.get("tie_word_embeddings"), **nested}
+    kept = _fewest(config)
+    while list(again := _fewest(kept)) != list(kept):  # without some fields others are read
+        kept = again
+    line = " ".join(f"{name}={_written(name, value)}" for name, value in kept.items())
+    if len(line) > MOST_LINE:
+        raise ValueError(
+            _(
+                "what decides its memory takes %(count)s characters; at most %(most)s are held",
+                count=str(len(line)),
+                most=str(MOST_LINE),
+            )
+        )
+    return line
+
+
+def _fewest(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that were read, in the order of reading, without those that change nothing."""
+    read = _Read(config)
+    shape = model_shape(read)
+    kept = dict(read.seen)
+    for name in read.seen:
+        fewer = {key: value for key, value in kept.items() if key != name}
+        try:
+            if name != "model_type" and model_shape(fewer) == shape:
+                kept = fewer
+        except ValueError:
+            continue  # it is needed
+    return kept
+
+
+def _written(name: str, value: Any) -> str:
+    if name in _SCALINGS:
+        value = value.get("rope_type", value.get("type"))
+    if name == "layer_types":
+        return "".join(_LAYER_LETTERS[kind] for kind in value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return ",".join(str(item) for item in value)
+    if isinstance(value, str) and not _WORD.fullmatch(value):
+        raise ValueError(f"{name} is {value[:40]!r}; it must be of letters, digits and ._-")
+    return str(value)
+
+
+def config_of(line: str) -> dict[str, Any]:
+    """The configuration that a line holds.
+
+    Raises
+    ------
+    ValueError
+        A part of it is no `name=value`, or a name occurs twice.
+    """
+    config: dict[str, Any] = {}
+    for part in line.split():
+        name, equals, value = part.partition("=")
+        if not equals or not _WORD.fullmatch(name) or not value:
+            raise ValueError(_("“%(part)s” is not of the form name=value", part=part[:40]))
+        if name in config:
+            raise ValueError(_("%(name)s is given twice", name=name[:40]))
+        config[name] = _value(name, value)
+    return config
+
+
+def _value(name: str, value: str) -> Any:
+    if name in _SCALINGS:
+        return {"rope_type": value}
+    if name == "layer_types":
+        return [_LAYER_NAMES.get(letter, letter) for letter in value]
+    if name == "mlp_only_layers":
+        return [int(item) if item.isdecimal() and len(item) < 5 else item for item in value.split(",")]
+    if value in ("true", "false"):
+        return value == "true"
+    if value.isascii() and value.isdecimal() and len(value) < 19:
+        return int(value)
+    return value
+
+
+@functools.lru_cache(maxsize=256)
+def shape_of(line: str) -> ModelShape:
+    """The shape of the model that a line describes, small enough to be weighed in every format.
+
+    Raises
+    ------
+    ValueError
+        A field is missing, not known, out of range or contradicts another; the message names it.
+    """
+    config = config_of(line)
+    read = _Read(config)
+    shape = model_shape(read)
+    unread = [name for name in config if name not in read.seen]
+    if unread:
+        raise ValueError(_("%(name)s decides nothing about this model's memory", name=unread[0][:40]))
+    count = shape.parameters
+    if not FEWEST <= count <= MOST:
+        raise ValueError(
+            _(
+                "these fields make a model of %(count)s parameters; it must have from %(low)s to %(high)s",
+                count=f"{count:.3g}",
+                low="1e6",
+                high="1e13",
+            )
+        )
+    return shape

@@ -1,0 +1,45 @@
+"""FIG.06 on a reader's own model: a config.json pasted, a GGUF header read, a link that holds either."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from playwright.sync_api import Page, expect
+
+from lessons.quantization.own_model import line_of
+from tests.browser.figures import PAGE, expect_state, figure
+from tests.browser.watch import Watch
+from tests.lessons.test_own_model import LISTED, header, published
+
+
+def test_a_pasted_config_and_the_header_of_a_gguf_file_are_counted(
+    page: Page, watch: Watch, axe: Callable[..., list[str]]
+) -> None:
+    watch.expect("status of 422")
+    page.goto(PAGE)
+    page.locator("html.js").wait_for()
+    panel = figure(page, "fit").locator("details.config")
+    panel.locator("summary").click()
+    panel.locator("textarea").fill("{}")
+    panel.locator(".own-paste button").click()
+    expect(panel.locator(".own-problem")).to_contain_text("hidden_size is missing")
+    assert axe(page, "#fig-06 .own-panel") == []
+
+    panel.locator("textarea").fill(published(LISTED["qwen3-30b-a3b"]))
+    panel.locator(".own-paste button").click()
+    expect(panel.locator(".own-problem")).to_be_hidden()
+    expect_state(page, "fit", source="config", config=line_of(LISTED["qwen3-30b-a3b"]))
+    expect(page.locator("#fig-06-config")).to_be_visible()
+
+    sent: list[int] = []
+    page.on("request", lambda asked: sent.append(len(asked.post_data or "")))
+    panel.locator("input[type=file]").set_input_files(
+        {
+            "name": "model.gguf",
+            "mimeType": "application/octet-stream",
+            "buffer": header(LISTED["llama-3.1-8b"], "llama") + bytes(1 << 20),
+        }
+    )
+    expect_state(page, "fit", source="config", config=line_of(LISTED["llama-3.1-8b"]))
+    assert 0 < max(sent) < 2048, "what says the shape, not the file"
+    page.wait_for_url("**fit.config=*llama3*")

@@ -1,0 +1,267 @@
+"""A reader's own model: its config.json becomes a line, and FIG.06 counts it like a listed one."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lessons.kit.controls import ControlError
+from lessons.kit.own import OwnError
+from lessons.quantization import own_model, sources
+from lessons.quantization.figures.fit import CHECKPOINTS, CONFIGS, FIGURE, MIXES, Controls
+from quant_core.files import FormatError
+from quant_core.files.model import config_of_header
+from quant_core.memory import model_shape
+
+DATA = json.loads((Path(sources.__file__).parent / "data" / "models.json").read_text("utf-8"))
+LISTED: dict[str, dict[str, Any]] = {e["id"]: e["config"] for e in DATA["models"] if "config" in e}
+
+
+def published(config: dict[str, Any]) -> str:
+    """A configuration with all that a published file has beside what decides the memory."""
+    return json.dumps(
+        {
+            "_name_or_path": "somewhere/model",
+            "architectures": ["ModelForCausalLM"],
+            "bos_token_id": 1,
+            "eos_token_id": [128001, 128008],
+            "hidden_act": "silu",
+            "rms_norm_eps": 1e-05,
+            "rope_theta": 500000.0,
+            "torch_dtype": "bfloat16",
+            "quantization_config": None,
+            **config,
+        },
+        indent=2,
+    )
+
+
+def controls(text: str, **others: Any) -> Controls:
+    return Controls.model_validate({**own_model.controls_of({"own.text": text}), **others})
+
+
+@pytest.mark.parametrize("name", LISTED)
+def test_the_config_of_a_listed_model_gives_what_choosing_it_gives(name: str) -> None:
+    """Read-outs, drawing, table and formulas, whatever the format and the machine."""
+    chance = random.Random(name)
+    for _ in range(3):
+        state = {
+            "mix": chance.choice((*MIXES, *CHECKPOINTS)),
+            "scope": chance.choice(("weights", "everything", "everything")),
+            "context": chance.choice(("2048", "32768", "131072")),
+            "sequences": chance.choice(("1", "8")),
+            "cache_type": chance.choice(("f16", "q4_0")),
+            "flash_attention": chance.choice((True, False)),
+            "device": chance.choice(("ram-62", "rtx-3090", "2x-rtx-3090", "own")),
+        }
+        chosen = FIGURE.view(Controls.model_validate({"model": name, **state}))
+        given = FIGURE.view(controls(published(LISTED[name]), **state))
+        assert given.readouts == chosen.readouts
+        assert given.drawing == chosen.drawing
+        assert given.table.rows == chosen.table.rows
+        assert given.formulas == chosen.formulas
+
+
+@pytest.mark.parametrize("name", LISTED)
+def test_a_line_is_the_same_shape_in_the_fewest_fields(name: str) -> None:
+    line = own_model.line_of(LISTED[name])
+    config = own_model.config_of(line)
+    shape = model_shape(LISTED[name])
+    assert own_model.shape_of(line) == shape
+    assert own_model.line_of(config) == line
+    for field in set(config) - {"model_type"}:
+        fewer = {key: value for key, value in config.items() if key != field}
+        try:
+            assert model_shape(fewer) != shape, field
+        except ValueError as error:
+            assert "missing" in str(error) or field in str(error)
+    assert len(line) < own_model.MOST_LINE / 2
+
+
+def test_layers_that_are_named_one_by_one_survive_the_line() -> None:
+    kinds = ["full_attention", "sliding_attention", "sliding_attention", "full_attention"] * 7
+    config = LISTED["llama-3.1-8b"] | {
+        "num_hidden_layers": 28,
+        "layer_types": kinds,
+        "sliding_window": 1024,
+    }
+    line = own_model.line_of(config)
+    assert "layer_types=" + "fssf" * 7 in line
+    assert own_model.shape_of(line) == model_shape(config)
+    first = dict(LISTED["qwen3-30b-a3b"], mlp_only_layers=[0, 5])
+    assert own_model.shape_of(own_model.line_of(first)) == model_shape(first)
+
+
+def test_a_nested_configuration_is_read_through_its_text_part() -> None:
+    inner = LISTED["gemma-3-4b"]
+    outer = {"model_type": "gemma3", "text_config": inner, "vision_config": {"hidden_size": 1152}}
+    assert own_model.line_of(outer) == own_model.line_of(inner)
+
+
+def test_an_architecture_that_is_not_known_says_so() -> None:
+    shown = FIGURE.view(controls(json.dumps(LISTED["llama-3.1-8b"] | {"model_type": "novel"})))
+    assert "own_config_plain" in [note.key for note in shown.notes]
+    known = FIGURE.view(controls(json.dumps(LISTED["llama-3.1-8b"])))
+    assert "own_config" in [note.key for note in known.notes]
+
+
+def test_without_a_line_the_chosen_model_stands_in() -> None:
+    empty = FIGURE.view(Controls(source="config", model="qwen3-8b"))
+    assert empty.readouts == FIGURE.view(Controls(model="qwen3-8b")).readouts
+    assert "no_config" in [note.key for note in empty.notes]
+
+
+def test_the_line_counts_only_where_it_is_chosen() -> None:
+    assert FIGURE.view(Controls(config=CONFIGS[1])).readouts == FIGURE.view(Controls()).readouts
+
+
+LLAMA = LISTED["llama-3.1-8b"]
+
+
+def changed(**fields: Any) -> str:
+    return json.dumps(LLAMA | fields)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "nothing to read"),
+        ("hello", "not valid JSON"),
+        ("[1, 2]", "where an object is expected"),
+        ("{}", "hidden_size is missing; it must be an integer from 1 to 1048576"),
+        ('{"hidden_size": 1, "hidden_size": 2}', "occurs twice"),
+        (changed(num_hidden_layers=None), "num_hidden_layers is missing"),
+        (changed(num_hidden_layers=513), "num_hidden_layers is 513; it must be an integer from 1 to 512"),
+        (changed(vocab_size=10**12), "vocab_size is 1000000000000"),
+        (changed(hidden_size=True), "hidden_size is True"),
+        (changed(hidden_size=2**20, intermediate_size=2**24), "it must have from 1e6 to 1e13"),
+        (changed(num_hidden_layers=1, hidden_size=32, intermediate_size=9, vocab_size=9), "parameters;"),
+        (changed(num_key_value_heads=5), "must divide num_attention_heads"),
+        (json.dumps({"model_type": "mamba"}), "'mamba' is not modelled"),
+        (changed(model_type="a b=c"), "model_type is 'a b=c'"),
+        (json.dumps({"x": "y" * 70_000}), "larger than 65536"),
+        ("[" * 40_000, "not valid JSON"),
+        ('{"a":' * 9_000, "not valid JSON"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_counted_is_said(text: str, words: str) -> None:
+    with pytest.raises(OwnError, match=re.escape(words)):
+        own_model.controls_of({"own.text": text})
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("llama", "name=value"),
+        ("hidden_size=4096 hidden_size=4096", "given twice"),
+        (f"{CONFIGS[1]} kv_lora=1", "kv_lora decides nothing"),
+        (CONFIGS[1].replace("2560", "many"), "hidden_size is 'many'; it must be an integer from 1"),
+        (CONFIGS[1].replace("2560", "9" * 30), "hidden_size is '999"),
+        (CONFIGS[1] + " layer_types=fx", "layer_types"),
+        (CONFIGS[1] + " mlp_only_layers=a", "mlp_only_layers"),
+        ("x" * 1001, "at most 1000 characters"),
+        ("model_type=é", "at most 1000 characters"),
+    ],
+)
+def test_a_line_in_an_address_is_read_as_strictly(line: str, words: str) -> None:
+    with pytest.raises(ControlError) as caught:
+        Controls.parse([("source", "config"), ("config", line)])
+    assert words in caught.value.problems[0].allowed
+    assert caught.value.nearest == Controls(source="config")
+
+
+# --- GGUF -------------------------------------------------------------------------------------------------
+
+
+def text(value: str) -> bytes:
+    return struct.pack("<Q", len(value)) + value.encode()
+
+
+def number(key: str, value: int) -> bytes:
+    return text(key) + struct.pack("<II", 4, value)
+
+
+def header(config: dict[str, Any], architecture: str, *, more: list[bytes] | None = None) -> bytes:
+    """The header of a GGUF file as llama.cpp's converter writes it, as far as the shape depends on it."""
+    names = {
+        "block_count": "num_hidden_layers",
+        "context_length": "max_position_embeddings",
+        "embedding_length": "hidden_size",
+        "feed_forward_length": "intermediate_size",
+        "attention.head_count": "num_attention_heads",
+        "attention.head_count_kv": "num_key_value_heads",
+        "attention.key_length": "head_dim",
+    }
+    pairs = [text("general.architecture") + struct.pack("<I", 8) + text(architecture)]
+    pairs += [number(f"{architecture}.{key}", config[name]) for key, name in names.items() if name in config]
+    pairs += more or []
+    tensors = [("token_embd.weight", (config["hidden_size"], config["vocab_size"]))]
+    if not config.get("tie_word_embeddings"):
+        tensors.append(("output.weight", (config["hidden_size"], config["vocab_size"])))
+    if config.get("rope_scaling"):
+        tensors.append(("rope_freqs.weight", (config["head_dim"] // 2, 1)))
+    if architecture == "qwen2":
+        tensors.append(("blk.0.attn_q.bias", (config["hidden_size"], 1)))
+    listed, place = [], 0
+    for name, shape in tensors:
+        listed.append(text(name) + struct.pack("<IQQIQ", 2, *shape, 1, place))
+        place += -(-2 * shape[0] * shape[1] // 32) * 32
+    return b"GGUF" + struct.pack("<IQQ", 3, len(listed), len(pairs)) + b"".join([*pairs, *listed])
+
+
+@pytest.mark.parametrize(
+    ("name", "architecture"),
+    [("llama-3.1-8b", "llama"), ("llama-3.2-1b", "llama"), ("qwen2.5-7b", "qwen2"), ("qwen3-8b", "qwen3")],
+)
+def test_a_gguf_header_gives_the_shape_of_its_config(name: str, architecture: str) -> None:
+    found = model_shape(config_of_header(header(LISTED[name], architecture)))
+    assert found == model_shape(LISTED[name])
+
+
+def test_a_gguf_header_that_is_cut_off_or_of_another_architecture_is_refused() -> None:
+    whole = header(LLAMA, "llama")
+    for end in range(4, len(whole)):
+        with pytest.raises(FormatError):
+            config_of_header(whole[:end])
+    with pytest.raises(FormatError, match="mamba is not read from a GGUF header; known are llama"):
+        config_of_header(whole.replace(b"llama", b"mamba"))
+    with pytest.raises(FormatError, match="token_embd.weight is missing"):
+        config_of_header(whole.replace(b"token_embd.weight", b"token_embd.weighs"))
+
+
+def test_a_damaged_header_is_read_or_refused() -> None:
+    chance = random.Random(11)
+    whole = header(LLAMA, "llama")
+    for _ in range(400):
+        data = bytearray(whole)
+        for _ in range(chance.randint(1, 4)):
+            data[chance.randrange(4, len(data))] = chance.choice((0, 1, 127, 255, chance.randrange(256)))
+        try:
+            config_of_header(bytes(data))
+        except FormatError:
+            continue
+
+
+def test_any_shape_that_is_accepted_is_weighed() -> None:
+    """Fields drawn at random: refused by name, or counted in every state."""
+    chance = random.Random(3)
+    weighed = 0
+    for _ in range(400):
+        config = dict(chance.choice(list(LISTED.values())))
+        for field in chance.sample(sorted(config), 3):
+            if isinstance(config[field], int) and not isinstance(config[field], bool):
+                config[field] = chance.choice((1, 3, 7, 64, 100, config[field] * 2, config[field] + 1))
+        try:
+            state = controls(json.dumps(config), mix=chance.choice((*MIXES, *CHECKPOINTS)),
+                             scope=chance.choice(("weights", "everything")))  # fmt: skip
+        except OwnError:
+            continue
+        assert FIGURE.view(state).readouts
+        weighed += 1
+    assert weighed > 100

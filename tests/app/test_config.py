@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -127,10 +128,10 @@ def test_a_line_of_an_address_that_is_wrong_is_named(client: TestClient) -> None
 def test_the_lesson_leads_to_the_panel_and_a_script_can_fetch_it(client: TestClient) -> None:
     lesson = parse(client.get("/lessons/quantization").text)
     link = lesson.one("details", class_="sharing config").one("a")
-    assert link.attributes["href"] == f"{PAGE}#fig-06-own"
+    assert link.attributes["href"] == f"{PAGE}#fig-06-paste"
     panel = parse(client.get(f"{FRAGMENT}/own?mix=Q8_0").text)
-    assert panel.one("div", id="fig-06-own-panel").one("textarea").attributes["name"] == "own.text"
-    alone = parse(client.get(PAGE).text).one("details", id="fig-06-own")
+    assert panel.one("div", id="fig-06-paste-panel").one("textarea").attributes["name"] == "own.text"
+    alone = parse(client.get(PAGE).text).one("details", id="fig-06-paste")
     assert len(alone.all("form", class_="own-paste")) == 1
 
 
@@ -139,3 +140,8 @@ def test_no_file_is_kept(client: TestClient) -> None:
     client.post(FRAGMENT, data={"own.text": QWEN})
     client.post(PAGE, data={"own.text": QWEN})
     assert not any(b"somewhere/model" in body.raw for body in list(kept._bodies.values()))
+
+
+def test_no_id_of_the_page_stands_twice(client: TestClient) -> None:
+    ids = re.findall(r'\sid="([^"]+)"', client.get(PAGE, params={"source": "config"}).text)
+    assert [each for each in ids if ids.count(each) > 1] == []

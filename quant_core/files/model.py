@@ -21,6 +21,15 @@ from quant_core.shapes import ModelShape, model_shape
 #: Architectures of GGUF files whose tensors `quant_core.shapes` lists one by one.
 ARCHITECTURES = ("llama", "qwen2", "qwen3")
 
+#: Architectures whose shape is read off a header: name in a GGUF file -> `model_type` of a `config.json`.
+MODEL_TYPES = {
+    **{name: name for name in ARCHITECTURES},
+    "qwen3moe": "qwen3_moe",
+    "gemma2": "gemma2",
+    "gemma3": "gemma3",
+    "gpt-oss": "gpt_oss",
+}
+
 
 @dataclass(frozen=True)
 class Model:
@@ -95,10 +104,10 @@ def config_of_header(header: bytes) -> dict[str, Any]:
     """
     file = parse_gguf(Cursor(io.BytesIO(header), Path("header.gguf"), len(header)), whole=False)
     architecture = file.value("general.architecture")
-    if not isinstance(architecture, str) or architecture not in ARCHITECTURES:
+    if not isinstance(architecture, str) or architecture not in MODEL_TYPES:
         raise FormatError(
             f"general.architecture: {printable(architecture)} is not read from a GGUF header; "
-            f"known are {', '.join(ARCHITECTURES)}; its config.json may be"
+            f"known are {', '.join(MODEL_TYPES)}; its config.json may be"
         )
     return _config(file, architecture)
 
@@ -118,11 +127,13 @@ def _config(file: GgufFile, architecture: str) -> dict[str, Any]:
         "num_experts": "expert_count",
         "num_experts_per_tok": "expert_used_count",
         "max_position_embeddings": "context_length",
+        "moe_intermediate_size": "expert_feed_forward_length",
+        "sliding_window": "attention.sliding_window",
     }
     read = {name: file.metadata.get(f"{architecture}.{key}") for name, key in names.items()}
     return {
         **{name: meta.value for name, meta in read.items() if meta is not None},
-        "model_type": architecture,
+        "model_type": MODEL_TYPES[architecture],
         "vocab_size": embedding.rows,
         "tie_word_embeddings": "output.weight" not in file.tensors,
         "attention_bias": "blk.0.attn_q.bias" in file.tensors,

@@ -16,7 +16,7 @@ from lessons.kit.own import OwnError
 from lessons.quantization import own_model, sources
 from lessons.quantization.figures.fit import CHECKPOINTS, CONFIGS, FIGURE, MIXES, Controls
 from quant_core.files import FormatError
-from quant_core.files.model import config_of_header
+from quant_core.files.model import MODEL_TYPES, config_of_header
 from quant_core.memory import model_shape
 
 DATA = json.loads((Path(sources.__file__).parent / "data" / "models.json").read_text("utf-8"))
@@ -197,6 +197,10 @@ def header(config: dict[str, Any], architecture: str, *, more: list[bytes] | Non
         "attention.head_count": "num_attention_heads",
         "attention.head_count_kv": "num_key_value_heads",
         "attention.key_length": "head_dim",
+        "attention.sliding_window": "sliding_window",
+        "expert_count": "num_experts",
+        "expert_used_count": "num_experts_per_tok",
+        "expert_feed_forward_length": "moe_intermediate_size",
     }
     pairs = [text("general.architecture") + struct.pack("<I", 8) + text(architecture)]
     pairs += [number(f"{architecture}.{key}", config[name]) for key, name in names.items() if name in config]
@@ -206,7 +210,7 @@ def header(config: dict[str, Any], architecture: str, *, more: list[bytes] | Non
         tensors.append(("output.weight", (config["hidden_size"], config["vocab_size"])))
     if config.get("rope_scaling"):
         tensors.append(("rope_freqs.weight", (config["head_dim"] // 2, 1)))
-    if architecture == "qwen2":
+    if architecture in ("qwen2", "gpt-oss"):
         tensors.append(("blk.0.attn_q.bias", (config["hidden_size"], 1)))
     listed, place = [], 0
     for name, shape in tensors:
@@ -217,7 +221,12 @@ def header(config: dict[str, Any], architecture: str, *, more: list[bytes] | Non
 
 @pytest.mark.parametrize(
     ("name", "architecture"),
-    [("llama-3.1-8b", "llama"), ("llama-3.2-1b", "llama"), ("qwen2.5-7b", "qwen2"), ("qwen3-8b", "qwen3")],
+    [
+        (name, architecture)
+        for architecture, model_type in MODEL_TYPES.items()
+        for name, config in LISTED.items()
+        if config["model_type"] == model_type
+    ],
 )
 def test_a_gguf_header_gives_the_shape_of_its_config(name: str, architecture: str) -> None:
     found = model_shape(config_of_header(header(LISTED[name], architecture)))

@@ -24,7 +24,8 @@ class Claim:
     """A written number with where it comes from.
 
     `kind`: "measured" here by `function` on `on`; "derived" by `formula` from cited inputs; or "cited".
-    `read` is the day on which a source was read that may change: one without a version in its address.
+    `read` is the day on which the source of a cited one was read, or another that may change: one without a
+    version in its address.
     """
 
     id: str

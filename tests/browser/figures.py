@@ -15,6 +15,10 @@ LESSON = load_lesson("quantization")
 FIGURES = LESSON.figures
 PAGE = "/lessons/quantization"
 NAMES = list(FIGURES)
+KINDS = ["rtn", "xray", "quality", "fit", "sentence"]
+"""One figure of each kind: marks, cells, a chart, many controls, text that is read. They stand for all where
+the frame that all share does the work."""
+
 CHARTS = [name for name, each in FIGURES.items() if each.view(each.controls()).chart]
 
 WHERE_IT_MATTERS: dict[tuple[str, str], dict[str, str]] = {

@@ -11,6 +11,7 @@ from lessons.kit.controls import Choice, Slider, Text, plain
 from tests.browser.conftest import KeptPage
 from tests.browser.figures import (
     FIGURES,
+    KINDS,
     LESSON,
     NAMES,
     PAGE,
@@ -96,7 +97,7 @@ def test_read_outs_have_names(kept_page: KeptPage, name: str) -> None:
         )
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", KINDS)
 def test_the_table_is_reached_with_the_keyboard(page: Page, name: str) -> None:
     open_alone(page, name)
     shown = figure(page, name)
@@ -156,7 +157,7 @@ def test_tab_passes_every_control_once_in_the_order_of_the_page(page: Page, name
     assert passed == wanted
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", KINDS)
 def test_a_drag_is_announced_once(page: Page, name: str) -> None:
     """However many steps it has, and with the sentence of the state in which it came to rest."""
     open_alone(page, name)

@@ -23,7 +23,7 @@ TALL = 4200  # pixels: the whole figure in the window
 Scheme = Literal["light", "dark"]
 SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 IN_BOTH = (
-    3  # states of a figure that are looked at in both schemes: colours are tokens, pairs of light and dark
+    2  # states of a figure that are looked at in both schemes: colours are tokens, pairs of light and dark
 )
 LEAST_OF_A_MARK = 3.0
 Colour = list[float]

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import KeptPage, NewPage
-from tests.browser.figures import FIGURES, NAMES, PAGE, computed, figure, open_alone, rendered
+from tests.browser.figures import FIGURES, KINDS, NAMES, PAGE, computed, figure, open_alone, rendered
 from tests.browser.test_contrast import kept_in_full, texts
 
 A4_WITHOUT_MARGINS = {"width": 680, "height": 994}  # CSS pixels: 180 × 263 mm
@@ -77,8 +77,9 @@ def pages_of(pdf: bytes) -> int:
     return len(re.findall(rb"/Type\s*/Page\b", pdf))
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("name", "scheme"), [*((name, "light") for name in NAMES), *((name, "dark") for name in KINDS)]
+)
 def test_forced_colours_keep_texts_and_keys(kept_page: KeptPage, name: str, scheme: str) -> None:
     shown = kept_in_full(kept_page, name, forced_colors="active", color_scheme=scheme)
     assert [str(text) for text in texts(shown) if text.contrast < text.least_contrast] == []

@@ -42,7 +42,7 @@ from lessons.kit.text import FigureText
 from lessons.kit.view import Sentence, Table, View
 from quant_core.files.storage import SIZES, TYPE_NAMES, is_readable
 
-MODULE = re.compile(r"js/(?!early|lesson|predict|embed|share|own|cut|config|recall|task)\w+\.js")
+MODULE = re.compile(r"js/(?!early|lesson|predict|embed|share|cells|own|cut|config|recall|task)\w+\.js")
 """What `lesson.js` imports: the pages name it, so that it is on its way before `lesson.js` has been read."""
 
 

@@ -30,7 +30,7 @@ class Figure(Generic[C]):
     view
         Same controls, same view. Must not read anything but its argument and the shipped data.
     is_html
-        Its drawing is made of rows and cells of HTML: there is no picture of it to save.
+        Its drawing is made of rows and cells of HTML: only a browser can make a picture of it.
     on_own
         The view on a reader's own weights, where the figure can be drawn on any; raises `OwnError`.
     from_file

@@ -24,9 +24,10 @@ document.addEventListener("figure:changed", ({ detail }) => {
 });
 
 document.addEventListener("click", ({ target }) => {
-  const button = target.closest("[data-copy], [data-png]");
+  const button = target.closest("[data-copy], [data-png], [data-cells]");
   if (button?.dataset.copy) copy(button);
-  else if (button) savePng(button);
+  else if (button?.dataset.png) savePng(button.dataset.png, button.dataset.name);
+  else if (button) saveCells(button);
 });
 
 async function refresh(details) {
@@ -72,14 +73,25 @@ function select(source) {
   else getSelection().selectAllChildren(source);
 }
 
-async function savePng(button) {
+/** A figure that is no drawing is pictured here: only a browser can lay it out. */
+async function saveCells({ dataset, form, parentElement }) {
+  const { pictureOf } = await import("./cells.js");
+  const svg = await pictureOf((form ?? parentElement).closest("figure"), dataset.cells);
+  if (dataset.name.endsWith(".svg")) save(new Blob([svg], { type: "image/svg+xml" }), dataset.name);
+  else await savePng(`data:image/svg+xml;charset=utf-8,${encodeURIComponent(svg)}`, dataset.name);
+}
+
+async function savePng(address, name) {
   const image = new Image();
-  image.src = button.dataset.png;
+  image.src = address;
   await image.decode();
   const canvas = Object.assign(document.createElement("canvas"), { width: SHARP * image.naturalWidth, height: SHARP * image.naturalHeight });
   canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
-  const file = await new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
-  const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(file), download: button.dataset.name });
+  save(await new Promise((resolve) => canvas.toBlob(resolve, "image/png")), name);
+}
+
+function save(file, name) {
+  const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(file), download: name });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }

@@ -25,8 +25,6 @@ from lessons.quantization.figures.sentence import EXAMPLES
 from tests.app.html import parse
 from tests.app.readable import Text, texts
 
-pytestmark = pytest.mark.no_cover  # half of its time: what it renders, others measure
-
 LESSON = "/lessons/quantization"
 FIGURES = tuple(load_lesson("quantization").figures)
 PLACES = [

@@ -9,8 +9,6 @@ from lessons.catalogue import Lesson
 from lessons.kit.controls import Choice
 from tests.app.html import Element, parse
 
-pytestmark = pytest.mark.no_cover  # half of its time: what it renders, others measure
-
 PAGE = "/lessons/quantization"
 
 

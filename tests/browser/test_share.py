@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
+import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
@@ -49,6 +50,28 @@ def test_a_picture_is_saved_as_it_is_drawn(page: Page, tmp_path: Path) -> None:
     assert pixels.shape[1] == 2 * 1080
     accent = np.array([0xC7, 0x37, 0x00])
     assert (np.abs(pixels - accent).sum(axis=2) < 12).sum() > 1000, "the marks of quantized weights"
+
+
+def test_a_page_of_cells_is_saved_as_it_is_laid_out(page: Page, tmp_path: Path) -> None:
+    page.goto(f"{PAGE}/figures/xray")
+    drawing = page.locator(".drawing").bounding_box()
+    assert drawing
+    files = {}
+    for name in ("fig-05b-light.svg", "fig-05b-light.png", "fig-05b-dark.png"):
+        with page.expect_download() as saved:
+            page.locator(f'[data-cells][data-name="{name}"]').click()
+        saved.value.save_as(tmp_path / name)
+        files[name] = tmp_path / name
+    pictures = [
+        np.asarray(Image.open(files[name]).convert("RGB")).astype(int) for name in files if "png" in name
+    ]
+    for picture, ground in zip(pictures, (253, 22), strict=True):
+        assert picture.shape[0] == pytest.approx(2 * (drawing["height"] + 48), abs=4)
+        assert picture[4, 4].mean() == pytest.approx(ground, abs=12)
+        assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 100, "cells and letters"
+    svg = files["fig-05b-light.svg"].read_text()
+    outside = r'(?:src|href)="(?!data:)[^"]*"|url\("(?!data:)[^"]*"'
+    assert re.findall(outside, svg) == [], "it needs nothing else"
 
 
 def test_embed_tells_its_host_how_high_it_is(new_page: NewPage, watch: Watch) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,42 @@ MODEL_TYPES = {
     "gemma2": "gemma2",
     "gemma3": "gemma3",
     "gpt-oss": "gpt_oss",
+    "phi3": "phi3",
+    "qwen2moe": "qwen2_moe",
+    "qwen3next": "qwen3_next",
+    "qwen35": "qwen3_5",
+    "qwen35moe": "qwen3_5_moe",
+    "llama4": "llama4",
+    "deepseek2": "deepseek_v2",
 }
+
+#: Field of a `config.json` -> what a GGUF file calls it, behind the name of the architecture.
+NAMES_IN_FILE = {
+    "hidden_size": "embedding_length",
+    "num_hidden_layers": "block_count",
+    "num_attention_heads": "attention.head_count",
+    "num_key_value_heads": "attention.head_count_kv",
+    "intermediate_size": "feed_forward_length",
+    "head_dim": "attention.key_length",
+    "max_position_embeddings": "context_length",
+    "sliding_window": "attention.sliding_window",
+    "num_experts": "expert_count",
+    "num_experts_per_tok": "expert_used_count",
+    "moe_intermediate_size": "expert_feed_forward_length",
+    "shared_expert_intermediate_size": "expert_shared_feed_forward_length",
+    "n_shared_experts": "expert_shared_count",
+    "first_k_dense_replace": "leading_dense_block_count",
+    "interleave_moe_layer_step": "interleave_moe_layer_step",
+    "full_attention_interval": "full_attention_interval",
+    "q_lora_rank": "attention.q_lora_rank",
+    "kv_lora_rank": "attention.kv_lora_rank",
+    "linear_num_key_heads": "ssm.group_count",
+    "linear_num_value_heads": "ssm.time_step_rank",
+    "linear_key_head_dim": "ssm.state_size",
+    "linear_conv_kernel_dim": "ssm.conv_kernel",
+}
+_SIGMOID = 2  # LLAMA_EXPERT_GATING_FUNC_TYPE_SIGMOID
+_CHUNK = 8192  # n_swa of llama_model_llama4: the file does not say it
 
 
 @dataclass(frozen=True)
@@ -100,7 +135,11 @@ def config_of_header(header: bytes) -> dict[str, Any]:
 
     References
     ----------
-    The names of the metadata: `gguf-py/gguf/constants.py` of ggml-org/llama.cpp.
+    The names of the metadata: `gguf-py/gguf/constants.py` of ggml-org/llama.cpp (gguf 0.19.0). What an
+    architecture makes of them: `load_arch_hparams` and `load_arch_tensors` of its `src/models/*.cpp` in
+    ggml-org/llama.cpp: `llama_model_llama4` (8a5c4e03d11b), `llama_model_qwen35moe` (02ebd8f7f24f),
+    `llama_model_qwen3next` (0a192937a14c), and `llama_model_deepseek2`, `llama_model_phi3` and
+    `llama_model_qwen2moe` as of 2026.
     """
     file = parse_gguf(Cursor(io.BytesIO(header), Path("header.gguf"), len(header)), whole=False)
     architecture = file.value("general.architecture")
@@ -117,25 +156,89 @@ def _config(file: GgufFile, architecture: str) -> dict[str, Any]:
     embedding = file.tensors.get("token_embd.weight")
     if embedding is None:
         raise FormatError(f"{short_path(file.path)}: tensor token_embd.weight is missing")
-    names = {
-        "hidden_size": "embedding_length",
-        "num_hidden_layers": "block_count",
-        "num_attention_heads": "attention.head_count",
-        "num_key_value_heads": "attention.head_count_kv",
-        "intermediate_size": "feed_forward_length",
-        "head_dim": "attention.key_length",
-        "num_experts": "expert_count",
-        "num_experts_per_tok": "expert_used_count",
-        "max_position_embeddings": "context_length",
-        "moe_intermediate_size": "expert_feed_forward_length",
-        "sliding_window": "attention.sliding_window",
-    }
-    read = {name: file.metadata.get(f"{architecture}.{key}") for name, key in names.items()}
-    return {
-        **{name: meta.value for name, meta in read.items() if meta is not None},
+    told = _Told(file, architecture)
+    read = {name: told(key) for name, key in NAMES_IN_FILE.items()}
+    config = {
+        **{name: value for name, value in read.items() if value is not None},
         "model_type": MODEL_TYPES[architecture],
         "vocab_size": embedding.rows,
         "tie_word_embeddings": "output.weight" not in file.tensors,
         "attention_bias": "blk.0.attn_q.bias" in file.tensors,
         "rope_scaling": {"rope_type": "llama3"} if "rope_freqs.weight" in file.tensors else None,
     }
+    extra = told(
+        "nextn_predict_layers"
+    )  # multi-token-prediction layers are blocks in a file, and not counted
+    if _are_integers(extra, read["num_hidden_layers"]):
+        config["num_hidden_layers"] -= extra
+    peculiar = _PECULIAR.get(architecture)
+    return config | peculiar(told) if peculiar else config
+
+
+class _Told:
+    """What a header says of its architecture, by llama.cpp's names."""
+
+    def __init__(self, file: GgufFile, architecture: str) -> None:
+        self.tensors = file.tensors
+        self._value, self._architecture = file.value, architecture
+
+    def __call__(self, key: str) -> Any:
+        return self._value(f"{self._architecture}.{key}")
+
+
+def _are_integers(*values: object) -> bool:
+    return all(isinstance(value, int) and not isinstance(value, bool) for value in values)
+
+
+def _latent(told: _Told) -> dict[str, Any]:
+    """DeepSeek's attention is written as it is run, with one key for all heads; true widths come after."""
+    key, value = (told(f"attention.{which}_length_mla") for which in ("key", "value"))
+    if key is None and value is None:  # a file of the time before
+        key, value = (told(f"attention.{which}_length") for which in ("key", "value"))
+    rope = told("rope.dimension_count")
+    return {
+        "model_type": "deepseek_v3" if told("expert_gating_func") == _SIGMOID else "deepseek_v2",
+        "head_dim": None,
+        "num_key_value_heads": None,
+        "qk_rope_head_dim": rope,
+        "qk_nope_head_dim": key - rope if _are_integers(key, rope) else None,
+        "v_head_dim": value,
+    }
+
+
+def _chunked(told: _Told) -> dict[str, Any]:
+    """Llama 4 has chunks of one length, and none where the length is given as 0."""
+    window = told("attention.sliding_window")
+    return {
+        "sliding_window": None if window == 0 else _CHUNK,
+        "sliding_window_pattern": told("attention.sliding_window_pattern"),
+        "first_k_dense_replace": None,
+    }
+
+
+def _long_rope(told: _Told) -> dict[str, Any]:
+    """Phi-3 with a long context has two tables of factors."""
+    return {"rope_scaling": {"rope_type": "longrope"}} if "rope_factors_long.weight" in told.tensors else {}
+
+
+def _recurrent(told: _Told) -> dict[str, Any]:
+    """Gated DeltaNet: the width of all value heads together is told, and perhaps which layers are linear."""
+    inner, heads = told("ssm.inner_size"), told("ssm.time_step_rank")
+    layers = told("attention.recurrent_layers")
+    named = None
+    if layers is not None and not isinstance(layers, bool | int | float | str):
+        named = ["linear_attention" if recurrent else "full_attention" for recurrent in layers]
+    return {
+        "linear_value_head_dim": inner // heads if _are_integers(inner, heads) and heads else None,
+        "layer_types": named,
+    }
+
+
+_PECULIAR: Mapping[str, Callable[[_Told], dict[str, Any]]] = {
+    "deepseek2": _latent,
+    "llama4": _chunked,
+    "phi3": _long_rope,
+    "qwen3next": _recurrent,
+    "qwen35": _recurrent,
+    "qwen35moe": _recurrent,
+}

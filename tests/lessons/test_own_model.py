@@ -6,6 +6,8 @@ import json
 import random
 import re
 import struct
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,8 @@ from lessons.quantization import own_model, sources
 from lessons.quantization.figures.fit import CHECKPOINTS, CONFIGS, FIGURE, MIXES, Controls
 from quant_core.files import FormatError
 from quant_core.files.model import MODEL_TYPES, config_of_header
-from quant_core.memory import model_shape
+from quant_core.files.model import NAMES_IN_FILE as NAMES
+from quant_core.memory import ModelShape, model_shape
 
 DATA = json.loads((Path(sources.__file__).parent / "data" / "models.json").read_text("utf-8"))
 LISTED: dict[str, dict[str, Any]] = {e["id"]: e["config"] for e in DATA["models"] if "config" in e}
@@ -187,30 +190,65 @@ def number(key: str, value: int) -> bytes:
     return text(key) + struct.pack("<II", 4, value)
 
 
-def header(config: dict[str, Any], architecture: str, *, more: list[bytes] | None = None) -> bytes:
-    """The header of a GGUF file as llama.cpp's converter writes it, as far as the shape depends on it."""
-    names = {
-        "block_count": "num_hidden_layers",
-        "context_length": "max_position_embeddings",
-        "embedding_length": "hidden_size",
-        "feed_forward_length": "intermediate_size",
-        "attention.head_count": "num_attention_heads",
-        "attention.head_count_kv": "num_key_value_heads",
-        "attention.key_length": "head_dim",
-        "attention.sliding_window": "sliding_window",
-        "expert_count": "num_experts",
-        "expert_used_count": "num_experts_per_tok",
-        "expert_feed_forward_length": "moe_intermediate_size",
+Written = tuple[dict[str, Any], dict[str, int]]
+"""Fields of a configuration that a header says otherwise, and entries of its own."""
+
+
+def of_deepseek(config: dict[str, Any]) -> Written:
+    """The attention as it is run: one key for all heads, as wide as the latent and the turned part."""
+    latent, turned = config["kv_lora_rank"], config["qk_rope_head_dim"]
+    return {"num_key_value_heads": 1, "head_dim": latent + turned}, {
+        "attention.value_length": latent,
+        "attention.key_length_mla": config["qk_nope_head_dim"] + turned,
+        "attention.value_length_mla": config["v_head_dim"],
+        "rope.dimension_count": turned,
+        "expert_gating_func": 1 if config["model_type"] == "deepseek_v2" else 2,
     }
+
+
+def of_llama_4(config: dict[str, Any]) -> Written:
+    """The width of the dense layers under the usual name; the length of a chunk is not written."""
+    return {"intermediate_size": config["intermediate_size_mlp"], "first_k_dense_replace": 0}, {}
+
+
+def of_delta_net(config: dict[str, Any]) -> Written:
+    shared = config.get("shared_expert_intermediate_size") or config.get("moe_intermediate_size")
+    return {"shared_expert_intermediate_size": shared, "n_shared_experts": None}, {
+        "ssm.inner_size": config["linear_num_value_heads"] * config["linear_value_head_dim"]
+    }
+
+
+WRITTEN: dict[str, Callable[[dict[str, Any]], Written]] = {
+    "deepseek2": of_deepseek,
+    "llama4": of_llama_4,
+    "qwen3next": of_delta_net,
+    "qwen35": of_delta_net,
+    "qwen35moe": of_delta_net,
+}
+
+
+def header(
+    config: dict[str, Any],
+    architecture: str,
+    *,
+    more: list[bytes] | None = None,
+    written: Written | None = None,
+) -> bytes:
+    """The header of a GGUF file as llama.cpp's converter writes it, as far as the shape depends on it."""
+    if written is None:
+        written = WRITTEN[architecture](config) if architecture in WRITTEN else ({}, {})
+    fields, own = config | written[0], written[1]
+    told = {key: fields[name] for name, key in NAMES.items() if fields.get(name) is not None}
     pairs = [text("general.architecture") + struct.pack("<I", 8) + text(architecture)]
-    pairs += [number(f"{architecture}.{key}", config[name]) for key, name in names.items() if name in config]
+    pairs += [number(f"{architecture}.{key}", value) for key, value in (told | own).items()]
     pairs += more or []
     tensors = [("token_embd.weight", (config["hidden_size"], config["vocab_size"]))]
     if not config.get("tie_word_embeddings"):
         tensors.append(("output.weight", (config["hidden_size"], config["vocab_size"])))
     if config.get("rope_scaling"):
-        tensors.append(("rope_freqs.weight", (config["head_dim"] // 2, 1)))
-    if architecture in ("qwen2", "gpt-oss"):
+        table = "rope_factors_long.weight" if architecture == "phi3" else "rope_freqs.weight"
+        tensors.append((table, (config["head_dim"] // 2, 1)))
+    if architecture in ("qwen2", "qwen2moe", "gpt-oss"):
         tensors.append(("blk.0.attn_q.bias", (config["hidden_size"], 1)))
     listed, place = [], 0
     for name, shape in tensors:
@@ -219,18 +257,80 @@ def header(config: dict[str, Any], architecture: str, *, more: list[bytes] | Non
     return b"GGUF" + struct.pack("<IQQ", 3, len(listed), len(pairs)) + b"".join([*pairs, *listed])
 
 
+#: Published configurations of kinds that no listed model has.
+OTHERS: dict[str, dict[str, Any]] = {
+    "Qwen1.5-MoE-A2.7B": {
+        "model_type": "qwen2_moe", "hidden_size": 2048, "num_hidden_layers": 24, "num_attention_heads": 16,
+        "num_key_value_heads": 16, "intermediate_size": 5632, "moe_intermediate_size": 1408,
+        "shared_expert_intermediate_size": 5632, "num_experts": 60, "num_experts_per_tok": 4,
+        "vocab_size": 151936, "tie_word_embeddings": False, "max_position_embeddings": 8192,
+    },
+    "Qwen3-Next-80B-A3B": {
+        "model_type": "qwen3_next", "hidden_size": 2048, "num_hidden_layers": 48, "num_attention_heads": 16,
+        "num_key_value_heads": 2, "head_dim": 256, "intermediate_size": 5120, "moe_intermediate_size": 512,
+        "shared_expert_intermediate_size": 512, "num_experts": 512, "num_experts_per_tok": 10,
+        "full_attention_interval": 4, "linear_num_key_heads": 16, "linear_num_value_heads": 32,
+        "linear_key_head_dim": 128, "linear_value_head_dim": 128, "linear_conv_kernel_dim": 4,
+        "vocab_size": 151936, "tie_word_embeddings": False, "max_position_embeddings": 262144,
+    },
+    "DeepSeek-V2-Lite": {
+        "model_type": "deepseek_v2", "hidden_size": 2048, "num_hidden_layers": 27, "num_attention_heads": 16,
+        "num_key_value_heads": 16, "intermediate_size": 10944, "moe_intermediate_size": 1408,
+        "n_shared_experts": 2, "num_experts": 64, "num_experts_per_tok": 6, "first_k_dense_replace": 1,
+        "kv_lora_rank": 512, "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "v_head_dim": 128,
+        "vocab_size": 102400, "tie_word_embeddings": False, "max_position_embeddings": 163840,
+    },
+}  # fmt: skip
+BILLIONS = {"Qwen1.5-MoE-A2.7B": 14.3, "Qwen3-Next-80B-A3B": 79.7, "DeepSeek-V2-Lite": 15.7}
+"""As published; of Qwen3-Next without its multi-token-prediction layer."""
+
+#: What a file of the architecture `deepseek2` says of them is the same.
+SAME_KIND = {"kimi_k2": "deepseek_v3"}
+
+
 @pytest.mark.parametrize(
     ("name", "architecture"),
     [
         (name, architecture)
         for architecture, model_type in MODEL_TYPES.items()
-        for name, config in LISTED.items()
+        for name, config in (LISTED | OTHERS).items()
         if config["model_type"] == model_type
-    ],
+    ]
+    + [("deepseek-v3", "deepseek2"), ("kimi-k2", "deepseek2")],
 )
 def test_a_gguf_header_gives_the_shape_of_its_config(name: str, architecture: str) -> None:
-    found = model_shape(config_of_header(header(LISTED[name], architecture)))
-    assert found == model_shape(LISTED[name])
+    config = (LISTED | OTHERS)[name]
+    found = model_shape(config_of_header(header(config, architecture)))
+    wanted = model_shape(config)
+    assert found == replace(wanted, model_type=SAME_KIND.get(wanted.model_type, wanted.model_type))
+    if name in BILLIONS:
+        assert found.parameters / 1e9 == pytest.approx(BILLIONS[name], rel=0.005)
+
+
+def test_every_architecture_that_is_read_is_compared() -> None:
+    compared = {config["model_type"] for config in (LISTED | OTHERS).values()}
+    assert set(MODEL_TYPES.values()) <= compared
+
+
+def test_peculiarities_of_a_gguf_header_are_heeded() -> None:
+    def shape(name: str, architecture: str, **entries: int) -> ModelShape:
+        config = (LISTED | OTHERS)[name]
+        more = [number(f"{architecture}.{key}", value) for key, value in entries.items()]
+        return model_shape(config_of_header(header(config, architecture, more=more)))
+
+    # A multi-token-prediction layer counts as a block of the file, and not here.
+    listed = LISTED["qwen3.5-27b"]
+    one_more = header(
+        listed | {"num_hidden_layers": 65}, "qwen35", more=[number("qwen35.nextn_predict_layers", 1)]
+    )
+    assert model_shape(config_of_header(one_more)) == model_shape(listed)
+    # Before the latent attention had names of its own, each head's widths stood under the usual ones.
+    v3 = LISTED["deepseek-v3"]
+    widths = {"attention.value_length": 128, "rope.dimension_count": 64, "expert_gating_func": 2}
+    old = header(v3, "deepseek2", written=({"head_dim": 192}, widths))
+    assert model_shape(config_of_header(old)) == model_shape(v3)
+    # Llama 4 without chunks, as small models of its kind are.
+    assert set(shape("llama-4-scout", "llama4", **{"attention.sliding_window": 0}).layer_kinds) == {"full"}
 
 
 def test_a_gguf_header_that_is_cut_off_or_of_another_architecture_is_refused() -> None:

@@ -18,7 +18,7 @@ export function watchPatches() {
 
 /** Make an element like the next one, whose parts may move into it. */
 export function patch(element, next) {
-  if (element.isEqualNode(next) && !next.querySelector("template")) return; // it does not look into templates
+  if (element.localName !== "template" && element.isEqualNode(next) && !next.querySelector("template")) return; // whose content it does not compare
   if (element.matches(KEPT) || leftFolded(element, next)) return;
   patchAttributes(element, next);
   if (element.localName === "template") element.content.replaceChildren(next.content);

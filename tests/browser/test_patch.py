@@ -20,7 +20,11 @@ BEGIN = """
 """
 WALK = """async (figures) => {
   BEGIN
-  const seen = (view) => { view.querySelector(".more").remove(); return view; };
+  const seen = (view) => {
+    view.querySelector(".more").remove();
+    for (const template of view.querySelectorAll("template")) template.replaceWith(template.innerHTML); // to be compared
+    return view;
+  };
   const wrong = [];
   for (const [name, addresses] of Object.entries(figures)) {
     const views = await Promise.all(addresses.map(async (address) => (await fetch(address)).text()));

@@ -55,6 +55,7 @@ class Answers:
         self, slug: str, name: str, controls: FigureControls, teaching: Teaching = OPEN
     ) -> Body:
         """A figure's view alone."""
+        teaching = _of_view(slug, name, controls, teaching)
         return await self._get(
             ("fragment", slug, name, controls, teaching),
             partial(self._fragment, slug, name, controls, teaching),
@@ -70,6 +71,9 @@ class Answers:
         where the views together are too large to send ahead, and None when too much else is to be done.
         """
         rest = at.model_copy(update={control: type(at).model_fields[control].default})
+        views = (_of_view(slug, name, state, teaching) for state in _along(rest, control).values())
+        # A table in which no guess is drawn is that of all who made none.
+        teaching = max(views, key=lambda of_view: of_view.guess)
         key = ("states", slug, name, control, rest, teaching)
         make = partial(self._states, slug, name, control, rest, teaching)
         tag = spoken().tag
@@ -269,12 +273,12 @@ class Answers:
 
     def _states(self, slug: str, name: str, control: str, rest: FigureControls, teaching: Teaching) -> Body:
         views: dict[str, str] = {}
-        for value in type(rest).widgets()[control].states():
+        for value, at in _along(rest, control).items():
             self._kept.give_way()
-            at = rest.model_copy(update={control: value})
-            key = (spoken().tag, ("fragment", slug, name, at, teaching))
-            view = self._kept.now(key, partial(self._fragment, slug, name, at, teaching))
-            views[plain(value)] = view.raw.decode()
+            of_view = _of_view(slug, name, at, teaching)
+            key = (spoken().tag, ("fragment", slug, name, at, of_view))
+            view = self._kept.now(key, partial(self._fragment, slug, name, at, of_view))
+            views[value] = view.raw.decode()
         body = Body(orjson.dumps(views), "application/json")
         return body if body.size <= LARGEST_TABLE else NO_TABLE
 
@@ -301,7 +305,8 @@ class Answers:
         if not whole_page:
             return self._html("ask/fragment.jinja", lesson=lesson, q=q)
         state = q.reveal.state if q.reveal else lesson.figures[name].controls()
-        return self._page("question.jinja", slug, q=q, f=self._shown(slug, name, state))
+        teaching = Teaching(guess=q.marked)
+        return self._page("question.jinja", slug, q=q, f=self._shown(slug, name, state, teaching=teaching))
 
     def _recall(self, slug: str) -> Body:
         lesson = load_lesson(slug)
@@ -385,6 +390,17 @@ class Answers:
     ) -> Shown:
         lesson = load_lesson(slug)
         return show(lesson, lesson.figures[name], controls, self.root_path, brief=brief, teaching=teaching)
+
+
+def _of_view(slug: str, name: str, state: FigureControls, teaching: Teaching) -> Teaching:
+    """What of an arrangement makes a difference to the view: answers that are alike are kept once."""
+    return teaching.of_view(state, load_lesson(slug).questions.get(name))
+
+
+def _along(rest: FigureControls, control: str) -> dict[str, FigureControls]:
+    """The states of one control, the others as they are, by its value as addresses write it."""
+    values = type(rest).widgets()[control].states()
+    return {plain(value): rest.model_copy(update={control: value}) for value in values}
 
 
 def _any_typed(states: States) -> bool:

@@ -151,7 +151,7 @@ async def figure_page(request: Request, slug: str, name: str) -> Response:
     own = [(key, value) for key, value in parameters if key not in shell and "." not in key]
     embed = _embed(shell)
     try:
-        controls, teaching = read_taught(figure.controls, own)
+        controls, teaching = read_taught(figure.controls, own, lesson.questions.get(name))
     except ControlError as error:
         return _figure_problem(request, lesson, figure, error)
     if shell.get("in") == "lesson":
@@ -198,7 +198,7 @@ async def own_panel(request: Request, asked: str, slug: str, name: str) -> Respo
     lesson, figure = _figure(slug, name)
     _takes_own(figure)
     try:
-        controls, _teaching = _taught(figure.controls, request)
+        controls, _teaching = _taught(lesson, name, request)
     except ControlError as error:
         return _figure_problem(request, lesson, figure, error, whole_page=False)
     return _kept(request, await _answers(request).own_panel(slug, name, controls), _lasting(asked))
@@ -239,10 +239,10 @@ async def fragment(request: Request, asked: str, slug: str, name: str) -> Respon
     """What htmx swaps in. The address holds the content's version, so the answer never changes."""
     lesson, figure = _figure(slug, name)
     try:
-        controls, teaching = _taught(figure.controls, request)
+        controls, teaching = _taught(lesson, name, request)
     except ControlError as error:
         return _figure_problem(request, lesson, figure, error, whole_page=False)
-    body = await _answers(request).fragment(slug, name, controls, teaching.of_view(figure.controls))
+    body = await _answers(request).fragment(slug, name, controls, teaching)
     return _kept(request, body, _lasting(asked))
 
 
@@ -253,10 +253,10 @@ async def states(request: Request, asked: str, slug: str, name: str, control: st
     if control not in figure.controls.tabled():
         raise HTTPException(404)
     try:
-        at, teaching = _taught(figure.controls, request)
+        at, teaching = _taught(lesson, name, request)
     except ControlError as error:
         return _figure_problem(request, lesson, figure, error, whole_page=False)
-    table = await _answers(request).states(slug, name, control, at, teaching.of_view(figure.controls))
+    table = await _answers(request).states(slug, name, control, at, teaching)
     if table is None:
         return _respond(
             request, NO_TABLE, "no-store"
@@ -277,7 +277,7 @@ async def share(request: Request, asked: str, slug: str, name: str) -> Response:
     """What is offered to take away from a figure, fetched when it is unfolded."""
     lesson, figure = _figure(slug, name)
     try:
-        controls, _ = _taught(figure.controls, request)
+        controls, _ = _taught(lesson, name, request)
     except ControlError as error:
         return _figure_problem(request, lesson, figure, error, whole_page=False)
     return _kept(request, await _answers(request).share(slug, name, controls), _lasting(asked))
@@ -389,7 +389,7 @@ def _lesson_states(request: Request, slug: str, route: str = "") -> tuple[States
     problems: list[dict[str, Any]] = []
     for name, figure in lesson.figures.items():
         try:
-            states[name] = read_taught(figure.controls, given[name])
+            states[name] = read_taught(figure.controls, given[name], lesson.questions.get(name))
         except ControlError as error:
             states[name] = error.nearest, OPEN
             problems += [
@@ -439,7 +439,7 @@ async def _on_own(request: Request, slug: str, name: str, template: str) -> Resp
     try:
         if figure.from_file is not None:
             return _from_file(request, lesson, figure, rest, own, whole_page=whole_page)
-        controls, teaching = read_taught(figure.controls, rest)
+        controls, teaching = read_taught(figure.controls, rest, lesson.questions.get(name))
         body = await _answers(request).on_own(slug, name, controls, teaching, own, template=template)
     except ControlError as error:
         return _figure_problem(request, lesson, figure, error, whole_page=whole_page)
@@ -466,7 +466,8 @@ def _from_file(
     if not whole_page:
         return JSONResponse(found, headers={"Cache-Control": "no-store"})
     kept = [pair for pair in rest if pair[0] not in found]
-    controls, teaching = read_taught(figure.controls, [*kept, *found.items()])
+    question = lesson.questions.get(figure.name)
+    controls, teaching = read_taught(figure.controls, [*kept, *found.items()], question)
     query = urlencode(_query(controls, teaching))
     address = f"{_here(request)}{lesson.url}/figures/{figure.name}?{query}#{figure.id}"
     return RedirectResponse(address, 303, {"Cache-Control": "no-store"})
@@ -520,11 +521,11 @@ def _state_of(controls: type[FigureControls], query: bytes) -> FigureControls:
     return controls.parse(read_query(query))
 
 
-def _taught(controls: type[FigureControls], request: Request) -> tuple[FigureControls, Teaching]:
-    """The state that the query names, and what a teacher has set beside it."""
-    query: bytes = request.scope["query_string"]
+def _taught(lesson: Lesson, name: str, request: Request) -> tuple[FigureControls, Teaching]:
+    """The state of a figure that the query names, and what stands beside it."""
+    controls, query = lesson.figures[name].controls, request.scope["query_string"]
     if any(name.encode() in query for name in TAUGHT):
-        return read_taught(controls, query_parameters(request))
+        return read_taught(controls, query_parameters(request), lesson.questions.get(name))
     return _state(controls, request), OPEN
 
 
@@ -575,7 +576,8 @@ def _known(
         own = [(key.partition(".")[2], value) for key, value in others if key.partition(".")[0] == name]
         if own and name != but:
             with contextlib.suppress(ControlError):
-                kept.append((name, _query(*read_taught(figure.controls, own))))
+                taught = read_taught(figure.controls, own, lesson.questions.get(name))
+                kept.append((name, _query(*taught)))
     return kept
 
 

@@ -17,13 +17,26 @@ from markupsafe import Markup
 from app.assets import ROOT, static_files, version
 from lessons.catalogue import Lesson
 from lessons.kit import numbers
+from lessons.kit.chart import Chart
 from lessons.kit.controls import Choice, ControlError, FigureControls, Slider, Text, plain
 from lessons.kit.figure import Figure
 from lessons.kit.language import gettext, language, languages, ngettext, spoken
 from lessons.kit.mathml import mathml
 from lessons.kit.own import read_own
 from lessons.kit.prose import Section
-from lessons.kit.question import ANSWER, Guess, Question, Reveal
+from lessons.kit.question import (
+    ANSWER,
+    CHART,
+    GUESS,
+    SKIP,
+    Guess,
+    Mark,
+    Placed,
+    Question,
+    Reveal,
+    on_chart,
+    placed,
+)
 from lessons.kit.source import dotted_name, highlight, source_named, source_of
 from lessons.kit.task import (
     EXAMPLE_SEED,
@@ -52,6 +65,7 @@ class Shown:
 
     `brief`: on the lesson page, which leaves out what only comes to use near a figure or when it is unfolded.
     `own`: the fields in which a reader has sent weights; a form without scripts sends them along.
+    `answered`: the question of this figure with the reader's guess, where they are true of this state.
     """
 
     lesson: Lesson
@@ -63,6 +77,7 @@ class Shown:
     brief: bool = False
     teaching: Teaching = OPEN
     own: tuple[tuple[str, str], ...] = ()
+    answered: Asked | None = None
 
     @property
     def late(self) -> bool:
@@ -154,6 +169,24 @@ class Shown:
     def description(self) -> list[str]:
         return [self.text.sentence(sentence) for sentence in self.view.description]
 
+    def marks(self, plot: str) -> list[Placed]:
+        """Guess and truth, where they stand on a plot of the drawing."""
+        return [placed(mark, self.view.plots[plot], self._label(mark)) for mark in self._marks(plot)]
+
+    @property
+    def chart(self) -> Chart | None:
+        """The figure's data chart, with guess and truth on it."""
+        marks = self._marks(CHART)
+        return on_chart(self.view.chart, marks, map(self._label, marks)) if self.view.chart else None
+
+    def _marks(self, plot: str) -> list[Mark]:
+        reveal = self.answered.reveal if self.answered else None
+        return [mark for mark in reveal.marks if mark.plot == plot] if reveal else []
+
+    def _label(self, mark: Mark) -> str:
+        words = self.lesson.words.words
+        return f"{words['you' if mark.role == 'guess' else 'so']} {mark.text}"
+
     @property
     def sources_url(self) -> str:
         return f"{self.root_path}{self.lesson.url}/sources"
@@ -165,7 +198,7 @@ class Shown:
 
     @property
     def chart_json(self) -> str:
-        return json.dumps(self.view.chart.plotly(self.text.words)) if self.view.chart else ""
+        return json.dumps(self.chart.plotly(self.text.words)) if self.chart else ""
 
 
 def show(
@@ -188,10 +221,19 @@ def show(
     text = lesson.texts[figure.name]
     here = root_path + spoken().prefix
     if own is None:
-        return Shown(lesson, figure, controls, figure.view(controls), text, here, brief, teaching)
+        view, answered = figure.view(controls), _answered(lesson, figure.name, controls, teaching.guess)
+        return Shown(lesson, figure, controls, view, text, here, brief, teaching, answered=answered)
     assert figure.on_own is not None
     view = figure.on_own(controls, read_own(own))
     return Shown(lesson, figure, controls, view, text, here, brief, teaching, tuple(own.items()))
+
+
+def _answered(lesson: Lesson, name: str, state: FigureControls, guess: str) -> Asked | None:
+    """The question of a figure with its guess, where they are true of this state of it."""
+    question = lesson.questions.get(name)
+    if not guess or question is None or not question.holds(state):
+        return None
+    return reveal(lesson, name, question.marked(guess))
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,10 +288,24 @@ class Asked:
         return self.text.option(ANSWER, self.reveal.guess, self.question.widget)
 
     @property
-    def seen_url(self) -> str:
-        """The lesson, with the figure in the state that shows what is so."""
+    def marked(self) -> str:
+        """The commit as an address of the figure names it; "" before there is one."""
+        if self.reveal is None:
+            return ""
+        return SKIP if self.reveal.guess is None else plain(getattr(self.controls, ANSWER))
+
+    @property
+    def mark_sentence(self) -> str:
+        """What is marked on the figure, in words."""
         assert self.reveal is not None
-        query = state_query([(self.name, self.reveal.state.query())])
+        key = "marked" if self.reveal.guess else "marked_truth"
+        return self.lesson.words.word(key, guess=self.guess, truth=self.reveal.truth)
+
+    @property
+    def seen_url(self) -> str:
+        """The lesson, with the figure in the state that shows what is so, and the guess on it."""
+        assert self.reveal is not None
+        query = state_query([(self.name, [*self.reveal.state.query(), (GUESS, self.marked)])])
         query = "&".join(filter(None, (f"route={self.route}" if self.route else "", query)))
         return f"{self.root_path}{self.lesson.url}{'?' if query else ''}{query}#{self.figure.id}"
 

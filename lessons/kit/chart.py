@@ -42,6 +42,18 @@ SHAPES = {
 }
 """Corners of the marks that are no circle, under Plotly's names for them, in CSS pixels."""
 
+PLOTLY_SIDES = {
+    "left": "middle left",
+    "right": "middle right",
+    "top": "top center",
+    "bottom": "bottom center",
+    "top-left": "top left",
+    "top-right": "top right",
+    "bottom-left": "bottom left",
+    "bottom-right": "bottom right",
+}
+"""On which side of its mark a label stands, and what Plotly calls it."""
+
 PLOTLY_FONT = {"family": '"IBM Plex Mono", ui-monospace, monospace', "size": 12}
 """The face that the style sheet sets: Plotly must measure with it, or labels sit beside their places."""
 
@@ -78,8 +90,9 @@ class Point:
 class Series:
     """Marks of one kind: `kind` is "line", "points" or "both"; `name` is a key of the figure's words.
 
-    `role` names its look in the style sheet: "quantized", "true", or "method-1" … "method-5"; `symbol` is
-    "circle" or one of `SHAPES`. `right`: it is read on the chart's right axis.
+    `role` names its look in the style sheet: "quantized", "true", "guess", "truth" or "method-1" …
+    "method-5"; `symbol` is "circle" or one of `SHAPES`, `size` its width in pixels. `right`: it is read on
+    the chart's right axis.
     """
 
     name: str
@@ -88,6 +101,7 @@ class Series:
     role: str = "quantized"
     symbol: str = "circle"
     right: bool = False
+    size: int = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +172,7 @@ class Chart:
             "name": series.name,
             "role": series.role,
             "symbol": series.symbol,
+            "radius": series.size / 2,
             "shape": (_outline(series.symbol, 1.0), _outline(series.symbol, 1.42)),
             "path": path if series.kind in ("line", "both") else None,
             "points": [
@@ -229,11 +244,10 @@ class Chart:
         if series.right:
             trace["yaxis"] = "y2"
         if series.kind == "points":
-            sides = {"left": "middle left", "top": "top center", "bottom": "bottom center"}
             trace["text"] = [p.label for p in points]
-            trace["textposition"] = [sides.get(p.label_side, "middle right") for p in points]
+            trace["textposition"] = [PLOTLY_SIDES[p.label_side] for p in points]
         if series.kind != "line":
-            sizes = [13 if p.marked else 9 for p in points]
+            sizes = [series.size + 4 * p.marked for p in points]
             trace["marker"] = {"size": sizes, "symbol": series.symbol, "opacity": 1}
         if any(p.error is not None for p in points):
             errors = [p.error or 0 for p in points]

@@ -2,77 +2,56 @@
 
 A question is a control (the guess), what has to be known to guess, and a function from the guess to what was
 so. Nothing of the answer is computed, let alone sent, before there is a guess. Words are referred to by key,
-as everywhere in the kit.
+as everywhere in the kit. After a commit guess and truth are marks in the values of the figure's own plots,
+and the figure's view is drawn with them wherever its state is the one that was asked about.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
 from pydantic import create_model
 
 from lessons.kit import numbers
+from lessons.kit.chart import Chart, Point, Series
 from lessons.kit.controls import ControlError, ControlProblem, FigureControls, Slider, Widget
 from lessons.kit.scales import Scale
-from lessons.kit.view import Sentence
+from lessons.kit.view import Plot, Sentence
 
 ANSWER, SKIP = "answer", "skip"
+GUESS = "guess"
+"""In an address of the figure: the guess that is drawn on it. No control may be called so."""
 
 Guess = float | str
 Verdict = Literal["right", "close", "off", "skipped"]
-Role = Literal["guess", "truth", "given", "rest"]
+Place = float | tuple[float, float] | None
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A guess or a truth at `x` per cent and `y` pixels, with its label; `upright` marks stand on a line.
+    """A guess, or what was so, on the figure: in the values of one of its plots, with its label.
 
-    A truth moves in from `start`, the guess's place, so that the distance is seen.
+    A place is a value, two between which the mark reaches, or None: then the mark crosses the plot, or the
+    drawing has a row for it. `plot` is the name of a plot of the figure's view, or `CHART`.
     """
 
-    role: Role
-    x: float
-    y: float
+    role: Literal["guess", "truth"]
+    plot: str
     text: str
-    label: tuple[float, str]
-    upright: bool = True
-    start: tuple[float, float] | None = None
+    x: Place = None
+    y: Place = None
 
 
 @dataclass(frozen=True, slots=True)
-class Curve:
-    """A path in a square of 1000 by 1000, stretched over the drawing."""
-
-    path: str
-    role: str
-
-
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """A rectangle: `x` and `width` in per cent, `y` and `height` in pixels; `text` is the key of its name."""
-
-    role: str
-    x: float
-    width: float
-    y: float
-    height: float
-    text: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Sketch:
-    """A small drawing in the coordinates of the figures: x in per cent, y in pixels."""
+class Scene:
+    """The axes of the figure, empty: x in per cent, y in pixels."""
 
     height: int
-    marks: tuple[Mark, ...] = ()
-    curves: tuple[Curve, ...] = ()
-    bars: tuple[Bar, ...] = ()
-    x_ticks: tuple[Mapping[str, Any], ...] = ()
-    y_ticks: tuple[Mapping[str, Any], ...] = ()
-    x_title: str = ""
-    y_title: str = ""
+    x_ticks: tuple[Mapping[str, Any], ...]
+    y_ticks: tuple[Mapping[str, Any], ...]
+    x_title: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +66,8 @@ class Reveal:
         "right", "close" or "off": how near the guess came.
     sentences
         What was so, then why: the one that fits the guess, naming what it rests on.
+    marks
+        The guess, and what was so where the figure does not say it by itself.
     state
         The state of the figure in which this can be seen.
     """
@@ -95,7 +76,7 @@ class Reveal:
     guess: str | None
     verdict: Verdict
     sentences: tuple[Sentence, ...]
-    sketch: Sketch
+    marks: tuple[Mark, ...]
     state: FigureControls
 
 
@@ -114,18 +95,48 @@ class Question:
     given
         The slots of the question's sentence, computed.
     scene
-        The axes on which the guess is marked, the slider lying along x; the reveal is drawn on the same.
+        The axes of the figure on which the guess is marked, the slider lying along x.
+    seen
+        The state of the figure in which what is so can be seen, as far as it is known before the guess.
+    free
+        Controls on which neither the answer nor the place of its marks depends.
     """
 
     figure: str
     answer: type[FigureControls]
     reveal: Callable[[Guess | None], Reveal]
+    seen: FigureControls
+    free: tuple[str, ...] = ()
     given: Callable[[], Mapping[str, str]] = field(default=dict)
-    scene: Callable[[], Sketch] | None = None
+    scene: Callable[[], Scene] | None = None
 
     @property
     def widget(self) -> Widget:
         return self.answer.widgets()[ANSWER]
+
+    def holds(self, state: FigureControls) -> bool:
+        """Whether the figure shows in this state what the question asks about."""
+        return all(
+            getattr(state, name) == getattr(self.seen, name)
+            for name in type(state).model_fields
+            if name not in self.free
+        )
+
+    def marked(self, text: str) -> Guess | None:
+        """The guess that an address of the figure names; None for `SKIP`.
+
+        Raises
+        ------
+        ControlError
+            When it is not one that can be given.
+        """
+        if text == SKIP:
+            return None
+        try:
+            return self.read([(ANSWER, text)])[1]
+        except ControlError as error:
+            named = tuple(replace(problem, control=GUESS) for problem in error.problems)
+            raise ControlError(named, error.nearest) from None
 
     def read(self, parameters: Iterable[tuple[str, str]]) -> tuple[bool, Guess | None]:
         """Whether there was a commit, and the guess; None for who skipped.
@@ -169,56 +180,74 @@ def printed(widget: Widget, guess: Guess) -> str:
     return str(guess)
 
 
-# --- where guess and truth are drawn ------------------------------------------------------------------------
+# --- where a mark is drawn ---------------------------------------------------------------------------------
 
-GUESS_ROW, TRUTH_ROW = -34.0, -14.0
-"""Label rows above a drawing, so that guess and truth never cover each other however near they are."""
+CHART = "chart"
+"""The plot of a figure that is a data chart."""
 
-LABEL_LINE = 15.0
+RING = 21
+"""Pixels of a mark on a chart: around a point that is there already."""
+
+NEAR = (20.0, 34.0)
+"""Per cent across and pixels upwards within which two labels would meet."""
+
+LABELS = {"guess": ("top", 25.0), "truth": ("bottom", 75.0)}
+"""Where a label stands on a chart, and from which per cent of the width on to the left of its mark."""
 
 
-def anchor(x: float) -> str:
-    """Where a label is held so that it stays inside the drawing."""
-    return "start" if x < 25 else "end" if x > 75 else "middle"
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A mark's place: two positions along x in per cent and two along y in pixels, equal for a point.
+
+    `anchor` holds the label inside the drawing; `beyond` is an arrow where the value lies outside the plot:
+    the mark then stands at its edge.
+    """
+
+    role: str
+    text: str
+    x: tuple[float, float]
+    y: tuple[float, float]
+    anchor: str
+    beyond: str
 
 
-def across(
-    scale: Scale,
-    guess: float | None,
-    truth: float,
-    texts: tuple[str, str],
-    y: float,
-    guess_y: float | None = None,
-) -> tuple[Mark, ...]:
-    """Guess and truth along the x axis, at height `y`, with their labels in two rows above."""
+def placed(mark: Mark, plot: Plot, text: str) -> Placed:
+    """A mark on its plot, labelled with `text`."""
+    x, x_beyond = _positions(mark.x, plot.x, "←→")
+    y, y_beyond = _positions(mark.y, plot.y, "↓↑")
+    end = x[1]
+    anchor = "start" if end < 25 else "end" if end > 75 else "middle"
+    return Placed(mark.role, text, x, y, anchor, x_beyond or y_beyond)
+
+
+def _positions(place: Place, scale: Scale | None, arrows: str) -> tuple[tuple[float, float], str]:
+    if place is None or scale is None:
+        return (0.0, 0.0), ""
     low, high = sorted(scale.domain)
-    there = scale(truth)
-    if guess is None:
-        return (Mark("truth", there, y, texts[1], (TRUTH_ROW, anchor(there))),)
-    here = scale(min(max(guess, low), high))
-    height = y if guess_y is None else guess_y
-    return (
-        Mark("guess", here, height, texts[0], (GUESS_ROW, anchor(here))),
-        Mark("truth", there, y, texts[1], (TRUTH_ROW, anchor(there)), start=(here, height)),
-    )
+    first, last = place if isinstance(place, tuple) else (place, place)
+    beyond = arrows[0] if last < low else arrows[1] if last > high else ""
+    return (scale(min(max(first, low), high)), scale(min(max(last, low), high))), beyond
 
 
-def upward(
-    scale: Scale, guess: float | None, truth: float, texts: tuple[str, str], x: float
-) -> tuple[Mark, ...]:
-    """Guess and truth above one place of the x axis, each with its label; of two that are near, apart."""
-    low, high = sorted(scale.domain)
-    there, side = scale(truth), "end" if x > 50 else "start"
-    label = (there - LABEL_LINE, side)
-    if guess is None:
-        return (Mark("truth", x, there, texts[1], label, upright=False),)
-    here = scale(min(max(guess, low), high))
-    line = here - LABEL_LINE
-    if 0 <= there - here < LABEL_LINE:
-        line = there - 2 * LABEL_LINE
-    elif 0 < here - there < 2 * LABEL_LINE:
-        line = max(here, there + LABEL_LINE / 3) + LABEL_LINE + 3
-    return (
-        Mark("guess", x, here, texts[0], (line, side), upright=False),
-        Mark("truth", x, there, texts[1], label, upright=False, start=(x, here)),
-    )
+def on_chart(chart: Chart, marks: Iterable[Mark], texts: Iterable[str]) -> Chart:
+    """A chart with guess and truth as rings around their points, each a series of its own.
+
+    Where they are near each other, the ring of the truth carries both labels.
+    """
+    x, y = Scale(chart.x.domain, log=chart.x.log), chart.scales()[1]
+    rings = {
+        mark.role: (cast(float, mark.x), cast(float, mark.y), text)
+        for mark, text in zip(marks, texts, strict=True)
+    }
+    labels = {role: text for role, (_, _, text) in rings.items()}
+    if len(rings) == 2:
+        (x1, y1, own), (x2, y2, so) = rings["guess"], rings["truth"]
+        if abs(x(x1) - x(x2)) < NEAR[0] and abs(y(y1) - y(y2)) < NEAR[1]:
+            labels = {"guess": "", "truth": f"{own} · {so}"}
+    series = []
+    for role, (at, value, text) in rings.items():
+        upright, edge = LABELS[role]
+        side = f"{upright}-{'left' if x(at) > edge else 'right'}"
+        point = Point(at, value, role, labels[role], text, label_side=side)
+        series.append(Series(text, (point,), role=role, size=RING))
+    return replace(chart, series=(*chart.series, *series))

@@ -1,8 +1,9 @@
-"""What a teacher sets in an address beside a figure's state: controls fixed or away, and no explanation.
+"""What an address says beside a figure's state: what a teacher arranges, and a reader's guess to draw on it.
 
 `lock=bits,block` shows controls that cannot be changed, `hide=stretch` leaves controls out, `explain=off`
 keeps back what the figure says about itself. It is an arrangement of the page, not an examination: whoever
-edits the address has everything again.
+edits the address has everything again. `guess=8` marks that guess, and what was so, on the
+figure of a question.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from dataclasses import dataclass, replace
 
 from lessons.kit.controls import ECHO_LIMIT, Choice, ControlError, ControlProblem, FigureControls
 from lessons.kit.language import gettext as _
+from lessons.kit.question import GUESS, Question
 
-NAMES = ("lock", "hide", "explain")
+NAMES = ("lock", "hide", "explain", GUESS)
 """No control may be called so."""
 
 
@@ -28,11 +30,14 @@ class Teaching:
     explain : bool
         Whether description, notes, formulas and code are shown. The text alternative of the drawing is always
         there for those who do not see it.
+    guess : str
+        What a reader has answered to the question of this figure, or "skip"; "" where there was no commit.
     """
 
     lock: tuple[str, ...] = ()
     hide: tuple[str, ...] = ()
     explain: bool = True
+    guess: str = ""
 
     @property
     def fixed(self) -> tuple[str, ...]:
@@ -41,12 +46,13 @@ class Teaching:
 
     def query(self) -> list[tuple[str, str]]:
         """Its parameters; none where everything is open."""
-        given = [("lock", ",".join(self.lock)), ("hide", ",".join(self.hide))]
+        given = [("lock", ",".join(self.lock)), ("hide", ",".join(self.hide)), (GUESS, self.guess)]
         return [pair for pair in given if pair[1]] + [("explain", "off")] * (not self.explain)
 
-    def of_view(self, controls: type[FigureControls]) -> Teaching:
-        """What a figure's view has to know: which of the cells that it draws are fixed."""
-        return Teaching(lock=tuple(name for name in self.lock if _is_drawn(controls, name)))
+    def of_view(self, state: FigureControls, question: Question | None) -> Teaching:
+        """What a figure's view has to know: which of its cells are fixed, and a guess that is true of it."""
+        lock = tuple(name for name in self.lock if _is_drawn(type(state), name))
+        return Teaching(lock, guess=self.guess if question and question.holds(state) else "")
 
 
 OPEN = Teaching()
@@ -59,19 +65,23 @@ def hideable(controls: type[FigureControls]) -> tuple[str, ...]:
 
 
 def read_taught(
-    controls: type[FigureControls], parameters: Iterable[tuple[str, str]]
+    controls: type[FigureControls],
+    parameters: Iterable[tuple[str, str]],
+    question: Question | None = None,
 ) -> tuple[FigureControls, Teaching]:
     """Read a state and its arrangement from the parameters of an address.
 
     Raises
     ------
     ControlError
-        As `FigureControls.parse`, and where an arrangement names what cannot be locked or hidden.
+        As `FigureControls.parse`, and where an arrangement names what cannot be locked or hidden, or a guess
+        that the figure's question does not allow.
     """
     pairs = list(parameters)
     problems: list[ControlProblem] = []
-    taught = _read(controls, [pair for pair in pairs if pair[0] in NAMES], problems)
-    own = [pair for pair in pairs if pair[0] not in NAMES]
+    names = NAMES if question else tuple(name for name in NAMES if name != GUESS)
+    taught = _read(controls, [pair for pair in pairs if pair[0] in names], problems, question)
+    own = [pair for pair in pairs if pair[0] not in names]
     try:
         state = controls.parse(own)
     except ControlError as error:
@@ -82,7 +92,10 @@ def read_taught(
 
 
 def _read(
-    controls: type[FigureControls], given: list[tuple[str, str]], problems: list[ControlProblem]
+    controls: type[FigureControls],
+    given: list[tuple[str, str]],
+    problems: list[ControlProblem],
+    question: Question | None,
 ) -> Teaching:
     lockable, free = tuple(controls.model_fields), hideable(controls)
     taught = OPEN
@@ -93,6 +106,12 @@ def _read(
             if value not in ("on", "off"):
                 problems.append(ControlProblem(name, value[:ECHO_LIMIT], _("on or off")))
             taught = replace(taught, explain=value != "off")
+        elif name == GUESS and question:
+            try:
+                question.marked(value)
+            except ControlError as error:
+                problems.extend(error.problems)
+            taught = replace(taught, guess=value)
         else:
             allowed = lockable if name == "lock" else free
             asked = value.split(",") if value else []

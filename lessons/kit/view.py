@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lessons.kit.chart import Chart
+from lessons.kit.scales import Scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,17 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
+class Plot:
+    """Where values lie in a part of the drawing: `x` in per cent of its width, `y` in pixels from its top.
+
+    A part that has no axis for one of them leaves it out.
+    """
+
+    x: Scale | None = None
+    y: Scale | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     """Everything that a figure shows in one state.
 
@@ -85,6 +97,8 @@ class View:
         Sentences that belong under the drawing (provenance, a caveat of this very state).
     chart
         The data chart, when the figure is one.
+    plots
+        The scales of those parts of the drawing on which a guess can be marked, by name.
     """
 
     readouts: tuple[Readout, ...]
@@ -94,4 +108,5 @@ class View:
     formulas: tuple[str, ...]
     ran: tuple[Callable[..., Any], ...]
     notes: tuple[Sentence, ...] = ()
-    chart: Chart | None = field(default=None)
+    chart: Chart | None = None
+    plots: Mapping[str, Plot] = field(default_factory=dict)

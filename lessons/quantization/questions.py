@@ -1,7 +1,8 @@
 """A question before each main figure: what is asked, and what was so, read off the figure's own view.
 
 Nothing here is typed in: truths are read-outs, charts and arrays of the views, at the moment of the reveal.
-Each question asks for a state that the page does not show.
+Each question asks for a state that the page does not show. A guess is marked on the figure as what it claims:
+the weights that would have to land on zero, the gap that there would be, the place where nearest would stand.
 """
 
 from __future__ import annotations
@@ -9,27 +10,24 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
 
 from lessons.kit import numbers
-from lessons.kit.chart import STATIC_HEIGHT, Chart
+from lessons.kit.chart import Chart
 from lessons.kit.controls import choice, slider
 from lessons.kit.question import (
-    Bar,
-    Curve,
+    CHART,
     Guess,
     Mark,
+    Place,
     Question,
     Reveal,
-    Sketch,
+    Scene,
     Verdict,
-    across,
     answered_by,
     printed,
-    upward,
 )
 from lessons.kit.scales import Scale, linear_ticks
 from lessons.kit.view import Sentence, View
@@ -38,9 +36,6 @@ from lessons.quantization.blocks import block_weights
 from lessons.quantization.figures import awq, fit, gptq, primitive, quality, rounding, rtn, xray
 from quant_core.awq import GRID
 from quant_core.memory import GIB
-
-LINE = 60
-"""Pixels of a drawing that is a number line and nothing else."""
 
 
 def readout(view: View, name: str) -> float:
@@ -55,7 +50,7 @@ def _reveal(
     verdict: Verdict,
     why: str,
     said: dict[str, str],
-    sketch: Sketch,
+    marks: tuple[Mark, ...],
     state: Any,
 ) -> Reveal:
     """The sentences are `so` and the reason that fits; who skipped gets that of a right guess."""
@@ -64,58 +59,36 @@ def _reveal(
         verdict, why = "skipped", "right"
     values = said | {"truth": truth, "guess": own or ""}
     return Reveal(
-        truth, own, verdict, (Sentence("so", **values), Sentence(f"why_{why}", **values)), sketch, state
+        truth, own, verdict, (Sentence("so", **values), Sentence(f"why_{why}", **values)), marks, state
     )
 
 
-def _ticks(
-    scale: Scale, values: tuple[float, ...], text: Callable[[float], str]
-) -> tuple[dict[str, str], ...]:
-    return tuple({"at": scale.percent(value), "text": text(value)} for value in values)
-
-
-def _up(scale: Scale, values: tuple[float, ...], text: Callable[[float], str]) -> tuple[dict[str, Any], ...]:
-    return tuple({"at": scale(value), "text": text(value)} for value in values)
+def _marks(
+    plot: str, guess: tuple[str, Place, Place] | None, truth: tuple[str, Place, Place] | None
+) -> tuple[Mark, ...]:
+    """Guess and truth on a plot, each with its text and its places along x and y, where there are any."""
+    marks = (Mark("guess", plot, *guess) if guess else None, Mark("truth", plot, *truth) if truth else None)
+    return tuple(mark for mark in marks if mark)
 
 
 # --- FIG.0A: how many weights land on zero ------------------------------------------------------------------
 
 ZERO_AT = primitive.Controls(bits="2")
-ROW = 26
 
 
-def _levels() -> tuple[list[float], list[int], int]:
-    """The four levels of the block at two bits, how many weights each takes, and which of them is zero."""
-    weights = block_weights(ZERO_AT.block, primitive.GROUP_SIZE)
-    block = primitive.quantize_block(weights, int(ZERO_AT.bits), ZERO_AT.convention)
-    taken = np.bincount(block.codes, minlength=2 ** int(ZERO_AT.bits))
-    return [float(v) for v in block.fitted.levels()], taken.tolist(), block.zero_point
-
-
-def _level_rows() -> Sketch:
-    """A row for each level, and the axis that counts the weights on it: no bar yet."""
-    levels, taken, _ = _levels()
-    scale = Scale((0, sum(taken)))
-    return Sketch(
-        ROW * len(levels),
-        x_ticks=_ticks(scale, linear_ticks(0, sum(taken), 4), numbers.integer),
-        y_ticks=tuple(
-            {"at": i * ROW + ROW / 2, "text": numbers.fixed(level, 3)} for i, level in enumerate(levels)
-        ),
-        x_title="x",
-        y_title="y",
-    )
+def _reach(count: float) -> float:
+    """How far from zero the level of zero would have to reach for that many weights to land on it."""
+    sizes = np.sort(np.abs(block_weights(ZERO_AT.block, primitive.GROUP_SIZE).astype(np.float64)))
+    between = np.concatenate([[0.0], (sizes[:-1] + sizes[1:]) / 2, [sizes[-1]]])
+    return float(between[int(count)])
 
 
 def _zeros(guess: Guess | None) -> Reveal:
-    levels, taken, zero = _levels()
-    total, truth = sum(taken), taken[zero]
-    even = total / len(taken)
-    scale = Scale((0, total))
-    bars = tuple(
-        Bar("truth" if i == zero else "rest", 0, scale(count), i * ROW + 4, ROW - 8)
-        for i, count in enumerate(taken)
-    )
+    weights = block_weights(ZERO_AT.block, primitive.GROUP_SIZE)
+    block = primitive.quantize_block(weights, int(ZERO_AT.bits), ZERO_AT.convention)
+    levels = 2 ** int(ZERO_AT.bits)
+    total, truth = len(weights), int(np.count_nonzero(block.codes == block.zero_point))
+    even = total / levels
     own = None if guess is None else float(guess)
     off = abs((own or 0) - truth)
     why = (
@@ -127,14 +100,15 @@ def _zeros(guess: Guess | None) -> Reveal:
         if (own or 0) < truth
         else "many"
     )
-    sketch = replace(
-        _level_rows(),
-        marks=across(scale, own, truth, (str(guess), str(truth)), zero * ROW + ROW / 2),
-        bars=bars,
+    half, reach = block.scale / 2, _reach(own or 0)
+    marks = _marks(
+        "weights",
+        None if own is None else (str(guess), (-reach, reach), None),
+        (str(truth), (-half, half), None),
     )
-    said = {"total": str(total), "levels": str(len(levels)), "even": numbers.integer(even)}
+    said = {"total": str(total), "levels": str(levels), "even": numbers.integer(even)}
     verdict: Verdict = "right" if off <= 2 else "close" if off <= 5 else "off"
-    return _reveal(lambda: QUESTIONS["primitive"], guess, str(truth), verdict, why, said, sketch, ZERO_AT)
+    return _reveal(lambda: QUESTIONS["primitive"], guess, str(truth), verdict, why, said, marks, ZERO_AT)
 
 
 def _primitive_given() -> dict[str, str]:
@@ -163,12 +137,15 @@ def _spacing(guess: Guess | None) -> Reveal:
         if (own or 0) < truth
         else "many"
     )
-    scale = Scale((1, 20))
-    sketch = Sketch(
-        LINE,
-        across(scale, own, truth, (f"{guess}×", numbers.times(truth, 0)), LINE),
-        x_ticks=_ticks(scale, (1, 5, 10, 15, 20), numbers.integer),
-        x_title="x",
+    weights = block_weights(COARSE.block, int(COARSE.group_size))
+    kept = rtn.snapped(COARSE, weights)
+    foot = float(kept.levels[len(kept.levels) // 2])  # from a middle level up, where few weights are
+    at = _gap(np.maximum(weights, kept.values) <= foot)
+    truth_text = numbers.times(truth, 0)
+    marks = _marks(
+        "levels",
+        None if own is None else (f"{guess}×", at - 0.5, (foot, foot + own * fine)),
+        (truth_text, at + 0.5, (foot, foot + coarse)),
     )
     said = {
         "fine": numbers.significant(fine),
@@ -178,8 +155,14 @@ def _spacing(guess: Guess | None) -> Reveal:
         "powers": numbers.integer(powers),
     }
     verdict: Verdict = "right" if off < 0.5 else "close" if off <= 2 else "off"
-    truth_text = numbers.times(truth, 0)
-    return _reveal(lambda: QUESTIONS["rtn"], guess, truth_text, verdict, why, said, sketch, COARSE)
+    return _reveal(lambda: QUESTIONS["rtn"], guess, truth_text, verdict, why, said, marks, COARSE)
+
+
+def _gap(free: Any) -> float:
+    """The middle of the longest run of free columns."""
+    runs = "".join("x "[not one] for one in free).split(" ")
+    longest = max(runs, key=len)
+    return " ".join(runs).index(longest) + (len(longest) - 1) / 2
 
 
 # --- FIG.03: how many roundings beat the nearest ------------------------------------------------------------
@@ -198,13 +181,10 @@ def _beaten(guess: Guess | None) -> Reveal:
     own = None if guess is None else float(guess)
     off = abs((own or 0) - at)
     why = "right" if off <= 1 else "none" if (own or 0) <= 1 else "few" if (own or 0) < at else "many"
-    scale = Scale((0, CROWD.n))
-    sketch = Sketch(
-        LINE,
-        across(scale, own, at, (_power(own or 0), numbers.integer(truth)), LINE),
-        x_ticks=_ticks(scale, (0, 3, 6, 9, 12), lambda v: numbers.integer(2**v) if v else "0–1"),
-        x_title="x",
-    )
+    # Were the guess right, nearest would stand where that many roundings do better.
+    beaten = min(2 ** int(own) if own else 0, total - 1)
+    error = float(np.sort(crowd.errors)[beaten])
+    marks = _marks("crowd", None if own is None else (_power(own), error, None), None)
     said = {
         "total": numbers.integer(total),
         "n": str(CROWD.n),
@@ -214,19 +194,18 @@ def _beaten(guess: Guess | None) -> Reveal:
     }
     verdict: Verdict = "right" if off <= 1 else "close" if off <= 2 else "off"
     truth_text = numbers.integer(truth)
-    return _reveal(lambda: QUESTIONS["rounding"], guess, truth_text, verdict, why, said, sketch, CROWD)
+    return _reveal(lambda: QUESTIONS["rounding"], guess, truth_text, verdict, why, said, marks, CROWD)
 
 
 # --- FIG.03B: what is left of RTN's error -------------------------------------------------------------------
 
 TWO_BITS = gptq.Controls(bits="2", step=gptq.COLUMNS)
-RUN_HEIGHT = 150
 
 
 def _left_over(guess: Guess | None) -> Reveal:
     run = gptq.run_of(TWO_BITS.slice, int(TWO_BITS.bits), TWO_BITS.order == "act-order")
-    ours, theirs = run.running / run.rtn[-1], run.rtn / run.rtn[-1]
-    truth = 100 * float(ours[-1])
+    ours, theirs = float(run.running[-1]), float(run.rtn[-1])
+    truth = 100 * ours / theirs
     own = None if guess is None else float(guess)
     off = abs((own or 0) - truth)
     why = (
@@ -240,32 +219,20 @@ def _left_over(guess: Guess | None) -> Reveal:
         if (own or 0) < truth
         else "more"
     )
-    x, y = Scale((0, gptq.COLUMNS)), Scale((0, 125), (float(RUN_HEIGHT), 0.0))
-
-    def path(errors: Any) -> str:
-        points = (
-            f"{10 * x(k):.1f} {1000 * y(100 * float(e)) / RUN_HEIGHT:.1f}" for k, e in enumerate(errors)
-        )
-        return "M" + "L".join(points)
-
     percent: Callable[[float], str] = lambda v: numbers.percent(v / 100, 0)  # noqa: E731
-    sketch = Sketch(
-        RUN_HEIGHT,
-        upward(y, own, truth, (percent(own or 0), percent(truth)), 100.0),
-        curves=(Curve(path(theirs), "true"), Curve(path(ours), "quantized")),
-        x_ticks=_ticks(x, (0, 4, 8, 12, 16), numbers.integer),
-        y_ticks=_up(y, (0, 50, 100), percent),
-        x_title="x",
-        y_title="y",
+    marks = _marks(
+        "running",
+        None if own is None else (percent(own), None, own / 100 * theirs),
+        (percent(truth), None, ours),
     )
     said = {
-        "ours": numbers.percent(float(run.running[-1]), run.places),
-        "theirs": numbers.percent(float(run.rtn[-1]), run.places),
+        "ours": numbers.percent(ours, run.places),
+        "theirs": numbers.percent(theirs, run.places),
         "columns": str(gptq.COLUMNS),
         "last": numbers.percent(float(run.after[-1] / run.running[-1]), 0),
     }
     verdict: Verdict = "right" if off <= 7.5 else "close" if off <= 15 else "off"
-    return _reveal(lambda: QUESTIONS["gptq"], guess, percent(truth), verdict, why, said, sketch, TWO_BITS)
+    return _reveal(lambda: QUESTIONS["gptq"], guess, percent(truth), verdict, why, said, marks, TWO_BITS)
 
 
 # --- FIG.04: the best α where no channel is loud ------------------------------------------------------------
@@ -274,29 +241,20 @@ AXES_HEIGHT = 200
 QUIET = awq.Controls(layer="minilm.1.query", alpha=0)
 
 
-def _alpha_axes() -> Sketch:
+def _alpha_axes() -> Scene:
     """The axes of the figure's chart of this layer, from 0 to 1: no curve yet."""
     chart = cast(Chart, awq.view(QUIET).chart)
-    return Sketch(
+    x, y = Scale((0, 1)), Scale(chart.y.domain, (float(AXES_HEIGHT), 0.0), chart.y.log)
+    return Scene(
         AXES_HEIGHT,
-        x_ticks=_ticks(Scale((0, 1)), linear_ticks(0, 1, 5), lambda v: numbers.fixed(v, 1)),
-        y_ticks=tuple({"at": _chart_y(chart, value), "text": text} for value, text in chart.y.ticks),
-        x_title="x",
-        y_title="y",
+        tuple({"at": x.percent(value), "text": numbers.fixed(value, 1)} for value in linear_ticks(0, 1, 5)),
+        tuple({"at": y(value), "text": text} for value, text in chart.y.ticks),
+        "x",
     )
-
-
-def _along(alphas: Any, errors: Any, chart: Chart) -> str:
-    points = (
-        f"{1000 * float(alpha):.0f} {1000 * _chart_y(chart, float(error)) / AXES_HEIGHT:.1f}"
-        for alpha, error in zip(alphas, errors, strict=True)
-    )
-    return "M" + "L".join(points)
 
 
 def _best_alpha(guess: Guess | None) -> Reveal:
     sweep, usual = awq.sweep(QUIET.layer, int(QUIET.bits)), awq.Controls()
-    chart = cast(Chart, awq.view(QUIET).chart)
     truth, loud = sweep.alpha, awq.sweep(usual.layer, int(usual.bits))
     own = None if guess is None else float(guess)
     off = abs((own or 0) - truth)
@@ -314,15 +272,11 @@ def _best_alpha(guess: Guess | None) -> Reveal:
         else "low"
     )
     best, at_own = (round(alpha * GRID) for alpha in (truth, own or 0))
-    heights = [_chart_y(chart, float(sweep.calibration[i])) for i in (best, at_own)]
-    x, text = Scale((0, 1)), functools.partial(numbers.fixed, places=2)
-    sketch = replace(
-        _alpha_axes(),
-        marks=across(x, own, truth, (text(own or 0), text(truth)), *heights),
-        curves=(
-            Curve(_along(sweep.alphas, sweep.calibration, chart), "true"),
-            Curve(_along(sweep.alphas, sweep.held_out, chart), "quantized"),
-        ),
+    text = functools.partial(numbers.fixed, places=2)
+    marks = _marks(
+        CHART,
+        None if own is None else (text(own), own, float(sweep.held_out[at_own])),
+        (text(truth), truth, float(sweep.held_out[best])),
     )
     said = {
         "loudness": numbers.times(sweep.loudness, 1),
@@ -333,11 +287,7 @@ def _best_alpha(guess: Guess | None) -> Reveal:
     }
     verdict: Verdict = "right" if off < 0.075 else "close" if off < 0.175 else "off"
     state = awq.Controls(layer=QUIET.layer, alpha=truth)
-    return _reveal(lambda: QUESTIONS["awq"], guess, text(truth), verdict, why, said, sketch, state)
-
-
-def _chart_y(chart: Chart, value: float) -> float:
-    return Scale(chart.y.domain, (float(AXES_HEIGHT), 0.0), chart.y.log)(value)
+    return _reveal(lambda: QUESTIONS["awq"], guess, text(truth), verdict, why, said, marks, state)
 
 
 def _awq_given() -> dict[str, str]:
@@ -363,7 +313,6 @@ def _perplexity(scheme: str) -> float:
 
 
 def _cliff(guess: Guess | None) -> Reveal:
-    chart = cast(Chart, quality.view(CLIFF).chart)
     row, known, usual = _base_row(LOWEST), _base_row(KNOWN), _base_row(quality.FALLBACK)
     truth, between, above = (_perplexity(scheme) for scheme in (LOWEST, KNOWN, quality.FALLBACK))
     full = _perplexity(quality.BASELINE)
@@ -373,24 +322,11 @@ def _cliff(guess: Guess | None) -> Reveal:
     own = None if guess is None else 10 ** float(guess)
     off = abs(math.log2((own or truth) / truth))
     why = "right" if off <= 0.5 else "straight" if (own or 0) <= 1.3 * straight else "low"
-    x = Scale(chart.x.domain, log=chart.x.log)
-    y = Scale(chart.y.domain, (float(STATIC_HEIGHT), 0.0), chart.y.log)
-    drawn = chart.static()
-    dots = tuple(
-        Mark("rest", x(point.x), y(point.y), "", (0, "start"), upright=False)
-        for series in chart.series
-        if series.kind == "points"
-        for point in series.points
-        if point.key != LOWEST
-    )
     text = functools.partial(numbers.significant, digits=2)
-    sketch = Sketch(
-        STATIC_HEIGHT,
-        (*dots, *upward(y, own, truth, (text(own or 0), text(truth)), x(row.bits_per_weight))),
-        x_ticks=drawn["x_ticks"],
-        y_ticks=drawn["y_ticks"],
-        x_title="x",
-        y_title="y",
+    marks = _marks(
+        CHART,
+        None if own is None else (text(own), row.bits_per_weight, own),
+        (text(truth), row.bits_per_weight, truth),
     )
     said = {
         "bits": numbers.fixed(row.bits_per_weight, 2),
@@ -399,7 +335,7 @@ def _cliff(guess: Guess | None) -> Reveal:
         "times": numbers.times(truth / full, 0),
     }
     verdict: Verdict = "right" if off <= 0.5 else "close" if off <= 1 else "off"
-    return _reveal(lambda: QUESTIONS["quality"], guess, text(truth), verdict, why, said, sketch, CLIFF)
+    return _reveal(lambda: QUESTIONS["quality"], guess, text(truth), verdict, why, said, marks, CLIFF)
 
 
 def _quality_given() -> dict[str, str]:
@@ -420,7 +356,6 @@ def _quality_given() -> dict[str, str]:
 
 TURNED = xray.Controls(pick="byte-4", flip="0")
 COUNTS = ("1", "8", "32", "256")
-CELL = 13
 
 
 def _moved(guess: Guess | None) -> Reveal:
@@ -430,18 +365,7 @@ def _moved(guess: Guess | None) -> Reveal:
     moved = np.asarray(after.weights != before.weights)
     count = int(np.count_nonzero(moved))
     truth = next(option for option in COUNTS if int(option) >= count)
-    columns = len(moved) // 8
-    reach = 0 if guess is None else int(guess)
-    bars = tuple(
-        Bar(
-            ("moved" if moved[i] else "still") + (" guessed" if i < reach else ""),
-            100 * (i % columns) / columns,
-            100 / columns - 0.4,
-            CELL * (i // columns),
-            CELL - 2,
-        )
-        for i in range(len(moved))
-    )
+    marks = _marks("cells", None if guess is None else (str(guess), (0.0, float(guess)), None), None)
     said = {
         "count": str(count),
         "span": truth,
@@ -458,7 +382,7 @@ def _moved(guess: Guess | None) -> Reveal:
         "right" if right else "off",
         "right" if right else f"{guess}",
         said,
-        Sketch(CELL * 8, bars=bars),
+        marks,
         TURNED,
     )
 
@@ -485,27 +409,18 @@ def _whole(guess: Guess | None) -> Reveal:
         if (own or 0) < total
         else "high"
     )
-    scale = Scale((0, 160))
-    bars, start = [], 0.0
-    for name, size in parts.items():
-        bars.append(
-            Bar(name, scale(start), scale(start + size) - scale(start), 14, 22, name if size > 12 else "")
-        )
-        start += size
     text: Callable[[float], str] = lambda v: numbers.with_unit(numbers.integer(v), "GB")  # noqa: E731
-    sketch = Sketch(
-        LINE,
-        across(scale, own, total, (text(own or 0), text(total)), LINE),
-        bars=tuple(bars),
-        x_ticks=_ticks(scale, (0, 40, 80, 120, 160), numbers.integer),
-        x_title="x",
+    marks = _marks(
+        "memory",
+        None if own is None else (text(own), (0.0, 1e9 * own), None),
+        (text(total), (0.0, 1e9 * total), None),
     )
     said = {name: numbers.gigabytes(1e9 * size) for name, size in parts.items()} | {
         "context": numbers.integer(int(LONG.context)),
         "usable": numbers.gibibytes(1e9 * total + readout(view, "margin") * GIB),
     }
     verdict: Verdict = "right" if off <= 0.08 else "close" if off <= 0.2 else "off"
-    return _reveal(lambda: QUESTIONS["fit"], guess, text(total), verdict, why, said, sketch, LONG)
+    return _reveal(lambda: QUESTIONS["fit"], guess, text(total), verdict, why, said, marks, LONG)
 
 
 def _parts(view: View) -> tuple[float, float, float]:
@@ -523,20 +438,35 @@ QUESTIONS = {
     question.figure: question
     for question in (
         Question(
-            "primitive", answered_by(slider(8, low=0, high=32), int), _zeros, _primitive_given, _level_rows
+            "primitive",
+            answered_by(slider(8, low=0, high=32), int),
+            _zeros,
+            ZERO_AT,
+            ("weight",),
+            _primitive_given,
         ),
-        Question("rtn", answered_by(slider(4, low=1, high=20, unit="×"), int), _spacing),
+        Question("rtn", answered_by(slider(4, low=1, high=20, unit="×"), int), _spacing, COARSE),
         Question(
             "rounding",
             answered_by(slider(3, low=0, high=CROWD.n, show=_power), int),
             _beaten,
+            CROWD,
+            ("x2",),
             lambda: {"n": str(CROWD.n), "total": numbers.integer(2**CROWD.n)},
         ),
-        Question("gptq", answered_by(slider(50, low=0, high=125, step=5, unit="%"), int), _left_over),
+        Question(
+            "gptq",
+            answered_by(slider(50, low=0, high=125, step=5, unit="%"), int),
+            _left_over,
+            TWO_BITS,
+            ("step",),
+        ),
         Question(
             "awq",
             answered_by(slider(0.5, low=0, high=1, step=0.05), float),
             _best_alpha,
+            QUIET,
+            ("alpha",),
             _awq_given,
             _alpha_axes,
         ),
@@ -546,11 +476,18 @@ QUESTIONS = {
                 slider(1, low=0.8, high=1.8, step=0.05, show=lambda v: numbers.significant(10**v, 2)), float
             ),
             _cliff,
+            CLIFF,
+            ("measure", "order", "sort", "scheme"),
             _quality_given,
         ),
-        Question("xray", answered_by(choice("1", COUNTS, style="segments"), str), _moved),
+        Question("xray", answered_by(choice("1", COUNTS, style="segments"), str), _moved, TURNED),
         Question(
-            "fit", answered_by(slider(60, low=40, high=160, step=2, unit="GB"), int), _whole, _fit_given
+            "fit",
+            answered_by(slider(60, low=40, high=160, step=2, unit="GB"), int),
+            _whole,
+            LONG,
+            ("parameters", "config", "memory", "bandwidth"),
+            _fit_given,
         ),
     )
 }

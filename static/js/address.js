@@ -46,7 +46,7 @@ function write() {
   const address = new URL(location.href);
   for (const figure of due) {
     point(figure);
-    if (same(stateInAddress(figure), wantedBy(formOf(figure)))) continue;
+    if (figure.dataset.place === "question" || same(stateInAddress(figure), wantedBy(formOf(figure)))) continue;
     for (const name of Object.keys(defaultsOf(formOf(figure)))) address.searchParams.delete(prefix(figure) + name);
     for (const [name, value] of changed(figure)) address.searchParams.set(prefix(figure) + name, value);
   }
@@ -108,8 +108,9 @@ function prefix(figure) {
   return figure.dataset.place === "lesson" ? `${figure.dataset.figure}.` : "";
 }
 
+/** Those whose state is the page's: the address of a question says what was answered. */
 function figures() {
-  return document.querySelectorAll("figure[data-figure]");
+  return document.querySelectorAll("figure[data-figure]:not([data-place=question])");
 }
 
 function formOf(figure) {

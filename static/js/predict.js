@@ -1,7 +1,8 @@
-// Predict, then see: a guess is committed without leaving the page, and what was so takes the place of its form. Guesses are
-// remembered in this browser only. Without this script the form leads to the question's own page.
+// Predict, then see: a guess is committed without leaving the page, what was so takes the place of its form, and the server
+// draws the guess on the figure from then on, wherever it is true of its state. Guesses are remembered in this browser only.
+// Without this script the form leads to the question's own page.
 import { defaultsOf, setControls, showValue } from "./controls.js";
-import { ask } from "./line.js";
+import { ask, wantedBy } from "./line.js";
 import { say } from "./speak.js";
 
 const KEY = `predicted:${location.pathname.replace(/\/questions\/.*/, "")}`;
@@ -75,13 +76,16 @@ async function commit(question, query) {
   question.replaceWith(arrived);
   see(arrived, arrived.querySelector("[data-see]"));
   arrived.querySelector(".verdict").focus({ preventScroll: true });
-  move(arrived);
 }
 
 async function afresh(question) {
   const arrived = await fetched(question, "");
   if (!arrived) return;
   remember(question, "");
+  const form = formBelow(question);
+  mark(form, "");
+  const { guess, ...state } = { ...wantedBy(form), ...Object.fromEntries(new FormData(form)) };
+  if (window.htmx) ask(form, state);
   question.replaceWith(arrived);
   arrived.querySelectorAll("input[type=range]").forEach(show);
   arrived.querySelector("input").focus({ preventScroll: true });
@@ -105,18 +109,26 @@ function looks() {
   });
 }
 
-/** The figure goes to the state in which it shows what is so. */
+/** The figure goes to the state in which it shows what is so, with the guess on it. */
 function see(question, link) {
-  const figure = question.nextElementSibling;
-  const form = figure.querySelector("form[data-defaults]");
-  const state = defaultsOf(form);
-  for (const [name, value] of new URL(link.href).searchParams) {
-    const [, control] = name.split(".");
-    if (control) state[control] = value; // the route has no figure
-  }
+  const form = formBelow(question);
+  const named = [...new URL(link.href).searchParams].map(([name, value]) => [name.split(".")[1], value]);
+  const { guess, undefined: route, ...changed } = Object.fromEntries(named);
+  const state = { ...defaultsOf(form), ...changed };
+  mark(form, guess);
   setControls(form, state);
   if (window.htmx) ask(form, state);
-  return figure;
+  return form.closest("figure");
+}
+
+/** A guess goes along with every change of the figure; none takes it off. */
+function mark(form, guess) {
+  form.querySelector("[name=guess]")?.remove();
+  if (guess) form.append(Object.assign(document.createElement("input"), { type: "hidden", name: "guess", value: guess }));
+}
+
+function formBelow(question) {
+  return question.nextElementSibling.querySelector("form[data-defaults]");
 }
 
 /** A slider's value, and the line of its mark where it lies along the axes of a figure. */
@@ -125,21 +137,6 @@ function show(input) {
   const line = input.closest(".scene")?.querySelector(".stalk");
   const at = `${(100 * (input.value - input.min)) / (input.max - input.min)}%`;
   for (const end of ["x1", "x2"]) line?.setAttribute(end, at);
-}
-
-/** The truth leaves from where the guess is. */
-function move(question) {
-  for (const spot of question.querySelectorAll("[data-start]")) {
-    const end = [spot.getAttribute("cx"), spot.getAttribute("cy")];
-    place(spot, spot.dataset.start.split(" "));
-    spot.getBoundingClientRect();
-    place(spot, end);
-  }
-}
-
-function place(spot, [x, y]) {
-  spot.setAttribute("cx", x);
-  spot.setAttribute("cy", y);
 }
 
 /** A guess of an earlier visit: the control stands where it was left, and the label says so. Nothing moves on the page. */

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import re
+from urllib.parse import urlencode
 
 import pytest
 from starlette.testclient import TestClient
@@ -78,7 +81,6 @@ def test_a_commit_shows_the_guess_beside_what_is_so(client: TestClient, lesson: 
         revealed = question.reveal(guess)
         assert page.one("output", name="truth").text == revealed.truth
         assert page.one("output", name="guess").text
-        assert page.all("svg")[0].attributes["role"] == "img"
         assert lesson.asked[name].sentence(revealed.sentences[1]) in page.text
         same = parse(client.get(fragment(name, query)).text).one("aside")
         assert same.text.split() == page.text.split()
@@ -96,8 +98,92 @@ def test_the_figure_below_shows_what_is_so(client: TestClient) -> None:
     bits = [p.one("input", name="bits", value="2").attributes for p in (before, after)]
     assert ["checked" in given for given in bits] == [False, True]
     link = next(a for a in after.all("a") if "data-see" in a.attributes)
-    assert client.get(link.attributes["href"]).status_code == 200
     assert "gptq.bits=2" in link.attributes["href"]
+    lesson_page = client.get(link.attributes["href"])
+    assert lesson_page.status_code == 200
+    assert marked(lesson_page.text)
+
+
+def state(lesson: Lesson, name: str, guess: str, **changed: str) -> str:
+    seen = dict(lesson.questions[name].reveal(None).state.query())
+    return urlencode(seen | changed | {"guess": guess})
+
+
+def marked(html: str) -> bool:
+    """Whether a guess, or what is so, is drawn: as a mark, a ring of a chart or an outlined cell."""
+    drawn = bool(re.search(r'class="(told (guess|truth)|marks (guess|truth)|[^"]*\bguessed)"', html))
+    assert ("Marked in the drawing" in html) == drawn, "in words wherever it is drawn"
+    return drawn
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_guess_is_on_the_figure_wherever_it_is_true(
+    client: TestClient, lesson: Lesson, name: str
+) -> None:
+    view = f"/fragments/{version()}/quantization/{name}"
+    guess = plain(lesson.questions[name].widget.states()[1])
+    with_guess = client.get(f"{view}?{state(lesson, name, guess)}")
+    assert with_guess.status_code == 200
+    assert marked(with_guess.text)
+    assert marked(client.get(alone(name, f"answer={guess}")).text)
+    assert marked(client.get(f"{PAGE}/figures/{name}?{state(lesson, name, guess)}").text)
+    assert not marked(
+        client.get(f"{view}?{urlencode(lesson.questions[name].reveal(None).state.query())}").text
+    )
+    elsewhere = {
+        "primitive": {"bits": "3"},
+        "rtn": {"bits": "6"},
+        "rounding": {"n": "8"},
+        "gptq": {"bits": "3"},
+    }
+    elsewhere |= {"awq": {"layer": "minilm.5.ffn_in"}, "quality": {"data": "instruct"}, "xray": {"flip": "1"}}
+    elsewhere |= {"fit": {"context": "8192"}}
+    assert not marked(client.get(f"{view}?{state(lesson, name, guess, **elsewhere[name])}").text)
+
+
+def test_a_chart_has_the_guess_in_both_its_forms(client: TestClient, lesson: Lesson) -> None:
+    for name, guess in (("awq", "0.6"), ("quality", "1.2")):
+        page = client.get(f"/fragments/{version()}/quantization/{name}?{state(lesson, name, guess)}").text
+        spec = json.loads(
+            page.partition("data-chart-spec>")[2].partition("</template>")[0].replace("&#34;", '"')
+        )
+        rings = {trace["meta"]["role"]: trace for trace in spec["data"][-2:]}
+        assert set(rings) == {"guess", "truth"}
+        assert rings["guess"]["text"][0].startswith("you ")
+        assert parse(page).one("g", **{"class": "marks guess"}).one("text").text == rings["guess"]["text"][0]
+
+
+def test_a_table_of_states_has_the_guess_where_it_is_true(client: TestClient) -> None:
+    along = f"/fragments/{version()}/quantization/rtn/along/bits"
+    table = client.get(f"{along}?guess=4").json()
+    assert [bits for bits, view in table.items() if marked(view)] == ["3"]
+    assert client.get(f"{along}?guess=4&block=llm").content == client.get(f"{along}?block=llm").content
+
+
+def test_own_weights_have_no_guess_on_them(client: TestClient) -> None:
+    numbers = " ".join(str(i / 40 - 0.4) for i in range(32))
+    sent = {"bits": "2", "guess": "8", "own.text": numbers, "own.at": "0"}
+    answer = client.post(f"/fragments/{version()}/quantization/primitive", data=sent)
+    assert answer.status_code == 200
+    assert not marked(answer.text)
+
+
+@pytest.mark.parametrize(
+    ("name", "query", "said"),
+    [
+        ("rtn", "guess=99", "1 to 20"),
+        ("rtn", "guess=", "1 to 20"),
+        ("rtn", "guess=4&guess=5", "one value"),
+        ("xray", "guess=9", "one of 1, 8, 32, 256"),
+        ("fold", "guess=4", "step"),
+    ],
+)
+def test_a_guess_that_cannot_be_drawn_is_named(client: TestClient, name: str, query: str, said: str) -> None:
+    for address in (f"{PAGE}/figures/{name}?{query}", f"/fragments/{version()}/quantization/{name}?{query}"):
+        answer = client.get(address)
+        assert answer.status_code == 422
+        assert "guess" in answer.text
+        assert said in answer.text
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ WALK = """async (figures) => {
   BEGIN
   const seen = (view) => {
     view.querySelector(".more").remove();
-    for (const template of view.querySelectorAll("template")) template.replaceWith(template.innerHTML); // to be compared
+    for (const template of view.querySelectorAll("template")) template.replaceWith(template.innerHTML);
     return view;
   };
   const wrong = [];

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import FloatRect, Locator, Page, expect
 
 from lessons.quantization.tasks import TASKS
 from tests.browser.figures import PAGE, expect_state
@@ -15,52 +15,74 @@ def question(page: Page, name: str) -> Locator:
 
 
 def centre(mark: Locator) -> float:
-    box = mark.bounding_box()
-    assert box is not None
+    box = placed(mark)
     return box["x"] + box["width"] / 2
 
 
-def test_a_guess_by_keyboard_is_drawn_on_the_scale_and_moves_the_figure(page: Page) -> None:
+def test_a_guess_by_keyboard_is_drawn_on_the_figure_wherever_it_is_true(page: Page) -> None:
     page.goto(PAGE)
-    asked = question(page, "gptq")
+    asked, figure = question(page, "gptq"), page.locator("#fig-03b")
     page.locator("html.js").wait_for()
     slider = asked.locator("input[type=range]")
     slider.focus()
     slider.press("ArrowRight")
     expect(asked.locator(".slider-value")).to_have_text("55")
     slider.press("Enter")
-    revealed = asked.locator(".reveal")
-    expect(revealed).to_be_visible()
+    expect(asked.locator(".reveal")).to_be_visible()
     expect(asked.locator(".verdict")).to_be_focused()
-    axis, guess, truth = (asked.locator(s) for s in ("svg.fluid", ".guess .spot", ".truth .spot"))
-    box = axis.bounding_box()
-    assert box is not None
-    for mark, share in (
-        (guess, 0.55),
-        (truth, float(asked.locator('output[name="truth"]').inner_text()[:-2]) / 100),
-    ):
-        at = mark.bounding_box()
-        assert at is not None
-        height = box["y"] + 150 - (at["y"] + at["height"] / 2)
-        assert abs(height - 150 * share / 1.25) < 1.5, "at the height of its value, 125 % being the top"
-        assert abs(centre(mark) - (box["x"] + box["width"])) < 1
     expect_state(page, "gptq", bits="2", step=16)
+    guess, truth = (figure.locator(f".told.{role} line") for role in ("guess", "truth"))
+    expect(guess).to_have_count(1)
+    ends = figure.locator("circle.mark")  # of the two running errors, whose end the question calls 100 %
+    gptq, rtn = (float(ends.nth(i).get_attribute("cy") or "nan") for i in range(2))
+    foot = float(figure.locator(".told").first.locator("xpath=..").get_attribute("height") or "nan")
+    assert abs(foot - float(guess.get_attribute("y1") or "nan") - 0.55 * (foot - rtn)) < 0.05
+    assert abs(float(truth.get_attribute("y1") or "nan") - gptq) < 0.05
+    expect(figure.locator(".description")).to_contain_text("your guess, 55")
+
+    step = figure.locator("input[name=step]")
+    step.focus()  # fetches a table of all its states: the guess is true in each
+    for _ in range(2):
+        step.press("ArrowLeft")
+    expect_state(page, "gptq", bits="2", step=14)
+    expect(guess).to_have_count(1)
+    figure.locator("input[name=bits][value='3']").check()
+    expect(guess).to_have_count(0)
+    figure.locator("input[name=bits][value='2']").check()
+    expect(guess).to_have_count(1)
+    asked.get_by_role("link", name="Ask me again").click()
+    expect(guess).to_have_count(0)
+    assert "guess" not in page.url, "the address has the state of the figure, and the browser the guess"
 
 
-def test_a_mark_stays_where_it_was_put_on_the_axes(page: Page) -> None:
+def test_a_mark_on_the_axes_becomes_a_ring_of_the_chart(page: Page) -> None:
     page.goto(f"{PAGE}/questions/awq")
     page.locator("html.js").wait_for()
     asked = question(page, "awq")
     slider, line = asked.locator("input[type=range]"), asked.locator(".scene .stalk")
     slider.fill("0.85")
     put = centre(line)
-    box = slider.bounding_box()
-    assert box is not None
+    box = placed(slider)
     thumb = 24  # CSS pixels: its middle travels that much less than the track
     assert abs(box["x"] + thumb / 2 + 0.85 * (box["width"] - thumb) - put) < 1.5, "over the slider's thumb"
     slider.press("Enter")
     expect(asked.locator(".reveal")).to_be_visible()
-    assert abs(centre(asked.locator(".guess .spot")) - put) < 1
+    chart = page.locator("#fig-04-chart")
+    chart.scroll_into_view_if_needed()
+    ring = chart.locator(".role-guess .point")
+    expect(ring).to_be_visible()
+    static = chart.locator(".marks.guess .mark")
+    live, server = placed(ring), placed(static)
+    assert abs(centre(ring) - centre(static)) < 1, "Plotly's ring lies where the server's does"
+    assert abs(live["y"] + live["height"] / 2 - server["y"] - server["height"] / 2) < 1
+    expect(chart.locator(".role-guess .textpoint")).to_have_text("you 0.85")
+    expect(chart.locator(".role-truth .point")).to_have_count(1)
+
+
+def placed(mark: Locator) -> FloatRect:
+    box = mark.bounding_box()
+    assert box is not None
+    return box
 
 
 def test_a_guess_is_remembered_in_this_browser(page: Page) -> None:
@@ -84,15 +106,18 @@ def test_without_scripts_the_form_leads_to_its_own_page_and_back(no_js: Page) ->
     asked.get_by_role("button", name="Commit").click()
     expect(no_js).to_have_url(f"{no_js.url.split('/lessons')[0]}{PAGE}/questions/xray?answer=8")
     expect(asked.locator('output[name="guess"]')).to_have_text("eight")
-    expect(asked.locator(".bar.guessed")).to_have_count(8)
+    expect(no_js.locator("#fig-05b label.guessed")).to_have_count(8)
     asked.get_by_role("link", name="See it in the figure").click()
     expect(no_js.locator("#fig-05b input[name=flip]:checked")).to_have_value("0")
+    expect(no_js.locator("#fig-05b label.guessed")).to_have_count(8)
 
 
 def test_a_revealed_question_has_nothing_that_axe_finds(page: Page, axe: Callable[..., list[str]]) -> None:
     page.goto(f"{PAGE}/questions/fit?answer=60")
     page.locator("html.js").wait_for()
+    expect(page.locator("#fig-06 .told")).to_have_count(2)
     assert axe(page, ".ask") == []
+    assert axe(page, "#fig-06 .drawing") == []
 
 
 def test_a_task_is_done_by_keyboard_and_has_nothing_that_axe_finds(

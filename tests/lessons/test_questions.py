@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
+import numpy as np
 import pytest
 
 from lessons.catalogue import load_lesson
-from lessons.kit.controls import ControlError, Slider
-from lessons.kit.question import Guess, across, upward
+from lessons.kit.chart import Chart
+from lessons.kit.controls import ControlError
+from lessons.kit.question import CHART, Guess, Mark, Place, Placed, on_chart, placed
 from lessons.kit.scales import Scale
-from lessons.quantization.figures import awq, gptq, rounding, rtn, xray
+from lessons.kit.view import Plot
+from lessons.quantization.blocks import block_weights
+from lessons.quantization.figures import awq, fit, gptq, primitive, quality, rounding, rtn, xray
 from lessons.quantization.questions import QUESTIONS, readout
 
 LESSON = load_lesson("quantization")
+FIGURES = LESSON.figures
 MAIN = ("primitive", "rtn", "rounding", "gptq", "awq", "quality", "xray", "fit")
 
 
@@ -120,28 +127,107 @@ def test_only_an_answer_that_can_be_given_is_read() -> None:
             question.read(wrong)
 
 
-def test_guess_and_truth_stand_where_they_belong() -> None:
-    scale = Scale((0, 10))
-    guess, truth = across(scale, 2.0, 7.0, ("2", "7"), 60)
-    assert (guess.x, truth.x) == (20, 70)
-    assert truth.start == (guess.x, guess.y)
-    assert guess.label[0] != truth.label[0], "in two rows, so that they never cover each other"
-    up = Scale((0, 10), (100.0, 0.0))
-    for own in range(11):
-        guess, truth = upward(up, float(own), 5.0, ("g", "t"), 100.0)
-        assert guess.y == 100 - 10 * own
-        assert abs(guess.label[0] - truth.label[0]) >= 15
+def marks(name: str, guess: Guess | None) -> dict[str, Mark]:
+    return {mark.role: mark for mark in QUESTIONS[name].reveal(guess).marks}
+
+
+def test_a_guess_is_marked_as_what_it_claims() -> None:
+    """Each is measured again with the library, or against the figure's own numbers."""
+    weights = block_weights("calm", 32)
+    stored = primitive.quantize_block(weights, 2, "zero_point")
+    for guess in range(33):
+        low, high = span(marks("primitive", guess)["guess"].x)
+        assert np.count_nonzero((weights >= low) & (weights <= high)) == guess
+    low, high = span(marks("primitive", None)["truth"].x)
+    inside = (weights > low) & (weights < high)
+    assert inside.tolist() == (stored.codes == stored.zero_point).tolist()
+
+    fine, coarse = (readout(rtn.view(rtn.Controls(bits=bits)), "step") for bits in (6, 3))
+    drawn = marks("rtn", 4)
+    assert np.diff(span(drawn["guess"].y)) == pytest.approx(4 * fine)
+    assert np.diff(span(drawn["truth"].y)) == pytest.approx(coarse)
+    assert min(abs(rtn.snapped(rtn.Controls(), weights).levels - span(drawn["truth"].y)[1])) < 1e-6
+
+    errors = rounding.crowd_of("query", 3, 12).errors
+    for exponent in (0, 3, 9):
+        place = cast(float, marks("rounding", exponent)["guess"].x)
+        assert np.count_nonzero(errors < place) == (2**exponent if exponent else 0)
+
+    view = gptq.view(gptq.Controls(bits="2", step=16))
+    assert marks("gptq", 50)["guess"].y == pytest.approx(0.5 * readout(view, "rtn_error"))
+    assert marks("gptq", 50)["truth"].y == pytest.approx(readout(view, "gptq_error"))
+
+    assert span(marks("fit", 60)["guess"].x) == (0.0, 60e9)
+    total = readout(fit.view(fit.Controls(scope="everything", context="131072")), "total")
+    assert span(marks("fit", 60)["truth"].x) == pytest.approx((0.0, total))
+
+
+def span(place: Place) -> tuple[float, float]:
+    assert isinstance(place, tuple)
+    return place
+
+
+def test_rings_on_a_chart_are_at_its_own_points() -> None:
+    for name, state, series in (
+        ("awq", awq.Controls(layer="minilm.1.query"), "held_out"),
+        ("quality", quality.Controls(data="base"), "imatrix"),
+    ):
+        chart = cast(Chart, FIGURES[name].view(state).chart)
+        points = {(p.x, p.y) for one in chart.series if one.name == series for p in one.points}
+        truth = marks(name, None)["truth"]
+        assert (truth.x, truth.y) in points
+    for name, guess in (("awq", 1.0), ("awq", 0.15), ("quality", 1.0), ("quality", 1.75)):
+        chart = cast(Chart, FIGURES[name].view(QUESTIONS[name].seen).chart)
+        drawn = on_chart(chart, QUESTIONS[name].reveal(guess).marks, ("you", "it is"))
+        assert [one.role for one in drawn.series[-2:]] == ["guess", "truth"]
+        labels = [one.points[0].label for one in drawn.series[-2:]]
+        assert labels in (["you", "it is"], ["", "you · it is"])
+        assert (labels[0] == "") == (guess in (0.15, 1.75)), "two labels that would meet are one"
+        trace = drawn.plotly({})["data"][-2]
+        assert (trace["x"], trace["y"]) == ([drawn.series[-2].points[0].x], [drawn.series[-2].points[0].y])
 
 
 @pytest.mark.parametrize("name", MAIN)
-def test_sketches_stay_inside(name: str) -> None:
+def test_marks_are_on_a_plot_of_their_figure(name: str) -> None:
     question = QUESTIONS[name]
-    states = guesses(name)
-    for guess in (None, states[0], states[len(states) // 2], states[-1]):
-        sketch = question.reveal(guess).sketch
-        roles = [mark.role for mark in sketch.marks if mark.role != "rest"]
-        if isinstance(question.widget, Slider):
-            assert roles == (["truth"] if guess is None else ["guess", "truth"])
-        assert all(0 <= mark.x <= 100 for mark in sketch.marks)
-        assert all(-20 <= mark.y <= sketch.height for mark in sketch.marks)
-        assert all(bar.x >= 0 and bar.x + bar.width <= 100.01 for bar in sketch.bars)
+    view = FIGURES[name].view(question.seen)
+    for guess in (None, *guesses(name)):
+        for mark in question.reveal(guess).marks:
+            if mark.plot == CHART:
+                assert view.chart
+                continue
+            place = placed(mark, view.plots[mark.plot], mark.text)
+            assert all(0 <= at <= 256 for at in (*place.x, *place.y))
+            assert not place.beyond or mark.role == "guess", "what is so is always on the plot"
+
+
+def test_a_value_beyond_the_plot_stands_at_its_edge_with_an_arrow() -> None:
+    upwards = Plot(Scale((0, 10)), Scale((0, 10), (100.0, 0.0)))
+    assert placed(Mark("guess", "p", "", 12, 5), upwards, "") == Placed(
+        "guess", "", (100, 100), (50, 50), "end", "→"
+    )
+    assert placed(Mark("guess", "p", "", 5, 11), upwards, "").beyond == "↑"
+    assert placed(Mark("guess", "p", "", (-1, 4), None), upwards, "").x == (0, 40)
+
+
+@pytest.mark.parametrize("name", MAIN)
+def test_marks_are_drawn_only_where_they_are_true(name: str) -> None:
+    """The controls that a question calls free change nothing of what it asks about; the others undo it."""
+    question = QUESTIONS[name]
+    assert question.holds(question.seen)
+    assert question.holds(question.reveal(None).state)
+    others = [control for control in type(question.seen).model_fields if control not in question.free]
+    for control in others:
+        there = getattr(question.seen, control)
+        value = next(v for v in states(name, control) if v != there)
+        assert not question.holds(question.seen.model_copy(update={control: value})), control
+    view = FIGURES[name].view(question.seen)
+    for control in question.free:
+        for value in states(name, control)[:6]:
+            moved = FIGURES[name].view(question.seen.model_copy(update={control: value}))
+            assert moved.plots == view.plots, control
+            assert (moved.chart and moved.chart.scales()) == (view.chart and view.chart.scales()), control
+
+
+def states(name: str, control: str) -> list[Any]:
+    return list(type(QUESTIONS[name].seen).widgets()[control].states())

@@ -17,7 +17,7 @@ from lessons.kit.figure import Figure
 from lessons.kit.language import N_, gettext
 from lessons.kit.mathml import tex
 from lessons.kit.scales import Scale, linear_ticks
-from lessons.kit.view import Column, Readout, Sentence, Table, View
+from lessons.kit.view import Column, Plot, Readout, Sentence, Table, View
 from lessons.quantization import own_model, sources
 from lessons.quantization.sources import Device
 from quant_core import memory
@@ -193,6 +193,7 @@ def view(c: Controls) -> View:
             Readout("tokens_per_second", _band_value(chosen.speed), _band_text(chosen.speed)),
         ),
         drawing=_drawing(run, chosen, outcomes, f16),
+        plots={"memory": Plot(_bytes_scale(chosen, f16))},
         description=_description(run, footprint, chosen, outcomes),
         table=_table(outcomes, chosen),
         formulas=_formulas(run, chosen, weights, bits),
@@ -341,10 +342,13 @@ def _speed_text(tokens_per_second: float) -> str:
     return numbers.significant(float(f"{tokens_per_second:.1e}"), 2)
 
 
+def _bytes_scale(chosen: Outcome, f16: int) -> Scale:
+    return Scale((0.0, 1.03 * max(f16, chosen.need.total, chosen.device.usable_bytes)))
+
+
 def _drawing(run: Run, chosen: Outcome, outcomes: Sequence[Outcome], f16: int) -> dict[str, Any]:
     need, usable = chosen.need, chosen.device.usable_bytes
-    longest = 1.03 * max(f16, need.total, usable)
-    x = Scale((0.0, longest))
+    x = _bytes_scale(chosen, f16)
     return {
         "segments": [
             {"name": name, "size": size, "gb": numbers.gigabytes(size), "gib": numbers.gibibytes(size)}
@@ -360,7 +364,7 @@ def _drawing(run: Run, chosen: Outcome, outcomes: Sequence[Outcome], f16: int) -
         "margin": numbers.gibibytes(abs(chosen.margin)),
         "ticks": [
             {"at": x.percent(v * GIB), "text": numbers.integer(v), "minor": i % 2 == 1}
-            for i, v in enumerate(linear_ticks(0.0, longest / GIB, 8))
+            for i, v in enumerate(linear_ticks(0.0, x.domain[1] / GIB, 8))
         ],
         "device": gettext(chosen.device.name),
         "everything": run.everything,

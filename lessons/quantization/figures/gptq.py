@@ -14,7 +14,7 @@ from lessons.kit.controls import FigureControls, choice, slider
 from lessons.kit.figure import Figure
 from lessons.kit.mathml import tex
 from lessons.kit.scales import Scale, linear_ticks
-from lessons.kit.view import Column, Readout, Sentence, Table, View
+from lessons.kit.view import Column, Plot, Readout, Sentence, Table, View
 from lessons.quantization import sources
 from quant_core import gptq, metrics, rtn
 
@@ -133,6 +133,7 @@ def view(c: Controls) -> View:
             "added": _added(run, done),
             "running": _running(run, done),
         },
+        plots={"running": Plot(y=_error_scale(run))},
         description=tuple(description),
         table=Table(
             (
@@ -356,10 +357,13 @@ def _added(run: Run, done: int) -> dict[str, Any]:
     }
 
 
+def _error_scale(run: Run) -> Scale:
+    return Scale((0.0, 1.08 * float(max(run.running.max(), run.rtn.max()))), (float(RUNNING_HEIGHT), 0.0))
+
+
 def _running(run: Run, done: int) -> dict[str, Any]:
     """The output error after each column, of both methods; what is still to come is drawn faintly."""
-    top = 1.08 * float(max(run.running.max(), run.rtn.max()))
-    y = Scale((0.0, top), (float(RUNNING_HEIGHT), 0.0))
+    y = _error_scale(run)
     x = [0.0, *(_centre(k) for k in range(COLUMNS))]
 
     def line(name: str, errors: Matrix) -> dict[str, Any]:
@@ -383,7 +387,7 @@ def _running(run: Run, done: int) -> dict[str, Any]:
     lower["below"] = not late or lower["y"] - upper["y"] < ROOM_FOR_LABEL
     return {
         "height": RUNNING_HEIGHT,
-        "y_ticks": _ticks(top, y, 4),
+        "y_ticks": _ticks(y.domain[1], y, 4),
         "at": f"{x[done]:.5g}%",
         "side": "end" if late else "start",
         "lines": lines,

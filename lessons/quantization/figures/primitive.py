@@ -15,7 +15,7 @@ from lessons.kit.figure import Figure
 from lessons.kit.mathml import tex
 from lessons.kit.own import Own
 from lessons.kit.scales import Scale, linear_ticks
-from lessons.kit.view import Column, Readout, Sentence, Table, View
+from lessons.kit.view import Column, Plot, Readout, Sentence, Table, View
 from lessons.quantization.blocks import BLOCKS, block_weights, start
 from quant_core import grid, rtn
 
@@ -123,6 +123,7 @@ def view(c: Controls, own: Own | None = None) -> View:
             _offset(block),
             Readout("bits_per_weight", bits_per_weight, _number(bits_per_weight)),
         ),
+        plots={"weights": Plot(Scale(_domain(weights, bits)))},
         drawing=_drawing(c, block, levels, chosen, first)
         | {"identity": identity, "range": {"low": values["low"], "high": values["high"]}},
         description=(

@@ -15,7 +15,7 @@ from lessons.kit.controls import FigureControls, choice, slider
 from lessons.kit.figure import Figure
 from lessons.kit.mathml import tex
 from lessons.kit.scales import Scale, linear_ticks
-from lessons.kit.view import Column, Readout, Sentence, Table, View
+from lessons.kit.view import Column, Plot, Readout, Sentence, Table, View
 from lessons.quantization import sources
 from quant_core import grid, rounding
 
@@ -135,6 +135,7 @@ def view(c: Controls) -> View:
             "crowd": _histogram(crowd),
             "said": said,
         },
+        plots={"crowd": Plot(_error_scale(crowd))},
         description=(
             Sentence("same" if near == best else "flipped", **said),
             Sentence("everywhere" if everywhere else "ranges" if said["ranges"] else "nowhere", **said),
@@ -349,13 +350,18 @@ def _path(corners: list[tuple[float, float]]) -> str:
     return " ".join(f"{'L' if i else 'M'}{px:.1f} {py:.1f}" for i, (px, py) in enumerate(corners))
 
 
+def _error_scale(crowd: Crowd) -> Scale:
+    return Scale((0.0, float(crowd.errors.max()) * 1.0001))
+
+
 def _histogram(crowd: Crowd) -> dict[str, Any]:
     """How many of the 2ⁿ roundings have which output error; the part that beats nearest is told apart."""
-    top = float(crowd.errors.max()) * 1.0001
+    x = _error_scale(crowd)
+    top = x.domain[1]
     counts, edges = np.histogram(crowd.errors, BINS, (0.0, top))
     better, _ = np.histogram(crowd.errors[crowd.errors < crowd.nearest], BINS, (0.0, top))
     most = int(counts.max())
-    x, y = Scale((0.0, top)), Scale((0.0, float(most)), (float(CURVE_HEIGHT), 0.0))
+    y = Scale((0.0, float(most)), (float(CURVE_HEIGHT), 0.0))
     return {
         "height": CURVE_HEIGHT,
         "y_ticks": [

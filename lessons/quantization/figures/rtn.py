@@ -15,7 +15,7 @@ from lessons.kit.language import gettext as _
 from lessons.kit.mathml import tex
 from lessons.kit.own import Own, OwnError
 from lessons.kit.scales import Scale, linear_ticks
-from lessons.kit.view import Column, Readout, Sentence, Table, View
+from lessons.kit.view import Column, Plot, Readout, Sentence, Table, View
 from lessons.quantization import levels
 from lessons.quantization.blocks import BLOCKS, block_weights, row_length, start
 from lessons.quantization.levels import Snapped
@@ -51,7 +51,7 @@ def view(c: Controls, own: Own | None = None) -> View:
     weights = shared[offset : offset + size]
     largest = int(np.argmax(np.abs(weights)))
     weights[largest] *= c.stretch
-    kept = _on_grid(c, weights) if c.format == PLAIN else levels.snap(shared, c.format, offset)
+    kept = snapped(c, weights) if c.format == PLAIN else levels.snap(shared, c.format, offset)
     if kept.levels.size < 2:
         raise OwnError(_("These weights are too small for the scale of %(format)s.", format=c.format))
 
@@ -102,6 +102,7 @@ def view(c: Controls, own: Own | None = None) -> View:
             Readout("sqnr", sqnr, _decibels(sqnr), "dB"),
         ),
         drawing=_drawing(weights, kept, first),
+        plots={"levels": Plot(*_scales(weights, kept))},
         description=tuple(description),
         table=Table(
             (
@@ -123,7 +124,7 @@ def view(c: Controls, own: Own | None = None) -> View:
     )
 
 
-def _on_grid(c: Controls, weights: NDArray[Any]) -> Snapped:
+def snapped(c: Controls, weights: NDArray[Any]) -> Snapped:
     """The block on a plain grid of its own."""
     quantized = rtn.round_to_nearest(weights[None, :], c.bits, len(weights), cast(Scheme, c.scheme))
     grid_levels = quantized.grid.levels().reshape(-1)
@@ -164,11 +165,16 @@ def _notes(c: Controls, largest: int, own: Own | None) -> Iterable[Sentence]:
         yield Sentence("stretched", factor=str(c.stretch), column=str(largest))
 
 
+def _scales(weights: NDArray[Any], kept: Snapped) -> tuple[Scale, Scale]:
+    """Columns of the block across, weights and levels upwards."""
+    ends = (np.min([weights.min(), kept.levels.min()]), np.max([weights.max(), kept.levels.max()]))
+    return Scale((-0.5, len(weights) - 0.5)), Scale((float(ends[0]), float(ends[1])), (HEIGHT, 0.0))
+
+
 def _drawing(weights: NDArray[Any], kept: Snapped, first: int) -> dict[str, Any]:
     lines = kept.levels
-    low, high = float(min(weights.min(), lines.min())), float(max(weights.max(), lines.max()))
-    y = Scale((low, high), (HEIGHT, 0.0))
-    x = Scale((-0.5, len(weights) - 0.5))
+    x, y = _scales(weights, kept)
+    low, high = y.domain
     every = max(1, len(lines) // MOST_LINES)
     label_every = max(every, -(-len(lines) // 16))
     places = max(0, 1 - int(np.floor(np.log10(high - low or 1))))

@@ -15,7 +15,8 @@ from lessons.kit.controls import FigureControls, choice, switch
 from lessons.kit.figure import Figure
 from lessons.kit.mathml import tex
 from lessons.kit.own import Own
-from lessons.kit.view import Column, Readout, Sentence, Table, View
+from lessons.kit.scales import Scale
+from lessons.kit.view import Column, Plot, Readout, Sentence, Table, View
 from lessons.quantization import anatomy
 from lessons.quantization.anatomy import FORMATS, Anatomy, Decoded, Term, byte_roles, flipped, weight_bytes
 from lessons.quantization.super_blocks import SUPER_BLOCKS, SuperBlock, super_block
@@ -137,6 +138,7 @@ def view(c: Controls, own: Own | None = None) -> View:
             "trade": _trade(c, block),
             "flip": c.flip,
         },
+        plots={"cells": Plot(Scale((0, WEIGHTS), (0, WEIGHTS)))},
         description=_description(c, block, before, after, picked),
         table=_table(block, after, None if c.flip == "none" else moved, picked.weight, c),
         formulas=_formulas(form, after, picked.weight),

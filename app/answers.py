@@ -1,7 +1,8 @@
 """What each address answers with, rendered: fragments, tables of states, pages, listings.
 
 Everything here is a pure function of its arguments, the present language and the files of this version, and
-goes through one bounded cache (`app.kept`).
+goes through one bounded cache (`app.kept`). What shows the results of a computation of this host is made anew
+each time.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ from app.kept import Kept
 from app.pictures import picture
 from app.render import Shown, ask, example, practise, render, reveal, show
 from app.styleguide import guide
-from lessons.catalogue import course, lesson_slugs, load_lesson, plain_pages
+from lessons.catalogue import Lesson, course, lesson_slugs, load_lesson, plain_pages
 from lessons.kit.controls import FigureControls, plain
+from lessons.kit.figure import Figure
+from lessons.kit.job import Found
 from lessons.kit.language import SOURCE, speaking, spoken
 from lessons.kit.language import gettext as _
 from lessons.kit.prose import PIECES
@@ -37,16 +40,24 @@ HTML = "text/html; charset=utf-8"
 States = Mapping[str, tuple[FigureControls, Teaching]]
 """Figure → its state and its arrangement."""
 
+Asking = Callable[[Lesson, Figure[Any], FigureControls], Found | None]
+
 BREATH = 0.02  # seconds between two answers that nobody has asked for yet
 LARGEST_TABLE = 64 * 1024  # bytes, compressed: beyond it the next state alone is the better answer
 NO_TABLE = Body(b"{}", "application/json")
 
 
 class Answers:
-    """Every answer, each rendered once."""
+    """Every answer, each rendered once.
 
-    def __init__(self, root_path: str, most_bytes: int, *, embeddable: bool = True) -> None:
+    `found` tells what is known of a computation that a state of a figure waits for.
+    """
+
+    def __init__(
+        self, root_path: str, most_bytes: int, found: Asking = lambda *_: None, *, embeddable: bool = True
+    ) -> None:
         self.root_path = root_path
+        self._found = found
         self.embeddable = embeddable
         self._kept = Kept(most_bytes)
         self._closing = threading.Event()
@@ -60,6 +71,7 @@ class Answers:
             ("fragment", slug, name, controls, teaching),
             partial(self._fragment, slug, name, controls, teaching),
             typed=controls.typed(),
+            lasting=not _waits(slug, name, controls),
         )
 
     async def states(
@@ -68,8 +80,11 @@ class Answers:
         """Every state of one control, the others as they are: JSON of value → view.
 
         A page that holds it answers a drag in the same frame, however far away the server is. It is empty
-        where the views together are too large to send ahead, and None when too much else is to be done.
+        where the views together are too large to send ahead, and None when too much else is to be done, or
+        where they change with this host.
         """
+        if _waits(slug, name, at):
+            return None
         rest = at.model_copy(update={control: type(at).model_fields[control].default})
         views = (_of_view(slug, name, state, teaching) for state in _along(rest, control).values())
         # A table in which no guess is drawn is that of all who made none.
@@ -85,7 +100,12 @@ class Answers:
         `route` "guided" has the worked examples, and begins with fewer controls.
         """
         key = ("lesson", slug, tuple(states.items()), route)
-        return await self._get(key, partial(self._lesson, slug, states, route), typed=_any_typed(states))
+        return await self._get(
+            key,
+            partial(self._lesson, slug, states, route),
+            typed=_any_typed(states),
+            lasting=not any(_waits(slug, name, controls) for name, (controls, _t) in states.items()),
+        )
 
     async def figure(
         self, slug: str, name: str, controls: FigureControls, teaching: Teaching = OPEN, *, embed: bool
@@ -96,6 +116,7 @@ class Answers:
             (template, slug, name, controls, teaching),
             lambda: self._page(template, slug, f=self._shown(slug, name, controls, teaching=teaching)),
             typed=controls.typed(),
+            lasting=not _waits(slug, name, controls),
         )
 
     async def question(
@@ -124,7 +145,10 @@ class Answers:
     async def csv(self, slug: str, name: str, controls: FigureControls) -> Body:
         """A figure's data table, raw values."""
         return await self._get(
-            ("csv", slug, name, controls), partial(self._csv, slug, name, controls), typed=controls.typed()
+            ("csv", slug, name, controls),
+            partial(self._csv, slug, name, controls),
+            typed=controls.typed(),
+            lasting=not _waits(slug, name, controls),
         )
 
     async def picture(self, slug: str, name: str, controls: FigureControls, scheme: Scheme) -> Body:
@@ -133,6 +157,7 @@ class Answers:
             ("picture", slug, name, controls, scheme),
             partial(self._picture, slug, name, controls, scheme),
             typed=controls.typed(),
+            lasting=not _waits(slug, name, controls),
         )
 
     async def python(self, slug: str, name: str, controls: FigureControls) -> Body:
@@ -241,9 +266,15 @@ class Answers:
             lambda: self._html("listing.jinja", code=source_named(function), id=id),
         )
 
-    async def _get(self, key: Any, make: Callable[[], Body], *, typed: bool = False) -> Body:
+    async def _get(
+        self, key: Any, make: Callable[[], Body], *, typed: bool = False, lasting: bool = True
+    ) -> Body:
         """The kept answer in the present language; it is made in a thread, which has to be told of it."""
         tag = spoken().tag
+        if not lasting:
+            body = await self._kept.fresh(partial(_in, tag, make), typed=typed)
+            body.lasting = False
+            return body
         return await self._kept.get((tag, key), partial(_in, tag, make), typed=typed)
 
     def warm(self) -> None:
@@ -318,7 +349,7 @@ class Answers:
         return self._page("task.jinja", slug, t=t)
 
     def _csv(self, slug: str, name: str, controls: FigureControls) -> Body:
-        table = load_lesson(slug).figures[name].view(controls).table
+        table = self._shown(slug, name, controls).view.table
         buffer = io.StringIO()
         writer = csv.writer(buffer)
         writer.writerow([column.name for column in table.columns])
@@ -389,7 +420,14 @@ class Answers:
         teaching: Teaching = OPEN,
     ) -> Shown:
         lesson = load_lesson(slug)
-        return show(lesson, lesson.figures[name], controls, self.root_path, brief=brief, teaching=teaching)
+        figure = lesson.figures[name]
+        found = self._found(lesson, figure, controls)
+        return show(lesson, figure, controls, self.root_path, brief=brief, teaching=teaching, found=found)
+
+
+def _waits(slug: str, name: str, controls: FigureControls) -> bool:
+    """Whether what a state shows changes while this content stays what it is."""
+    return load_lesson(slug).figures[name].waits_for(controls) is not None
 
 
 def _of_view(slug: str, name: str, state: FigureControls, teaching: Teaching) -> Teaching:

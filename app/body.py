@@ -32,9 +32,11 @@ class Body:
         Brotli's; `prepared` is the compressed form where it was made before.
     headers
         What every answer with these bytes says besides.
+
+    `lasting` is whether the same address is always answered with it, as long as the content is the same.
     """
 
-    __slots__ = ("__weakref__", "_forms", "_headers", "_own_headers", "etag", "media_type", "size")
+    __slots__ = ("__weakref__", "_forms", "_headers", "_own_headers", "etag", "lasting", "media_type", "size")
 
     def __init__(
         self,
@@ -46,6 +48,7 @@ class Body:
     ) -> None:
         self.media_type = media_type
         self._own_headers = headers or {}
+        self.lasting = True
         self.etag = f'"{hashlib.sha256(raw).hexdigest()[:24]}"'
         self._forms: dict[str, bytes] = {"": raw}
         self._headers: dict[tuple[str, str], RawHeaders] = {}

@@ -13,20 +13,26 @@ import tempfile
 import time
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
 
 from fastapi import APIRouter
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
-from app.assets import ROOT, version
+from app.assets import ROOT
 from app.errors import RETRY_AFTER
+from app.pages import problem_page
 from app.parameters import query_parameters
-from app.render import render
+from app.render import problems_for_people, render
 from app.settings import Settings
 from lessons.catalogue import Lesson, all_slugs, course, load_lesson
-from lessons.kit.job import SUPPORTED, Desk, Job, State
+from lessons.kit.controls import ControlError, FigureControls
+from lessons.kit.figure import Figure
+from lessons.kit.job import SUPPORTED, Desk, Found, Job, State
 from lessons.kit.language import gettext as _
 from lessons.kit.language import speaking, spoken
 
@@ -35,7 +41,7 @@ STREAM_SECONDS = 20.0
 
 LOOK_AGAIN = 0.5  # seconds
 MOST_FOLLOWERS = 32  # streams of a worker
-BEGINS_WITHIN = 5.0  # seconds
+BEGINS_WITHIN, ENDS_WITHIN = 5.0, 5.0  # seconds
 
 router = APIRouter()
 
@@ -46,7 +52,7 @@ class Office:
     def __init__(self, settings: Settings) -> None:
         user = os.getuid() if hasattr(os, "getuid") else 0
         shared = Path(tempfile.gettempdir()) / f"quant-lesson-{user}"
-        self.folder = Path(settings.jobs_folder or shared) / version()
+        self.folder = Path(settings.jobs_folder or shared)
         self.followers = 0
         self._process: Process | None = None
 
@@ -57,13 +63,28 @@ class Office:
         except OSError:
             return None
 
-    async def begin(self, desk: Desk, slug: str, job: Job) -> None:
+    def found(self, lesson: Lesson, figure: Figure[Any], controls: FigureControls) -> Found | None:
+        """What is known here of the computation that a state of a figure waits for."""
+        waits_for = figure.waits_for(controls)
+        if waits_for is None:
+            return None
+        name, asked = waits_for
+        job = lesson.jobs[name]
+        desk = self.desk() if job.runs_here() else None
+        return Found(desk.state(job.key(asked)) if desk else State(), job.runs_here())
+
+    async def begin(self, desk: Desk, slug: str, job: Job, asked: FigureControls) -> None:
         """Let a process compute; where another one does, nothing happens."""
         if self._process is not None and self._process.returncode is None:
             return
         began = time.monotonic()
-        arguments = ("-m", "lessons.kit.job", str(self.folder), slug, job.name, job.name)
-        self._process = await asyncio.create_subprocess_exec(sys.executable, *arguments, cwd=ROOT)
+        arguments = ("-m", "lessons.kit.job", str(self.folder), slug, job.name)
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable, *arguments, cwd=ROOT, stdin=asyncio.subprocess.PIPE
+        )
+        assert self._process.stdin is not None
+        self._process.stdin.write(urlencode(asked.query()).encode())
+        self._process.stdin.close()
         while self._process.returncode is None and desk.at_work() is None:
             if time.monotonic() - began > BEGINS_WITHIN:
                 break
@@ -77,59 +98,85 @@ class Office:
             await self._process.wait()
 
 
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A job with what it is asked."""
+
+    lesson: Lesson
+    job: Job
+    asked: FigureControls
+
+    @property
+    def key(self) -> str:
+        return self.job.key(self.asked)
+
+    def url(self, root_path: str, part: str = "") -> str:
+        """The address of its page, or of what belongs to it."""
+        query = urlencode(self.asked.query())
+        return f"{root_path}{self.lesson.url}/jobs/{self.job.name}{part}" + (f"?{query}" if query else "")
+
+
 @router.api_route("/lessons/{slug}/jobs/{name}", methods=["GET", "HEAD"])
 async def job_page(request: Request, slug: str, name: str) -> Response:
     """What is known of a computation, and how to begin it."""
-    lesson, job = _job(slug, name)
-    query_parameters(request)
-    body = render("job.jinja", _root(request), course=course(), **_known(request, lesson, job))
+    case = _case(request, slug, name)
+    if isinstance(case, Response):
+        return case
+    body = render("job.jinja", _root(request), course=course(), **_known(request, case))
     return Response(body, 200, NOT_KEPT, media_type="text/html; charset=utf-8")
 
 
 @router.post("/lessons/{slug}/jobs/{name}")
 async def begin(request: Request, slug: str, name: str) -> Response:
     """Begin a computation, unless one is under way or done; and show it."""
-    lesson, job = _job(slug, name)
+    case = _case(request, slug, name)
+    if isinstance(case, Response):
+        return case
     desk = _asked_here(request)
-    if desk is not None and job.runs_here() and desk.at_work() is None and not desk.state(name).finished:
-        await _office(request).begin(desk, slug, job)
-    return _show(request, lesson, job)
+    free = desk is not None and case.job.runs_here() and desk.at_work() is None
+    if desk is not None and free and not desk.state(case.key).finished:
+        await _office(request).begin(desk, slug, case.job, case.asked)
+    return _show(request, case)
 
 
 @router.post("/lessons/{slug}/jobs/{name}/stop")
 async def stop(request: Request, slug: str, name: str) -> Response:
-    """Abandon a computation. What it found stays until it is begun anew."""
-    lesson, job = _job(slug, name)
+    """Abandon a computation. What it found stays, and it goes on from there when it is begun again."""
+    case = _case(request, slug, name)
+    if isinstance(case, Response):
+        return case
     desk = _asked_here(request)
-    if desk is not None and desk.at_work() == name:
+    if desk is not None and desk.at_work() == case.key:
         desk.stop()
-        end = time.monotonic() + BEGINS_WITHIN
-        while desk.at_work() == name and time.monotonic() < end:
+        end = time.monotonic() + ENDS_WITHIN
+        while desk.at_work() == case.key and time.monotonic() < end:
             await asyncio.sleep(0.05)
-    return _show(request, lesson, job)
+    return _show(request, case)
 
 
 @router.get("/lessons/{slug}/jobs/{name}/steps")
 async def steps(request: Request, slug: str, name: str) -> Response:
     """Each new state of a computation as the HTML that shows it: `text/event-stream`."""
-    lesson, job = _job(slug, name)
+    case = _case(request, slug, name)
+    if isinstance(case, Response):
+        return case
     office = _office(request)
     desk = office.desk()
     if desk is None:
         raise HTTPException(404)
     if office.followers >= MOST_FOLLOWERS:
         raise HTTPException(429, headers={"Retry-After": str(RETRY_AFTER)})
-    tag = spoken().tag
+    tag, key = spoken().tag, case.key
 
     async def events() -> AsyncIterator[bytes]:
         office.followers += 1
         try:
             end, told = time.monotonic() + STREAM_SECONDS, None
             while time.monotonic() < end:
-                state = desk.state(name)
+                state = desk.state(key)
                 if state != told:
                     with speaking(tag):
-                        markup = render("kit/job_state.jinja", _root(request), **_known(request, lesson, job))
+                        markup = render("kit/job_state.jinja", _root(request), **_known(request, case))
                     lines = markup.decode().splitlines()
                     yield "".join([*(f"data: {line}\n" for line in lines), "\n"]).encode()
                     told = state
@@ -146,11 +193,18 @@ async def steps(request: Request, slug: str, name: str) -> Response:
 NOT_KEPT = {"Cache-Control": "no-store"}
 
 
-def _job(slug: str, name: str) -> tuple[Lesson, Job]:
+def _case(request: Request, slug: str, name: str) -> Case | Response:
+    """What the address asks, or the page that says what cannot be asked."""
     jobs = load_lesson(slug).jobs if slug in all_slugs() else {}
     if name not in jobs:
         raise HTTPException(404)
-    return load_lesson(slug), jobs[name]
+    lesson, job = load_lesson(slug), jobs[name]
+    try:
+        return Case(lesson, job, job.controls.parse(query_parameters(request)))
+    except ControlError as error:
+        problems = problems_for_people(error, lesson.texts.get(job.figure, lesson.job_texts[name]))
+        case = Case(lesson, job, job.controls.model_validate(error.nearest.model_dump()))
+        return problem_page(request, lesson, problems, case.url(_root(request) + spoken().prefix))
 
 
 def _asked_here(request: Request) -> Desk | None:
@@ -160,21 +214,37 @@ def _asked_here(request: Request) -> Desk | None:
     return _office(request).desk()
 
 
-def _known(request: Request, lesson: Lesson, job: Job) -> dict[str, object]:
-    desk = _office(request).desk()
+def _known(request: Request, case: Case) -> dict[str, object]:
+    desk, lesson, job, key = _office(request).desk(), case.lesson, case.job, case.key
+    state = desk.state(key) if desk else State()
+    here = _root(request) + spoken().prefix
+    figure = lesson.figures.get(job.figure)
+    drawing = job.drawing(state.rows) if job.drawing and state.rows else None
     return {
         "lesson": lesson,
         "job": job,
         "text": lesson.job_texts[job.name],
-        "state": desk.state(job.name) if desk else State(),
+        "asked": job.asked(case.asked),
+        "state": state,
         "installed": job.runs_here(),
         "writable": desk is not None,
-        "busy": desk is not None and desk.at_work() not in (None, job.name),
+        "busy": desk is not None and desk.at_work() not in (None, key),
+        "url": case.url(here),
+        "url_of_steps": case.url(here, "/steps"),
+        "url_of_stop": case.url(here, "/stop"),
+        "url_of_figure": f"{here}{lesson.url}/figures/{job.figure}?{urlencode(job.state(case.asked))}",
+        "f": figure
+        and {
+            "id": figure.id,
+            "figure": figure,
+            "text": lesson.texts[figure.name],
+            "view": {"drawing": drawing},
+        },
     }
 
 
-def _show(request: Request, lesson: Lesson, job: Job) -> Response:
-    return RedirectResponse(f"{_root(request)}{spoken().prefix}{lesson.url}/jobs/{job.name}", 303)
+def _show(request: Request, case: Case) -> Response:
+    return RedirectResponse(case.url(_root(request) + spoken().prefix), 303)
 
 
 def _office(request: Request) -> Office:

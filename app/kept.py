@@ -106,14 +106,16 @@ class Kept:
             self._make(self._thread_ahead, key, make, self._one_ahead_less)
         return await asyncio.shield(self._under_way[key])
 
-    async def fresh(self, make: Callable[[], Body]) -> Body:
+    async def fresh(self, make: Callable[[], Body], *, typed: bool = False) -> Body:
         """An answer of which nothing is kept, made like the others in a thread and in its turn.
 
         Raises
         ------
         Busy
-            When too many others are waiting already.
+            When too many others are waiting already; Crowded, if it was `typed`.
         """
+        if typed:
+            return await self._fresh_typed(make)
         if self._waited_for >= self.most_waiting:
             raise Busy
         self._waited_for += 1
@@ -122,6 +124,15 @@ class Kept:
             return await asyncio.get_running_loop().run_in_executor(self._threads, make)
         finally:
             self._one_waits_less()
+
+    async def _fresh_typed(self, make: Callable[[], Body]) -> Body:
+        if self._typed >= self.most_typed_waiting:
+            raise Crowded
+        self._typed += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._typed_thread, make)
+        finally:
+            self._one_typed_less()
 
     def give_way(self) -> None:
         """Between two pieces of what is made ahead: let what is waited for go first."""

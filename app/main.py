@@ -53,11 +53,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.settings = settings
+    app.state.office = jobs.Office(settings)
     app.state.answers = Answers(
-        settings.root_path, settings.cache_mib * 2**20, embeddable=settings.embed_ancestors != "'none'"
+        settings.root_path,
+        settings.cache_mib * 2**20,
+        app.state.office.found,
+        embeddable=settings.embed_ancestors != "'none'",
     )
     app.state.lane = Lane()
-    app.state.office = jobs.Office(settings)
     app.state.ready = False
     app.include_router(jobs.router, prefix=settings.root_path)
     app.include_router(pages.router, prefix=settings.root_path)

@@ -224,7 +224,7 @@ async def task_page(request: Request, slug: str, section: str) -> Response:
     except AttemptError as error:
         problems = problems_for_people(error, lesson.practised[section])
         back = f"{_here(request)}{lesson.url}/tasks/{section}?{urlencode(error.nearest.query())}"
-        return _problem_page(request, lesson, problems, back)
+        return problem_page(request, lesson, problems, back)
     return _kept(request, await _answers(request).task(slug, section, attempt, exercise))
 
 
@@ -400,7 +400,7 @@ def _lesson_states(request: Request, slug: str, route: str = "") -> tuple[States
         query = state_query((name, _query(*state)) for name, state in states.items())
         query = "&".join(filter(None, (f"route={route}" if route else "", query)))
         back = f"{_here(request)}{lesson.url}" + (f"?{query}" if query else "")
-        return states, _problem_page(request, lesson, problems, back)
+        return states, problem_page(request, lesson, problems, back)
     return states, None
 
 
@@ -491,7 +491,7 @@ async def _question(
         back = f"{_here(request)}{lesson.url}/questions/{name}"
         label = lesson.figures[name].label
         if whole_page:
-            return _problem_page(request, lesson, [p | {"figure": label} for p in problems], back)
+            return problem_page(request, lesson, [p | {"figure": label} for p in problems], back)
         return _problem_fragment(f"ask-{name}", problems, back)
     body = await _answers(request).question(slug, name, committed, guess, route, whole_page=whole_page)
     return _kept(request, body, cache_control)
@@ -588,7 +588,7 @@ def _figure_problem(
     query = "&".join(f"{key}={value}" for key, value in error.nearest.query())
     back = f"{_here(request)}{lesson.url}/figures/{figure.name}" + (f"?{query}" if query else "")
     if whole_page:
-        return _problem_page(request, lesson, [p | {"figure": figure.label} for p in problems], back)
+        return problem_page(request, lesson, [p | {"figure": figure.label} for p in problems], back)
     return _problem_fragment(figure.id, problems, back)
 
 
@@ -597,7 +597,8 @@ def _problem_fragment(id: str, problems: list[dict[str, Any]], back: str) -> Res
     return Response(body, 422, {"Cache-Control": "no-store"}, media_type=HTML)
 
 
-def _problem_page(request: Request, lesson: Lesson, problems: list[dict[str, Any]], back: str) -> Response:
+def problem_page(request: Request, lesson: Lesson, problems: list[dict[str, Any]], back: str) -> Response:
+    """What cannot be understood of an address, what is allowed, and a way back."""
     body = render(
         "problem.jinja",
         _root(request),
@@ -625,7 +626,9 @@ def _respond(request: Request, body: Body, cache_control: str = REVALIDATE) -> R
 
 
 def _kept(request: Request, body: Body, cache_control: str = REVALIDATE) -> Response:
-    """`_respond`, and the same again to whoever asks for this address."""
+    """`_respond`, and the same again to whoever asks for this address, where it lasts."""
+    if not body.lasting:
+        return _respond(request, body)
     lane: Lane = request.app.state.lane
     lane.remember(request.scope, body, cache_control)
     return _respond(request, body, cache_control)

@@ -20,6 +20,7 @@ from lessons.kit import numbers
 from lessons.kit.chart import Chart
 from lessons.kit.controls import Choice, ControlError, FigureControls, Slider, Text, plain
 from lessons.kit.figure import Figure
+from lessons.kit.job import Found
 from lessons.kit.language import gettext, language, languages, ngettext, spoken
 from lessons.kit.mathml import mathml
 from lessons.kit.own import read_own
@@ -210,8 +211,11 @@ def show(
     brief: bool = False,
     teaching: Teaching = OPEN,
     own: Mapping[str, str] | None = None,
+    found: Found | None = None,
 ) -> Shown:
     """Compute a figure's view for a state of its controls, on weights that a reader has sent if there are.
+
+    `found` is what is known of the computation that a state waits for.
 
     Raises
     ------
@@ -221,7 +225,8 @@ def show(
     text = lesson.texts[figure.name]
     here = root_path + spoken().prefix
     if own is None:
-        view, answered = figure.view(controls), _answered(lesson, figure.name, controls, teaching.guess)
+        view = figure.shown(controls, found)
+        answered = _answered(lesson, figure.name, controls, teaching.guess)
         return Shown(lesson, figure, controls, view, text, here, brief, teaching, answered=answered)
     assert figure.on_own is not None
     view = figure.on_own(controls, read_own(own))

@@ -76,13 +76,15 @@ class Choice:
     """One of a fixed set of options: a menu, or a row of segments when there are few.
 
     `drawn`: the figure's own template draws the radio buttons (cells of a diagram), so the row of controls
-    leaves them out. `labels` holds names that are data (a model, a device), not words of the lesson.
+    leaves them out. `labels` holds names that are data (a model, a device), not words of the lesson. `ahead`:
+    whether a page may fetch its states before they are asked for; not those that change with this host.
     """
 
     options: tuple[str, ...]
     style: str = "menu"
     labels: Mapping[str, str] | None = None
     groups: Mapping[str, tuple[str, ...]] | None = None
+    ahead: bool = True
 
     @property
     def drawn(self) -> bool:
@@ -201,9 +203,10 @@ def choice(
     style: str = "menu",
     labels: Mapping[str, str] | None = None,
     groups: Mapping[str, tuple[str, ...]] | None = None,
+    ahead: bool = True,
 ) -> Any:
     """Declare a control with named options, in the style "menu", "segments" or "drawn". Annotate it `str`."""
-    return _declare(default, Choice(tuple(options), style, labels, groups))
+    return _declare(default, Choice(tuple(options), style, labels, groups, ahead))
 
 
 def switch(default: bool) -> Any:
@@ -278,7 +281,9 @@ class FigureControls(BaseModel):
         return tuple(
             name
             for name, widget in cls.widgets().items()
-            if not isinstance(widget, Text) and len(widget.states()) <= MOST_TABLED
+            if not isinstance(widget, Text)
+            and len(widget.states()) <= MOST_TABLED
+            and not (isinstance(widget, Choice) and not widget.ahead)
         )
 
     def typed(self) -> bool:

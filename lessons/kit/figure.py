@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from lessons.kit.controls import FigureControls
+from lessons.kit.job import Found
 from lessons.kit.own import Own
 from lessons.kit.view import View
 
@@ -36,6 +37,11 @@ class Figure(Generic[C]):
     from_file
         The controls that a reader's file sets, from the fields of a form; raises `OwnError`. The file is
         no state: what it says is, and stands in the address.
+    job
+        The computation of this host whose results a state shows: its name and what it is asked. None for a
+        state that shows what is shipped.
+    on_found
+        The view of such a state with what is known of that computation; `view` is the one without.
     """
 
     name: str
@@ -46,11 +52,23 @@ class Figure(Generic[C]):
     is_html: bool = False
     on_own: Callable[[C, Own], View] | None = None
     from_file: Callable[[Mapping[str, str]], dict[str, str]] | None = None
+    job: Callable[[C], tuple[str, FigureControls] | None] | None = None
+    on_found: Callable[[C, Found], View] | None = None
 
     @property
     def takes_own(self) -> bool:
         """Whether a reader can give it something of their own."""
         return self.on_own is not None or self.from_file is not None
+
+    def waits_for(self, controls: C) -> tuple[str, FigureControls] | None:
+        """The computation whose results this state shows."""
+        return self.job(controls) if self.job else None
+
+    def shown(self, controls: C, found: Found | None) -> View:
+        """The view, with what is known of the computation that the state waits for."""
+        return (
+            self.view(controls) if found is None or self.on_found is None else self.on_found(controls, found)
+        )
 
     @property
     def template(self) -> str:

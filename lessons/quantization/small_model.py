@@ -7,6 +7,8 @@ made once, at first use, and take 57 MB together.
 from __future__ import annotations
 
 import functools
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,12 +16,16 @@ from numpy.typing import NDArray
 
 from lessons.quantization.measuring import GROUP_SIZE, tiny_model, tokenizer
 from quant_core import calibrate
+from quant_core.bpe import Tokenizer
 from quant_core.model import Transformer
 from quant_core.rtn import round_to_nearest
 
 WIDTHS = (16, 8, 6, 5, 4, 3, 2)
 BEGIN = 0
-"""The token that begins every document of the training text."""
+"""The token that begins every document of the training text; so it does in SmolLM2's, as <|endoftext|>."""
+
+SPECIAL = re.compile(r"<\|\w+\|>")
+"""Tokens that end a text."""
 
 CONTINUED = 24
 """Tokens that the model adds; with a sentence of 100 characters they fit into its context of 128."""
@@ -72,17 +78,27 @@ def read(sentence: str, seed: int) -> Reading:
     The sentence is read once a width: its last token gives the first prediction of the continuation.
     """
     ids = tokenizer().encode(sentence)
+    losses, continuations = zip(
+        *(read_by(at_width(bits), tokenizer(), ids, seed) for bits in WIDTHS), strict=True
+    )
+    return Reading(pieces(tokenizer(), ids), np.array(losses), continuations)
+
+
+def read_by(
+    model: Transformer, tokenizer: Tokenizer, ids: Sequence[int], seed: int
+) -> tuple[NDArray[np.float64], str]:
+    """The loss of each token behind the one that begins a document, in nats, and what the model adds."""
     read_ids = np.array([BEGIN, *ids])
-    losses, continuations = [], []
-    for bits in WIDTHS:
-        model = at_width(bits)
-        cache = model.cache(capacity=len(read_ids) + CONTINUED)
-        scores = model.logits(read_ids[:-1], cache).astype(np.float64)
-        scores -= scores.max(axis=-1, keepdims=True)
-        predicted = scores[np.arange(len(ids)), read_ids[1:]]
-        losses.append(np.log(np.exp(scores).sum(axis=-1)) - predicted)
-        made = model.generate(read_ids[-1:], CONTINUED, TEMPERATURE, seed, cache).tolist()
-        ended = made.index(BEGIN) if BEGIN in made else len(made)
-        continuations.append(tokenizer().decode(made[:ended]))
-    pieces = tuple(tokenizer().decode([token]) for token in ids)
-    return Reading(pieces, np.array(losses), tuple(continuations))
+    cache = model.cache(capacity=len(read_ids) + CONTINUED)
+    scores = model.logits(read_ids[:-1], cache).astype(np.float64)
+    scores -= scores.max(axis=-1, keepdims=True)
+    predicted = scores[np.arange(len(ids)), read_ids[1:]]
+    losses = np.log(np.exp(scores).sum(axis=-1)) - predicted
+    made = model.generate(read_ids[-1:], CONTINUED, TEMPERATURE, seed, cache).tolist()
+    ended = next((i for i, token in enumerate(made) if SPECIAL.fullmatch(tokenizer.tokens[token])), len(made))
+    return losses, tokenizer.decode(made[:ended])
+
+
+def pieces(tokenizer: Tokenizer, ids: Iterable[int]) -> tuple[str, ...]:
+    """The text of each token by itself."""
+    return tuple(tokenizer.decode([token]) for token in ids)

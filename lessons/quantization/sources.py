@@ -9,7 +9,7 @@ import functools
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -279,6 +279,43 @@ class MeasuredCalibration:
     standard_error: float
     rise: float
     rise_error: float
+
+
+METHOD_NAMES = {
+    "rtn": "RTN", "rtn-symmetric": "RTN symmetric", "gptq": "GPTQ", "gptq-act-order": "GPTQ act-order",
+    "awq": "AWQ", "awq-clip": "AWQ clip", "hqq": "HQQ", "nf4": "NF4", "nf4-double": "NF4 double",
+    "mxfp4": "MXFP4", "nvfp4": "NVFP4", "fp8": "FP8 E4M3",
+}  # fmt: skip
+WITHOUT_WIDTH = ("nf4", "nf4-double", "mxfp4", "nvfp4", "fp8")
+"""Methods whose name says their width."""
+
+
+class Named(Protocol):
+    """What has the name of a row: a measurement or the recipe of one."""
+
+    @property
+    def family(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def bits(self) -> int: ...
+    @property
+    def group_size(self) -> int: ...
+    @property
+    def importance(self) -> bool: ...
+
+
+def name_of(row: Named) -> str:
+    """The name of a row, as its makers call it: "Q4_K_M imatrix", "GPTQ 3 g64".
+
+    The original of SmolLM2 has that of the type in which it is shipped.
+    """
+    if row.family == "original" and row.name != "F16":
+        return f"SmolLM2 {row.name}"
+    if row.family in ("original", "gguf"):
+        return f"{row.name} imatrix" if row.importance else row.name
+    name = METHOD_NAMES[row.name]
+    return name if row.name in WITHOUT_WIDTH else f"{name} {row.bits} g{row.group_size}"
 
 
 @functools.cache

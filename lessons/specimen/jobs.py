@@ -5,16 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from lessons.kit.job import Job, Row, Step
+from lessons.kit.job import Job, Nothing, Row, Step
 from lessons.kit.numbers import integer
 from lessons.kit.view import Column, Table
 
 COUNT, PACE = 5, 0.1  # rows, and seconds before each
 
 
-def steps() -> Iterator[Step]:
+def steps(_: Nothing, known: Sequence[Row]) -> Iterator[Step]:
     """Squares, one after the other."""
-    for number in range(1, COUNT + 1):
+    for number in range(len(known) + 1, COUNT + 1):
         time.sleep(PACE)
         yield Step(number / COUNT, {"number": number, "square": number**2})
 

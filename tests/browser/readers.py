@@ -14,7 +14,8 @@ from playwright.sync_api import Locator, Page, expect
 
 from lessons.kit.controls import Choice, Slider, Text, plain
 from lessons.quantization import sources
-from lessons.quantization.figures.measured import ROWS, name_of
+from lessons.quantization.figures.measured import ROWS
+from lessons.quantization.sources import name_of
 from tests.browser.figures import FIGURES, LESSON, PAGE, expect_state, figure, open_alone
 
 TABS = 150  # presses after which a keyboard's reader gives up

@@ -10,8 +10,8 @@ import pytest
 from lessons.catalogue import load_lesson
 from lessons.kit.view import View
 from lessons.quantization import measuring, sources
-from lessons.quantization.figures.measured import FIGURE, REFERENCE, ROWS, Controls, name_of, shown_rows
-from lessons.quantization.sources import Measured
+from lessons.quantization.figures.measured import FIGURE, REFERENCE, ROWS, Controls, shown_rows
+from lessons.quantization.sources import Measured, name_of
 from quant_core.evaluate import Windows
 from quant_core.mixes import tensor_types
 

@@ -1,12 +1,20 @@
-"""FIG.05E: the reader's sentence, read by the lesson's small model at seven widths: which tokens go first."""
+"""FIG.05E: the reader's sentence, read by a model at seven widths: which tokens go first.
+
+The small model reads it at once. SmolLM2-135M takes a job (`bigger_sentence`), whose rows are shown in its
+place when this host has them.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from urllib.parse import urlencode
 
 import numpy as np
 
 from lessons.kit import numbers
 from lessons.kit.controls import FigureControls, choice, line, straight
 from lessons.kit.figure import Figure
+from lessons.kit.job import Found, Row
 from lessons.kit.mathml import tex
 from lessons.kit.view import Column, Readout, Sentence, Table, View
 from lessons.quantization import small_model
@@ -33,7 +41,7 @@ FIRST_AT = 3
 """The width at which the token that suffers most is named."""
 
 
-class Controls(FigureControls):
+class Asked(FigureControls):
     """An example or the reader's own words, and which numbers the continuation is drawn with."""
 
     example: str = choice("genesis", EXAMPLES)
@@ -43,16 +51,46 @@ class Controls(FigureControls):
     seed: str = choice("1", tuple("123456789"))
 
 
+class Controls(Asked):
+    """The same, and which model reads it."""
+
+    model: str = choice("tinylm", ("tinylm", "smollm2"), style="segments", ahead=False)
+
+
+def said(asked: Asked) -> str:
+    """The sentence that is read."""
+    own = " ".join(straight(asked.sentence).split())
+    return own or EXAMPLES[asked.example]
+
+
+def asked_of(c: Controls) -> Asked:
+    """What is asked, whichever model reads it."""
+    return Asked(example=c.example, sentence=c.sentence, seed=c.seed)
+
+
+def reading_of(rows: Sequence[Row]) -> Reading:
+    """The rows that the job has found, one for each width."""
+    losses = np.array([row["losses"] for row in rows])
+    return Reading(tuple(rows[0]["tokens"]), losses, tuple(row["continuation"] for row in rows))
+
+
 def view(c: Controls) -> View:
     """The sentence at every width."""
-    own = " ".join(straight(c.sentence).split())
-    reading = small_model.read(own or EXAMPLES[c.example], int(c.seed))
+    return on_found(c, Found())
+
+
+def on_found(c: Controls, found: Found) -> View:
+    """The same with what this host has of it; the small model's reading stands in for SmolLM2's."""
+    small = c.model == "tinylm" or not found.state.finished
+    awaited = "" if c.model == "tinylm" or not small else "read" if found.installed else "missing"
+    query = urlencode(asked_of(c).query())
+    reading = small_model.read(said(c), int(c.seed)) if small else reading_of(found.state.rows)
     perplexity = dict(zip(WIDTHS, reading.perplexities.tolist(), strict=True))
     rises = dict(zip(WIDTHS, reading.rises, strict=True))
     first = int(np.argmax(rises[FIRST_AT]))
     better = int((rises[FIRST_AT] < 0).sum())
     count = len(reading.tokens)
-    said = {
+    words = {
         **{f"at_{bits}": numbers.significant(value, 3) for bits, value in perplexity.items()},
         "tokens": str(count),
         "first": visible(reading.tokens[first]),
@@ -61,22 +99,22 @@ def view(c: Controls) -> View:
         "better": str(better),
     }
     lowest = min(perplexity, key=lambda bits: perplexity[bits])
-    said |= {"lowest": str(lowest)}
+    words |= {"lowest": str(lowest)}
     return View(
         readouts=(
             Readout("tokens", count, str(count)),
             *(
-                Readout(f"perplexity_{bits}", perplexity[bits], said[f"at_{bits}"], accent=bits == FIRST_AT)
+                Readout(f"perplexity_{bits}", perplexity[bits], words[f"at_{bits}"], accent=bits == FIRST_AT)
                 for bits in SHOWN
             ),
             Readout("first", visible(reading.tokens[first]), visible(reading.tokens[first])),
-            Readout("first_rise", float(rises[FIRST_AT][first]), said["first_rise"], "nats"),
+            Readout("first_rise", float(rises[FIRST_AT][first]), words["first_rise"], "nats"),
         ),
-        drawing={"rows": _rows(reading), "levels": [numbers.fixed(level, 1) for level in LEVELS]},
+        drawing=drawing_of(reading) | ({"awaited": awaited, "query": query} if awaited else {}),
         description=(
-            Sentence("perplexities", **said),
-            Sentence("first" if rises[FIRST_AT][first] >= LEVELS[0] else "none", **said),
-            Sentence("noisy" if lowest == 16 else "luckier", **said),
+            Sentence("perplexities_awaited" if awaited else "perplexities", **words),
+            Sentence("first" if rises[FIRST_AT][first] >= LEVELS[0] else "none", **words),
+            Sentence("noisy" if lowest == 16 else "luckier", **words),
         ),
         table=Table(
             (
@@ -91,13 +129,23 @@ def view(c: Controls) -> View:
         ),
         formulas=(
             r"\Delta_t = \ln p_{16}(x_t) - \ln p_{b}(x_t), \quad"
-            rf"\max_t \Delta_t = {tex(said['first_rise'])} \text{{ at }} b = {FIRST_AT}",
+            rf"\max_t \Delta_t = {tex(words['first_rise'])} \text{{ at }} b = {FIRST_AT}",
             r"\mathrm{PPL} = \exp\left(-\frac{1}{n}\sum_t \ln p(x_t)\right)"
-            rf" = {tex(said[f'at_{FIRST_AT}'])}, \quad n = {count}",
+            rf" = {tex(words[f'at_{FIRST_AT}'])}, \quad n = {count}",
         ),
         ran=(rtn.round_to_nearest, model.Transformer.logits, model.Transformer.generate, evaluate.losses),
-        notes=(Sentence("from"), Sentence("one_sentence")),
+        notes=(
+            (Sentence("from"), Sentence("one_sentence"))
+            if small
+            else (Sentence("from_smollm2"), Sentence("one_sentence_smollm2"))
+        ),
     )
+
+
+def drawing_of(reading: Reading) -> dict[str, object]:
+    """The rows of the drawing, as many as there are widths."""
+    levels = [numbers.fixed(level, 1) for level in LEVELS]
+    return {"rows": _rows(reading), "levels": levels, "awaited": ""}
 
 
 def visible(token: str) -> str:
@@ -120,8 +168,13 @@ def _rows(reading: Reading) -> list[dict[str, object]]:
             ],
             "continuation": reading.continuations[row],
         }
-        for row, bits in enumerate(WIDTHS)
+        for row, bits in enumerate(WIDTHS[: len(reading.continuations)])
     ]
 
 
-FIGURE = Figure("sentence", "fig-05e", "FIG.05E", Controls, view, is_html=True)
+def job(c: Controls) -> tuple[str, Asked] | None:
+    """What reads the sentence with SmolLM2 on this host."""
+    return ("sentence", asked_of(c)) if c.model == "smollm2" else None
+
+
+FIGURE = Figure("sentence", "fig-05e", "FIG.05E", Controls, view, is_html=True, job=job, on_found=on_found)

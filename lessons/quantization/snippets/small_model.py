@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import json
 
-from lessons.kit.controls import straight
 from lessons.quantization import measuring, small_model
 from lessons.quantization.figures import calibration as calibration_figure
 from lessons.quantization.figures import measured as measured_figure
 from lessons.quantization.figures import sentence as sentence_figure
 from lessons.quantization.figures.awq import GROUP_SIZES
+from lessons.quantization.snippets import bigger_model
 from lessons.quantization.snippets.parts import LOAD, LOADER, TINY, code, layer_parts, written
+from lessons.quantization.sources import name_of
 
 MEASURED = "lessons/quantization/data/measured.json"
 LOAD_MODEL = f'tiny = model.load("{TINY}/model.safetensors")'
 
 
 def measured(c: measured_figure.Controls) -> str:
+    if c.model == "smollm2":
+        return bigger_model.measured(c)
     rows = measured_figure.shown_rows(c)
     chosen = measured_figure.chosen_row(c)
-    name = measured_figure.name_of(chosen)
+    name = name_of(chosen)
     assert chosen in rows
     return code(
         "import json\nfrom pathlib import Path",
@@ -37,23 +40,27 @@ divergence, agreement = measured["divergence"], measured["agreement"]""",
 
 
 def sentence(c: sentence_figure.Controls) -> str:
-    said = " ".join(straight(c.sentence).split()) or sentence_figure.EXAMPLES[c.example]
+    said = sentence_figure.said(c)
+    small = c.model == "tinylm"
+    name = "tiny" if small else "smol"
+    path = f'"{TINY}/model.safetensors"' if small else "path"
+    imports = "import numpy as np\n\nfrom quant_core import bpe, evaluate, files, model, rtn"
     return code(
-        "import numpy as np\n\nfrom quant_core import bpe, evaluate, files, model, rtn",
+        imports if small else f"{bigger_model.IMPORTS}\n\n{imports}",
         f"""\
-{LOAD_MODEL}
-tokenizer = bpe.tokenizer_of(files.open_model("{TINY}/model.safetensors"))
+{LOAD_MODEL if small else bigger_model.LOAD}
+tokenizer = bpe.tokenizer_of(files.open_model({path}))
 ids = tokenizer.encode({said!r})
 tokens = len(ids)""",
         f"""\
 def losses(bits):
     if bits == 16:
-        return evaluate.losses(tiny, [{small_model.BEGIN}, *ids])
+        return evaluate.losses({name}, [{small_model.BEGIN}, *ids])
     rounded = {{
-        name: rtn.round_to_nearest(tiny.weights[name], bits, {measuring.GROUP_SIZE}).dequantize()
-        for name in tiny.matrices
+        name: rtn.round_to_nearest({name}.weights[name], bits, {measuring.GROUP_SIZE}).dequantize()
+        for name in {name}.matrices
     }}
-    return evaluate.losses(tiny.replaced(rounded), [{small_model.BEGIN}, *ids])""",
+    return evaluate.losses({name}.replaced(rounded), [{small_model.BEGIN}, *ids])""",
         f"""\
 of_width = {{bits: losses(bits) for bits in {sentence_figure.SHOWN}}}
 perplexity_16, perplexity_4, perplexity_3, perplexity_2 = (

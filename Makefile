@@ -23,7 +23,7 @@ run: ## serve the lesson on http://127.0.0.1:8000 (HOST, PORT, WORKERS)
 
 test: prepare-test check-lint check-types check-unit check-browser ## lint, types, unit, app and browser tests
 
-smollm2: ## add SmolLM2-135M (93 MB), for the page that measures it
+smollm2: ## add SmolLM2-135M (93 MB), for FIG.05D and FIG.05E
 	@scripts/python scripts/bootstrap.py smollm2
 
 lint: prepare-tools check-lint check-types ## ruff and mypy only

@@ -22,6 +22,7 @@ from lessons.quantization.figures import measured, sentence
 from lessons.quantization.figures.sentence import Asked
 from lessons.quantization.jobs import JOBS
 from quant_core.evaluate import Windows
+from quant_core.mixes import tensor_types
 
 LESSON = load_lesson("quantization")
 SMOL = measured.Controls(model="smollm2")
@@ -287,6 +288,16 @@ def test_smollm2_reads_a_sentence(tmp_path: Path) -> None:
     assert "".join(row["tokens"]) == sentence.EXAMPLES["genesis"]
     assert np.exp(np.mean(row["losses"])) < 20
     assert Desk(tmp_path).compute("sentence", lambda _: islice(bigger_sentence.steps(Asked(), ()), 1))
+
+
+def test_what_the_words_say_of_its_rows_holds() -> None:
+    assert bigger.CONTEXT == 256
+    assert sources.load_layer("smollm2.15.q").weights.shape[1] == 576
+    shape = sources.model("smollm2-135m").shape
+    types = {one.name: one.type for one in tensor_types(shape, "Q2_K", False)}
+    assert types.pop("token_embd.weight") == "Q8_0"
+    matrices = [kind for kind in types.values() if kind != "F32"]
+    assert matrices.count("Q4_0") > 0.8 * len(matrices)
 
 
 def test_sources_name_the_model() -> None:

@@ -282,7 +282,8 @@ def _axes(rows: list[Measured], reference: Measured, quoted: Series | None) -> _
     worst = max(row.perplexity for row in rows) / reference.perplexity
     if quoted:
         worst = max(worst, *(point.y for point in quoted.points))
-    ratios = LEAST, ROOM * worst
+    error = reference.standard_error / reference.perplexity
+    ratios = min(LEAST, 0.99 - error), ROOM * worst
     low, high = (reference.perplexity * ratio for ratio in ratios)
     fine = next(most for most in RATIO_TICKS if ratios[1] <= most)
     ticks = PERPLEXITY_TICKS[fine] if reference is REFERENCE else _ticks(reference.perplexity, high)

@@ -89,13 +89,14 @@ def on_found(c: Controls, found: Found) -> View:
     rises = dict(zip(WIDTHS, reading.rises, strict=True))
     first = int(np.argmax(rises[FIRST_AT]))
     better = int((rises[FIRST_AT] < 0).sum())
+    share = float(np.exp(-rises[FIRST_AT][first]))
     count = len(reading.tokens)
     words = {
-        **{f"at_{bits}": numbers.significant(value, 3) for bits, value in perplexity.items()},
+        **{f"at_{bits}": _three(value) for bits, value in perplexity.items()},
         "tokens": str(count),
         "first": visible(reading.tokens[first]),
         "first_rise": numbers.fixed(float(rises[FIRST_AT][first]), 1),
-        "first_share": numbers.percent(float(np.exp(-rises[FIRST_AT][first])), 0),
+        "first_share": numbers.percent(share, 0 if share >= 0.01 else 1),
         "better": str(better),
     }
     lowest = min(perplexity, key=lambda bits: perplexity[bits])
@@ -153,11 +154,16 @@ def visible(token: str) -> str:
     return token.replace(" ", "␣").replace("\n", "↵")
 
 
+def _three(perplexity: float) -> str:
+    """Three digits that count, and zeros behind them: more of one sentence would be noise."""
+    return numbers.significant(float(f"{perplexity:.3g}"), 3)
+
+
 def _rows(reading: Reading) -> list[dict[str, object]]:
     return [
         {
             "bits": bits,
-            "perplexity": numbers.significant(float(reading.perplexities[row]), 3),
+            "perplexity": _three(float(reading.perplexities[row])),
             "tokens": [
                 {
                     "text": token,
@@ -166,7 +172,7 @@ def _rows(reading: Reading) -> list[dict[str, object]]:
                 }
                 for i, token in enumerate(reading.tokens)
             ],
-            "continuation": reading.continuations[row],
+            "continuation": reading.continuations[row].rstrip(),
         }
         for row, bits in enumerate(WIDTHS[: len(reading.continuations)])
     ]

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from scripts import browser as chromium
-from tests.browser.watch import Watch
+from tests.browser.watch import REPORT_CSP, Watch
 
 ROOT = Path(__file__).resolve().parents[2]
 DEVICES: dict[str, dict[str, Any]] = {
@@ -101,27 +101,73 @@ def watch(server: str) -> Iterator[Watch]:
     assert not problems, "the page complained:\n" + "\n".join(problems)
 
 
+@pytest.fixture(scope="session")
+def kept_pages(browser: Browser, server: str) -> Iterator[dict[str, Page]]:
+    """The pages that stay open from one test to the next, by how they were opened: see `new_page`."""
+    pages: dict[str, Page] = {}
+    yield pages
+    for page in pages.values():
+        page.context.close()
+
+
 @pytest.fixture
-def new_page(browser: Browser, server: str, watch: Watch) -> Iterator[NewPage]:
+def new_page(
+    browser: Browser, server: str, watch: Watch, kept_pages: dict[str, Page], request: pytest.FixtureRequest
+) -> Iterator[NewPage]:
     """Give a function that opens a watched page in a context of its own.
 
     `new_page(device="desktop" | "phone", javascript=True, **options)`: the options are Playwright's, such as
     `color_scheme="dark"`, `reduced_motion="no-preference"` or `forced_colors="active"`.
+
+    A page's process starts as slowly as many a test runs. Where a module says `pytest.mark.tidy`, its tests
+    leave nothing behind but what `tidy` puts away, and a page that was opened in the same way is taken.
     """
-    contexts: list[BrowserContext] = []
+    keep = request.node.get_closest_marker("tidy") is not None
+    opened: list[tuple[dict[str, Any], Page]] = []
 
     def open_page(device: str = "desktop", javascript: bool = True, **options: Any) -> Page:
         settings = {"color_scheme": "light", "reduced_motion": "reduce", "locale": "en-GB"} | DEVICES[device]
-        context = browser.new_context(base_url=server, java_script_enabled=javascript, **(settings | options))
-        context.set_default_timeout(STEP_LIMIT)
-        context.add_init_script(FIRST_MOVE)
-        watch.follow(context)
-        contexts.append(context)
-        return context.new_page()
+        settings |= options | {"java_script_enabled": javascript}
+        page = kept_pages.pop(how(settings), None) if keep else None
+        if not page:
+            context = browser.new_context(base_url=server, **settings)
+            context.set_default_timeout(STEP_LIMIT)
+            for script in (FIRST_MOVE, REPORT_CSP):
+                context.add_init_script(script)
+            page = context.new_page()
+        watch.follow(page.context)
+        opened.append((settings, page))
+        return page
 
     yield open_page
-    for context in contexts:
-        context.close()
+    for settings, page in opened:
+        watch.leave(page.context)
+        if keep and how(settings) not in kept_pages and tidy(page, settings):
+            kept_pages[how(settings)] = page
+        else:
+            page.context.close()
+
+
+def how(settings: dict[str, Any]) -> str:
+    return str(sorted(settings.items()))
+
+
+def tidy(page: Page, settings: dict[str, Any]) -> bool:
+    """Put away what a test may have left in its page; say whether the next one may have it."""
+    if page.is_closed() or len(page.context.pages) > 1:
+        return False
+    page.evaluate(
+        "() => location.origin === 'null' || [localStorage, sessionStorage].forEach(kept => kept.clear())"
+    )
+    page.mouse.move(0, 0)
+    page.set_viewport_size(settings["viewport"])
+    page.emulate_media(
+        media="null",
+        color_scheme=settings["color_scheme"],
+        reduced_motion=settings["reduced_motion"],
+        forced_colors=settings.get("forced_colors", "null"),
+    )
+    return True
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,8 @@ from tests.browser.figures import (
     open_alone,
 )
 
+pytestmark = pytest.mark.tidy
+
 REST = 600  # milliseconds without a change, after which the page speaks
 CHOICES = [
     (name, key)

@@ -11,6 +11,8 @@ from tests.browser.conftest import NewPage
 from tests.browser.figures import FIGURES, figure, open_alone
 from tests.browser.test_contrast import wait_for_chart
 
+pytestmark = pytest.mark.tidy
+
 CHARTS = [name for name, each in FIGURES.items() if each.view(each.controls()).chart]
 WIDTHS = [1440, 768, 390]
 STATES = {"quality": ["", "data=base"]}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.figures import PAGE
+
+pytestmark = pytest.mark.tidy
 
 SIZE = "#opening .lead a[href$='#size-70b-f16']"
 

@@ -11,6 +11,8 @@ from playwright.sync_api import Page
 
 from tests.browser.figures import NAMES, figure, open_alone
 
+pytestmark = pytest.mark.tidy
+
 PAIRS: dict[str, tuple[str, list[tuple[str, str]]]] = {
     "fold": ("", [(".true-mark", ".snap-mark"), (".kept .cell b", ".kept .cell.folded b")]),
     "primitive": ("convention=symmetric", [(".level-mark.free", ".level-mark:not(.free, .chosen)")]),

@@ -17,6 +17,8 @@ from tests.browser.conftest import KeptPage, NewPage
 from tests.browser.covering import change, covering
 from tests.browser.figures import CHARTS, NAMES, PAGE, figure, open_alone
 
+pytestmark = pytest.mark.tidy
+
 READ_TEXTS = Path(__file__).with_name("texts.js").read_text()
 READ_MARKS = Path(__file__).with_name("marks.js").read_text()
 TALL = 4200  # pixels: the whole figure in the window

@@ -15,6 +15,8 @@ from lessons.kit.controls import Slider, plain
 from tests.browser.covering import MANY, change, covering
 from tests.browser.figures import FIGURES, LESSON, NAMES, computed, figure, open_alone, rendered
 
+pytestmark = pytest.mark.tidy
+
 Axe = Callable[..., list[str]]
 UNFOLD = "document.querySelectorAll('details').forEach(each => { each.open = true })"
 SEEN_ONCE = ["color-contrast", "target-size"]

@@ -23,6 +23,8 @@ from tests.browser.figures import (
     sliders,
 )
 
+pytestmark = pytest.mark.tidy
+
 SLIDERS = [(name, control) for name in NAMES for control in sliders(name)]
 CHOICES = [
     (name, control)

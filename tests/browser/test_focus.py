@@ -11,6 +11,8 @@ from playwright.sync_api import Page
 from tests.browser.conftest import NewPage
 from tests.browser.figures import PAGE
 
+pytestmark = pytest.mark.tidy
+
 LOSE_FOCUS = Path(__file__).with_name("focus.js").read_text()
 SCREENS: dict[str, dict[str, Any]] = {
     "desktop": {},

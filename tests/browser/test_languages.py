@@ -12,6 +12,8 @@ import pytest
 
 from tests.browser.conftest import NewPage
 
+pytestmark = pytest.mark.tidy
+
 LAYOUT = Path(__file__).with_name("layout.js").read_text()
 MIRRORED = "/ar-XB/lessons/quantization"
 FAULTS = """

@@ -15,6 +15,8 @@ from lessons.kit.controls import Slider, Widget, plain
 from tests.browser.conftest import NewPage
 from tests.browser.figures import FIGURES, NAMES, WHERE_IT_MATTERS, open_alone, sliders
 
+pytestmark = pytest.mark.tidy
+
 LAYOUT = Path(__file__).with_name("layout.js").read_text()
 SWEEP = Path(__file__).with_name("sweep.js").read_text()
 WIDTHS = [1440, 768, 390, 320]

@@ -12,6 +12,8 @@ from playwright.sync_api import Page, expect
 from tests.browser.figures import CHARTS, FIGURES, PAGE, figure
 from tests.browser.watch import Watch
 
+pytestmark = pytest.mark.tidy
+
 Axe = Callable[..., list[str]]
 READ_PAGES = ["/", "/accessibility", PAGE, f"{PAGE}/summary", f"{PAGE}/sources", f"{PAGE}/receipts"]
 ALL_PAGES = [*READ_PAGES, "/styleguide", "/nowhere", f"{PAGE}/figures/rtn?bits=9"]

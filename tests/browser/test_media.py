@@ -11,6 +11,8 @@ from tests.browser.conftest import KeptPage, NewPage
 from tests.browser.figures import FIGURES, KINDS, NAMES, PAGE, computed, figure, open_alone, rendered
 from tests.browser.test_contrast import kept_in_full, texts
 
+pytestmark = pytest.mark.tidy
+
 A4_WITHOUT_MARGINS = {"width": 680, "height": 994}  # CSS pixels: 180 × 263 mm
 LOOKS = """element => { const style = getComputedStyle(element);
     return [style.backgroundColor, style.color, style.borderTop, style.borderLeft].join() }"""

@@ -8,6 +8,8 @@ from playwright.sync_api import Page
 from tests.browser.conftest import NewPage
 from tests.browser.figures import FIGURES, open_alone
 
+pytestmark = pytest.mark.tidy
+
 LONGEST = 250  # milliseconds
 CHANGE = """async ([id, value]) => {
     const slider = document.getElementById(id);

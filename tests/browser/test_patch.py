@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from urllib.parse import urlencode
 
+import pytest
 from playwright.sync_api import Page
 
 from tests.browser.covering import covering
 from tests.browser.figures import FIGURES, NAMES, open_alone
+
+pytestmark = pytest.mark.tidy
 
 BEGIN = """
   const lesson = document.querySelector('script[src$="/js/lesson.js"]').src;

@@ -18,6 +18,8 @@ from app.security import POWERS_OFF
 from tests.browser.figures import NAMES, PAGE
 from tests.browser.watch import Watch
 
+pytestmark = pytest.mark.tidy
+
 UNLINKED = ["/nowhere", f"{PAGE}/figures/rtn?bits=9", f"{PAGE}?rtn.bits=9", f"{PAGE}/figures/none?embed=1"]
 OPEN_AND_SCROLL = """async () => {
   for (const details of document.querySelectorAll("details")) details.open = true;

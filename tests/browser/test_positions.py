@@ -14,6 +14,8 @@ from quant_core import awq, grid, memory
 from quant_core.memory import GIB
 from tests.browser.figures import FIGURES, open_alone
 
+pytestmark = pytest.mark.tidy
+
 BOXES = """selector => [...document.querySelectorAll(selector)].map(e => {
     const b = e.getBoundingClientRect();
     return {x: (b.left + b.right) / 2, y: (b.top + b.bottom) / 2, left: b.left, width: b.width};

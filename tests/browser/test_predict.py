@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 from playwright.sync_api import FloatRect, Locator, Page, expect
 
 from lessons.quantization.tasks import TASKS
 from tests.browser.figures import PAGE, expect_state
+
+pytestmark = pytest.mark.tidy
 
 
 def question(page: Page, name: str) -> Locator:

@@ -19,6 +19,8 @@ from tests.browser.figures import NAMES, PAGE, figure
 from tests.browser.screenshots import TOLERANCE, Grey, difference, read, report, shrink, write
 from tests.browser.test_contrast import wait_for_chart
 
+pytestmark = pytest.mark.tidy
+
 KEPT = Path(__file__).with_name("screenshots")
 README = ROOT / "docs" / "screenshot.png"
 RESULTS = ROOT / "test-results"

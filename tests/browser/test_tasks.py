@@ -15,6 +15,8 @@ from tests.browser.conftest import NewPage
 from tests.browser.figures import FIGURES, LESSON
 from tests.browser.readers import ByKeyboard, ByName, ByTouch, Computed, InPage, Reader, WithoutScripts
 
+pytestmark = pytest.mark.tidy
+
 WAYS: dict[str, tuple[type[InPage], dict[str, Any]]] = {
     "without scripts": (WithoutScripts, {"javascript": False}),
     "by keyboard": (ByKeyboard, {}),

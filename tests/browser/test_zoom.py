@@ -16,6 +16,8 @@ from tests.browser.conftest import KeptPage, NewPage
 from tests.browser.figures import NAMES, PAGE, figure, open_alone
 from tests.browser.test_contrast import TALL, open_in_full
 
+pytestmark = pytest.mark.tidy
+
 LOST = Path(__file__).with_name("lost.js").read_text()
 ZOOMED: dict[str, dict[str, Any]] = {
     "200 %": {"viewport": {"width": 720, "height": 450}, "device_scale_factor": 2},

@@ -3,7 +3,7 @@
 import re
 from urllib.parse import urlsplit
 
-from playwright.sync_api import BrowserContext, ConsoleMessage, Request
+from playwright.sync_api import BrowserContext, ConsoleMessage, Request, WebError
 
 REPORT_CSP = """
 addEventListener("securitypolicyviolation", event => console.error(
@@ -27,14 +27,22 @@ class Watch:
         return [text for text in self.seen if not any(pattern.search(text) for pattern in self.expected)]
 
     def follow(self, context: BrowserContext) -> None:
-        context.add_init_script(REPORT_CSP)
+        """Listen to the pages of a context, in which `REPORT_CSP` is to run."""
         context.on("console", self._console)
-        context.on("weberror", lambda error: self.seen.append(f"uncaught: {error.error}"))
+        context.on("weberror", self._error)
         context.on("request", self._request)
+
+    def leave(self, context: BrowserContext) -> None:
+        context.remove_listener("console", self._console)
+        context.remove_listener("weberror", self._error)
+        context.remove_listener("request", self._request)
 
     def _console(self, message: ConsoleMessage) -> None:
         if message.type == "error":
             self.seen.append(f"console: {message.text} ({message.location.get('url', '')})")
+
+    def _error(self, error: WebError) -> None:
+        self.seen.append(f"uncaught: {error.error}")
 
     def _request(self, request: Request) -> None:
         parts = urlsplit(request.url)

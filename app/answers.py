@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -77,15 +77,16 @@ class Answers:
     async def states(
         self, slug: str, name: str, control: str, at: FigureControls, teaching: Teaching = OPEN
     ) -> Body | None:
-        """Every state of one control, the others as they are: JSON of value → view.
+        """The states of one control, the others as they are: all, or the part that the present one is in.
 
-        A page that holds it answers a drag in the same frame, however far away the server is. It is empty
-        where the views together are too large to send ahead, and None when too much else is to be done, or
-        where they change with this host.
+        A page that holds them answers a drag in the same frame, however far away the server is. JSON of
+        `lines`, of `states` (value → the lines of its view, as bounds of ranges) and of `beside`, a value of
+        each part next to it. It is empty where the views together are too large to send ahead, and None when
+        too much else is to be done, or where they change with this host.
         """
         if _waits(slug, name, at):
             return None
-        rest = at.model_copy(update={control: type(at).model_fields[control].default})
+        rest = at.model_copy(update={control: at.part(control).states[0]})
         views = (_of_view(slug, name, state, teaching) for state in _along(rest, control).values())
         # A table in which no guess is drawn is that of all who made none.
         teaching = max(views, key=lambda of_view: of_view.guess)
@@ -289,10 +290,10 @@ class Answers:
                 for control in figure.controls.tabled():
                     if self._closing.wait(BREATH):
                         return
-                    self._kept.now(
-                        (SOURCE, ("states", slug, name, control, *states[name])),
-                        partial(self._states, slug, name, control, *states[name]),
-                    )
+                    at, teaching = states[name]
+                    rest = at.model_copy(update={control: at.part(control).states[0]})
+                    key_ahead = (SOURCE, ("states", slug, name, control, rest, teaching))
+                    self._kept.now(key_ahead, partial(self._states, slug, name, control, rest, teaching))
 
     def close(self) -> None:
         """Stop making answers."""
@@ -303,14 +304,18 @@ class Answers:
         return self._html("fragment.jinja", f=self._shown(slug, name, controls, teaching=teaching))
 
     def _states(self, slug: str, name: str, control: str, rest: FigureControls, teaching: Teaching) -> Body:
-        views: dict[str, str] = {}
+        lines: dict[str, int] = {}
+        states: dict[str, list[int]] = {}
         for value, at in _along(rest, control).items():
             self._kept.give_way()
             of_view = _of_view(slug, name, at, teaching)
             key = (spoken().tag, ("fragment", slug, name, at, of_view))
             view = self._kept.now(key, partial(self._fragment, slug, name, at, of_view))
-            views[value] = view.raw.decode()
-        body = Body(orjson.dumps(views), "application/json")
+            states[value] = _ranges(view.raw.decode().split("\n"), lines)
+        beside = [plain(value) for value in rest.part(control).beside]
+        body = Body(
+            orjson.dumps({"lines": list(lines), "states": states, "beside": beside}), "application/json"
+        )
         return body if body.size <= LARGEST_TABLE else NO_TABLE
 
     def _lesson(self, slug: str, states: States, route: str = "", **kept: Any) -> Body:
@@ -436,9 +441,21 @@ def _of_view(slug: str, name: str, state: FigureControls, teaching: Teaching) ->
 
 
 def _along(rest: FigureControls, control: str) -> dict[str, FigureControls]:
-    """The states of one control, the others as they are, by its value as addresses write it."""
-    values = type(rest).widgets()[control].states()
+    """The states of a part of one control, the others as they are, by its value as addresses write it."""
+    values = rest.part(control).states
     return {plain(value): rest.model_copy(update={control: value}) for value in values}
+
+
+def _ranges(view: Sequence[str], lines: dict[str, int]) -> list[int]:
+    """The lines of a view as bounds of ranges in `lines`, which is given those that are new."""
+    bounds: list[int] = []
+    for line in view:
+        number = lines.setdefault(line, len(lines))
+        if bounds and bounds[-1] == number:
+            bounds[-1] = number + 1
+        else:
+            bounds += [number, number + 1]
+    return bounds
 
 
 def _any_typed(states: States) -> bool:

@@ -248,7 +248,7 @@ async def fragment(request: Request, asked: str, slug: str, name: str) -> Respon
 
 @router.api_route("/fragments/{asked}/{slug}/{name}/along/{control}", methods=READ)
 async def states(request: Request, asked: str, slug: str, name: str, control: str) -> Response:
-    """All states of one control of a figure, fetched on first touch so that a drag needs no network."""
+    """The states of one control of a figure, fetched on first touch so that a drag needs no network."""
     lesson, figure = _figure(slug, name)
     if control not in figure.controls.tabled():
         raise HTTPException(404)

@@ -36,8 +36,9 @@ def fragment_path(name: str, state: FigureControls) -> str:
 
 
 def table_path(name: str, control: str, state: FigureControls) -> str:
-    """Address of all views along one control, the others being as they are."""
-    query = {key: plain(value) for key, value in state if key != control}
+    """Address of the views along one control, the others as they are: all, or the part of this state."""
+    parted = type(state).parted()
+    query = {key: plain(value) for key, value in state if key != control or control in parted}
     return f"/fragments/{version()}/{LESSON.slug}/{name}/along/{control}?{urlencode(query)}"
 
 

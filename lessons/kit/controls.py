@@ -7,20 +7,21 @@ they belong to the text of the figure, see `lessons.kit.text`.
 
 from __future__ import annotations
 
+import bisect
 import difflib
 import functools
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Self, cast
+from typing import Any, NamedTuple, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from lessons.kit.language import gettext as _
 from lessons.kit.language import spoken
 
-MOST_TABLED = 40
-"""States of a control up to which a page may fetch them all on first touch."""
+MOST_TOGETHER = 40
+"""States of a control that a page may fetch at once on first touch."""
 
 ECHO_LIMIT = 40
 """Characters of a refused value that an error message repeats."""
@@ -55,6 +56,10 @@ class Slider:
     def states(self) -> tuple[float, ...]:
         count = round((self.high - self.low) / self.step)
         return tuple(round(self.low + i * self.step, 10) for i in range(count + 1))
+
+    def position(self, value: float) -> int:
+        """Where a value stands among the states."""
+        return round((value - self.low) / self.step)
 
     def text(self, value: float) -> str:
         """The value as it is printed beside the slider."""
@@ -105,6 +110,10 @@ class Choice:
     def states(self) -> tuple[str, ...]:
         return self.options
 
+    def position(self, value: str) -> int:
+        """Where a value stands among the states."""
+        return self.options.index(value)
+
 
 @dataclass(frozen=True, slots=True)
 class Switch:
@@ -122,6 +131,10 @@ class Switch:
 
     def states(self) -> tuple[bool, ...]:
         return (True, False)
+
+    def position(self, value: bool) -> int:
+        """Where a value stands among the states."""
+        return 0 if value else 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +268,13 @@ class ControlError(ValueError):
         self.nearest = nearest
 
 
+class Part(NamedTuple):
+    """States of a control that travel together, and one of each part next to them."""
+
+    states: list[Any]
+    beside: list[Any]
+
+
 class FigureControls(BaseModel):
     """The base of every figure's controls. Frozen and hashable: a state is a key."""
 
@@ -277,14 +297,28 @@ class FigureControls(BaseModel):
 
     @classmethod
     def tabled(cls) -> tuple[str, ...]:
-        """The controls with so few states that all of them can travel at once."""
+        """The controls whose states can travel ahead: what is typed has too many."""
         return tuple(
             name
             for name, widget in cls.widgets().items()
-            if not isinstance(widget, Text)
-            and len(widget.states()) <= MOST_TABLED
-            and not (isinstance(widget, Choice) and not widget.ahead)
+            if not isinstance(widget, Text) and not (isinstance(widget, Choice) and not widget.ahead)
         )
+
+    @classmethod
+    def parted(cls) -> tuple[str, ...]:
+        """Those of them with so many states that they travel in parts."""
+        return tuple(name for name in cls.tabled() if len(cls.widgets()[name].states()) > MOST_TOGETHER)
+
+    def part(self, name: str) -> Part:
+        """The states of a control that travel with the present one, at most `MOST_TOGETHER` of them."""
+        widget = self.widgets()[name]
+        assert not isinstance(widget, Text)
+        states = list(widget.states())
+        count = -(-len(states) // MOST_TOGETHER)
+        bounds = [len(states) * i // count for i in range(count + 1)]
+        at = bisect.bisect_right(bounds, widget.position(getattr(self, name))) - 1
+        first, end = bounds[at], bounds[at + 1]
+        return Part(states[first:end], [*states[max(first - 1, 0) : first], *states[end : end + 1]])
 
     def typed(self) -> bool:
         """Whether it holds words that a reader typed: a state that nobody else is likely to ask for."""

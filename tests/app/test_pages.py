@@ -13,7 +13,9 @@ from starlette.testclient import TestClient
 from app.assets import version
 from app.kept import Crowded
 from lessons.catalogue import Lesson
+from lessons.kit.controls import MOST_TOGETHER, plain
 from tests.app.html import parse
+from tests.app.tables import views_of
 
 LESSON = "/lessons/quantization"
 IDS = {
@@ -118,12 +120,24 @@ def test_a_function_has_a_page_with_its_lines(client: TestClient) -> None:
 
 def test_table_of_a_control_holds_the_fragment_of_each_of_its_states(client: TestClient) -> None:
     table = client.get(f"/fragments/{version()}/quantization/rtn/along/bits?block=outlier").json()
-    assert list(table) == ["2", "3", "4", "5", "6", "7", "8"]
-    assert table["5"] == client.get(fragment("rtn", "block=outlier&bits=5")).text
+    views = views_of(table)
+    assert list(views) == ["2", "3", "4", "5", "6", "7", "8"]
+    assert views["5"] == client.get(fragment("rtn", "block=outlier&bits=5")).text
+    assert table["beside"] == []
 
 
-def test_table_is_refused_where_the_states_are_too_many(client: TestClient) -> None:
-    assert client.get(f"/fragments/{version()}/quantization/xray/along/pick").status_code == 404
+def test_very_many_states_travel_in_parts(client: TestClient, lesson: Lesson) -> None:
+    along = f"/fragments/{version()}/quantization/fit/along/memory"
+    seen: list[str] = []
+    at = ["memory=4"]
+    while at:
+        table = client.get(f"{along}?device=own&{at.pop()}").json()
+        assert len(table["states"]) <= MOST_TOGETHER
+        seen += table["states"]
+        at = [f"memory={value}" for value in table["beside"] if value not in seen]
+    states = [plain(state) for state in lesson.figures["fit"].controls.widgets()["memory"].states()]
+    assert len(states) > MOST_TOGETHER
+    assert seen == states
 
 
 def test_table_of_a_wrong_state_says_what_is_allowed(client: TestClient) -> None:

@@ -25,7 +25,7 @@ def test_after_the_first_touch_a_drag_needs_no_network(page: Page) -> None:
         expect_state(page, "rtn", bits=bits)
 
 
-def test_of_very_many_states_the_next_part_comes_before_it_is_reached(page: Page) -> None:
+def test_of_very_many_states_the_next_part_comes_before_it_is_reached(page: Page, watch: Watch) -> None:
     """528 bytes and weights travel in parts; who goes on over the end of one needs no network there."""
     part = FIGURES["xray"].controls(pick="byte-0").part("pick")
     *_, before, last = part.states
@@ -40,6 +40,7 @@ def test_of_very_many_states_the_next_part_comes_before_it_is_reached(page: Page
         expect_state(page, "xray", pick=last)
     following.value.finished()
     page.wait_for_timeout(50)
+    watch.expect("INTERNET_DISCONNECTED.*along/pick")  # the part after that one
     page.context.set_offline(True)
     page.keyboard.press("ArrowRight")
     expect_state(page, "xray", pick=beyond)

@@ -134,9 +134,9 @@ class Answers:
         asked = (slug, name, committed, guess, route, whole_page)
         return await self._get(("question", *asked), partial(self._question, *asked))
 
-    async def recall(self, slug: str) -> Body:
-        """All questions and tasks of a lesson; the browser adds what it remembers of them."""
-        return await self._get(("recall", slug), partial(self._recall, slug))
+    async def recall(self, slug: str, *, whole_page: bool) -> Body:
+        """All questions and tasks of a lesson, or the questions alone; the browser adds what it remembers."""
+        return await self._get(("recall", slug, whole_page), partial(self._recall, slug, whole_page))
 
     async def task(self, slug: str, section: str, attempt: Attempt, exercise: Exercise) -> Body:
         """The task of a section, with what was given for its steps checked."""
@@ -344,10 +344,10 @@ class Answers:
         teaching = Teaching(guess=q.marked)
         return self._page("question.jinja", slug, q=q, f=self._shown(slug, name, state, teaching=teaching))
 
-    def _recall(self, slug: str) -> Body:
+    def _recall(self, slug: str, whole_page: bool) -> Body:
         lesson = load_lesson(slug)
         asked = [ask(lesson, name, self.root_path) for name in lesson.questions]
-        return self._page("recall.jinja", slug, asked=asked)
+        return self._page("recall.jinja" if whole_page else "ask/recalled.jinja", slug, asked=asked)
 
     def _task(self, slug: str, section: str, attempt: Attempt, exercise: Exercise) -> Body:
         t = practise(load_lesson(slug), section, attempt, exercise, self.root_path)

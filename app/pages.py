@@ -170,11 +170,13 @@ async def figure_page(request: Request, slug: str, name: str) -> Response:
 @router.api_route("/lessons/{slug}/questions", methods=READ)
 async def recall_page(request: Request, slug: str) -> Response:
     """What was predicted, what is so, what to look at again: all questions; the browser knows the guesses."""
-    lesson = _lesson(slug)
-    query_parameters(request)
-    if not lesson.questions:
-        raise HTTPException(404, _("This lesson asks no questions."))
-    return _kept(request, await _answers(request).recall(slug))
+    return await _recall(request, slug, REVALIDATE, whole_page=True)
+
+
+@router.api_route("/fragments/{asked}/{slug}/questions", methods=READ)
+async def recall_fragment(request: Request, asked: str, slug: str) -> Response:
+    """The same at the end of the lesson, fetched when its reader is near."""
+    return await _recall(request, slug, _lasting(asked), whole_page=False)
 
 
 @router.post("/lessons/{slug}/figures/{name}")
@@ -471,6 +473,14 @@ def _from_file(
     query = urlencode(_query(controls, teaching))
     address = f"{_here(request)}{lesson.url}/figures/{figure.name}?{query}#{figure.id}"
     return RedirectResponse(address, 303, {"Cache-Control": "no-store"})
+
+
+async def _recall(request: Request, slug: str, cache_control: str, *, whole_page: bool) -> Response:
+    lesson = _lesson(slug)
+    query_parameters(request)
+    if not lesson.questions:
+        raise HTTPException(404, _("This lesson asks no questions."))
+    return _kept(request, await _answers(request).recall(slug, whole_page=whole_page), cache_control)
 
 
 async def _question(

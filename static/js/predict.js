@@ -37,6 +37,8 @@ function watch() {
     if (shown) remember(question, shown.dataset.query); // the question's own page, after a commit without us
     else if (query) putBack(question, new URLSearchParams(query));
   }
+  const link = document.querySelector('.try a[href$="/questions"]');
+  if (link) import("./recall.js").then(({ watchRecall }) => watchRecall(link.parentElement), () => {}); // the line is bad: the link stays
 }
 
 /** What every commit was, by the name of its question: the query of its address. */
@@ -56,6 +58,7 @@ function remember(question, query) {
   } catch {
     // Storage can be forbidden; the guess then lasts until the page is left.
   }
+  document.dispatchEvent(new Event("predicted"));
 }
 
 function nameOf(question) {

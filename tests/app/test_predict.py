@@ -219,3 +219,17 @@ def test_the_same_guess_is_the_same_answer(client: TestClient) -> None:
     assert first.content == second.content
     assert "immutable" in first.headers["cache-control"]
     assert "set-cookie" not in first.headers
+
+
+def test_the_end_of_the_lesson_can_fetch_the_questions_to_look_back_at(
+    client: TestClient, lesson: Lesson
+) -> None:
+    page = client.get(PAGE).text
+    assert f'<p class="try"><a href="{PAGE}/questions">' in page, "without scripts the link leads to a page"
+    answer = client.get(f"/fragments/{version()}/quantization/questions")
+    assert "immutable" in answer.headers["cache-control"]
+    entries = parse(answer.text).all("li")
+    assert [entry.attributes["data-from"] for entry in entries] == [fragment(n).rstrip("?") for n in NAMES]
+    assert [entry.one("a").attributes["href"] for entry in entries] == [f"#ask-{name}" for name in NAMES]
+    assert all(entry.one("output", name="truth").text == "" for entry in entries)
+    assert client.get(f"/fragments/{version()}/specimen/questions").status_code == 404

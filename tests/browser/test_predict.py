@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -137,19 +138,31 @@ def test_a_task_is_done_by_keyboard_and_has_nothing_that_axe_finds(
     assert axe(page, "main") == []
 
 
-def test_the_page_that_looks_back_puts_guesses_beside_what_is_so(
+def test_what_was_predicted_is_put_beside_what_is_so_on_a_page_and_at_the_end_of_the_lesson(
     page: Page, axe: Callable[..., list[str]]
 ) -> None:
     for query in ("rtn?answer=9", "fit?answer=60"):
         page.goto(f"{PAGE}/questions/{query}")
         page.wait_for_function("localStorage.length > 0", timeout=5000)
     page.goto(f"{PAGE}/questions")
-    again, right = (page.locator(f"[data-group={group}] li") for group in ("again", "right"))
+    again, right, waiting = (
+        page.locator(f".recall [data-group={group}] li") for group in ("again", "right", "waiting")
+    )
     expect(right).to_have_count(1)
     expect(right.locator("[name=guess]")).to_have_text("9×")
     expect(again).to_have_count(1)
     expect(again.locator("[data-why]")).to_contain_text("cache")
-    expect(page.locator("[data-group=waiting] li")).to_have_count(6)
+    expect(waiting).to_have_count(6)
     assert axe(page, "main") == []
+
+    page.goto(f"{PAGE}#close")
+    expect(right.locator("[name=guess]")).to_have_text("9×")
+    expect(again.locator("[data-why]")).to_contain_text("cache")
+    assert axe(page, ".recall") == []
+    question(page, "gptq").get_by_role("button", name="Just show me").click()
+    expect(again).to_have_count(2)
+    again.first.locator("a").click()
+    expect(page).to_have_url(re.compile("#ask-gptq$"))
     page.locator("[data-forget]").click()
-    expect(page.locator("[data-group=waiting] li")).to_have_count(8)
+    expect(page.locator(".recall")).to_be_hidden()
+    expect(page.locator(".try").last).to_be_visible()

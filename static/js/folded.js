@@ -42,12 +42,8 @@ export function watchFolded() {
 
 function unfold(details) {
   if (!details.open) return;
-  if (details.matches(".own")) {
-    import("./own.js").then(({ own }) => own(details), () => {});
-    return;
-  }
-  if (details.matches(".config")) {
-    import("./config.js").then(({ config }) => config(details), () => {});
+  if (details.matches(".own, .config")) {
+    import("./drop.js").then(({ give }) => give(details), () => {});
     return;
   }
   if (details.matches(".sharing")) {

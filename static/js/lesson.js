@@ -3,6 +3,7 @@ import { watchAddress } from "./address.js";
 import { watchCharts } from "./charts.js";
 import "./claims.js";
 import { watchControls } from "./controls.js";
+import { watchDrops } from "./drop.js";
 import { watchFold } from "./fold.js";
 import { watchFolded } from "./folded.js";
 import { watchLate } from "./late.js";
@@ -27,4 +28,5 @@ function watchFigures() {
   watchFolded();
   watchLate();
   watchLinked();
+  watchDrops();
 }

@@ -1,14 +1,15 @@
 // A figure on weights of the reader's. They stay in this tab: every change of a control sends them along, the server draws and
 // forgets. The address holds the controls alone, so a link of this page shows the lesson's weights.
 import { tensorsOf, CutError } from "./cut.js";
-import { fetched, sheets } from "./folded.js";
+import { formOf, tell } from "./drop.js";
+import { sheets } from "./folded.js";
 import { ask, lost, overtaken, showAtOnce } from "./line.js";
 
 const KEY = "own";
 const sending = new WeakMap(); // form → { next }: one request at a time, the newest waits
 let held = remembered(); // the fields of the reader's weights, or null
-let styled;
 
+document.addEventListener("click", ({ target }) => target.closest("[data-own-back]") && back());
 window.htmx?.registerExtension("own", {
   htmx_config_request(form, { ctx }) {
     if (!held || !takes(form)) return true;
@@ -18,39 +19,12 @@ window.htmx?.registerExtension("own", {
 });
 if (held) show();
 
-/** The panel of a figure, filled and at work. */
-export async function own(details) {
-  styled ??= sheets("share", "own");
-  if (!details.querySelector(".own-panel")) {
-    const form = formOf(details);
-    const panel = (await fetched(`${form.getAttribute("hx-get")}/own?${new URLSearchParams(new FormData(form))}`))?.querySelector(".own-panel");
-    await styled;
-    if (!panel) return; // the line is bad: the link stays
-    details.replaceChildren(details.querySelector("summary"), panel);
-  }
-  const panel = details.querySelector(".own-panel");
-  if (panel.dataset.ready) return;
-  panel.dataset.ready = "yes";
-  panel.querySelector(".own-drop").hidden = false;
-  panel.querySelector(".own-paste").addEventListener("submit", (event) => {
-    event.preventDefault();
-    const fields = new FormData(event.target);
-    offer(panel, { "own.text": fields.get("own.text"), "own.at": fields.get("own.at") || "0" });
-  });
-  panel.querySelector("input[type=file]").addEventListener("change", ({ target }) => target.files[0] && open(panel, target.files[0]));
-  panel.querySelector("[data-own-back]").addEventListener("click", back);
-  for (const type of ["dragover", "dragleave", "drop"]) {
-    panel.addEventListener(type, (event) => {
-      event.preventDefault();
-      panel.querySelector(".own-drop").classList.toggle("over", type === "dragover");
-      if (type === "drop" && event.dataTransfer.files[0]) open(panel, event.dataTransfer.files[0]);
-    });
-  }
-  mark();
+export function paste(panel, fields) {
+  offer(panel, { "own.text": fields.get("own.text"), "own.at": fields.get("own.at") || "0" });
 }
 
 /** Read a file's header and let a block of it be chosen. */
-async function open(panel, file) {
+export async function open(panel, file) {
   tell(panel, "");
   const cut = panel.querySelector(".own-cut");
   cut.hidden = true;
@@ -58,7 +32,7 @@ async function open(panel, file) {
   try {
     tensors = await tensorsOf(file, JSON.parse(panel.dataset.types));
   } catch (error) {
-    tell(panel, wordsOf(panel)[error instanceof CutError ? error.message : "strange"]);
+    tell(panel, error instanceof CutError ? error.message : "strange");
     return;
   }
   const [choice, row, column] = ["select", "[data-row]", "[data-column]"].map((part) => cut.querySelector(part));
@@ -77,10 +51,11 @@ async function open(panel, file) {
       const { first, bytes } = await chosen.cut(Number(row.value) || 0, Number(column.value) || 0);
       offer(panel, { "own.file": btoa(String.fromCharCode(...bytes)), "own.name": file.name, "own.column": `${first}` });
     } catch (error) {
-      tell(panel, wordsOf(panel)[error instanceof CutError ? error.message : "strange"]);
+      tell(panel, error instanceof CutError ? error.message : "strange");
     }
   };
   cut.hidden = false;
+  panel.scrollIntoView({ block: "nearest" }); // the file may have been dropped on the figure above
   choice.focus({ preventScroll: true });
 }
 
@@ -90,7 +65,8 @@ async function offer(panel, fields) {
   const form = formOf(panel);
   const { status, view } = await post(form, new FormData(form), fields);
   if (status !== 200 || !view) {
-    tell(panel, status === 422 ? view?.textContent.trim() : wordsOf(panel).line);
+    if (status === 422) tell(panel, "given", view?.textContent.trim());
+    else tell(panel, "line");
     return;
   }
   held = fields;
@@ -103,7 +79,7 @@ async function offer(panel, fields) {
 }
 
 function show() {
-  styled ??= sheets("share", "own");
+  sheets("share", "own");
   mark();
   for (const form of forms()) {
     form.dataset.tabledKept ??= form.dataset.tabled ?? "";
@@ -122,7 +98,8 @@ function back() {
   }
 }
 
-function mark() {
+/** Figures say whether they show the reader's weights. */
+export function mark() {
   for (const form of forms()) {
     const figure = form.closest("figure");
     if (held) figure.dataset.own = "tab";
@@ -162,26 +139,12 @@ async function post(form, state, fields) {
   }
 }
 
-function wordsOf(panel) {
-  return panel.querySelector(".own-problem").dataset;
-}
-
-function tell(panel, problem) {
-  const place = panel.querySelector(".own-problem");
-  place.hidden = !problem;
-  place.textContent = problem ?? "";
-}
-
 function takes(form) {
   return Boolean(form.closest("figure")?.querySelector("details.own"));
 }
 
 function forms() {
   return [...document.querySelectorAll("figure[data-figure] form[data-defaults]")].filter(takes);
-}
-
-function formOf(element) {
-  return element.closest("figure").querySelector("form[data-defaults]");
 }
 
 function remembered() {

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from playwright.sync_api import Page, expect
 
 from lessons.quantization.own_model import line_of
+from tests.browser.dropping import bytes_read, drop
 from tests.browser.figures import PAGE, expect_state, figure
 from tests.browser.watch import Watch
 from tests.lessons.test_own_model import LISTED, header, published
@@ -33,13 +34,8 @@ def test_a_pasted_config_and_the_header_of_a_gguf_file_are_counted(
 
     sent: list[int] = []
     page.on("request", lambda asked: sent.append(len(asked.post_data or "")))
-    panel.locator("input[type=file]").set_input_files(
-        {
-            "name": "model.gguf",
-            "mimeType": "application/octet-stream",
-            "buffer": header(LISTED["llama-3.1-8b"], "llama") + bytes(1 << 20),
-        }
-    )
+    drop(figure(page, "fit"), "model.gguf", header(LISTED["llama-3.1-8b"], "llama") + bytes(4 << 20))
     expect_state(page, "fit", source="config", config=line_of(LISTED["llama-3.1-8b"]))
     assert 0 < max(sent) < 2048, "what says the shape, not the file"
+    assert bytes_read(figure(page, "fit")) < 2 << 20, "its header, a piece at a time"
     page.wait_for_url("**fit.config=*llama3*")

@@ -11,6 +11,7 @@ import numpy as np
 from playwright.sync_api import Page, expect
 
 from quant_core import metrics, rtn
+from tests.browser.dropping import bytes_read, drop
 from tests.browser.figures import figure
 from tests.browser.watch import Watch
 
@@ -37,18 +38,18 @@ def model(path: Path) -> Path:
     return path
 
 
-def test_a_block_of_a_dropped_file_is_drawn_in_every_figure_that_can(
+def test_a_block_of_a_file_dropped_on_a_figure_is_drawn_in_every_figure_that_can(
     page: Page, tmp_path: Path, axe: Callable[..., list[str]]
 ) -> None:
     page.goto(PAGE)
     page.locator("html.js").wait_for()
     panel = figure(page, "rtn").locator("details.own")
-    panel.locator("summary").click()
     sent: list[int] = []
     page.on(
         "request", lambda asked: sent.append(len(asked.post_data or "")) if asked.method == "POST" else None
     )
-    panel.locator("input[type=file]").set_input_files(model(tmp_path / "model.safetensors"))
+    content = model(tmp_path / "model.safetensors").read_bytes()
+    drop(figure(page, "rtn"), "model.safetensors", content)
     expect(panel.locator("[data-tensor] option")).to_have_count(1)
     panel.locator("[data-row]").fill("17")
     panel.locator("[data-column]").fill("1024")
@@ -69,6 +70,8 @@ def test_a_block_of_a_dropped_file_is_drawn_in_every_figure_that_can(
     page.wait_for_url("**rtn.bits=8*")
     assert "own" not in page.url
     assert max(sent) < 4096, "kilobytes, not the file"
+    header = len(content) - WEIGHTS.nbytes - 64  # the other tensor has 64 bytes
+    assert header <= bytes_read(shown) <= header + 16 + 2 * 256, "its first bytes, its header and one block"
 
     page.reload()
     page.locator("html.js").wait_for()

@@ -12,7 +12,7 @@ import io
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
@@ -34,6 +34,7 @@ from lessons.kit.question import Guess
 from lessons.kit.source import source_named
 from lessons.kit.task import Attempt, Exercise
 from lessons.kit.teaching import OPEN, Teaching, hideable
+from lessons.kit.view import Table
 from lessons.notebook import notebook
 
 HTML = "text/html; charset=utf-8"
@@ -41,6 +42,8 @@ States = Mapping[str, tuple[FigureControls, Teaching]]
 """Figure → its state and its arrangement."""
 
 Asking = Callable[[Lesson, Figure[Any], FigureControls], Found | None]
+OnOwn = Literal["figure", "fragment", "csv", "svg"]
+"""What can be made of a reader's own weights."""
 
 BREATH = 0.02  # seconds between two answers that nobody has asked for yet
 LARGEST_TABLE = 64 * 1024  # bytes, compressed: beyond it the next state alone is the better answer
@@ -177,9 +180,10 @@ class Answers:
         teaching: Teaching,
         own: Mapping[str, str],
         *,
-        template: str,
+        what: OnOwn,
+        scheme: Scheme = "light",
     ) -> Body:
-        """A figure on a reader's own weights, of which nothing is kept.
+        """A figure on a reader's own weights, its view, table or picture: nothing of them is kept.
 
         Raises
         ------
@@ -190,7 +194,11 @@ class Answers:
         def make() -> Body:
             lesson = load_lesson(slug)
             shown = show(lesson, lesson.figures[name], controls, self.root_path, teaching=teaching, own=own)
-            return self._html(template, lesson=lesson, f=shown)
+            if what == "csv":
+                return _table(shown.view.table)
+            if what == "svg":
+                return _drawn(shown, scheme)
+            return self._html(f"{what}.jinja", lesson=lesson, f=shown)
 
         return await self._kept.fresh(partial(_in, spoken().tag, make))
 
@@ -354,16 +362,10 @@ class Answers:
         return self._page("task.jinja", slug, t=t)
 
     def _csv(self, slug: str, name: str, controls: FigureControls) -> Body:
-        table = self._shown(slug, name, controls).view.table
-        buffer = io.StringIO()
-        writer = csv.writer(buffer)
-        writer.writerow([column.name for column in table.columns])
-        writer.writerows(table.rows)
-        return Body(buffer.getvalue().encode(), "text/csv; charset=utf-8")
+        return _table(self._shown(slug, name, controls).view.table)
 
     def _picture(self, slug: str, name: str, controls: FigureControls, scheme: Scheme) -> Body:
-        svg, policy = picture(self._shown(slug, name, controls), scheme)
-        return Body(svg, "image/svg+xml; charset=utf-8", headers={"Content-Security-Policy": policy})
+        return _drawn(self._shown(slug, name, controls), scheme)
 
     def _notebook(self, slug: str, states: States) -> Body:
         opening = _(
@@ -433,6 +435,20 @@ class Answers:
 def _waits(slug: str, name: str, controls: FigureControls) -> bool:
     """Whether what a state shows changes while this content stays what it is."""
     return load_lesson(slug).figures[name].waits_for(controls) is not None
+
+
+def _table(table: Table) -> Body:
+    """A data table as CSV, raw values."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
+    writer.writerow([column.name for column in table.columns])
+    writer.writerows(table.rows)
+    return Body(buffer.getvalue().encode(), "text/csv; charset=utf-8")
+
+
+def _drawn(shown: Shown, scheme: Scheme) -> Body:
+    svg, policy = picture(shown, scheme)
+    return Body(svg, "image/svg+xml; charset=utf-8", headers={"Content-Security-Policy": policy})
 
 
 def _of_view(slug: str, name: str, state: FigureControls, teaching: Teaching) -> Teaching:

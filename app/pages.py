@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from app.answers import HTML, NO_TABLE, Answers, States
+from app.answers import HTML, NO_TABLE, Answers, OnOwn, States
 from app.assets import static_file, version
 from app.body import Body
 from app.colours import Scheme
@@ -104,21 +104,13 @@ async def figure_table(request: Request, slug: str, name: str) -> Response:
 async def figure_picture(request: Request, slug: str, name: str) -> Response:
     """The figure's drawing as a stand-alone SVG file; `ground=dark` for a dark page."""
     lesson, figure = _figure(slug, name)
-    if figure.is_html:
-        raise HTTPException(
-            404, _("%(figure)s is made of HTML: there is no SVG file of it.", figure=figure.label)
-        )
+    _is_drawing(figure)
     parameters = query_parameters(request)
-    grounds = [value for key, value in parameters if key == "ground"] or ["light"]
-    if grounds not in (["light"], ["dark"]):
-        raise HTTPException(
-            422, _("%(name)s must be %(allowed)s.", name="ground", allowed=_("light or dark"))
-        )
+    scheme = _ground(parameters)
     try:
         controls = figure.controls.parse([pair for pair in parameters if pair[0] != "ground"])
     except ControlError as error:
         return _figure_problem(request, lesson, figure, error)
-    scheme: Scheme = "dark" if grounds == ["dark"] else "light"
     return _kept(request, await _answers(request).picture(slug, name, controls, scheme))
 
 
@@ -179,19 +171,31 @@ async def recall_fragment(request: Request, asked: str, slug: str) -> Response:
     return await _recall(request, slug, _lasting(asked), whole_page=False)
 
 
+@router.post("/lessons/{slug}/figures/{name}.csv")
+async def table_on_own(request: Request, slug: str, name: str) -> Response:
+    """The figure's data table on weights that were sent along."""
+    return await _on_own(request, slug, name, "csv")
+
+
+@router.post("/lessons/{slug}/figures/{name}.svg")
+async def picture_on_own(request: Request, slug: str, name: str) -> Response:
+    """The figure's drawing on weights that were sent along, as a file."""
+    return await _on_own(request, slug, name, "svg")
+
+
 @router.post("/lessons/{slug}/figures/{name}")
 async def figure_on_own(request: Request, slug: str, name: str) -> Response:
     """The figure on weights that a form has sent: nothing of them is kept, and no address leads back.
 
     Where a file sets controls instead, the answer is the address of that state.
     """
-    return await _on_own(request, slug, name, "figure.jinja")
+    return await _on_own(request, slug, name, "figure")
 
 
 @router.post("/fragments/{asked}/{slug}/{name}")
 async def fragment_on_own(request: Request, asked: str, slug: str, name: str) -> Response:
     """The figure's view on weights that the page has sent along, or the controls that a file sets."""
-    return await _on_own(request, slug, name, "fragment.jinja")
+    return await _on_own(request, slug, name, "fragment")
 
 
 @router.api_route("/fragments/{asked}/{slug}/{name}/own", methods=READ)
@@ -431,26 +435,53 @@ def _takes_own(figure: Figure[Any]) -> None:
         )
 
 
-async def _on_own(request: Request, slug: str, name: str, template: str) -> Response:
+def _is_drawing(figure: Figure[Any]) -> None:
+    if figure.is_html:
+        raise HTTPException(
+            404, _("%(figure)s is made of HTML: there is no SVG file of it.", figure=figure.label)
+        )
+
+
+def _ground(parameters: list[tuple[str, str]]) -> Scheme:
+    """For which ground a picture is drawn."""
+    grounds = [value for key, value in parameters if key == "ground"] or ["light"]
+    if grounds not in (["light"], ["dark"]):
+        raise HTTPException(
+            422, _("%(name)s must be %(allowed)s.", name="ground", allowed=_("light or dark"))
+        )
+    return "dark" if grounds == ["dark"] else "light"
+
+
+async def _on_own(request: Request, slug: str, name: str, what: OnOwn) -> Response:
     lesson, figure = _figure(slug, name)
     _takes_own(figure)
+    as_file = what in ("csv", "svg")
+    if as_file and figure.from_file is not None:
+        raise HTTPException(405, None, {"Allow": "GET"})  # its state is in the address
+    if what == "svg":
+        _is_drawing(figure)
     sent = await read_form(request)
-    whole_page = template == "figure.jinja"
+    whole_page = what == "figure"
     own = {key: value for key, value in sent if key in OWN_FIELDS}
-    rest = [pair for pair in sent if pair[0] not in OWN_FIELDS and pair[0] not in ("in", "embed")]
+    scheme = _ground(sent) if what == "svg" else "light"
+    apart = {*OWN_FIELDS, "in", "embed", *(["ground"] if what == "svg" else [])}
+    rest = [pair for pair in sent if pair[0] not in apart]
     try:
         if figure.from_file is not None:
             return _from_file(request, lesson, figure, rest, own, whole_page=whole_page)
         controls, teaching = read_taught(figure.controls, rest, lesson.questions.get(name))
-        body = await _answers(request).on_own(slug, name, controls, teaching, own, template=template)
+        body = await _answers(request).on_own(slug, name, controls, teaching, own, what=what, scheme=scheme)
     except ControlError as error:
         return _figure_problem(request, lesson, figure, error, whole_page=whole_page)
     except OwnError as error:
-        if whole_page:
+        if whole_page or as_file:
             raise HTTPException(422, str(error)) from None
         markup = render("own_problem.jinja", id=figure.id, problem=str(error))
         return Response(markup, 422, {"Cache-Control": "no-store"}, media_type=HTML)
-    return _respond(request, body, "no-store")
+    response = _respond(request, body, "no-store")
+    if as_file:
+        response.headers["Content-Disposition"] = f'attachment; filename="{figure.id}-own.{what}"'
+    return response
 
 
 def _from_file(

@@ -127,11 +127,26 @@ async function send(form, ctx) {
   sending.delete(form);
 }
 
-async function post(form, state, fields) {
+/** A file of a figure, by its address, on the weights that are held; nothing where the line is bad. */
+export async function fileOf(address) {
+  const { pathname, searchParams } = new URL(address, location.href);
+  try {
+    const answer = await fetch(pathname, { method: "POST", body: bodyOf(searchParams, held) });
+    return answer.ok ? await answer.blob() : null;
+  } catch {
+    return null;
+  }
+}
+
+function bodyOf(state, fields) {
   const body = new URLSearchParams(state);
   for (const [name, value] of Object.entries(fields)) body.set(name, value);
+  return body;
+}
+
+async function post(form, state, fields) {
   try {
-    const answer = await fetch(form.getAttribute("hx-get"), { method: "POST", body });
+    const answer = await fetch(form.getAttribute("hx-get"), { method: "POST", body: bodyOf(state, fields) });
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     return { status: answer.status, view: page.querySelector(".view") };
   } catch {

@@ -23,7 +23,14 @@ document.addEventListener("figure:changed", ({ detail }) => {
   waiting.set(details, setTimeout(() => refresh(details), REST));
 });
 
-document.addEventListener("click", ({ target }) => {
+document.addEventListener("click", (event) => {
+  const { target } = event;
+  const file = target.closest("[data-own=tab] .take-files :is(a[download], [data-png])");
+  if (file) {
+    event.preventDefault();
+    saveOwn(file);
+    return;
+  }
   const button = target.closest("[data-copy], [data-png], [data-cells]");
   if (button?.dataset.copy) copy(button);
   else if (button?.dataset.png) savePng(button.dataset.png, button.dataset.name);
@@ -52,6 +59,8 @@ function ready(panel) {
     const height = details.closest("figure").getBoundingClientRect().height - details.getBoundingClientRect().height;
     embed.value = embed.value.replace(/height="\d+"/, `height="${Math.ceil(height)}"`);
   }
+  const says = panel.querySelector("[data-own-says]");
+  if (says) says.hidden = panel.closest("figure").dataset.own !== "tab";
   panel.querySelectorAll("button[hidden]").forEach((button) => button.removeAttribute("hidden"));
 }
 
@@ -71,6 +80,19 @@ async function copy(button) {
 function select(source) {
   if (source.select) source.select();
   else getSelection().selectAllChildren(source);
+}
+
+/** On the reader's weights: no address leads to such a file, so it is asked for as the figure is. */
+async function saveOwn({ dataset, href, download }) {
+  const { fileOf } = await import("./own.js");
+  const file = await fileOf(dataset.png ?? href);
+  if (!file) return;
+  if (dataset.png) await savePng(`data:image/svg+xml;charset=utf-8,${encodeURIComponent(await file.text())}`, named(dataset.name));
+  else save(file, named(download || new URL(href).pathname.split("/").at(-1)));
+}
+
+function named(name) {
+  return name.replace(/(?=\.\w+$)/, "-own");
 }
 
 /** A figure that is no drawing is pictured here: only a browser can lay it out. */

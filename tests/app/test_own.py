@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import csv
 import io
 import json
 import random
@@ -219,3 +220,49 @@ def test_extreme_weights_are_drawn_or_refused_in_every_state(client: TestClient,
             answer = post(client, name, own_text=" ".join(map(repr, values.tolist())), **{key: query})
             assert answer.status_code in (200, 422)
             assert not re.search(r"\bnan\b|\binf\b", parse(answer.text).text)
+
+
+@pytest.mark.parametrize("name", TAKING)
+def test_the_files_of_a_figure_are_of_the_weights_that_were_sent(client: TestClient, name: str) -> None:
+    figure = FIGURES[name]
+    page = f"{LESSON}/figures/{name}"
+    sent = {"own.text": TEXT, "own.at": "0"}
+    table = client.post(f"{page}.csv", data=sent)
+    assert table.headers["cache-control"] == "no-store"
+    assert table.headers["content-disposition"] == f'attachment; filename="{figure.id}-own.csv"'
+    rows = list(csv.DictReader(io.StringIO(table.text)))
+    column = "original" if name == "xray" else "weight"
+    assert [float(row[column]) for row in rows] == WEIGHTS[: len(rows)].tolist()
+    assert client.get(f"{page}.csv").text != table.text
+
+    answer = client.post(f"{page}.svg", data=sent | {"ground": "dark"})
+    if figure.is_html:
+        assert answer.status_code == 404
+    else:
+        assert answer.headers["cache-control"] == "no-store"
+        assert "sha256-" in answer.headers["content-security-policy"]
+        assert answer.text.startswith("<svg")
+        assert answer.content != client.get(f"{page}.svg?ground=dark").content
+    without_scripts = parse(client.post(page, data=sent).text)
+    buttons = [b.attributes.get("formaction", "") for b in without_scripts.all("button")]
+    assert [address for address in buttons if address] == [f"{page}.csv", f"{page}.svg"][: 2 - figure.is_html]
+
+
+def test_a_file_of_weights_that_cannot_be_used_says_why(client: TestClient) -> None:
+    for kind in ("csv", "svg"):
+        answer = client.post(f"{LESSON}/figures/rtn.{kind}", data={"own.text": "1 2 3"})
+        assert answer.status_code == 422
+        assert "needs 32" in answer.text
+        assert client.post(f"{LESSON}/figures/gptq.{kind}", data={"own.text": TEXT}).status_code == 405
+        assert client.post(f"{LESSON}/figures/fit.{kind}", data={"own.text": "{}"}).status_code == 405
+    assert (
+        client.post(f"{LESSON}/figures/rtn.svg", data={"own.text": TEXT, "ground": "red"}).status_code == 422
+    )
+
+
+def test_what_is_shared_says_what_is_of_whose_weights(client: TestClient) -> None:
+    for name, figure in FIGURES.items():
+        panel = parse(client.get(f"/fragments/{version()}/quantization/{name}/share").text)
+        says = [p for p in panel.all("p") if "data-own-says" in p.attributes]
+        assert len(says) == (figure.on_own is not None)
+        assert all("hidden" in p.attributes and "stay in this tab" in p.text for p in says)

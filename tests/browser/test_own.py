@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import struct
 from collections.abc import Callable
@@ -68,6 +69,16 @@ def test_a_block_of_a_file_dropped_on_a_figure_is_drawn_in_every_figure_that_can
         page.keyboard.press("End")
     expect(figure(page, "primitive").locator(".note").first).to_contain_text("model.safetensors")
     page.wait_for_url("**rtn.bits=8*")
+    shown.locator("details.sharing:not(.own) > summary").click()
+    expect(shown.locator("[data-own-says]")).to_be_visible()
+    for name, suffix in (("CSV", "csv"), ("SVG on white", "svg"), ("PNG on white", "png")):
+        with page.expect_download(timeout=5000) as waiting:
+            shown.locator(".take-files").get_by_text(name).click()
+        assert waiting.value.suggested_filename.endswith(f"-own.{suffix}")
+        saved = Path(waiting.value.path()).read_bytes()
+        if suffix == "csv":
+            rows = list(csv.DictReader(saved.decode().splitlines()))
+            assert [float(row["weight"]) for row in rows] == block.tolist()
     assert "own" not in page.url
     assert max(sent) < 4096, "kilobytes, not the file"
     header = len(content) - WEIGHTS.nbytes - 64  # the other tensor has 64 bytes

@@ -48,7 +48,7 @@ class Settings(BaseSettings):
     )
     jobs_folder: str = Field(
         "",
-        description="where the state of long computations is kept; if empty, a folder in /tmp",
+        description="where long computations keep what they found; if empty, a folder in /tmp",
     )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(str.lower)] = Field(
         "info", description="debug, info, warning or error"

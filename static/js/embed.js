@@ -3,7 +3,16 @@
 const main = document.querySelector("main");
 let told = 0;
 
-if (parent !== window) new ResizeObserver(tell).observe(main);
+if (parent !== window) {
+  new ResizeObserver(tell).observe(main);
+  document.addEventListener("click", leave, true);
+}
+
+/** Only embeds may be framed: any other page of ours opens beside. */
+function leave({ target }) {
+  const link = target.closest("a[href]:not([target], [download], [href^='#'])");
+  if (link) link.target = "_blank";
+}
 
 function tell() {
   const height = Math.ceil(main.getBoundingClientRect().height);

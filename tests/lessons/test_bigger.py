@@ -25,6 +25,7 @@ from quant_core.evaluate import Windows
 from quant_core.mixes import tensor_types
 
 LESSON = load_lesson("quantization")
+ALL = bigger.RECIPES
 SMOL = measured.Controls(model="smollm2")
 FEW = ("F16", "rtn-4-g64", "Q4_K_M", "nf4")
 INSTALLED = bigger.model_file() is not None
@@ -112,7 +113,7 @@ def test_without_the_package_nothing_is_begun(monkeypatch: pytest.MonkeyPatch) -
 
 def some_rows(keys: Sequence[str] = ("F16", "Q8_0", "rtn-4-g64", "rtn-2-g64")) -> tuple[Row, ...]:
     """Rows as the job leaves them, of made-up height: 16 for the reference, and up."""
-    recipes = {recipe.key: recipe for recipe in bigger.RECIPES}
+    recipes = {recipe.key: recipe for recipe in ALL}
     rows = []
     for place, key in enumerate(keys):
         recipe = recipes[key]
@@ -213,6 +214,44 @@ def test_the_table_of_the_job_names_and_compares() -> None:
     assert all(LESSON.job_texts["bigger"].column(column.name) for column in table.columns)
 
 
+@pytest.mark.usefixtures("stand_in")
+@pytest.mark.parametrize("key", ["F16", "rtn-4-g64", "Q4_K_M", "nf4", "fp8", "hqq-3-g64", "mxfp4"])
+def test_its_python_finds_what_the_job_finds(
+    monkeypatch: pytest.MonkeyPatch, key: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipes = [recipe for recipe in ALL if recipe.key in ("F16", key)]
+    monkeypatch.setattr(bigger, "RECIPES", tuple(recipes))
+    monkeypatch.setattr(bigger, "TOKENS", 128)
+    row = rows_of(bigger.steps(Nothing(), ()))[-1]
+    found = run(LESSON.python("measured", measured.Controls(model="smollm2", row=key)))
+    names = ("bits_per_weight", "perplexity", "divergence", "agreement")
+    assert {name: found[name] for name in names} == pytest.approx({n: row[n] for n in names}, rel=1e-5)
+    assert round(found["size"]) == row["bytes"]
+    assert found["row"] == ("SmolLM2 Q4_1" if key == "F16" else sources.name_of(recipes[-1]))
+    printed = [line.partition(" = ")[0] for line in capsys.readouterr().out.splitlines()]
+    assert printed == [readout.name for readout in measured.view(SMOL).readouts]
+
+
+@pytest.mark.parametrize("family", ["all", "gguf", "rtn", "gptq", "other"])
+def test_its_python_is_of_the_row_that_is_read_out(family: str) -> None:
+    rows = some_rows(("F16", "Q8_0", "rtn-4-g64", "rtn-2-g64", "nf4", "rtn-4-g32", "Q2_K"))
+    state = measured.Controls(model="smollm2", family=family, row="gptq-3-g64")
+    shown = measured.on_found(state, Found(State(False, 1.0, rows), True))
+    python = LESSON.python("measured", state)
+    if family in ("all", "gguf", "gptq"):  # of the others not all are among these rows
+        assert f'row = "{shown.readouts[0].value}"' in python
+    assert max(len(line) for line in python.splitlines()) <= 110
+
+
+def run(python: str) -> dict[str, Any]:
+    """Run what a reader would, on the stand-in."""
+    path = f'str(package("{bigger.PACKAGE}") / "{bigger.FILE}")'
+    assert path in python
+    found: dict[str, Any] = {}
+    exec(python.replace(path, f'"{measuring.WEIGHTS_FILE}"'), found)
+    return found
+
+
 # --- FIG.05E ----------------------------------------------------------------------------------------------
 
 
@@ -247,6 +286,15 @@ def test_the_figure_draws_what_the_job_has_read() -> None:
         assert waiting.drawing["awaited"] == key
         assert waiting.drawing["query"] == "sentence=A+wise+king&seed=3"
         assert "has not read this sentence here" in words("sentence", waiting)
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_its_python_reads_it_too() -> None:
+    state = sentence.Controls(sentence="A wise king", model="smollm2")
+    found = run(LESSON.python("sentence", state))
+    for readout in sentence.view(sentence.Controls(sentence="A wise king")).readouts:
+        expected = readout.value if isinstance(readout.value, str) else pytest.approx(readout.value, rel=1e-4)
+        assert found[readout.name] == expected, readout.name
 
 
 def test_the_same_words_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:

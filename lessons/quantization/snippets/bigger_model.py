@@ -24,11 +24,13 @@ def measured(c: measured_figure.Controls) -> str:
     used = {"rtn": "rtn", "gguf": "ggml, mixes", "original": ""}.get(recipe.family, _module(recipe))
     modules = ", ".join(sorted({"bpe", "evaluate", "files", "model", *filter(None, used.split(", "))}))
     return code(
-        f"import json\n{IMPORTS}\nfrom pathlib import Path\n\nimport numpy as np\n\nfrom quant_core import {modules}",
+        f"import json\n{IMPORTS}\nfrom pathlib import Path\n\nimport numpy as np\n\n"
+        f"from quant_core import {modules}",
         f"""\
 {LOAD}
 file = files.open_model(path)
-words = "\\n".join(json.loads(Path("{TEXT}").read_text("utf-8")))
+books = json.loads(Path("{TEXT}").read_text("utf-8"))
+words = "\\n".join(books)
 ids = bpe.tokenizer_of(file).encode(words[:{bigger.CHARACTERS}])[:{bigger.TOKENS}]
 text = evaluate.windows(np.array(ids), {bigger.CONTEXT})""",
         _rounding(recipe),

@@ -75,9 +75,9 @@ class Office:
 
     async def begin(self, desk: Desk, slug: str, job: Job, asked: FigureControls) -> None:
         """Let a process compute; where another one does, nothing happens."""
+        await self._told(desk)  # one that was stopped a moment ago is still going
         if self._process is not None and self._process.returncode is None:
             return
-        began = time.monotonic()
         arguments = ("-m", "lessons.kit.job", str(self.folder), slug, job.name)
         self._process = await asyncio.create_subprocess_exec(
             sys.executable, *arguments, cwd=ROOT, stdin=asyncio.subprocess.PIPE
@@ -85,8 +85,13 @@ class Office:
         assert self._process.stdin is not None
         self._process.stdin.write(urlencode(asked.query()).encode())
         self._process.stdin.close()
-        while self._process.returncode is None and desk.at_work() is None:
-            if time.monotonic() - began > BEGINS_WITHIN:
+        await self._told(desk)
+
+    async def _told(self, desk: Desk) -> None:
+        """Wait until the process that was begun is seen at work, or is gone."""
+        end = time.monotonic() + BEGINS_WITHIN
+        while self._process is not None and self._process.returncode is None and desk.at_work() is None:
+            if time.monotonic() > end:
                 break
             await asyncio.sleep(0.05)
 

@@ -60,6 +60,11 @@ def test_it_is_stopped_and_may_be_begun_again(client: TestClient) -> None:
     page = client.post(f"{PAGE}/stop").text
     assert "It was stopped at" in page
     assert "Go on squaring" in page
+    found = page.count('<th scope="row">')
+    assert found < COUNT
+    assert "<progress" in client.post(PAGE).text
+    assert events(client)[-1] == "event: end\ndata:"
+    assert client.get(PAGE).text.count('<th scope="row">') == COUNT
 
 
 def test_a_second_one_waits_until_the_first_is_over(client: TestClient) -> None:

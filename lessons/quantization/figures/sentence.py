@@ -6,6 +6,7 @@ place when this host has them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from urllib.parse import urlencode
 
@@ -96,7 +97,7 @@ def on_found(c: Controls, found: Found) -> View:
         "tokens": str(count),
         "first": visible(reading.tokens[first]),
         "first_rise": numbers.fixed(float(rises[FIRST_AT][first]), 1),
-        "first_share": numbers.percent(share, 0 if share >= 0.01 else 1),
+        "first_share": numbers.percent(share, 0 if share >= 0.05 else 1),
         "better": str(better),
     }
     lowest = min(perplexity, key=lambda bits: perplexity[bits])
@@ -114,7 +115,7 @@ def on_found(c: Controls, found: Found) -> View:
         drawing=drawing_of(reading) | ({"awaited": awaited, "query": query} if awaited else {}),
         description=(
             Sentence("perplexities_awaited" if awaited else "perplexities", **words),
-            Sentence("first" if rises[FIRST_AT][first] >= LEVELS[0] else "none", **words),
+            Sentence(_suffering(share), **words),
             Sentence("noisy" if lowest == 16 else "luckier", **words),
         ),
         table=Table(
@@ -141,6 +142,11 @@ def on_found(c: Controls, found: Found) -> View:
             else (Sentence("from_smollm2"), Sentence("one_sentence_smollm2"))
         ),
     )
+
+
+def _suffering(share: float) -> str:
+    """How the token is told of that keeps this share of its probability, the smallest of all."""
+    return "none" if share > math.exp(-LEVELS[0]) else "first" if share >= 0.001 else "first_gone"
 
 
 def drawing_of(reading: Reading) -> dict[str, object]:

@@ -21,6 +21,7 @@ from lessons.quantization import bigger, bigger_sentence, measuring, small_model
 from lessons.quantization.figures import measured, sentence
 from lessons.quantization.figures.sentence import Asked
 from lessons.quantization.jobs import JOBS
+from quant_core import ggml
 from quant_core.evaluate import Windows
 from quant_core.mixes import tensor_types
 
@@ -346,6 +347,20 @@ def test_what_the_words_say_of_its_rows_holds() -> None:
     assert types.pop("token_embd.weight") == "Q8_0"
     matrices = [kind for kind in types.values() if kind != "F32"]
     assert matrices.count("Q4_0") > 0.8 * len(matrices)
+
+
+def test_a_second_grid_beats_with_the_first() -> None:
+    """Sixteen levels on 32: below the middle of a block all round down, above it up, away from it."""
+    blocks = sources.load_layer("smollm2.15.q").weights.astype(np.float64).reshape(-1, 32)
+    away = blocks - (blocks.max(axis=1) + blocks.min(axis=1))[:, None] / 2
+
+    def gain(name: str) -> float:
+        rounded = ggml.dequantize(ggml.quantize(blocks.astype(np.float32), name), name)
+        return float(((rounded - blocks) * away).sum() / (away**2).sum())
+
+    assert 0.015 < gain("Q5_1") < 0.025
+    assert abs(gain("Q5_0")) < 0.002
+    assert abs(gain("Q4_1")) < 1e-4
 
 
 def test_sources_name_the_model() -> None:

@@ -97,7 +97,7 @@ def on_found(c: Controls, found: Found) -> View:
         "tokens": str(count),
         "first": visible(reading.tokens[first]),
         "first_rise": numbers.fixed(float(rises[FIRST_AT][first]), 1),
-        "first_share": numbers.percent(share, 0 if share >= 0.05 else 1),
+        "first_share": numbers.percent(share, 0 if share >= 0.01 else 1),
         "better": str(better),
     }
     lowest = min(perplexity, key=lambda bits: perplexity[bits])

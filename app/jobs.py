@@ -41,7 +41,7 @@ STREAM_SECONDS = 20.0
 
 LOOK_AGAIN = 0.5  # seconds
 MOST_FOLLOWERS = 32  # streams of a worker
-BEGINS_WITHIN, ENDS_WITHIN = 5.0, 5.0  # seconds
+BEGINS_WITHIN, ENDS_WITHIN = 15.0, 5.0  # seconds
 
 router = APIRouter()
 

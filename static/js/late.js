@@ -1,5 +1,6 @@
 // A figure whose drawing the lesson page was sent without gets it when its reader nears it, or prints.
 import { fetchView } from "./folded.js";
+import { patch } from "./patch.js";
 
 const NEAR = "1200px";
 
@@ -22,7 +23,7 @@ export function watchLate() {
     if (state !== `${new URLSearchParams(new FormData(form))}`) return;
     observer.unobserve(drawing);
     const arrived = view.querySelector(".view");
-    if (arrived) drawing.closest(".view").replaceChildren(...arrived.childNodes);
+    if (arrived) patch(drawing.closest(".view"), arrived);
     document.dispatchEvent(new CustomEvent("figure:changed", { detail: { figure: form.closest("figure") } }));
   }
 }

@@ -32,6 +32,8 @@ IDS = {
     "xray": "fig-05b",
     "mixes": "fig-05c",
     "fit": "fig-06",
+    "smooth": "fig-07",
+    "qlora": "fig-07b",
     "methods": "fig-07c",
 }
 LATE = ("calibration", "measured", "sentence", "smooth", "qlora", "methods")

@@ -124,8 +124,15 @@ function see(question, link) {
   return form.closest("figure");
 }
 
-/** A guess goes along with every change of the figure; none takes it off. */
+/** A guess goes along with every change of the figure; none takes it off. A link may have brought another one. */
 function mark(form, guess) {
+  const { figure, place } = form.closest("figure").dataset;
+  const address = new URL(location.href);
+  const named = place === "lesson" ? `${figure}.guess` : "guess";
+  if (address.searchParams.has(named)) {
+    address.searchParams.delete(named);
+    history.replaceState(history.state, "", address);
+  }
   form.querySelector("[name=guess]")?.remove();
   if (guess) form.append(Object.assign(document.createElement("input"), { type: "hidden", name: "guess", value: guess }));
 }

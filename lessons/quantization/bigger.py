@@ -292,7 +292,7 @@ def table(rows: Sequence[Row], word: Callable[..., str]) -> Table:
                 row["bits_per_weight"],
                 row["perplexity"],
                 row["standard_error"],
-                row["perplexity"] / shipped,
+                float(f"{row['perplexity'] / shipped:.3g}"),
                 row["divergence"],
                 row["agreement"],
             )

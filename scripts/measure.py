@@ -3,7 +3,8 @@
     python scripts/measure.py                measure all of it: minutes (`make measure`)
     python scripts/measure.py --calibration  let the model write its calibration text anew
 
-Two processes share the work, each with one BLAS thread: the numbers do not depend on how many there are.
+Two processes share the work, each with one BLAS thread: the numbers do not depend on how many there are. Each
+holds its share of the models in memory and computes the 16-bit model's predictions once for all of them.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
 from multiprocessing import get_context
 from pathlib import Path
-from time import monotonic
+from time import monotonic, process_time
 from typing import Any
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when numpy is first imported
@@ -32,8 +33,6 @@ from lessons.quantization import measuring  # noqa: E402
 from lessons.quantization.sources import DATA, TINY_MODEL  # noqa: E402
 
 TARGET = DATA / "measured.json"
-#: Recipes that a process measures at a time: the 16-bit model's predictions are computed once for them.
-AT_ONCE = 12
 
 
 def main() -> int:
@@ -59,14 +58,14 @@ def run(jobs: int) -> dict[str, Any]:
     recipes = list(measuring.RECIPES)
     calibrations = list(measuring.calibrations())
     # Neighbours cost alike: dealt out in turn, the pieces take about as long as each other.
-    pieces = -(-len(recipes) // AT_ONCE)
-    work: list[tuple[str, list[Any]]] = [("rows", recipes[i::pieces]) for i in range(pieces)]
-    work += [("calibration", calibrations[i::2]) for i in range(2)]
+    work: list[tuple[str, list[Any]]] = [("rows", recipes[i::jobs]) for i in range(jobs)]
+    work += [("calibration", calibrations[i::jobs]) for i in range(jobs)]
     done: dict[str, list[dict[str, Any]]] = {"rows": [], "calibration": []}
+    spent = 0.0
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        for number, (kind, part) in enumerate(pool.map(piece, work), 1):
+        for kind, part, seconds in pool.map(piece, work):
             done[kind] += part
-            print(f"[{number}/{len(work)}] {kind}: {len(part)} measured", file=sys.stderr, flush=True)
+            spent += seconds
     order = [recipe.key for recipe in recipes]
     text = measuring.text()
     size = sum(len(measuring.tokenizer().bytes_of(token)) for token in text.targets.ravel().tolist())
@@ -80,6 +79,7 @@ def run(jobs: int) -> dict[str, Any]:
         },
         "fingerprint": measuring.fingerprint(),
         "seed": measuring.SEED,
+        "cpu_seconds": round(spent),
         "text": {
             "windows": len(text.tokens),
             "context": measuring.CONTEXT,
@@ -101,12 +101,22 @@ def run(jobs: int) -> dict[str, Any]:
     }
 
 
-def piece(work: tuple[str, Sequence[Any]]) -> tuple[str, list[dict[str, Any]]]:
-    """One process's share."""
+def piece(work: tuple[str, Sequence[Any]]) -> tuple[str, list[dict[str, Any]], float]:
+    """One process's share, and the CPU seconds that it took."""
     kind, part = work
+    begun, told = process_time(), 0.0
+
+    def report(share: float) -> None:
+        nonlocal told
+        if share >= told + 0.1 or share == 1:
+            told = share
+            print(f"{len(part)} {kind}: {100 * share:.0f} %", file=sys.stderr, flush=True)
+
     if kind == "rows":
-        return kind, measuring.measure(part, measuring.text())
-    return kind, measuring.measure_calibration(part, measuring.judged_play())
+        rows = measuring.measure(part, measuring.text(), report)
+    else:
+        rows = measuring.measure_calibration(part, measuring.judged_play(), report)
+    return kind, rows, process_time() - begun
 
 
 def as_text(found: dict[str, Any]) -> str:

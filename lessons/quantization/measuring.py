@@ -6,8 +6,13 @@ that the numbers depend on: the file is stale when it differs.
 
 Methods round the matrices of the layers. The embedding, which is also the head, is rounded to nearest at the
 same width and group in every one of them, so that only the method differs. Mixes of llama.cpp have types of
-their own for it. Calibration text is the model's own: 128 windows that it wrote itself, for none of the text
-that it was trained on is shipped, and the held-out text must stay unseen.
+their own for it. Methods that compute in 8 bits round what enters the matrices of the layers, too; what
+enters the head stays in 16 bits. Calibration text is the model's own: 128 windows that it wrote itself, for
+none of the text that it was trained on is shipped, and the held-out text must stay unseen.
+
+Not measured: IQ1, IQ2 and IQ3, which nothing here can write; F32 and BF16, which change no weight of this
+model; MXFP4_MOE, which is Q8_0 where there are no experts; and GPTQ, AWQ and HQQ above 4 bits, where they
+cannot be told from rounding to nearest.
 """
 
 from __future__ import annotations
@@ -17,7 +22,7 @@ import functools
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +30,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lessons.quantization.sources import TINY_MODEL
-from quant_core import calibrate, fp8, ggml, hqq, nf4
+from quant_core import awq, calibrate, fp8, ggml, hqq, int8, nf4, smoothquant
+from quant_core.activations import rounding_of
 from quant_core.bpe import Tokenizer, tokenizer_of
 from quant_core.evaluate import Evaluation, Windows, evaluate_each, windows
 from quant_core.files import Model, open_model
@@ -43,15 +49,17 @@ GROUP_SIZE = 64
 SAMPLE_WINDOWS = 8
 """Windows at the beginning of the text whose perplexity is written down too: a test measures it again."""
 
-FAMILIES = ("original", "gguf", "rtn", "gptq", "awq", "other")
+FAMILIES = ("original", "gguf", "rtn", "gptq", "awq", "w8a8", "other")
 PLAIN_MIXES = (
-    "Q8_0", "Q6_K", "Q5_1", "Q5_K_M", "Q5_K_S", "Q5_0", "Q4_1", "Q4_K_M", "Q4_K_S", "Q4_0", "IQ4_NL",
-    "IQ4_XS", "Q3_K_L", "Q3_K_M", "Q3_K_S", "Q2_K",
+    "Q8_0", "Q6_K_L", "Q6_K", "Q5_1", "Q5_K_M", "Q5_K_S", "Q5_0", "Q4_1", "Q4_K_M", "Q4_K_S", "Q4_0",
+    "IQ4_NL", "IQ4_XS", "Q3_K_L", "Q3_K_M", "Q3_K_S", "Q2_K",
 )  # fmt: skip
-IMATRIX_MIXES = (
-    "Q6_K", "Q5_K_M", "Q5_K_S", "Q4_K_M", "Q4_K_S", "Q4_0", "IQ4_NL", "IQ4_XS", "Q3_K_L", "Q3_K_M", "Q3_K_S",
-    "Q2_K", "Q2_K_S",
-)  # fmt: skip
+IMATRIX_MIXES = (*PLAIN_MIXES[PLAIN_MIXES.index("Q6_K") :], "Q2_K_S")
+ROUNDED_ACTIVATIONS = {"w8a8": "int8", "smoothquant": "int8", "llm-int8": "LLM.int8()", "fp8-w8a8": "e4m3"}
+"""Methods that compute in 8 bits -> what they do to the inputs of the layers' matrices."""
+
+KEPT = 0.01
+"""Share of the input channels that stay in 16 bits where a method keeps some."""
 
 Weights = Mapping[str, NDArray[np.float32]]
 
@@ -61,6 +69,7 @@ class Recipe:
     """One row of the table: how the weights are rounded.
 
     `name` is the format's or the method's own. `group_size` is 0 where a format has its own blocks.
+    `activation_bits` is 8 where what enters the matrices is rounded, too.
     """
 
     key: str
@@ -69,6 +78,7 @@ class Recipe:
     bits: int = 0
     group_size: int = 0
     importance: bool = False
+    activation_bits: int = 16
 
 
 def _recipes() -> tuple[Recipe, ...]:
@@ -80,13 +90,21 @@ def _recipes() -> tuple[Recipe, ...]:
     for bits in (4, 3, 2):
         rows += [_grid(name, bits, size) for name in ("rtn", "gptq") for size in (32, 128)]
         rows += [_grid(name, bits) for name in ("gptq", "gptq-act-order", "awq", "awq-clip", "hqq")]
+        if bits > 2:
+            others = ("rtn-symmetric", "gptq-act-order", "awq", "awq-clip", "hqq")
+            rows += [_grid(name, bits, size) for name in others for size in (32, 128)]
+        rows += [_grid(f"keep-{by}", bits) for by in ("activation", "weight", "random") if bits == 3]
     rows += [
         Recipe("nf4", "other", "nf4", 4, 64),
         Recipe("nf4-double", "other", "nf4-double", 4, 64),
+        Recipe("nf4-g32", "other", "nf4", 4, 32),
+        Recipe("nf4-g128", "other", "nf4", 4, 128),
         Recipe("mxfp4", "other", "mxfp4", 4),
         Recipe("nvfp4", "other", "nvfp4", 4),
         Recipe("fp8", "other", "fp8", 8),
+        Recipe("fp8-e5m2", "other", "fp8-e5m2", 8),
     ]
+    rows += [Recipe(name, "w8a8", name, 8, activation_bits=8) for name in ROUNDED_ACTIVATIONS]
     return tuple(rows)
 
 
@@ -152,40 +170,56 @@ def write_calibration() -> NDArray[np.uint16]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rounded:
-    """The weights of a recipe, what they would take in a file, and the CPU seconds that rounding took."""
+    """The model of a recipe, what it would take in a file, and the CPU seconds that making it took."""
 
-    weights: Weights
+    model: Transformer
     bytes: int
     bits_per_weight: float
     seconds: float
 
 
 @functools.cache
-def importance() -> Mapping[str, NDArray[np.float32]]:
-    """The importance matrix of the calibration text."""
-    return calibrate.importance(tiny_model(), calibration()).vectors()
+def importance() -> tuple[Mapping[str, NDArray[np.float32]], float]:
+    """The importance matrix of the calibration text, and the CPU seconds that it took."""
+    begun = time.process_time()
+    vectors = calibrate.importance(tiny_model(), calibration()).vectors()
+    return vectors, time.process_time() - begun
+
+
+@functools.cache
+def seen() -> tuple[Mapping[str, calibrate.Statistics], float]:
+    """What the matrices read on the calibration text, and the CPU seconds that it took."""
+    begun = time.process_time()
+    found = calibrate.statistics(tiny_model(), calibration())
+    return found, time.process_time() - begun
 
 
 def rounded(recipe: Recipe) -> Rounded:
-    """Round the model as a recipe says."""
-    calibrated = importance() if recipe.importance else None
+    """Round the model as a recipe says; reading the calibration text counts for each that needs it."""
+    read = 0.0
+    if recipe.importance:
+        read = importance()[1]
+    elif recipe.name.startswith(("awq", "keep", "smoothquant")):
+        read = seen()[1]
     begun = time.process_time()
     if recipe.family == "gguf":
-        steps = plan(model_file(), recipe.name, calibrated)
-        weights = decoded(steps)
+        steps = plan(model_file(), recipe.name, importance()[0] if recipe.importance else None)
+        model = tiny_model().replaced(decoded(steps))
         size = sum(step.spec.bytes for step in steps)
     else:
-        weights = _method(recipe)
+        model = _method(recipe)
         size = _size(recipe)
-    seconds = time.process_time() - begun
+    seconds = read + time.process_time() - begun
     elements = sum(tensor.elements for tensor in model_file().tensors)
-    return Rounded(weights, size, 8 * size / elements, seconds)
+    return Rounded(model, size, 8 * size / elements, seconds)
 
 
-def _method(recipe: Recipe) -> dict[str, NDArray[np.float32]]:
+def _method(recipe: Recipe) -> Transformer:
     model, bits, size = tiny_model(), recipe.bits, recipe.group_size
     if recipe.family == "original":
-        return {}
+        return model
+    if recipe.family == "w8a8":
+        return _in_eight_bits(recipe.name)
     scheme: Scheme = "symmetric" if recipe.name == "rtn-symmetric" else "asymmetric"
 
     def to_nearest(w: NDArray[np.float32]) -> NDArray[Any]:
@@ -200,29 +234,60 @@ def _method(recipe: Recipe) -> dict[str, NDArray[np.float32]]:
         "mxfp4": lambda w: ggml.dequantize(ggml.quantize(w, "MXFP4"), "MXFP4"),
         "nvfp4": lambda w: ggml.dequantize(ggml.quantize(w, "NVFP4"), "NVFP4"),
         "fp8": lambda w: fp8.quantize(w).dequantize(),
+        "fp8-e5m2": lambda w: fp8.quantize(w, "e5m2").dequantize(),
     }
     if recipe.name in by_weights:
-        return calibrate.round_matrices(model, model.matrices, by_weights[recipe.name])
-    layers = calibrated_layers(recipe.name, calibration(), bits, size)
-    return layers | calibrate.round_matrices(model, [model.head], to_nearest)
+        weights = calibrate.round_matrices(model, model.matrices, by_weights[recipe.name])
+    else:
+        weights = calibrated_layers(recipe.name, bits, size)
+        weights |= calibrate.round_matrices(model, [model.head], to_nearest)
+    return model.replaced(weights)
 
 
 def calibrated_layers(
-    method: str, tokens: NDArray[np.int64], bits: int, group_size: int
+    method: str, bits: int, group_size: int, tokens: NDArray[np.int64] | None = None
 ) -> dict[str, NDArray[np.float32]]:
-    """Round the matrices of the layers by GPTQ or AWQ, calibrated on some windows."""
+    """Round the matrices of the layers by what they read on the calibration text, or on other windows."""
     model = tiny_model()
     if method.startswith("gptq"):
-        return calibrate.gptq_layers(model, tokens, bits, group_size, act_order=method == "gptq-act-order")
-    return calibrate.awq_layers(model, tokens, bits, group_size, clipped=method == "awq-clip")
+        text = calibration() if tokens is None else tokens
+        return calibrate.gptq_layers(model, text, bits, group_size, act_order=method == "gptq-act-order")
+    found = seen()[0] if tokens is None else calibrate.statistics(model, tokens)
+    if method.startswith("keep-"):
+        by: Any = method.removeprefix("keep-")
+        return {
+            name: awq.keep_channels(
+                model.weights[name], found[name].magnitude, bits, group_size, KEPT, by, SEED
+            ).dequantized.astype(np.float32)
+            for name in model.linears
+        }
+    return calibrate.awq_layers(model, found, bits, group_size, clipped=method == "awq-clip")
+
+
+def _in_eight_bits(name: str) -> Transformer:
+    """Weights in 8 bits with a scale for each row, and so the inputs of the layers' matrices."""
+    model = calibrate.smoothed(tiny_model(), seen()[0]) if name == "smoothquant" else tiny_model()
+
+    def by_reference(w: NDArray[np.float32]) -> NDArray[Any]:
+        if name == "llm-int8":
+            return int8.quantize_int8(np.zeros((1, w.shape[1])), w).weights
+        return fp8.quantize(w).dequantize() if name == "fp8-w8a8" else smoothquant.round_rows(w)
+
+    weights = calibrate.round_matrices(model, model.matrices, by_reference)
+    kinds = dict.fromkeys(model.linears, ROUNDED_ACTIVATIONS[name])
+    return replace(model.replaced(weights), inputs=rounding_of(kinds))
 
 
 def _size(recipe: Recipe) -> int:
     """Bytes of all tensors, the norms in float32 as in a GGUF file; of the original, as it is stored."""
     total = 0.0
+    layers = tiny_model().linears
     for tensor in model_file().tensors:
         if len(tensor.shape) < 2:
             total += tensor.elements * (2 if recipe.family == "original" else 4)
+        elif recipe.name.startswith("keep-") and tensor.name in layers:
+            kept = round(KEPT * tensor.columns) / tensor.columns
+            total += tensor.elements * (16 * kept + _bits(recipe, tensor.columns) * (1 - kept)) / 8
         else:
             total += tensor.elements * _bits(recipe, tensor.columns) / 8
     return round(total)
@@ -234,7 +299,7 @@ def _bits(recipe: Recipe, columns: int) -> float:
         return 8 * row_size(recipe.name.upper(), columns) / columns
     if recipe.family == "original":
         return 16.0
-    if recipe.name == "fp8":
+    if recipe.name.startswith("fp8") or recipe.family == "w8a8":
         return 8 + 32 / columns  # a float32 scale for each row
     if recipe.name.startswith("nf4"):
         return nf4.quantize(
@@ -255,10 +320,11 @@ def measure(
     """Round by each recipe and measure all side by side on a text: one row for each, as JSON has it."""
     model = tiny_model()
     by_recipe = {recipe: rounded(recipe) for recipe in recipes}
-    models = {recipe.key: model.replaced(one.weights) for recipe, one in by_recipe.items()}
-    reference = evaluate_each({"": model}, read)[""] if "F16" not in models else None
+    # The model itself stands in for its own row, so that its predictions are made once for all.
+    models = {"F16": model} | {
+        recipe.key: one.model for recipe, one in by_recipe.items() if recipe.key != "F16"
+    }
     results = evaluate_each(models, read, model, report)
-    before = reference or results["F16"]
     return [
         {
             "key": recipe.key,
@@ -267,9 +333,10 @@ def measure(
             "bits": recipe.bits,
             "group_size": recipe.group_size,
             "importance": recipe.importance,
+            "activation_bits": recipe.activation_bits,
             "bytes": one.bytes,
             "bits_per_weight": round(one.bits_per_weight, 5),
-            **numbers(results[recipe.key], before),
+            **numbers(results[recipe.key], results["F16"]),
             "divergence": _short(results[recipe.key].divergence),
             "divergence_error": _short(results[recipe.key].divergence_error),
             "agreement": _short(results[recipe.key].agreement),
@@ -364,7 +431,7 @@ def measure_calibration(
         layers: Weights = {}
         if one.method != "rtn":
             tokens = calibration_text(one.source)[: one.tokens // CONTEXT]
-            layers = calibrated_layers(one.method, tokens, CALIBRATED_BITS, GROUP_SIZE)
+            layers = calibrated_layers(one.method, CALIBRATED_BITS, GROUP_SIZE, tokens)
         models[one] = model.replaced({**plain, **layers})
     keys = {str(index): one for index, one in enumerate(models)}
     results = evaluate_each({"": model} | {key: models[one] for key, one in keys.items()}, read, None, report)

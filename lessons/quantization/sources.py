@@ -255,6 +255,7 @@ class Measured:
     bits: int
     group_size: int
     importance: bool
+    activation_bits: int
     bytes: int
     bits_per_weight: float
     perplexity: float

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from quant_core import activations, ggml
+from quant_core import activations, ggml, int8, smoothquant
 from quant_core.files.storage import FILE_TYPES
 
 X = np.random.default_rng(5).standard_normal((16, 512)).astype(np.float32)
@@ -13,7 +13,7 @@ X = np.random.default_rng(5).standard_normal((16, 512)).astype(np.float32)
 
 def test_q8_k_is_ggmls_loop() -> None:
     """quantize_row_q8_K_ref, number by number."""
-    rounded = activations.to_q8_k(X)
+    rounded = activations.rounded(X, "q8_K")
     for row, found in zip(X, rounded, strict=True):
         for start in (0, 256):
             block = row[start : start + 256]
@@ -26,8 +26,26 @@ def test_q8_k_is_ggmls_loop() -> None:
 
 
 def test_silence_stays_silent() -> None:
-    for rounded in (activations.to_q8_0, activations.to_q8_k, activations.to_f16):
-        assert not rounded(np.zeros((2, 256))).any()
+    for kind in activations.KINDS:
+        assert not activations.rounded(np.zeros((2, 256)), kind).any()
+
+
+def test_the_product_of_rounded_matrices_is_that_of_the_integers() -> None:
+    """What a model computes with rounded inputs is what the W8A8 and LLM.int8() kernels compute."""
+    x, w = X[:, :64].copy(), X[:8, :64]
+    x[:, 5] *= 20
+    plain = smoothquant.quantize_w8a8(x, w, alpha=None).output()
+    np.testing.assert_allclose(
+        activations.rounded(x, "int8") @ smoothquant.round_rows(w).T, plain, atol=1e-5 * np.abs(plain).max()
+    )
+    mixed = int8.quantize_int8(x, w)
+    assert 5 in mixed.outlier_channels
+    assert len(mixed.outlier_channels) < 64
+    np.testing.assert_allclose(
+        activations.rounded(x, "LLM.int8()") @ mixed.weights.T,
+        mixed.output(),
+        atol=1e-5 * np.abs(plain).max(),
+    )
 
 
 @pytest.mark.parametrize("type_name", sorted(set(ggml.QUANTIZABLE) & FILE_TYPES.keys()))
@@ -41,4 +59,6 @@ def test_the_inputs_of_every_type_keep_seven_bits_at_least(type_name: str) -> No
 
 def test_blocks_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="300 columns; give a multiple of 256"):
-        activations.to_q8_k(np.zeros((1, 300)))
+        activations.rounded(np.zeros((1, 300)), "q8_K")
+    with pytest.raises(ValueError, match="kind is 'q8_1'; give one of f16, q8_0"):
+        activations.rounded(X, "q8_1")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from quant_core import calibrate
+from quant_core import activations, calibrate, smoothquant
+from quant_core.evaluate import evaluate, windows
 from quant_core.gptq import gptq
 from quant_core.metrics import relative_output_error_from_hessian
 from quant_core.model import Transformer, load
@@ -36,6 +39,7 @@ def test_statistics_are_the_moments_of_what_is_read(
         x = inputs[name]
         np.testing.assert_allclose(one.second_moment, x.T @ x / len(x), atol=1e-4 * float(np.mean(x**2)))
         np.testing.assert_allclose(one.magnitude, np.abs(x).mean(axis=0), rtol=1e-4)
+        np.testing.assert_allclose(one.largest, np.abs(x).max(axis=0), rtol=1e-3)
         assert one.tokens == CALIBRATION.size
 
 
@@ -65,7 +69,7 @@ def test_gptq_and_awq_lower_the_output_error(
     )
     rtn = output_errors(tinylm, seen, plain)
     absorbed = output_errors(tinylm, seen, calibrate.gptq_layers(tinylm, CALIBRATION, 3, 64))
-    awq = output_errors(tinylm, seen, calibrate.awq_layers(tinylm, CALIBRATION, 3, 64))
+    awq = output_errors(tinylm, seen, calibrate.awq_layers(tinylm, seen, 3, 64))
     first = [name for name in rtn if name.startswith("blk.0.")]  # later layers of GPTQ see other inputs
     assert all(absorbed[name] < rtn[name] for name in first)
     for parts in (("attn_q", "attn_k", "attn_v"), ("ffn_gate", "ffn_up"), ("ffn_down",)):
@@ -73,7 +77,7 @@ def test_gptq_and_awq_lower_the_output_error(
         assert sum(awq[name] for name in names) <= sum(rtn[name] for name in names) * (1 + 1e-6)
     # Two query heads share each value head: there is nothing to fold attn_output's scale into.
     np.testing.assert_array_equal(
-        calibrate.awq_layers(tinylm, CALIBRATION, 3, 64)["blk.1.attn_output.weight"],
+        calibrate.awq_layers(tinylm, seen, 3, 64)["blk.1.attn_output.weight"],
         plain["blk.1.attn_output.weight"],
     )
 
@@ -86,11 +90,50 @@ def test_later_layers_are_calibrated_on_rounded_ones(tinylm: Transformer) -> Non
     np.testing.assert_array_equal(rounded["blk.1.ffn_up.weight"], again.dequantized.astype(np.float32))
 
 
+def test_smoothing_changes_the_activations_and_not_the_model(
+    tinylm: Transformer, seen: dict[str, calibrate.Statistics]
+) -> None:
+    smooth = calibrate.smoothed(tinylm, seen)
+    np.testing.assert_allclose(smooth.logits(CALIBRATION[0]), tinylm.logits(CALIBRATION[0]), atol=1e-3)
+    after = calibrate.statistics(smooth, CALIBRATION)
+    for name in ("blk.0.attn_v.weight", "blk.2.ffn_up.weight"):
+        factors = smooth.weights[name][0] / tinylm.weights[name][0]
+        np.testing.assert_allclose(after[name].largest * factors, seen[name].largest, rtol=1e-2)
+        loudest, typical = (of(seen[name].largest) for of in (np.max, np.median))
+        assert after[name].largest.max() / np.median(after[name].largest) < loudest / typical
+    # No norm comes before these: nothing to fold factors into.
+    np.testing.assert_array_equal(
+        smooth.weights["blk.0.ffn_down.weight"], tinylm.weights["blk.0.ffn_down.weight"]
+    )
+
+
+def test_rounding_activations_costs_more_with_loud_channels_and_smoothing_takes_it_back(
+    tinylm: Transformer,
+) -> None:
+    def divergence(model: Transformer) -> float:
+        weights = calibrate.round_matrices(model, model.linears, smoothquant.round_rows)
+        kinds = dict.fromkeys(model.linears, "int8")
+        rounded = replace(model.replaced(weights), inputs=activations.rounding_of(kinds))
+        return evaluate(rounded, windows(TOKENS[: 4 * 128], 128, first=1), tinylm).divergence
+
+    # The same function, with three loud channels before the queries, keys and values of a layer.
+    factor = np.ones(256, np.float32)
+    factor[[3, 77, 200]] = 50
+    names = [f"blk.1.attn_{part}.weight" for part in "qkv"]
+    norm = {"blk.1.attn_norm.weight": tinylm.weights["blk.1.attn_norm.weight"] * factor}
+    loud = tinylm.replaced(norm | {name: tinylm.weights[name] / factor for name in names})
+    seen = calibrate.statistics(loud, CALIBRATION)
+    quiet, outliers = divergence(tinylm), divergence(loud)
+    assert 0 < quiet < 0.01
+    assert outliers > 3 * quiet
+    assert divergence(calibrate.smoothed(loud, seen)) < 1.2 * quiet
+
+
 def test_clipping_lowers_the_error_of_what_it_clips(
     tinylm: Transformer, seen: dict[str, calibrate.Statistics]
 ) -> None:
-    scaled = calibrate.awq_layers(tinylm, CALIBRATION, 2, 64)
-    clipped = calibrate.awq_layers(tinylm, CALIBRATION, 2, 64, clipped=True)
+    scaled = calibrate.awq_layers(tinylm, seen, 2, 64)
+    clipped = calibrate.awq_layers(tinylm, seen, 2, 64, clipped=True)
     before, after = (output_errors(tinylm, seen, one) for one in (scaled, clipped))
     assert sum(after.values()) < sum(before.values())
     np.testing.assert_array_equal(clipped["blk.0.attn_q.weight"], scaled["blk.0.attn_q.weight"])

@@ -36,8 +36,8 @@ def test_by_hand() -> None:
     assert layer.activation_scale[:, 0] == pytest.approx([2 / 127, 4 / 127])
     assert layer.weight_codes.tolist() == [[127, 32, -64]]
     assert layer.outlier_activations.tolist() == [[8.0], [3.0]]
-    assert layer.outlier_weights.shape == (1, 1)
-    assert float(layer.outlier_weights[0, 0]) == pytest.approx(32 * 2 / 127)
+    assert layer.outlier_channels.tolist() == [1]
+    assert float(layer.weights[0, 1]) == pytest.approx(32 * 2 / 127)
     regular = np.array([64 * 127 + 127 * 64, 127 * 127]) * np.array([2, 4]) * 2 / 127**2
     expected = regular + np.array([8, 3]) * 32 * 2 / 127
     assert layer.output()[:, 0] == pytest.approx(expected, rel=1e-6)

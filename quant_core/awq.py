@@ -271,6 +271,57 @@ def apply(weights: ArrayLike, scales: ArrayLike, bits: int, group_size: int | No
     return Scaled(round_to_nearest(w * s, bits, group_size), s)
 
 
+def channel_order(
+    weights: ArrayLike,
+    activation_mean: ArrayLike,
+    by: Literal["activation", "weight", "random"] = "activation",
+    seed: int = 0,
+) -> NDArray[np.intp]:
+    """Return the input channels in the order in which `keep_channels` would keep them.
+
+    Parameters
+    ----------
+    weights : array_like of float, shape (rows, columns)
+    activation_mean : array_like of float, shape (columns,)
+        Mean |x| of each input channel.
+    by : {"activation", "weight", "random"}
+        Largest mean |x| first, largest mean |w| first, or any.
+    seed : int
+        Seed of the random order.
+
+    Returns
+    -------
+    ndarray of int, shape (columns,)
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit, a number is not finite, or `by` is not one of the three.
+
+    Examples
+    --------
+    >>> channel_order([[1.0, 4.0, 2.0]], [1.0, 2.0, 9.0]).tolist()
+    [2, 1, 0]
+    >>> channel_order([[1.0, 4.0, 2.0]], [1.0, 2.0, 9.0], by="weight").tolist()
+    [1, 2, 0]
+    """
+    w = as_matrix(weights, "weights")
+    mean = as_floats(activation_mean, "activation_mean")
+    columns = w.shape[1]
+    if mean.shape != (columns,):
+        raise ValueError(f"activation_mean has shape {mean.shape}; give shape ({columns},)")
+    importance: FloatArray
+    if by == "activation":
+        importance = mean
+    elif by == "weight":
+        importance = np.abs(w).mean(axis=0)
+    elif by == "random":
+        importance = np.random.default_rng(seed).random((columns,))
+    else:
+        raise ValueError(f"by is {by!r}; give one of activation, weight, random")
+    return np.argsort(-importance, kind="stable")
+
+
 def keep_channels(
     weights: ArrayLike,
     activation_mean: ArrayLike,
@@ -315,23 +366,12 @@ def keep_channels(
     >>> kept.channels.tolist(), kept.bits_per_weight
     ([1], 8.875)
     """
+    if not 0 <= fraction <= 1:
+        raise ValueError(f"fraction is {fraction}; give a number from 0 to 1")
     w = as_matrix(weights, "weights")
     columns = w.shape[1]
-    mean = as_floats(activation_mean, "activation_mean")
-    if mean.shape != (columns,) or not 0 <= fraction <= 1:
-        raise ValueError(
-            f"activation_mean has shape {mean.shape} and fraction is {fraction}; "
-            f"give shape ({columns},) and a number from 0 to 1"
-        )
-    importance = {
-        "activation": mean,
-        "weight": np.abs(w).mean(axis=0),
-        "random": np.random.default_rng(seed).random(columns),
-    }
-    if by not in importance:
-        raise ValueError(f"by is {by!r}; give one of {', '.join(importance)}")
     count = max(1, round(fraction * columns)) if fraction else 0
-    channels = np.sort(np.argsort(-importance[by], kind="stable")[:count])
+    channels = np.sort(channel_order(w, activation_mean, by, seed)[:count])
     rounded = round_to_nearest(w, bits, group_size)
     dequantized = rounded.dequantize()
     dequantized[:, channels] = w[:, channels]

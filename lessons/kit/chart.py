@@ -38,6 +38,7 @@ SHAPES = {
     "square": ((-4, -4), (4, -4), (4, 4), (-4, 4)),
     "triangle-up": ((0, -5.5), (5.5, 4.5), (-5.5, 4.5)),
     "triangle-down": ((0, 5.5), (5.5, -4.5), (-5.5, -4.5)),
+    "triangle-right": ((5.5, 0), (-4.5, 5.5), (-4.5, -5.5)),
     "pentagon": ((0, -5.5), (5.3, -1.6), (3.3, 4.6), (-3.3, 4.6), (-5.3, -1.6)),
 }
 """Corners of the marks that are no circle, under Plotly's names for them, in CSS pixels."""
@@ -108,7 +109,8 @@ class Series:
 class Rule:
     """A line across the plot at a value, with its label: a key of the words and where it applies.
 
-    `spread` draws a band of that much on both sides of the line, such as a standard error.
+    `spread` draws a band of that much on both sides of the line, such as a standard error. `below`: a level
+    rule is named under it, clear of the marks that lie on it; `LABEL_ROOM` pixels are enough for that.
     """
 
     axis: str
@@ -116,6 +118,11 @@ class Rule:
     label: str
     role: str = "true"
     spread: float = 0.0
+    below: bool = False
+
+
+LABEL_ROOM = 30.0
+"""CSS pixels: the name of a rule under it, and half a large mark on the rule above the name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +164,7 @@ class Chart:
                     "at": x.percent(rule.value) if rule.axis == "x" else y(rule.value),
                     "label": rule.label,
                     "role": rule.role,
+                    "below": rule.below,
                     "band": _static_band(rule, x, y) if rule.spread else None,
                 }
                 for rule in self.rules
@@ -341,4 +349,6 @@ def _annotation(rule: Rule, words: dict[str, str], chart: Chart) -> dict[str, An
     if rule.axis == "y":
         place = {"y": at, "x": 1, "yref": "y", "xref": "paper", "xanchor": "right", "yanchor": "bottom"}
         shift = {"xshift": 4, "yshift": -1}
+        if rule.below:
+            place["yanchor"], shift["yshift"] = "top", -8
     return {"text": words[rule.label], "showarrow": False, "borderpad": 3, **place, **shift}

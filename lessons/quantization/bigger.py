@@ -59,7 +59,7 @@ def _recipes() -> tuple[Recipe, ...]:
         recipe
         for recipe in ALL_RECIPES
         if not recipe.importance and recipe.family in ("original", "rtn", "gguf", "other")
-        if recipe.group_size in (0, 32, 64)
+        if recipe.group_size in (0, 32, 64) and not recipe.name.startswith("keep-")
     ]
     early = ("original", "rtn", "gguf", "other")
     return tuple(sorted(fit, key=lambda recipe: early.index(recipe.family)))
@@ -179,6 +179,7 @@ def _method(recipe: Recipe) -> Method:
         "mxfp4": lambda w: ggml.dequantize(ggml.quantize(w, "MXFP4"), "MXFP4"),
         "nvfp4": lambda w: ggml.dequantize(ggml.quantize(w, "NVFP4"), "NVFP4"),
         "fp8": lambda w: fp8.quantize(w).dequantize(),
+        "fp8-e5m2": lambda w: fp8.quantize(w, "e5m2").dequantize(),
     }
     return methods[recipe.name]
 
@@ -197,7 +198,7 @@ def _bits(recipe: Recipe, columns: int) -> float:
     """Bits of one weight of a matrix, scales and zero-points included."""
     if recipe.name in ("mxfp4", "nvfp4"):
         return 8 * row_size(recipe.name.upper(), columns) / columns
-    if recipe.name == "fp8":
+    if recipe.name.startswith("fp8"):
         return 8 + 32 / columns  # a float32 scale for each row
     if recipe.name.startswith("nf4"):
         some = np.ones((256, 256))
@@ -226,6 +227,7 @@ def _row(recipe: Recipe, file: Model, result: Evaluation, before: Evaluation, se
         "bits": recipe.bits,
         "group_size": recipe.group_size,
         "importance": False,
+        "activation_bits": recipe.activation_bits,
         "bytes": size,
         "bits_per_weight": 8 * size / elements,
         **measuring.numbers(result, before),

@@ -285,9 +285,14 @@ class MeasuredCalibration:
 METHOD_NAMES = {
     "rtn": "RTN", "rtn-symmetric": "RTN symmetric", "gptq": "GPTQ", "gptq-act-order": "GPTQ act-order",
     "awq": "AWQ", "awq-clip": "AWQ clip", "hqq": "HQQ", "nf4": "NF4", "nf4-double": "NF4 double",
-    "mxfp4": "MXFP4", "nvfp4": "NVFP4", "fp8": "FP8 E4M3",
+    "mxfp4": "MXFP4", "nvfp4": "NVFP4", "fp8": "FP8 E4M3", "fp8-e5m2": "FP8 E5M2",
+    "w8a8": "RTN W8A8", "smoothquant": "SmoothQuant W8A8", "llm-int8": "LLM.int8()",
+    "fp8-w8a8": "FP8 W8A8", "keep-activation": "Keep-1% activation", "keep-weight": "Keep-1% weight",
+    "keep-random": "Keep-1% random",
 }  # fmt: skip
-WITHOUT_WIDTH = ("nf4", "nf4-double", "mxfp4", "nvfp4", "fp8")
+WITHOUT_WIDTH = (
+    "nf4", "nf4-double", "mxfp4", "nvfp4", "fp8", "fp8-e5m2", "w8a8", "smoothquant", "llm-int8", "fp8-w8a8",
+)  # fmt: skip
 """Methods whose name says their width."""
 
 
@@ -315,14 +320,20 @@ def name_of(row: Named) -> str:
         return f"SmolLM2 {row.name}"
     if row.family in ("original", "gguf"):
         return f"{row.name} imatrix" if row.importance else row.name
-    name = METHOD_NAMES[row.name]
-    return name if row.name in WITHOUT_WIDTH else f"{name} {row.bits} g{row.group_size}"
+    width = "" if row.name in WITHOUT_WIDTH else f" {row.bits}"
+    group = f" g{row.group_size}" if row.group_size else ""
+    return METHOD_NAMES[row.name] + width + group
 
 
 @functools.cache
 def measured() -> tuple[Measured, ...]:
     """What `make measure` wrote, the 16-bit model first."""
     return tuple(Measured(**row) for row in _read("measured.json")["rows"])
+
+
+def measured_row(key: str) -> Measured:
+    """The row of a key, which must exist."""
+    return next(row for row in measured() if row.key == key)
 
 
 @functools.cache

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from lessons.catalogue import load_lesson
 from lessons.kit.view import View
 from lessons.quantization import sources
+from lessons.quantization.figures import awq as awq_figure
 from lessons.quantization.figures.calibration import (
     ALL_TOKENS,
     FIGURE,
@@ -17,6 +21,8 @@ from lessons.quantization.figures.calibration import (
     gains,
     loudness,
 )
+from quant_core import awq
+from quant_core.rtn import round_to_nearest
 
 TEXT = load_lesson("quantization").texts["calibration"]
 
@@ -35,6 +41,31 @@ def test_the_loudest_channel_is_the_one_of_the_prose() -> None:
     assert loudness(LAYER)[0] == pytest.approx(float(layer.mean_abs.max() / np.median(layer.mean_abs)))
     assert loudness(LAYER)[0] == pytest.approx(17.9, abs=0.05)
     assert loudness("tinylm")[0] < loudness("minilm.1.query")[0] < loudness(LAYER)[0]
+
+
+@pytest.mark.parametrize("bits", ["4", "3", "2"])
+def test_keeping_the_loud_channels_helps_and_the_large_weights_do_not(bits: str) -> None:
+    shown = view(question="kept", bits=bits)
+    values = {readout.name: readout.value for readout in shown.readouts}
+    layer = sources.load_layer(LAYER)
+    assert layer.mean_abs is not None
+    assert layer.activations_test is not None
+    inputs, weights = layer.activations_test.astype(np.float64), layer.weights.astype(np.float64)
+
+    def error(approximation: NDArray[Any]) -> float:
+        return float(((inputs @ (weights - approximation).T) ** 2).sum())
+
+    size = awq_figure.GROUP_SIZES[LAYER]
+    by_hand = awq.keep_channels(layer.weights, layer.mean_abs, int(bits), size, awq_figure.KEEP)
+    plain = round_to_nearest(layer.weights, int(bits), size).dequantize()
+    assert values["kept_activation"] == pytest.approx(error(by_hand.dequantized) / error(plain), rel=1e-6)
+    assert values["kept_activation"] < 0.65
+    assert min(values["kept_weight"], values["kept_random"]) > 0.97
+    assert values["kept_activation"] == awq_figure.sweep(LAYER, int(bits)).kept["activation"]
+
+
+def test_what_keeping_does_to_the_small_model_is_what_was_measured() -> None:
+    assert f"{sources.measured_row('keep-activation-3-g64').perplexity:.2f}" in words(view(question="kept"))
 
 
 def test_gptq_overfits_few_tokens_and_awq_does_not() -> None:

@@ -27,6 +27,8 @@ KEEP = 0.01
 RANDOM_SEEDS = range(8)
 KeptBy = Literal["activation", "weight", "random"]
 KEPT_BY: tuple[KeptBy, ...] = ("activation", "weight", "random")
+KEPT_SHARES = (0.0025, 0.005, KEEP, 0.02, 0.05, 0.1)
+"""Shares of the channels that FIG.04B keeps; this figure keeps one of them."""
 
 
 class Controls(FigureControls):
@@ -48,7 +50,7 @@ class Sweep:
     calibration: NDArray[np.float64]
     held_out: NDArray[np.float64]
     candidates: tuple[awq.Scaled, ...]
-    kept: dict[str, float]
+    kept: dict[KeptBy, float]
     kept_count: int
     salient: tuple[int, int]
     neighbour: int
@@ -82,8 +84,8 @@ def sweep(name: str, bits: int) -> Sweep:
             awq.apply(weights[row : row + 1], awq.scales_for(mean_abs, float(alpha)), bits, size)
             for alpha in result.alphas
         ),
-        _kept(weights, mean_abs, (rounding.T @ rounding) * unseen, bits, size),
-        max(1, round(KEEP * weights.shape[1])),
+        {by: left[KEPT_SHARES.index(KEEP)] for by, left in kept(name, bits).items()},
+        kept_count(KEEP, weights.shape[1]),
         (row, channel),
         group.start + int(np.argmin(mean_abs[group])),
         float(mean_abs[channel] / np.median(mean_abs)),
@@ -96,23 +98,35 @@ def _power(weights: NDArray[Any], moment: NDArray[Any]) -> float:
     return float(np.vdot(w @ moment, w)) / len(w)
 
 
-def _kept(
-    weights: NDArray[Any], mean_abs: NDArray[Any], pairs: NDArray[np.float64], bits: int, size: int
-) -> dict[str, float]:
-    """What is left of RTN's output error when some channels keep 16 bits.
+def kept_count(share: float, columns: int) -> int:
+    """How many channels a share of them is: one at least."""
+    return max(1, round(share * columns))
+
+
+@functools.lru_cache(maxsize=len(GROUP_SIZES) * len(WIDTHS))
+def kept(name: str, bits: int) -> dict[KeptBy, tuple[float, ...]]:
+    """What is left of RTN's error on held-out text when each of `KEPT_SHARES` of the channels keeps 16 bits.
 
     `pairs[i, j]` is what the errors of channels i and j add to it together; a kept channel has no error.
     """
+    layer = sources.load_layer(name)
+    assert layer.mean_abs is not None
+    assert layer.activations_test is not None
+    weights, mean_abs, inputs = layer.weights, layer.mean_abs, layer.activations_test.astype(np.float64)
+    plain = rtn.round_to_nearest(weights, bits, GROUP_SIZES[name]).dequantize()
+    rounding = weights.astype(np.float64) - plain
+    pairs = (rounding.T @ rounding) * (inputs.T @ inputs)
+    counts = [kept_count(share, len(pairs)) for share in KEPT_SHARES]
 
-    def left(by: KeptBy, seed: int = 0) -> float:
-        kept = awq.keep_channels(weights, mean_abs, bits, size, KEEP, by, seed)
-        rest = np.delete(np.arange(len(pairs)), kept.channels)
-        return float(pairs[np.ix_(rest, rest)].sum() / pairs.sum())
+    def left(by: KeptBy, seed: int = 0) -> NDArray[np.float64]:
+        order = awq.channel_order(weights, mean_abs, by, seed)
+        ordered = pairs[np.ix_(order, order)]
+        return np.array([ordered[count:, count:].sum() / ordered.sum() for count in counts])
 
     return {
-        "activation": left("activation"),
-        "weight": left("weight"),
-        "random": float(np.mean([left("random", seed) for seed in RANDOM_SEEDS])),
+        "activation": tuple(left("activation").tolist()),
+        "weight": tuple(left("weight").tolist()),
+        "random": tuple(np.mean([left("random", seed) for seed in RANDOM_SEEDS], axis=0).tolist()),
     }
 
 
@@ -183,7 +197,7 @@ def view(c: Controls) -> View:
             r"\frac{\lVert X (W - \hat W)^\top \rVert^2}{\lVert X W^\top \rVert^2}"
             + f" = {tex(said['error'])}",
         ),
-        ran=(awq.search_statistics, awq.scales_for, awq.apply, awq.keep_channels),
+        ran=(awq.search_statistics, awq.scales_for, awq.apply, awq.channel_order),
         notes=(Sentence("from_" + c.layer.replace(".", "_")), Sentence("never_chosen")),
         chart=_chart(s, at, best),
     )

@@ -1,4 +1,4 @@
-"""FIG.04B: what calibration sees: loud channels, how much text a method needs, and which text."""
+"""FIG.04B: what calibration sees: loud channels, those worth keeping, how much text, and which text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lessons.kit.mathml import tex
 from lessons.kit.scales import linear_ticks
 from lessons.kit.view import Column, Readout, Sentence, Table, View
 from lessons.quantization import measuring, sources
-from lessons.quantization.figures.awq import GROUP_SIZES
+from lessons.quantization.figures.awq import GROUP_SIZES, KEEP, KEPT_BY, KEPT_SHARES, KeptBy, kept, kept_count
 from lessons.quantization.sources import MeasuredCalibration
 from quant_core import awq, calibrate, gptq, metrics, rtn
 
@@ -34,14 +34,15 @@ METHODS = ("gptq", "awq")
 LOOKS = {"gptq": "method-2", "awq": "quantized"}
 SOURCE_LOOKS = {"own": "method-1", "play": "quantized", "bible": "method-3"}
 CHANNEL_LOOKS = dict(zip(CHANNELS, ("quantized", "method-1", "method-2", "method-4"), strict=True))
+KEPT_LOOKS: dict[KeptBy, str] = {"activation": "quantized", "weight": "method-1", "random": "method-2"}
 SHOWN_RANKS = 64
 """Channels of which a mark is drawn, the loudest first; the quiet hundreds lie level."""
 
 
 class Controls(FigureControls):
-    """Which of the three questions is asked, and of what."""
+    """Which of the four questions is asked, and of what."""
 
-    question: str = choice("channels", ("channels", "amount", "domain"), style="segments")
+    question: str = choice("channels", ("channels", "kept", "amount", "domain"), style="segments")
     bits: str = choice("3", ("4", "3", "2"), style="segments")
     method: str = choice("gptq", METHODS, style="segments")
 
@@ -50,6 +51,8 @@ def view(c: Controls) -> View:
     """One question at a time."""
     if c.question == "channels":
         return _channels()
+    if c.question == "kept":
+        return _kept(int(c.bits))
     if c.question == "amount":
         return _amount(int(c.bits))
     return _domain(c.method)
@@ -112,7 +115,7 @@ def _channels() -> View:
             ),
             _loudest(ranked[LAYER]),
         ),
-        (Rule("y", 1.0, "median_rule"),),
+        (Rule("y", 1.0, "median_rule", below=True),),
     )
     return View(
         readouts=tuple(
@@ -151,6 +154,94 @@ def _loudest(ranked: NDArray[np.float64]) -> Series:
     value = float(ranked[0])
     point = Point(1, value, "loudest", hover=f"1 · {numbers.times(value, 1)}", marked=True)
     return Series("loudest", (point,), role="quantized")
+
+
+# --- channels worth keeping -------------------------------------------------------------------------------
+
+
+def _kept(bits: int) -> View:
+    """What is left of RTN's error when some channels keep 16 bits, by how they are chosen."""
+    left = {name: kept(name, bits) for name in GROUP_SIZES}
+    at = KEPT_SHARES.index(KEEP)
+    main, columns = left[LAYER], len(loudness(LAYER))
+    said = {
+        "bits": str(bits),
+        "share": numbers.percent(KEEP, 0),
+        "count": str(kept_count(KEEP, columns)),
+        "columns": str(columns),
+        **{by: numbers.fixed(main[by][at], 2) for by in KEPT_BY},
+        **{f"of_{i}": numbers.fixed(left[name]["activation"][at], 2) for i, name in enumerate(GROUP_SIZES)},
+        **{
+            f"model_{by}": numbers.fixed(sources.measured_row(f"keep-{by}-3-g64").perplexity, 2)
+            for by in KEPT_BY
+        },
+        "model_rtn": numbers.fixed(sources.measured_row("rtn-3-g64").perplexity, 2),
+    }
+    top = 1.08 * max(1.0, *(max(values) for values in main.values()))
+    return View(
+        readouts=tuple(
+            Readout(f"kept_{by}", main[by][at], said[by], accent=by == "activation") for by in KEPT_BY
+        )
+        + tuple(
+            Readout(f"kept_of_{i}", left[name]["activation"][at], said[f"of_{i}"])
+            for i, name in enumerate(GROUP_SIZES)
+            if name != LAYER
+        ),
+        drawing={"legend": [(by, KEPT_LOOKS[by]) for by in KEPT_BY]},
+        description=(Sentence("kept", **said), Sentence("kept_elsewhere", **said)),
+        table=Table(
+            (
+                Column("share", lambda v: numbers.percent(v, 2)),
+                Column("channels", str),
+                *(Column(by, lambda v: numbers.fixed(v, 3)) for by in KEPT_BY),
+            ),
+            tuple(
+                (share, kept_count(share, columns), *(main[by][i] for by in KEPT_BY))
+                for i, share in enumerate(KEPT_SHARES)
+            ),
+            frozenset({at}),
+        ),
+        formulas=(
+            r"\frac{\lVert X_{\mathrm{rest}} (W - \hat W)_{\mathrm{rest}}^\top \rVert^2}"
+            r"{\lVert X (W - \hat W)^\top \rVert^2}" + rf" = {tex(said['activation'])}",
+        ),
+        ran=(awq.channel_order, awq.keep_channels, calibrate.statistics),
+        notes=(Sentence("from_kept"), Sentence("kept_in_model", **said)),
+        chart=Chart(
+            Axis(
+                "share_axis",
+                (0.0022, 0.115),
+                tuple(
+                    (v, numbers.percent(v, 0 if v >= KEEP else 2)) for v in (0.0025, KEEP, 0.02, 0.05, 0.1)
+                ),
+                log=True,
+            ),
+            Axis(
+                "left_axis",
+                (0.0, top),
+                tuple((v, numbers.fixed(v, 1)) for v in linear_ticks(0.0, top, 5)),
+            ),
+            tuple(
+                Series(
+                    by,
+                    tuple(
+                        Point(
+                            share,
+                            main[by][i],
+                            f"{by}-{i}",
+                            hover=f"{numbers.percent(share, 2)} · {numbers.fixed(main[by][i], 2)}",
+                            marked=share == KEEP,
+                        )
+                        for i, share in enumerate(KEPT_SHARES)
+                    ),
+                    "both",
+                    KEPT_LOOKS[by],
+                )
+                for by in KEPT_BY
+            ),
+            (Rule("y", 1.0, "all_rounded"),),
+        ),
+    )
 
 
 # --- how much text ----------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lessons.kit import numbers
-from lessons.kit.chart import STATIC_HEIGHT, Axis, Chart, Point, Rule, Series
+from lessons.kit.chart import LABEL_ROOM, STATIC_HEIGHT, Axis, Chart, Point, Rule, Series
 from lessons.kit.controls import FigureControls, choice, switch
 from lessons.kit.figure import Figure
 from lessons.kit.job import Found, Nothing
@@ -21,23 +21,29 @@ from lessons.kit.scales import Scale, linear_ticks
 from lessons.kit.view import Column, Readout, Sentence, Table, View
 from lessons.quantization import bigger, sources
 from lessons.quantization.measuring import Recipe
-from lessons.quantization.sources import WITHOUT_WIDTH, Measured, name_of
+from lessons.quantization.sources import Measured, name_of
 from quant_core import calibrate, evaluate, model
 
-FAMILIES = ("all", "gguf", "rtn", "gptq", "awq", "other")
+FAMILIES = ("all", "gguf", "rtn", "gptq", "awq", "w8a8", "other")
 GROUPS = ("32", "64", "128")
 CHOSEN = "Q4_K_M"
 ROWS = {row.key: row for row in sources.measured()}
 REFERENCE = sources.measured()[0]
-LOOKS = {"gguf": "quantized", "rtn": "method-1", "gptq": "method-2", "awq": "method-3", "other": "method-4"}
+LOOKS = {
+    "gguf": "quantized", "rtn": "method-1", "gptq": "method-2", "awq": "method-3", "other": "method-4",
+    "w8a8": "method-5",
+}  # fmt: skip
 """Role of each family's marks; with an importance matrix GGUF's are diamonds."""
 
-SHAPES = {"rtn": "square", "gptq": "triangle-up", "awq": "triangle-down", "other": "pentagon"}
+SHAPES = {
+    "rtn": "square", "gptq": "triangle-up", "awq": "triangle-down", "other": "pentagon",
+    "w8a8": "triangle-right",
+}  # fmt: skip
 
 BITS = (1.85, 19.0)
 BITS_TICKS = (2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 12.0, 16.0)
-LEAST, ROOM = 0.985, 1.12
-"""Of perplexity to that of 16 bits: the foot of the plot, and its room above the worst row shown."""
+ROOM = 1.12
+"""Room of the plot above the worst row shown, as a ratio."""
 
 RATIO_TICKS = {2.0: (1.05, 1.1, 1.2, 1.4, 1.6), 99.0: (1.2, 1.5, 2.0, 3.0, 5.0, 8.0)}
 PERPLEXITY_TICKS = {
@@ -135,8 +141,12 @@ def on_found(c: Controls, found: Found) -> View:
         notes.insert(0, Sentence("not_shown", row=asked, shown=name_of(chosen)))
     if c.quoted:
         notes.insert(0, Sentence("only_the_shape"))
-    if small and c.group != "64" and c.family in ("all", "awq", "other"):
+    if small and c.group != "64" and c.family not in ("gguf", "w8a8"):
         notes.append(Sentence("one_group", group=c.group))
+    if chosen.activation_bits < reference.activation_bits:
+        notes.append(Sentence("activations", bits=str(chosen.activation_bits)))
+    if chosen.name == "llm-int8":
+        notes.append(Sentence("outliers"))
     notes.append(Sentence("calibrated" if small else "not_calibrated", **said))
     of = "_smollm2" if not small else "_awaited" if known.awaited else ""
     description = [
@@ -178,6 +188,7 @@ def on_found(c: Controls, found: Found) -> View:
             (
                 Column("name"),
                 Column("bits_per_weight", lambda v: numbers.fixed(v, 3)),
+                Column("activation_bits", str),
                 Column("bytes", numbers.integer),
                 Column("perplexity", lambda v: numbers.fixed(v, 3)),
                 Column("standard_error", lambda v: numbers.fixed(v, 3)),
@@ -191,6 +202,7 @@ def on_found(c: Controls, found: Found) -> View:
                 (
                     name_of(row),
                     row.bits_per_weight,
+                    row.activation_bits,
                     row.bytes,
                     row.perplexity,
                     row.standard_error,
@@ -237,7 +249,7 @@ def is_shown(c: Controls, row: Measured | Recipe) -> bool:
         return False
     if row.family == "gguf":
         return c.imatrix == "both" or row.importance == (c.imatrix == "with")
-    return row.name in WITHOUT_WIDTH or str(row.group_size) == c.group
+    return row.group_size in (0, int(c.group))
 
 
 def _rise(row: Measured, reference: Measured) -> str:
@@ -287,8 +299,10 @@ def _axes(rows: list[Measured], reference: Measured, quoted: Series | None) -> _
     worst = max(row.perplexity for row in rows) / reference.perplexity
     if quoted:
         worst = max(worst, *(point.y for point in quoted.points))
+    high = ROOM * worst
+    # Below the rule there is room for its name, and for the error bars of marks that lie on it.
     error = reference.standard_error / reference.perplexity
-    ratios = min(LEAST, 0.99 - error), ROOM * worst
+    ratios = min(high ** (-LABEL_ROOM / (STATIC_HEIGHT - LABEL_ROOM)), 0.99 - error), high
     low, high = (reference.perplexity * ratio for ratio in ratios)
     fine = next(most for most in RATIO_TICKS if ratios[1] <= most)
     ticks = PERPLEXITY_TICKS[fine] if reference is REFERENCE else _ticks(reference.perplexity, high)
@@ -335,7 +349,7 @@ def _chart(rows: list[Measured], chosen: Measured, known: Results, *, quoted: bo
         symbol = "diamond" if importance else SHAPES.get(family, "circle")
         series.append(Series(name, points, role=role, symbol=symbol))
     rule = "reference_rule" if known.of == "tinylm" else "shipped_rule"
-    rules = (Rule("y", reference.perplexity, rule),)
+    rules = (Rule("y", reference.perplexity, rule, below=True),)
     if laid_over is None:
         return Chart(axes.x, axes.y, tuple(series), rules)
     return Chart(axes.x, axes.y, (*series, laid_over), rules, axes.right)
@@ -379,7 +393,7 @@ def _labels(rows: list[Measured], chosen: Measured, reference: Measured, axes: _
         for row in sorted(rows, key=rank)
     ]
     level = up(reference.perplexity)
-    return place(labels, Plot(WIDE, NARROW, STATIC_HEIGHT, level=(level,), captions=((18, level - 11),)))
+    return place(labels, Plot(WIDE, NARROW, STATIC_HEIGHT, level=(level,), captions=((18, level + 18),)))
 
 
 def _label(row: Measured) -> str:

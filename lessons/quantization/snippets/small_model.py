@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from lessons.quantization import measuring, small_model
+from lessons.quantization.figures import awq as awq_figure
 from lessons.quantization.figures import calibration as calibration_figure
 from lessons.quantization.figures import measured as measured_figure
 from lessons.quantization.figures import sentence as sentence_figure
@@ -75,6 +76,8 @@ first_rise = float(rise.max())""",
 def calibration(c: calibration_figure.Controls) -> str:
     if c.question == "channels":
         return _channels()
+    if c.question == "kept":
+        return _kept(int(c.bits))
     return _amount(int(c.bits)) if c.question == "amount" else _domain(c.method)
 
 
@@ -92,6 +95,29 @@ magnitudes = [layers[f"{{name}}.absmean"].astype(np.float64) for name in names]
 magnitudes.append(calibrate.statistics(tiny, text, [layer])[layer].magnitude)
 loudest = [float(one.max() / np.median(one)) for one in magnitudes]
 loudest_0, loudest_1, loudest_2, loudest_3 = loudest""",
+    )
+
+
+def _kept(bits: int) -> str:
+    seeds = awq_figure.RANDOM_SEEDS
+    return code(
+        f"import numpy as np\n{LOADER}\n\nfrom quant_core import awq, rtn",
+        f"""\
+{LOAD}
+sizes = {written(GROUP_SIZES)}""",
+        f"""\
+def left(name, by, seed=0):
+    weights, mean_abs, held_out = (layers[f"{{name}}.{{part}}"] for part in ("W", "absmean", "X_test"))
+    weights, inputs = weights.astype(np.float32), held_out.astype(np.float64)
+    rounded = rtn.round_to_nearest(weights, {bits}, sizes[name]).dequantize()
+    kept = awq.keep_channels(weights, mean_abs, {bits}, sizes[name], {awq_figure.KEEP}, by, seed).dequantized
+    errors = [inputs @ (weights.astype(np.float64) - one).T for one in (kept, rounded)]
+    return (errors[0] ** 2).sum() / (errors[1] ** 2).sum()""",
+        f"""\
+layer = "{calibration_figure.LAYER}"
+kept_activation, kept_weight = left(layer, "activation"), left(layer, "weight")
+kept_random = np.mean([left(layer, "random", seed) for seed in range({seeds.start}, {seeds.stop})])
+_, kept_of_1, kept_of_2 = (left(name, "activation") for name in sizes)""",
     )
 
 

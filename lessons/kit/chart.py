@@ -110,7 +110,7 @@ class Rule:
     """A line across the plot at a value, with its label: a key of the words and where it applies.
 
     `spread` draws a band of that much on both sides of the line, such as a standard error. `below`: a level
-    rule is named under it, clear of the marks that lie on it; `LABEL_ROOM` pixels are enough for that.
+    rule is named under its beginning, clear of marks that lie on it; `LABEL_ROOM` pixels are enough for that.
     """
 
     axis: str
@@ -350,5 +350,6 @@ def _annotation(rule: Rule, words: dict[str, str], chart: Chart) -> dict[str, An
         place = {"y": at, "x": 1, "yref": "y", "xref": "paper", "xanchor": "right", "yanchor": "bottom"}
         shift = {"xshift": 4, "yshift": -1}
         if rule.below:
-            place["yanchor"], shift["yshift"] = "top", -8
+            place |= {"x": 0, "xanchor": "left", "yanchor": "top"}
+            shift = {"xshift": 2, "yshift": -8}
     return {"text": words[rule.label], "showarrow": False, "borderpad": 3, **place, **shift}

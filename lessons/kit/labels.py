@@ -49,7 +49,8 @@ class Plot:
     """The plot in pixels: two widths, one height, and the rules across it, which labels rather do not cross.
 
     `upright` holds x as a share of the width, `level` holds y in pixels. `captions` are texts that end at the
-    right edge, whatever stands there: their number of characters, and y.
+    right edge, whatever stands there, `starts` such that begin at the left one: their number of characters,
+    and y. `strict`: a label that would cross a rule is left out, but for the first.
     """
 
     wide: float
@@ -58,6 +59,8 @@ class Plot:
     upright: tuple[float, ...] = ()
     level: tuple[float, ...] = ()
     captions: tuple[tuple[int, float], ...] = ()
+    starts: tuple[tuple[int, float], ...] = ()
+    strict: bool = False
 
 
 def place(labels: Sequence[Label], plot: Plot) -> dict[str, Placed]:
@@ -72,6 +75,7 @@ def place(labels: Sequence[Label], plot: Plot) -> dict[str, Placed]:
         rules += [(0.0, width, y - 1, y + 1) for y in plot.level]
         marks = [_mark(label, width) for label in labels]
         taken = [(width - CHARACTER * n, width, y - HALF_LINE, y + HALF_LINE) for n, y in plot.captions]
+        taken += [(0.0, GAP + CHARACTER * n, y - HALF_LINE, y + HALF_LINE) for n, y in plot.starts]
         taken += [_box(label, placed[label.key].side, width) for label in labels if label.key in placed]
         for index, label in enumerate(labels):
             others = marks[:index] + marks[index + 1 :] + taken
@@ -79,7 +83,8 @@ def place(labels: Sequence[Label], plot: Plot) -> dict[str, Placed]:
             if settled:
                 continue
             side = _free_side(label, width, plot.height, others + rules)
-            side = side or _free_side(label, width, plot.height, others)
+            if side is None and not (plot.strict and index):
+                side = _free_side(label, width, plot.height, others)
             if side is not None:
                 placed[label.key] = Placed(side, minor)
                 taken.append(_box(label, side, width))

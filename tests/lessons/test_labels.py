@@ -44,6 +44,16 @@ def test_a_label_leaves_a_caption_free() -> None:
     free = place([beside], PLOT)["a"]
     moved = place([beside], Plot(900, 260, 340, captions=((15, 100.0),)))["a"]
     assert (free.side, moved.side) == ("right", "top")
+    before = Label("a", "Q8_0", 0.1, 100)
+    away = place([before], Plot(900, 260, 340, starts=((15, 100.0),)))["a"]
+    assert (place([before], PLOT)["a"].side, away.side) == ("right", "top")
+
+
+def test_where_rules_are_strict_only_the_first_label_crosses_one() -> None:
+    labels = [Label("a", "Q8_0", 0.1, 100), Label("b", "Q6_K", 0.9, 100)]
+    everywhere = tuple(float(y) for y in range(0, 340, 4))
+    assert set(place(labels, Plot(900, 900, 340, level=everywhere))) == {"a", "b"}
+    assert set(place(labels, Plot(900, 900, 340, level=everywhere, strict=True))) == {"a"}
 
 
 def test_an_error_bar_keeps_its_column_free() -> None:

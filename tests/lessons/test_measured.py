@@ -155,7 +155,7 @@ def test_every_method_is_measured_at_every_group_and_width() -> None:
 
 
 def test_what_is_said_of_llm_int8_holds() -> None:
-    """Nearly all channels of the down projections have an outlier, next to none of the others."""
+    """Of the down projections half of the channels or more have an outlier, next to none of the others."""
     outliers: dict[str, float] = {}
 
     def listen(name: str, x: NDArray[np.float32]) -> None:
@@ -163,7 +163,9 @@ def test_what_is_said_of_llm_int8_holds() -> None:
 
     measuring.tiny_model().logits(measuring.text().tokens[:8], listen=listen, last_only=True)
     layers = measuring.tiny_model().linears
-    assert min(outliers[name] for name in layers if "ffn_down" in name) > 0.85
+    down = [outliers[name] for name in layers if "ffn_down" in name]
+    assert min(down) > 0.5
+    assert max(down) > 0.9
     assert max(outliers[name] for name in layers if "ffn_down" not in name) < 0.05
     assert "in 16 bits" in words(view(row="llm-int8"))
     assert "rounded to 8 bits too" in words(view(row="smoothquant"))

@@ -42,8 +42,9 @@ SHAPES = {
 
 BITS = (1.85, 19.0)
 BITS_TICKS = (2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 12.0, 16.0)
-ROOM = 1.12
-"""Room of the plot above the worst row shown, as a ratio."""
+ROOM, LEAST_WORST = 1.12, 1.25
+"""Room of the plot above the worst row shown, as a ratio, and the worst that it is drawn for at least: so
+error bars on the rule of 16 bits stay clear of its name."""
 
 RATIO_TICKS = {2.0: (1.05, 1.1, 1.2, 1.4, 1.6), 99.0: (1.2, 1.5, 2.0, 3.0, 5.0, 8.0)}
 PERPLEXITY_TICKS = {
@@ -296,7 +297,7 @@ class _Plot:
 
 def _axes(rows: list[Measured], reference: Measured, quoted: Series | None) -> _Plot:
     """As high as the rows need that are shown; both upward axes have the same share of it for a factor."""
-    worst = max(row.perplexity for row in rows) / reference.perplexity
+    worst = max(LEAST_WORST, max(row.perplexity for row in rows) / reference.perplexity)
     if quoted:
         worst = max(worst, *(point.y for point in quoted.points))
     high = ROOM * worst
@@ -393,7 +394,8 @@ def _labels(rows: list[Measured], chosen: Measured, reference: Measured, axes: _
         for row in sorted(rows, key=rank)
     ]
     level = up(reference.perplexity)
-    return place(labels, Plot(WIDE, NARROW, STATIC_HEIGHT, level=(level,), captions=((18, level + 18),)))
+    plot = Plot(WIDE, NARROW, STATIC_HEIGHT, level=(level,), starts=((10, level + 18),), strict=True)
+    return place(labels, plot)
 
 
 def _label(row: Measured) -> str:

@@ -104,7 +104,7 @@ def _kept(bits: int) -> str:
         f"import numpy as np\n{LOADER}\n\nfrom quant_core import awq, rtn",
         f"""\
 {LOAD}
-sizes = {written(GROUP_SIZES)}""",
+sizes = {json.dumps(GROUP_SIZES)}""",
         f"""\
 def left(name, by, seed=0):
     weights, mean_abs, held_out = (layers[f"{{name}}.{{part}}"] for part in ("W", "absmean", "X_test"))

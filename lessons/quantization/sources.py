@@ -255,7 +255,6 @@ class Measured:
     bits: int
     group_size: int
     importance: bool
-    activation_bits: int
     bytes: int
     bits_per_weight: float
     perplexity: float
@@ -267,6 +266,7 @@ class Measured:
     agreement: float
     sample_perplexity: float
     seconds: float
+    activation_bits: int = 16
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,8 @@ HIGHEST = 12.0
 """Of perplexity to that of the reference: rows beyond it are in the table and not in the plot."""
 
 MOST_TICKS = 7
+RULE_LABELS = {"tinylm": 7, "smollm2": 24}
+"""Characters of the name of each reference's rule."""
 
 WIDE, NARROW = 900, 236
 LABELLED = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K", "Q3_K_S", "Q4_0")
@@ -337,7 +339,7 @@ def _chart(rows: list[Measured], chosen: Measured, known: Results, *, quoted: bo
     laid_over = _quoted() if quoted else None
     reference = known.reference
     axes = _axes(rows, reference, laid_over)
-    places = _labels(rows, chosen, reference, axes)
+    places = _labels(rows, chosen, known, axes)
     series = []
     for family, importance in dict.fromkeys((row.family, row.importance) for row in rows):
         points = tuple(
@@ -376,7 +378,8 @@ def _quoted() -> Series:
     return Series("quoted", points, kind="line", role="method-5", right=True)
 
 
-def _labels(rows: list[Measured], chosen: Measured, reference: Measured, axes: _Plot) -> dict[str, Placed]:
+def _labels(rows: list[Measured], chosen: Measured, known: Results, axes: _Plot) -> dict[str, Placed]:
+    reference = known.reference
     across = Scale(axes.x.domain, (0.0, 1.0), log=True)
     up = Scale(axes.y.domain, (float(STATIC_HEIGHT), 0.0), log=True)
 
@@ -394,8 +397,8 @@ def _labels(rows: list[Measured], chosen: Measured, reference: Measured, axes: _
         for row in sorted(rows, key=rank)
     ]
     level = up(reference.perplexity)
-    plot = Plot(WIDE, NARROW, STATIC_HEIGHT, level=(level,), starts=((10, level + 18),), strict=True)
-    return place(labels, plot)
+    named = ((RULE_LABELS[known.of], level + 18),)
+    return place(labels, Plot(WIDE, NARROW, STATIC_HEIGHT, level=(level,), starts=named, strict=True))
 
 
 def _label(row: Measured) -> str:

@@ -380,7 +380,7 @@ def _quoted() -> Series:
 
 def _labels(rows: list[Measured], chosen: Measured, known: Results, axes: _Plot) -> dict[str, Placed]:
     reference = known.reference
-    across = Scale(axes.x.domain, (0.0, 1.0), log=True)
+    across = Scale(axes.x.domain, (0.0, 100.0), log=True)  # it rounds to hundredths
     up = Scale(axes.y.domain, (float(STATIC_HEIGHT), 0.0), log=True)
 
     def rank(row: Measured) -> tuple[bool, int, float]:
@@ -391,7 +391,7 @@ def _labels(rows: list[Measured], chosen: Measured, known: Results, axes: _Plot)
         Label(
             row.key,
             _label(row) if _is_named(row, chosen, reference) else "",
-            across(row.bits_per_weight),
+            across(row.bits_per_weight) / 100,
             up(row.perplexity),
         )
         for row in sorted(rows, key=rank)

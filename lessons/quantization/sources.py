@@ -287,7 +287,7 @@ METHOD_NAMES = {
     "awq": "AWQ", "awq-clip": "AWQ clip", "hqq": "HQQ", "nf4": "NF4", "nf4-double": "NF4 double",
     "mxfp4": "MXFP4", "nvfp4": "NVFP4", "fp8": "FP8 E4M3", "fp8-e5m2": "FP8 E5M2",
     "w8a8": "RTN W8A8", "smoothquant": "SmoothQuant W8A8", "llm-int8": "LLM.int8()",
-    "fp8-w8a8": "FP8 W8A8", "keep-activation": "Keep-1% activation", "keep-weight": "Keep-1% weight",
+    "fp8-w8a8": "FP8 W8A8", "keep-activation": "Keep-1% |x|", "keep-weight": "Keep-1% |w|",
     "keep-random": "Keep-1% random",
 }  # fmt: skip
 WITHOUT_WIDTH = (

@@ -81,8 +81,9 @@ NAMES = {
     "FIG": "figures are cited by these names, in addresses too",
     "CSV SVG PNG": "file formats",
     "Python": "a programming language",
-    "RTN Clipped RTN HQQ AWQ GPTQ act order imatrix": "methods, as their papers and programs write them",
+    "RTN Clipped RTN HQQ AWQ GPTQ SmoothQuant act order imatrix": "methods, as their papers and programs write them",
     "symmetric clip double": "kinds of them: RTN symmetric, AWQ clip, NF4 double",
+    "Keep random": "kinds of them: RTN that keeps a share of the channels, Keep-1% |x|, |w| or random",
     "MIT CC BY": "licences",
     "GPTQ 4 bit gNone": "a checkpoint, as its publisher describes it",
 }

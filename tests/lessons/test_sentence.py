@@ -39,7 +39,7 @@ def test_the_widths_are_those_of_the_table(bits: int) -> None:
     key = "F16" if bits == 16 else f"rtn-{bits}-g64"
     recipe = next(recipe for recipe in measuring.RECIPES if recipe.key == key)
     weights = small_model.at_width(bits).weights
-    for name, matrix in measuring.rounded(recipe).weights.items():
+    for name, matrix in measuring.rounded(recipe).model.weights.items():
         np.testing.assert_array_equal(weights[name], matrix)
 
 

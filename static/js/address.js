@@ -16,7 +16,8 @@ export function watchAddress() {
   write();
   for (const change of ["figure:asked", "figure:rested"]) document.addEventListener(change, ({ target }) => follow(target));
   // Whatever may be followed by leaving: the release of a key or a pointer, a link, the page's end.
-  for (const end of ["keyup", "pointerup", "click", "visibilitychange"]) document.addEventListener(end, write, true);
+  for (const end of ["pointerup", "click", "visibilitychange"]) document.addEventListener(end, write, true);
+  document.addEventListener("keyup", () => due.size && requestAnimationFrame(() => setTimeout(write)), true); // the drawing first
   document.addEventListener("change", ({ target }) => target.type === "range" || write());
   window.addEventListener("pagehide", write);
   window.addEventListener("popstate", restore);

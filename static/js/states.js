@@ -27,7 +27,7 @@ export function watchStates() {
     htmx_config_request(form, { ctx }) {
       const state = ctx.request.body;
       const input = ctx.sourceEvent.target;
-      const view = viewOf(form, state);
+      const view = viewOf(form, state, input.name);
       if (view === undefined) {
         if (parted(input) || (input.type === "range" && tabled(input))) fetchStates(form, input.name, state); // the rest of a drag will find it
         return true;
@@ -63,9 +63,9 @@ function names(form) {
   return form.dataset.tabled?.split(" ") ?? [];
 }
 
-/** The view of a state, where the table of any control holds it. */
-function viewOf(form, state) {
-  for (const name of names(form)) {
+/** The view of a state, where the table of any control holds it: most likely that of the one that was moved. */
+function viewOf(form, state, moved) {
+  for (const name of [moved, ...names(form)]) {
     const value = state.get(name);
     const part = tables.get(tableOf(form, name, state))?.parts.get(value);
     if (part) return linesOf(part, value).join("\n");

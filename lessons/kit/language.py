@@ -38,7 +38,7 @@ NARROW_SPACE = "\u202f"
 LEFT_TO_RIGHT = "\u200e"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Language:
     """One language. `messages` holds its translations: a text, or for a plural the texts of its forms."""
 
@@ -47,7 +47,7 @@ class Language:
     messages: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
     plural: Callable[[int], int] = lambda count: int(count != 1)
 
-    @property
+    @functools.cached_property
     def is_source(self) -> bool:
         return self.tag == SOURCE
 
@@ -56,10 +56,10 @@ class Language:
         """What its addresses begin with."""
         return "" if self.is_source else f"/{self.tag}"
 
-    @property
+    @functools.cached_property
     def direction(self) -> str:
         """`ltr` or `rtl`."""
-        return self.locale.text_direction
+        return str(self.locale.text_direction)
 
     @property
     def name(self) -> str:

@@ -142,5 +142,5 @@ def _size(value: float, unit: str, places: int | None) -> str:
 
 
 def _signed(text: str, negative: bool) -> str:
-    text = spoken().number(text)
-    return spoken().minus(MINUS) + text if negative else text
+    language = spoken()
+    return (language.minus(MINUS) if negative else "") + language.number(text)

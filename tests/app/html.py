@@ -62,7 +62,7 @@ class _Builder(HTMLParser):
             element.pieces.append(data)
 
 
-@functools.lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=24)
 def parse(markup: str) -> Element:
     """The tree of a document, to be read only: the lesson's page is large and many tests look at it."""
     builder = _Builder()

@@ -6,6 +6,8 @@ import { leftFolded } from "./folded.js";
 const NOT_THE_SERVERS = ["open", "data-htmx-powered"]; // but the reader's, and htmx's
 const KEPT = "[hx-morph-skip]"; // drawn, or fetched, in the browser
 
+let templates; // whether the next view has any
+
 export function watchPatches() {
   window.htmx.registerExtension("patch", {
     handle_swap(style, view, fragment) {
@@ -18,7 +20,12 @@ export function watchPatches() {
 
 /** Make an element like the next one, whose parts may move into it. */
 export function patch(element, next) {
-  if (element.localName !== "template" && element.isEqualNode(next) && !next.querySelector("template")) return; // whose content it does not compare
+  templates = holdsTemplate(next);
+  patchElement(element, next);
+}
+
+function patchElement(element, next) {
+  if (element.isEqualNode(next) && !(templates && holdsTemplate(next))) return;
   if (element.matches(KEPT) || leftFolded(element, next)) return;
   patchAttributes(element, next);
   if (element.localName === "template") element.content.replaceChildren(next.content);
@@ -60,8 +67,13 @@ function patchChildren(parent, next) {
   while (present) present = removed(present);
 }
 
+/** `isEqualNode` does not look into templates. */
+function holdsTemplate(element) {
+  return element.localName === "template" || element.querySelector("template") !== null;
+}
+
 function patchNode(node, wanted) {
-  if (node.nodeType === Node.ELEMENT_NODE) patch(node, wanted);
+  if (node.nodeType === Node.ELEMENT_NODE) patchElement(node, wanted);
   else if (node.data !== wanted.data) node.data = wanted.data;
 }
 

@@ -14,10 +14,10 @@ from quant_core import metrics, rtn
 
 BITS = (2, 3, 4, 5, 6, 7, 8)
 ROLES = ("true", "quantized", "method-1", "method-2", "method-3", "method-4", "method-5")
-KINDS = ("points", "both", "line", "both", "points", "line", "both")
+KINDS = ("points", "both", "line", "both", "points", "both", "both")
 SYMBOLS = {
     "true": "square", "quantized": "triangle-down", "method-2": "triangle-up", "method-3": "diamond",
-    "method-5": "pentagon",
+    "method-4": "triangle-right", "method-5": "pentagon",
 }  # fmt: skip
 SIDES = ("top", "left", "right", "bottom")
 SIZE = 512

@@ -20,7 +20,7 @@ THREADS = 2  # they share one interpreter: more would only take turns
 MOST_WAITING = 512  # different answers under way, some ten milliseconds each; past it a worker is busy
 MOST_AHEAD = 4  # the same of what is fetched ahead, some hundred milliseconds each
 GIVES_WAY = 0.05  # seconds, at most, that a piece of what is fetched ahead waits for what is waited for
-MOST_TYPED_WAITING = 24  # answers to what readers typed, a tenth of a second each, for one of them alone
+MOST_TYPED_WAITING = 48  # answers to what readers typed, a twentieth of a second each, for one of them alone
 
 
 class Busy(Exception):

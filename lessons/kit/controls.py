@@ -144,13 +144,15 @@ class Text:
     Each character is one byte of ASCII once `straight` has made typographic quotes and dashes plain, so the
     length bounds whatever is computed from it. It has no list of states: `samples` stand for them in tests,
     and a page never fetches them ahead. `instead_of` names a control whose change empties the text.
-    `reads`: what a text that is not empty has to be; its ValueError says why it is not.
+    `reads`: what a text that is not empty has to be; its ValueError says why it is not. `slow`: whether what
+    is computed from it takes so long that it must not hold up other answers.
     """
 
     most: int
     samples: tuple[str, ...]
     instead_of: str = ""
     reads: Callable[[str], object] | None = None
+    slow: bool = False
     drawn = False
 
     def allowed(self) -> str:
@@ -234,9 +236,10 @@ def line(
     samples: Iterable[str],
     instead_of: str = "",
     reads: Callable[[str], object] | None = None,
+    slow: bool = False,
 ) -> Any:
     """Declare a control for a line of free text. Annotate the field `str`."""
-    return _declare(default, Text(most, tuple(samples), instead_of, reads))
+    return _declare(default, Text(most, tuple(samples), instead_of, reads, slow))
 
 
 def _declare(default: Any, widget: Widget) -> Any:
@@ -321,9 +324,10 @@ class FigureControls(BaseModel):
         return Part(states[first:end], [*states[max(first - 1, 0) : first], *states[end : end + 1]])
 
     def typed(self) -> bool:
-        """Whether it holds words that a reader typed: a state that nobody else is likely to ask for."""
+        """Whether a reader typed what takes long to answer, for nobody else is likely to ask for it."""
         return any(
-            isinstance(widget, Text) and getattr(self, name) for name, widget in self.widgets().items()
+            isinstance(widget, Text) and widget.slow and getattr(self, name)
+            for name, widget in self.widgets().items()
         )
 
     @classmethod

@@ -102,7 +102,11 @@ def test_parse_raises_nothing_but_control_errors(parameters: list[tuple[str, str
 
 class Typed(FigureControls):
     bits: int = slider(4, low=2, high=8)
-    words: str = line("", most=20, samples=("", "A word"), instead_of="bits")
+    words: str = line("", most=20, samples=("", "A word"), instead_of="bits", slow=True)
+
+
+class Quick(FigureControls):
+    words: str = line("", most=20, samples=("", "A word"))
 
 
 @given(st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=20))
@@ -120,6 +124,7 @@ def test_words_are_typed_and_never_fetched_ahead() -> None:
     assert Typed.tabled() == ("bits",)
     assert not Typed().typed()
     assert Typed(words="a").typed()
+    assert not Quick(words="a").typed()
     assert not Example().typed()
 
 

@@ -47,7 +47,7 @@ class Asked(FigureControls):
 
     example: str = choice("genesis", EXAMPLES)
     sentence: str = line(
-        "", most=MOST_CHARACTERS, samples=("", "To be, or not to be", "!?"), instead_of="example"
+        "", most=MOST_CHARACTERS, samples=("", "To be, or not to be", "!?"), instead_of="example", slow=True
     )
     seed: str = choice("1", tuple("123456789"))
 

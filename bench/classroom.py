@@ -129,6 +129,8 @@ class Student:
         self.queued: float | None = None
         self.since = 0.0
         self.kind = ""
+        self.asked = b""
+        self.reused = False  # whether the connection has rested before what is asked on it
         self.figure, self.state, self.control = self._new_figure()
         self.tabled: str | None = None  # the control whose table has been asked for and still holds
         self.holds = False  # that table
@@ -173,13 +175,15 @@ class Student:
             return
         self.since, self.waits = since, True
         self.kind, path = asked
+        self.asked, self.reused = request(path), True
         if self.connection.open:
-            self.connection.ask(request(path))
+            self.connection.ask(self.asked)
         else:  # it rested too long, and the server has closed it
-            self.reconnecting = self.loop.create_task(self._ask_anew(request(path)))
+            self.reconnecting = self.loop.create_task(self._ask_anew(self.asked))
 
     async def _ask_anew(self, asked: bytes) -> None:
         self.connection = Connection(self._answered, self._lost)
+        self.reused = False
         try:
             await self.connection.connect(self.url)
         except OSError:
@@ -198,7 +202,12 @@ class Student:
             self._ask(since)
 
     def _lost(self) -> None:
-        if self.waits:
+        """The connection has closed. One that had rested may do so just as it is used: browsers ask anew."""
+        if not self.waits:
+            return
+        if self.reused:
+            self.reconnecting = self.loop.create_task(self._ask_anew(self.asked))
+        else:
             self.answers.errors += 1
             self.waits = False
 

@@ -274,6 +274,7 @@ class ByName(InPage):
     def unfold(self) -> None:
         self.shown.locator("summary").get_by_text("Data", exact=True).focus()
         self.page.keyboard.press("Enter")
+        expect(self.shown.locator("details.data tbody tr").first).to_be_visible()
 
     def rows(self) -> list[list[str]]:
         self.unfold()

@@ -113,7 +113,8 @@ def tokens_from_which_gptq_is_ahead(reader: Reader) -> str:
 
 
 def smallest_type_that_costs_less_than_two_per_cent(reader: Reader) -> str:
-    reader.set(family="gguf", imatrix="with", row="IQ4_XS-imatrix")
+    reader.set(family="gguf", imatrix="with")  # and wait: the rows to choose from are others then
+    reader.set(row="IQ4_XS-imatrix")
     return f"{reader.read('row')} {reader.read('rise')}"
 
 

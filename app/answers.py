@@ -8,6 +8,7 @@ each time.
 from __future__ import annotations
 
 import csv
+import gc
 import io
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -46,6 +47,8 @@ OnOwn = Literal["figure", "fragment", "csv", "svg"]
 """What can be made of a reader's own weights."""
 
 BREATH = 0.02  # seconds between two answers that nobody has asked for yet
+FEW_STATES = 1200
+"""Of a figure, up to which a worker makes all of them when it has nothing else to do."""
 LARGEST_TABLE = 64 * 1024  # bytes, compressed: beyond it the next state alone is the better answer
 NO_TABLE = Body(b"{}", "application/json")
 
@@ -287,21 +290,37 @@ class Answers:
         return await self._kept.get((tag, key), partial(_in, tag, make), typed=typed)
 
     def warm(self) -> None:
-        """Make what everybody asks for first, as small as it can be, and then what a first touch asks for."""
+        """Make what everybody asks for first, as small as it can be, and then what is likely to be asked for.
+
+        Of each figure the tables of a first touch; of those with few states, which compute longest, all.
+        """
         static_file("lesson.css")
         for slug in lesson_slugs():
             figures = load_lesson(slug).figures
             states = {name: (figure.controls(), OPEN) for name, figure in figures.items()}
             key = ("lesson", slug, tuple(states.items()), "")
             self._kept.put((SOURCE, key), self._lesson(slug, states, quality=BEST))
-            for name, figure in figures.items():
-                for control in figure.controls.tabled():
-                    if self._closing.wait(BREATH):
-                        return
-                    at, teaching = states[name]
+            for name, (at, _teaching) in states.items():
+                for control in at.tabled():
                     rest = at.model_copy(update={control: at.part(control).states[0]})
-                    key_ahead = (SOURCE, ("states", slug, name, control, rest, teaching))
-                    self._kept.now(key_ahead, partial(self._states, slug, name, control, rest, teaching))
+                    if not self._warm("states", self._states, slug, name, control, rest, OPEN):
+                        return
+        for slug in lesson_slugs():
+            for name, figure in load_lesson(slug).figures.items():
+                if figure.controls.combinations() > FEW_STATES:
+                    continue
+                for state in figure.controls.every():
+                    if not self._warm("fragment", self._fragment, slug, name, state, OPEN):
+                        return
+        settle()
+
+    def _warm(self, kind: str, make: Callable[..., Body], *asked: Any) -> bool:
+        """Make an answer in the source language while nobody waits; false where the worker is closing."""
+        if self._closing.wait(BREATH):
+            return False
+        self._kept.give_way()
+        self._kept.now((SOURCE, (kind, *asked)), partial(make, *asked))
+        return True
 
     def close(self) -> None:
         """Stop making answers."""
@@ -449,6 +468,12 @@ def _table(table: Table) -> Body:
 def _drawn(shown: Shown, scheme: Scheme) -> Body:
     svg, policy = picture(shown, scheme)
     return Body(svg, "image/svg+xml; charset=utf-8", headers={"Content-Security-Policy": policy})
+
+
+def settle() -> None:
+    """What is here now stays: a later search for garbage need not stop everything to look through it."""
+    gc.collect()
+    gc.freeze()
 
 
 def _of_view(slug: str, name: str, state: FigureControls, teaching: Teaching) -> Teaching:

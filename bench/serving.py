@@ -17,6 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 START_LIMIT = 60  # seconds
 STOP_LIMIT = 5
+IDLE_FOR, IDLE_SHARE, IDLE_LIMIT = 3.0, 0.05, 600.0
 LESSON = ROOT / "scripts" / "serve.py"
 HELLO = ROOT / "bench" / "hello.py"
 
@@ -34,6 +35,15 @@ class Server:
             return sum(_cpu_seconds(pid) for pid in _family(self.pid))
         except OSError:
             return float("nan")
+
+    def wait_until_idle(self) -> None:
+        """Wait until it has made ahead what it makes when it has nothing else to do."""
+        end = time.monotonic() + IDLE_LIMIT
+        while time.monotonic() < end:
+            before = self.cpu_seconds()
+            time.sleep(IDLE_FOR)
+            if not self.cpu_seconds() - before > IDLE_SHARE * IDLE_FOR:
+                return
 
 
 @contextmanager

@@ -10,8 +10,9 @@ from __future__ import annotations
 import bisect
 import difflib
 import functools
+import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self, cast
 
@@ -311,6 +312,19 @@ class FigureControls(BaseModel):
     def parted(cls) -> tuple[str, ...]:
         """Those of them with so many states that they travel in parts."""
         return tuple(name for name in cls.tabled() if len(cls.widgets()[name].states()) > MOST_TOGETHER)
+
+    @classmethod
+    def combinations(cls) -> int:
+        """How many states there are, the typed apart."""
+        return math.prod(len(cls.widgets()[name].states()) for name in cls.tabled())
+
+    @classmethod
+    def every(cls) -> Iterator[Self]:
+        """Every state that a page may fetch ahead: nothing typed, nothing that waits for a computation."""
+        names = cls.tabled()
+        start = cls()
+        for values in itertools.product(*(cls.widgets()[name].states() for name in names)):
+            yield start.model_copy(update=dict(zip(names, values, strict=True)))
 
     def part(self, name: str) -> Part:
         """The states of a control that travel with the present one, at most `MOST_TOGETHER` of them."""

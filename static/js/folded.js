@@ -6,13 +6,15 @@ const FOLD = '<div class="more">'; // a view ends with it
 const texts = new WeakMap(); // what is folded below a figure → the HTML that the last change brought for it
 const kept = new WeakMap(); // a folded part → the one that the last change brought
 
-/** A view with nothing in its fold, which is kept, as text, for the view that is shown in this form. */
-export function lightened(view, form) {
-  const shown = form.querySelector(".more");
-  if (!shown) return view; // an error stands there
+/** A view with nothing in its fold, and that fold. */
+export function lightened(view) {
   const fold = view.lastIndexOf(FOLD);
-  texts.set(shown, view.slice(fold));
-  return `${view.slice(0, fold)}${FOLD}</div></div>`;
+  return { light: `${view.slice(0, fold)}${FOLD}</div></div>`, fold: view.slice(fold) };
+}
+
+/** Keep, as text, the fold of the view that is about to be shown above this one. */
+export function keepFold(shown, fold) {
+  texts.set(shown, fold);
 }
 
 /** Whether a part of a view is left as it is, because nobody sees it. */

@@ -96,7 +96,7 @@ export function overtaken(form, ctx) {
 export function showAtOnce(form, ctx, view) {
   lineOf(form).shown = ctx.number;
   form.dispatchEvent(new Event("htmx:abort")); // what is on its way is late
-  patch(form.querySelector(".view"), view);
+  patch(form.querySelector(".view"), view, { moving: !figureOf(form).hasAttribute("data-dragged") });
   shown(form, ctx);
 }
 

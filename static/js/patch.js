@@ -2,26 +2,31 @@
 // ids and so move to their new places; what has the focus keeps it. It does less than a general morph, and so costs a
 // fraction: a drag waits for this.
 import { leftFolded } from "./folded.js";
+import { isPlace, motionIsWelcome, start, stop } from "./move.js";
 
 const NOT_THE_SERVERS = ["open", "data-htmx-powered"]; // but the reader's, and htmx's
 const KEPT = "[hx-morph-skip]"; // drawn, or fetched, in the browser
 
 let templates; // whether the next view has any
+let moves; // places of marks that are to change in the course of some frames; nothing where all change at once
 
 export function watchPatches() {
   window.htmx.registerExtension("patch", {
     handle_swap(style, view, fragment) {
       if (style !== "patch") return false;
-      patch(view, fragment.firstElementChild);
+      patch(view, fragment.firstElementChild, { moving: !view.closest("[data-dragged]") });
       return []; // nothing for htmx to look at: no view holds attributes of its
     },
   });
 }
 
-/** Make an element like the next one, whose parts may move into it. */
-export function patch(element, next) {
+/** Make an element like the next one, whose parts may move into it; `moving`, its marks take a while to get there. */
+export function patch(element, next, { moving = false } = {}) {
+  stop(element);
   templates = holdsTemplate(next);
+  moves = moving && motionIsWelcome() ? [] : undefined;
   patchElement(element, next);
+  if (moves) start(element, moves);
 }
 
 function patchElement(element, next) {
@@ -35,8 +40,11 @@ function patchElement(element, next) {
 function patchAttributes(element, next) {
   const wanted = next.getAttributeNames();
   for (const name of wanted) {
-    const value = next.getAttribute(name);
-    if (element.getAttribute(name) !== value && !NOT_THE_SERVERS.includes(name)) element.setAttribute(name, value);
+    const to = next.getAttribute(name);
+    const from = element.getAttribute(name);
+    if (from === to || NOT_THE_SERVERS.includes(name)) continue;
+    if (moves && isPlace(element, name, from, to)) moves.push({ element, name, from, to });
+    else element.setAttribute(name, to);
   }
   if (element.attributes.length === wanted.length) return; // as nearly always
   for (const name of element.getAttributeNames()) {

@@ -1,7 +1,7 @@
 // A drag answered in the same frame: on the first touch of a control the page fetches all its states at once, or the part
 // of very many that the present one is in, and shows the next from there in place of a request. A miss goes to the
 // network as ever.
-import { lightened } from "./folded.js";
+import { keepFold, lightened } from "./folded.js";
 import { showAtOnce } from "./line.js";
 
 const MOST_TABLES = 32;
@@ -27,13 +27,13 @@ export function watchStates() {
     htmx_config_request(form, { ctx }) {
       const state = ctx.request.body;
       const input = ctx.sourceEvent.target;
-      const view = viewOf(form, state, input.name);
-      if (view === undefined) {
+      const part = partOf(form, state, input.name);
+      if (!part) {
         if (parted(input) || (input.type === "range" && tabled(input))) fetchStates(form, input.name, state); // the rest of a drag will find it
         return true;
       }
       if (tabled(input)) fetchBeside(form, input.name, state);
-      showAtOnce(form, ctx, parsed(lightened(view, form)));
+      show(form, ctx, part, state.get(part.control));
       return false; // answered: nothing is sent
     },
   });
@@ -63,14 +63,41 @@ function names(form) {
   return form.dataset.tabled?.split(" ") ?? [];
 }
 
-/** The view of a state, where the table of any control holds it: most likely that of the one that was moved. */
-function viewOf(form, state, moved) {
+/** The part that holds a state, of the table of any control: most likely that of the one that was moved. */
+function partOf(form, state, moved) {
   for (const name of [moved, ...names(form)]) {
-    const value = state.get(name);
-    const part = tables.get(tableOf(form, name, state))?.parts.get(value);
-    if (part) return linesOf(part, value).join("\n");
+    const part = tables.get(tableOf(form, name, state))?.parts.get(state.get(name));
+    if (part) return part;
   }
   return undefined;
+}
+
+function show(form, ctx, part, value) {
+  const shown = form.querySelector(".more");
+  if (shown) {
+    const { element, fold } = part.read.get(value) ?? read(part, value);
+    keepFold(shown, fold);
+    showAtOnce(form, ctx, element);
+  } else { // an error stands there
+    showAtOnce(form, ctx, parsed(linesOf(part, value).join("\n")));
+  }
+  readBeside(part, value);
+}
+
+/** A hand is likely to go on to what lies beside: that is read when there is nothing else to do. */
+function readBeside(part, value) {
+  part.read.clear(); // what was shown has moved into the page
+  whenIdle(() => {
+    const at = part.values.indexOf(value);
+    for (const next of [part.values[at + 1], part.values[at - 1]]) {
+      if (next !== undefined && !part.read.has(next)) part.read.set(next, read(part, next));
+    }
+  });
+}
+
+function read(part, value) {
+  const { light, fold } = lightened(linesOf(part, value).join("\n"));
+  return { element: parsed(light), fold };
 }
 
 /** Views have most of their lines in common: each is a list of ranges of all lines. */
@@ -79,10 +106,20 @@ function linesOf({ lines, states }, value) {
   return bounds.flatMap((bound, i) => (i % 2 ? [] : lines.slice(bound, bounds[i + 1])));
 }
 
+/** As they lie beside each other: an object puts whole numbers first. */
+function inOrder(states) {
+  const values = Object.keys(states);
+  return values.every((value) => !Number.isNaN(Number(value))) ? values.sort((one, other) => one - other) : values;
+}
+
 function parsed(view) {
   const template = document.createElement("template");
   template.innerHTML = view;
   return template.content.firstElementChild;
+}
+
+function whenIdle(act) {
+  (window.requestIdleCallback ?? setTimeout)(act);
 }
 
 /** The table is that of the control at a state of all the others. */
@@ -100,7 +137,7 @@ function fetchStates(form, name, state) {
   tables.set(address, table);
   if (tables.size > MOST_TABLES) tables.delete(tables.keys().next().value);
   const at = form.dataset.parted?.split(" ").includes(name) ? `&${new URLSearchParams({ [name]: value })}` : "";
-  table.asked = fetchPart(table, `${address}${at}`);
+  table.asked = fetchPart(table, `${address}${at}`, name, value);
   return table.asked;
 }
 
@@ -114,14 +151,16 @@ function fetchBeside(form, name, state) {
   fetchStates(form, name, there);
 }
 
-async function fetchPart(table, address) {
+async function fetchPart(table, address, name, value) {
   let rest = 0;
   try {
     const answer = await fetch(address);
     if (!answer.ok) throw new Error(`${answer.status}`);
     const part = await answer.json();
     if (!part.states) rest = REST; // too large, or the server too busy
-    for (const value in part.states) table.parts.set(value, part);
+    Object.assign(part, { control: name, values: inOrder(part.states), read: new Map() });
+    for (const each of part.values) table.parts.set(each, part);
+    if (part.values.includes(value)) readBeside(part, value);
   } catch {
     // The next touch tries again; until then every change is a request of its own.
   }

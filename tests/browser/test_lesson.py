@@ -120,22 +120,6 @@ def test_the_same_marks_move_they_are_not_replaced(page: Page) -> None:
     assert page.evaluate("window.mark === document.getElementById('fig-02-s0')")
 
 
-def test_a_weight_is_seen_to_move_where_motion_is_welcome(new_page: Any) -> None:
-    page = new_page(reduced_motion="no-preference")
-    page.goto(f"{PAGE}/figures/rtn")
-    assert (
-        page.evaluate("getComputedStyle(document.getElementById('fig-02-s0')).transitionDuration")
-        == "0.22s, 0.22s"
-    )
-
-
-def test_nothing_moves_under_reduced_motion(page: Page) -> None:
-    page.goto(f"{PAGE}/figures/rtn")
-    assert (
-        page.evaluate("getComputedStyle(document.getElementById('fig-02-s0')).transitionDuration") == "0s, 0s"
-    )
-
-
 def test_snapped_marks_lie_on_the_level_lines(page: Page) -> None:
     """Read from the screen: every snapped weight's centre is the height of a drawn level."""
     page.goto(f"{PAGE}/figures/rtn")

@@ -1,0 +1,71 @@
+// Marks move to their new places: a single step of a control is seen as the motion that it is. CSS could do it, but a
+// transition is begun for every mark and property in the very frame that a reader waits for; here that frame is free.
+const LENGTH = 220; // milliseconds, as --move of tokens.css
+const PLACES = ["cx", "cy", "x", "y", "width", "height", "r", "d"];
+const NUMBERS = /-?(?:\d+(?:\.\d+)?|\.\d+)/g;
+
+const still = matchMedia("(prefers-reduced-motion: reduce)");
+const motions = new Map(); // view → { changes, start }
+let frame;
+
+addEventListener("beforeprint", () => advance(Infinity));
+
+/** Whether anything is to be seen to move now. */
+export function motionIsWelcome() {
+  return !still.matches && !document.hidden;
+}
+
+/** Whether an attribute says where a mark is: of a mark with a name, and the same but for its numbers. */
+export function isPlace(element, name, from, to) {
+  return PLACES.includes(name) && element.id !== "" && "ownerSVGElement" in element && from !== null && form(from) === form(to);
+}
+
+function form(value) {
+  return value.replace(NUMBERS, "#");
+}
+
+/** Leave the marks of a view where they are on their way: they are about to be sent elsewhere. */
+export function stop(view) {
+  motions.delete(view);
+}
+
+/** Move marks of a view: of each an element, the name of an attribute, and its value now and then. */
+export function start(view, changes) {
+  if (!changes.length) return;
+  motions.set(view, { changes: changes.map(withNumbers), start: undefined });
+  frame ??= requestAnimationFrame(advance);
+}
+
+/** The value at any time: numbers and what stands between them, those that stay as they are written. */
+function withNumbers({ element, name, from, to }) {
+  const then = from.match(NUMBERS);
+  const pieces = [];
+  let end = 0;
+  for (const [i, { 0: number, index }] of [...to.matchAll(NUMBERS)].entries()) {
+    if (number === then[i]) continue;
+    pieces.push({ before: to.slice(end, index), first: Number(then[i]), way: number - then[i] });
+    end = index + number.length;
+  }
+  return { element, name, to, pieces, rest: to.slice(end) };
+}
+
+function between({ pieces, rest }, share) {
+  let value = "";
+  for (const { before, first, way } of pieces) value += before + (first + share * way).toFixed(2);
+  return value + rest;
+}
+
+function advance(now) {
+  for (const [view, motion] of motions) {
+    motion.start ??= now; // the frame that shows the rest of the new state
+    const share = Math.min((now - motion.start) / LENGTH || 0, 1);
+    if (now === Infinity || share === 1) {
+      for (const { element, name, to } of motion.changes) element.setAttribute(name, to);
+      motions.delete(view);
+    } else if (share > 0) {
+      const eased = 1 - (1 - share) ** 3;
+      for (const change of motion.changes) change.element.setAttribute(change.name, between(change, eased));
+    }
+  }
+  frame = motions.size ? requestAnimationFrame(advance) : undefined;
+}

@@ -111,7 +111,9 @@ class _Reader:
         self.page.keyboard.press("Escape")  # FIG.00 would play
         self.session.send("Performance.enable", {"timeDomain": "threadTicks"})
         for name in needed or names:
-            new = [c for c in FIGURES[name].controls.widgets() if f"{name}.{c}" not in known]
+            controls = FIGURES[name].controls
+            new = [c for c in controls.widgets() if f"{name}.{c}" not in known]
+            new.sort(key=lambda c: c not in controls.tabled())  # these leave the figure without tables
             if not new or name not in names or time.monotonic() > end:
                 continue
             begun = time.monotonic()
@@ -139,6 +141,7 @@ class _Reader:
         if not self._press(ahead):
             self._press(back)
         self._await_table(row, before)
+        self._await_paint()  # the table may be here before the answer to the first change
         for first in self._take(row)[:1]:
             row.first_touch = first.took
         costs = self._costs()

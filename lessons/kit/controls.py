@@ -84,6 +84,7 @@ class Choice:
     `drawn`: the figure's own template draws the radio buttons (cells of a diagram), so the row of controls
     leaves them out. `labels` holds names that are data (a model, a device), not words of the lesson. `ahead`:
     whether a page may fetch its states before they are asked for; not those that change with this host.
+    `together`: how many of them at once, fewer where each state is a whole drawing of its own.
     """
 
     options: tuple[str, ...]
@@ -91,6 +92,7 @@ class Choice:
     labels: Mapping[str, str] | None = None
     groups: Mapping[str, tuple[str, ...]] | None = None
     ahead: bool = True
+    together: int = MOST_TOGETHER
 
     @property
     def drawn(self) -> bool:
@@ -220,9 +222,10 @@ def choice(
     labels: Mapping[str, str] | None = None,
     groups: Mapping[str, tuple[str, ...]] | None = None,
     ahead: bool = True,
+    together: int = MOST_TOGETHER,
 ) -> Any:
     """Declare a control with named options, in the style "menu", "segments" or "drawn". Annotate it `str`."""
-    return _declare(default, Choice(tuple(options), style, labels, groups, ahead))
+    return _declare(default, Choice(tuple(options), style, labels, groups, ahead, together))
 
 
 def switch(default: bool) -> Any:
@@ -279,6 +282,10 @@ class Part(NamedTuple):
     beside: list[Any]
 
 
+def _most_together(widget: Widget) -> int:
+    return widget.together if isinstance(widget, Choice) else MOST_TOGETHER
+
+
 class FigureControls(BaseModel):
     """The base of every figure's controls. Frozen and hashable: a state is a key."""
 
@@ -311,7 +318,10 @@ class FigureControls(BaseModel):
     @classmethod
     def parted(cls) -> tuple[str, ...]:
         """Those of them with so many states that they travel in parts."""
-        return tuple(name for name in cls.tabled() if len(cls.widgets()[name].states()) > MOST_TOGETHER)
+        widgets = cls.widgets()
+        return tuple(
+            name for name in cls.tabled() if len(widgets[name].states()) > _most_together(widgets[name])
+        )
 
     @classmethod
     def combinations(cls) -> int:
@@ -327,11 +337,11 @@ class FigureControls(BaseModel):
             yield start.model_copy(update=dict(zip(names, values, strict=True)))
 
     def part(self, name: str) -> Part:
-        """The states of a control that travel with the present one, at most `MOST_TOGETHER` of them."""
+        """The states of a control that travel with the present one, as many as may."""
         widget = self.widgets()[name]
         assert not isinstance(widget, Text)
         states = list(widget.states())
-        count = -(-len(states) // MOST_TOGETHER)
+        count = -(-len(states) // _most_together(widget))
         bounds = [len(states) * i // count for i in range(count + 1)]
         at = bisect.bisect_right(bounds, widget.position(getattr(self, name))) - 1
         first, end = bounds[at], bounds[at + 1]

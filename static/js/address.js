@@ -17,8 +17,8 @@ export function watchAddress() {
   for (const change of ["figure:asked", "figure:rested"]) document.addEventListener(change, ({ target }) => follow(target));
   // Whatever may be followed by leaving: the release of a key or a pointer, a link, the page's end.
   for (const end of ["pointerup", "click", "visibilitychange"]) document.addEventListener(end, write, true);
-  document.addEventListener("keyup", () => due.size && requestAnimationFrame(() => setTimeout(write)), true); // the drawing first
-  document.addEventListener("change", ({ target }) => target.type === "range" || write());
+  document.addEventListener("keyup", writeWhenDrawn, true);
+  document.addEventListener("change", ({ target }) => target.type === "range" || writeWhenDrawn());
   window.addEventListener("pagehide", write);
   window.addEventListener("popstate", restore);
   window.addEventListener("pageshow", restore);
@@ -39,6 +39,11 @@ function follow(figure) {
   due.add(figure);
   clearTimeout(timer);
   timer = setTimeout(write, FOLLOWS_AFTER);
+}
+
+/** The drawing first: a browser takes milliseconds to change an address. */
+function writeWhenDrawn() {
+  if (due.size) requestAnimationFrame(() => setTimeout(write));
 }
 
 function write() {

@@ -137,8 +137,16 @@ function fetchStates(form, name, state) {
   tables.set(address, table);
   if (tables.size > MOST_TABLES) tables.delete(tables.keys().next().value);
   const at = form.dataset.parted?.split(" ").includes(name) ? `&${new URLSearchParams({ [name]: value })}` : "";
-  table.asked = fetchPart(table, `${address}${at}`, name, value);
+  table.asked = fetchPart(table, `${address}${at}`, name);
+  table.asked.then(() => arrived(form, name, state, table.parts.get(value)));
   return table.asked;
+}
+
+function arrived(form, name, state, part) {
+  const value = state.get(name);
+  if (!part) return;
+  readBeside(part, value);
+  if ([part.values[0], part.values.at(-1)].includes(value)) fetchBeside(form, name, state);
 }
 
 /** Past the ends of a part, before they are reached: one at a time. */
@@ -151,16 +159,18 @@ function fetchBeside(form, name, state) {
   fetchStates(form, name, there);
 }
 
-async function fetchPart(table, address, name, value) {
+async function fetchPart(table, address, name) {
   let rest = 0;
   try {
     const answer = await fetch(address);
     if (!answer.ok) throw new Error(`${answer.status}`);
     const part = await answer.json();
-    if (!part.states) rest = REST; // too large, or the server too busy
-    Object.assign(part, { control: name, values: inOrder(part.states), read: new Map() });
-    for (const each of part.values) table.parts.set(each, part);
-    if (part.values.includes(value)) readBeside(part, value);
+    if (part.states) {
+      Object.assign(part, { control: name, values: inOrder(part.states), read: new Map() });
+      for (const each of part.values) table.parts.set(each, part);
+    } else {
+      rest = REST; // too large, or the server too busy
+    }
   } catch {
     // The next touch tries again; until then every change is a request of its own.
   }

@@ -66,7 +66,7 @@ PICKS = (*(f"byte-{i}" for i in range(MOST_BYTES)), *(f"weight-{i}" for i in ran
 
 class Controls(FigureControls):
     block: str = choice("ffn_in", SUPER_BLOCKS)
-    format: str = choice("Q4_K", FORMATS)
+    format: str = choice("Q4_K", FORMATS, together=3)
     importance: bool = switch(False)
     pick: str = choice("weight-5", PICKS, style="drawn")
     flip: str = choice("none", FLIPS, style="drawn")

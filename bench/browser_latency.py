@@ -57,6 +57,7 @@ def main(*figures: str) -> None:
     seconds = float("inf") if figures else SECONDS
     measured: dict[Profile, list[Row]] = {profile: [] for profile in PROFILES}
     with lesson_server() as server, chromium() as browser, SlowLine(server.url) as line:
+        server.wait_until_idle()
         for profile in PROFILES:
             line.round_trip = profile.round_trip / 1000
             known: set[str] = set()
@@ -141,7 +142,7 @@ class _Reader:
         if not self._press(ahead):
             self._press(back)
         self._await_table(row, before)
-        self._await_paint()  # the table may be here before the answer to the first change
+        self._await_state(row)  # the table may be here before the answer to the first change
         for first in self._take(row)[:1]:
             row.first_touch = first.took
         costs = self._costs()
@@ -181,7 +182,7 @@ class _Reader:
 
     def _finish(self, row: Row, costs: dict[str, float] | None) -> None:
         """Wait for the last state, and write down what happened."""
-        self._await_paint()
+        self._await_state(row)
         after = self._costs()
         self.page.wait_for_timeout(SETTLES)
         changes = self._take(row)
@@ -223,6 +224,17 @@ class _Reader:
 
     def _await_paint(self) -> None:
         self.page.evaluate("limit => bench.painted(limit)", PAINT_LIMIT)
+
+    def _await_state(self, row: Row) -> None:
+        """Wait until the view shows the last change, as long as a reader might."""
+        query = self.page.evaluate("bench.changes.at(-1)?.query")
+        if query is not None:
+            self._await_paint()
+            with contextlib.suppress(Error):  # `wrong` says it
+                words = _words(row.figure, query)
+                self.page.wait_for_function(
+                    "words => bench.words() === words", arg=words, timeout=PAINT_LIMIT
+                )
 
     def _await_table(self, row: Row, before: int) -> None:
         """Wait until the state table has come and is ready, where the page asks for one."""

@@ -84,13 +84,16 @@ function show(form, ctx, part, value) {
   readBeside(part, value);
 }
 
-/** A hand is likely to go on to what lies beside: that is read when there is nothing else to do. */
+/** A hand is likely to go on as it has begun: what lies there is read when there is nothing else to do. */
 function readBeside(part, value) {
+  const at = part.values.indexOf(value);
+  const way = Math.sign(at - (part.at ?? at));
+  part.at = at;
   part.read.clear(); // what was shown has moved into the page
   whenIdle(() => {
-    const at = part.values.indexOf(value);
-    for (const next of [part.values[at + 1], part.values[at - 1]]) {
-      if (next !== undefined && !part.read.has(next)) part.read.set(next, read(part, next));
+    for (const next of way ? [at + way] : [at + 1, at - 1]) {
+      const beside = part.values[next];
+      if (beside !== undefined && !part.read.has(beside)) part.read.set(beside, read(part, beside));
     }
   });
 }

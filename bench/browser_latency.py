@@ -34,7 +34,7 @@ PAINT_LIMIT = 2000  # milliseconds
 TABLE_LIMIT = 8000
 SETTLES = 120
 REST = 60  # milliseconds between a table's arrival and the first key
-PACE = (15, 45)  # milliseconds between two keys, drawn: no step with the frames
+PACE = (40, 70)  # milliseconds between two keys, at least, drawn: no step with the frames
 
 MENU_KEYS, OTHER_KEYS = ("ArrowDown", "ArrowUp"), ("ArrowRight", "ArrowLeft")
 FOCUS = "all => (all.find((input) => input.checked) ?? all[0]).focus({ preventScroll: true })"
@@ -95,6 +95,7 @@ class _Reader:
         self.session = session
         self.profile = profile
         self.source = random.Random(0)
+        self.changes = 0  # that the page has noted since it was last read
 
     def read(
         self,
@@ -127,6 +128,7 @@ class _Reader:
 
     def _drive(self, name: str, control: str, inputs: Locator) -> Iterator[Row]:
         self._form(name).evaluate("(form, id) => bench.watch(id)", FIGURES[name].id)
+        self.changes = 0
         inputs.first.evaluate("input => input.scrollIntoView({ block: 'center', behavior: 'instant' })")
         yield self._by_keyboard(Row(name, control, "keys"), inputs)
         kind = inputs.first.evaluate("input => input.type")
@@ -195,6 +197,7 @@ class _Reader:
     def _take(self, row: Row) -> list[Change]:
         """The changes since the last call, each with the time to the frame that showed it."""
         notes = self.page.evaluate("bench.take()")
+        self.changes = 0
         changes = [
             Change(at=c["at"], handled=c["handled"], words=_words(row.figure, c["query"]))
             for c in notes["changes"]
@@ -213,13 +216,17 @@ class _Reader:
         return changes
 
     def _press(self, key: str) -> bool:
-        """Press a key and wait for what it does; tell whether it changed the control."""
-        before = self._count("changes")
+        """Press a key and wait for what it does; tell whether it changed the control.
+
+        Nothing is asked of the page until its drawing is likely to be done: asking would take part of the
+        time that is measured, and of the cores that draw.
+        """
         self.page.keyboard.press(key)
-        changed = self._count("changes") > before
+        time.sleep(self.source.uniform(*PACE) / 1000)
+        count = self._count("changes")
+        changed, self.changes = count > self.changes, count
         if changed:
             self._await_paint()
-        self.page.wait_for_timeout(self.source.uniform(*PACE))
         return changed
 
     def _await_paint(self) -> None:

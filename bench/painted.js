@@ -26,7 +26,7 @@
     async painted(limit) {
       const end = performance.now() + limit;
       while (performance.now() < end && !((bench.frames.at(-1)?.shown ?? 0) > (bench.changes.at(-1)?.at ?? 0))) {
-        await new Promise((resolve) => setTimeout(resolve, 2));
+        await new Promise((resolve) => setTimeout(resolve, 5));
       }
     },
     /** Resolve with the first state table after so many, or with nothing after so many milliseconds. */

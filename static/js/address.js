@@ -18,7 +18,7 @@ export function watchAddress() {
   // Whatever may be followed by leaving: the release of a key or a pointer, a link, the page's end.
   for (const end of ["pointerup", "click", "visibilitychange"]) document.addEventListener(end, write, true);
   document.addEventListener("keyup", writeWhenDrawn, true);
-  document.addEventListener("change", ({ target }) => target.type === "range" || writeWhenDrawn());
+  document.addEventListener("change", ({ target }) => target.type === "range" || writeWhenDrawn(), true);
   window.addEventListener("pagehide", write);
   window.addEventListener("popstate", restore);
   window.addEventListener("pageshow", restore);

@@ -4,9 +4,10 @@ const DRAG = 250; // milliseconds: changes closer than this follow the hand
 
 export function watchControls() {
   document.querySelectorAll('form[data-defaults] input[type="range"]').forEach(showValue);
+  // In the phase of capture: a change that is answered at once (states.js) goes no further.
   document.addEventListener("input", ({ target }) => {
     if (target.matches('form[data-defaults] input[type="range"]')) showValue(target);
-  });
+  }, true);
   // Choosing an example empties the reader's own words, which would go before it; htmx reads the form after us.
   document.addEventListener("change", ({ target }) => {
     const text = target.form?.querySelector(`[data-instead-of="${target.name}"]`);

@@ -92,7 +92,7 @@ function whenSeen(figure, act) {
     { threshold: 1 },
   );
   observer.observe(figure.querySelector(".bar-label.kept")); // the bits stand above it: both can be watched
-  figure.addEventListener("input", (event) => (waiting &&= !event.isTrusted));
+  document.addEventListener("input", ({ target, isTrusted }) => (waiting &&= !(isTrusted && figure.contains(target))), true);
 }
 
 function wait(milliseconds) {

@@ -52,7 +52,8 @@ function lineOf(form) {
   return lines.get(form);
 }
 
-function number(form, ctx) {
+/** Take a change in: it is the newest, and what the figure is to show. */
+export function number(form, ctx) {
   const line = lineOf(form);
   const body = ctx.request.body;
   line.wanted = ctx.sourceEvent.detail?.state ?? { ...line.wanted, ...Object.fromEntries(body) };

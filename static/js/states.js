@@ -2,7 +2,7 @@
 // of very many that the present one is in, and shows the next from there in place of a request. A miss goes to the
 // network as ever.
 import { keepFold, lightened } from "./folded.js";
-import { showAtOnce } from "./line.js";
+import { number, showAtOnce } from "./line.js";
 
 const MOST_TABLES = 32;
 const DWELL = 60; // milliseconds that a pointer rests on a cell before it is likely to be pressed
@@ -22,6 +22,7 @@ export function watchStates() {
     const input = inputOf(target);
     if (parted(input)) resting = setTimeout(() => input.form && statesOf(input), DWELL);
   });
+  for (const change of ["input", "change"]) document.addEventListener(change, answerAtOnce, true);
   // Before htmx puts a request in line: what is here already must not wait behind an answer that is on its way.
   window.htmx.registerExtension("states", {
     htmx_config_request(form, { ctx }) {
@@ -32,11 +33,23 @@ export function watchStates() {
         if (parted(input) || (input.type === "range" && tabled(input))) fetchStates(form, input.name, state); // the rest of a drag will find it
         return true;
       }
-      if (tabled(input)) fetchBeside(form, input.name, state);
-      show(form, ctx, part, state.get(part.control));
+      show(form, ctx, part, input, state);
       return false; // answered: nothing is sent
     },
   });
+}
+
+/** The change of a control whose states are here does not even become a request. */
+function answerAtOnce(event) {
+  const input = event.target;
+  if (event.type !== (input.type === "range" ? "input" : "change") || !tabled(input)) return;
+  const state = new FormData(input.form);
+  const part = partOf(input.form, state, input.name);
+  if (!part) return;
+  event.stopPropagation(); // htmx would ask
+  const ctx = { request: { body: state }, sourceEvent: event };
+  number(input.form, ctx);
+  show(input.form, ctx, part, input, state);
 }
 
 /** Fetch the states of a control, the others as they are; settled when they are here, or cannot be. */
@@ -72,7 +85,9 @@ function partOf(form, state, moved) {
   return undefined;
 }
 
-function show(form, ctx, part, value) {
+function show(form, ctx, part, input, state) {
+  const value = state.get(part.control);
+  if (tabled(input)) fetchBeside(form, input.name, state);
   const shown = form.querySelector(".more");
   if (shown) {
     const { element, fold } = part.read.get(value) ?? read(part, value);

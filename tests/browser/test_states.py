@@ -46,6 +46,22 @@ def test_of_very_many_states_the_next_part_comes_before_it_is_reached(page: Page
     expect_state(page, "xray", pick=beyond)
 
 
+def test_large_states_come_a_few_at_a_time_and_the_next_before_they_are_reached(page: Page) -> None:
+    """A format of FIG.05B is a drawing of its own: at the edge of a part the one beside it comes too."""
+    formats = FIGURES["xray"].controls.widgets()["format"].states()
+    first, second = (FIGURES["xray"].controls(format=formats[i]).part("format").states for i in (0, 3))
+    open_alone(page, "xray", f"format={first[-1]}")
+    with page.expect_response(f"**/along/format?*format={second[0]}") as beside:
+        page.locator("#fig-05b-format").focus()
+    beside.value.finished()
+    page.wait_for_timeout(50)
+    page.context.set_offline(True)
+    page.locator("#fig-05b-format").select_option(str(second[0]))
+    expect_state(page, "xray", format=second[0])
+    page.locator("#fig-05b-format").select_option(str(first[0]))
+    expect_state(page, "xray", format=first[0])
+
+
 def test_a_drag_asks_the_server_once(page: Page) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if "/fragments/" in request.url else None)

@@ -134,3 +134,24 @@ def test_what_is_accepted_is_plain_after_straightening(words: str) -> None:
         plain = straight(words)
         assert plain.isascii()
         assert len(plain) == len(words)
+
+
+def test_every_state_is_made_once_and_nothing_that_is_typed() -> None:
+    class Few(FigureControls):
+        bits: int = slider(4, low=2, high=8)
+        flash: bool = switch(True)
+        words: str = line("", most=10, samples=("a", "b"))
+
+    every = list(Few.every())
+    assert len(every) == len(set(every)) == Few.combinations() == 14
+    assert {state.words for state in every} == {""}
+
+
+def test_large_states_travel_a_few_at_a_time() -> None:
+    class Large(FigureControls):
+        format: str = choice("c", "abcdefg", together=3)
+
+    assert Large.parted() == ("format",)
+    assert Large(format="c").part("format").states == ["c", "d"]
+    parts = {tuple(Large(format=each).part("format").states) for each in "abcdefg"}
+    assert sorted("".join(part) for part in parts) == ["ab", "cd", "efg"]

@@ -1,6 +1,6 @@
 // Marks move to their new places: a single step of a control is seen as the motion that it is. CSS could do it, but a
 // transition is begun for every mark and property in the very frame that a reader waits for; here that frame is free.
-const LENGTH = 220; // milliseconds, as --move of tokens.css
+const LENGTH = parseFloat(getComputedStyle(document.documentElement).getPropertyValue("--move")); // milliseconds
 const PLACES = ["cx", "cy", "x", "y", "width", "height", "r", "d"];
 const NUMBERS = /-?(?:\d+(?:\.\d+)?|\.\d+)/g;
 

@@ -15,11 +15,12 @@ from starlette.testclient import TestClient
 
 from app import create_app
 from app.assets import version
-from app.render import render
+from app.render import render, table_rows
 from app.settings import Settings
 from lessons.catalogue import course, load_lesson
-from lessons.kit.language import Language
+from lessons.kit.language import Language, speaking, spoken
 from lessons.kit.task import STAGES
+from lessons.kit.view import Column, Table
 from lessons.quantization import sources
 from lessons.quantization.figures.sentence import EXAMPLES
 from tests.app.html import parse
@@ -220,3 +221,10 @@ def test_a_page_names_itself_in_every_language() -> None:
 def test_pseudo_languages_are_not_for_readers(client: TestClient) -> None:
     assert client.get("/en-XA/").status_code == 404
     assert "en-XA" not in client.get("/").text
+
+
+def test_a_row_that_was_printed_in_one_language_is_printed_again_in_another() -> None:
+    table = Table((Column("n", lambda value: f"{value} in {spoken().tag}"),), ((1,),))
+    for tag in ("en", "en-XA", "en"):
+        with speaking(tag):
+            assert f"1 in {tag}" in table_rows(table)

@@ -66,6 +66,16 @@ def test_nothing_overlaps_is_cut_off_or_jumps(new_page: NewPage, name: str) -> N
     assert not faults, "\n".join(faults)
 
 
+def test_nothing_overlaps_where_motion_is_welcome(new_page: NewPage) -> None:
+    """FIG.00 has a button then that plays it; it shares the rows of bits with what they say."""
+    page = new_page(reduced_motion="no-preference")
+    open_alone(page, "fold")
+    page.keyboard.press("Escape")  # it would play
+    page.evaluate(f"() => {{ window.layout = {LAYOUT} }}")
+    faults = [f"{width} px, {fault}" for width in (*WIDTHS, 900, 640) for fault in sweep(page, "fold", width)]
+    assert not faults, "\n".join(faults)
+
+
 def sweep(page: Page, name: str, width: int) -> list[str]:
     page.set_viewport_size({"width": width, "height": 900})
     found: list[str] = page.evaluate(SWEEP, {"states": covering_states(name), "drags": drags(name)})

@@ -294,6 +294,7 @@ class Answers:
 
         Of each figure the tables of a first touch; of those with few states, which compute longest, all.
         """
+        settle()
         static_file("lesson.css")
         for slug in lesson_slugs():
             figures = load_lesson(slug).figures

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from app import errors, jobs, pages
-from app.answers import Answers, settle
+from app.answers import Answers
 from app.assets import version
 from app.lane import Lane, ShortWay
 from app.limits import Bounds
@@ -35,11 +35,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             with speaking(language):
                 for slug in lesson_slugs():
                     load_lesson(slug)
-        settle()
         log.info("serving content version %s", version())
         app.state.ready = True
         # Beside the first requests, not before them: a start stays quick and the first drawing is soon there.
-        threading.Thread(target=app.state.answers.warm, name="warm", daemon=True).start()
+        if settings.make_ahead:
+            threading.Thread(target=app.state.answers.warm, name="warm", daemon=True).start()
         yield
         app.state.ready = False
         app.state.answers.close()

@@ -43,6 +43,10 @@ class Settings(BaseSettings):
         "*", description="who may embed figures: CSP frame-ancestors of embed pages"
     )
     cache_mib: int = Field(64, ge=1, le=4096, description="MiB of rendered answers kept by each worker")
+    make_ahead: bool = Field(
+        True,
+        description="after the start, make what readers are likely to ask for: some 20 s of a core, a worker",
+    )
     pseudo_languages: bool = Field(
         False, description="also answer in the pseudo-languages that show what is not translated"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +11,10 @@ from starlette.testclient import TestClient
 from app import create_app
 from app.settings import Settings
 from lessons.catalogue import Lesson, load_lesson
+
+os.environ["ACADEMY_MAKE_AHEAD"] = (
+    "0"  # a test asks for little, and is soon over
+)
 
 
 @pytest.fixture(scope="session")

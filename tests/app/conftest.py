@@ -12,9 +12,7 @@ from app import create_app
 from app.settings import Settings
 from lessons.catalogue import Lesson, load_lesson
 
-os.environ["ACADEMY_MAKE_AHEAD"] = (
-    "0"  # a test asks for little, and is soon over
-)
+os.environ["ACADEMY_MAKE_AHEAD"] = "0"  # a test asks for little, and is soon over
 
 
 @pytest.fixture(scope="session")

@@ -41,6 +41,9 @@ class Reader(Protocol):
     def words(self) -> str: ...
 
 
+MOST_LOOKS = 50
+
+
 class Computed:
     """The figure's own function, without any page."""
 
@@ -278,6 +281,15 @@ class ByName(InPage):
 
     def rows(self) -> list[list[str]]:
         self.unfold()
+        there = self.shown.locator("details.data tbody tr").count()
+        for _ in range(MOST_LOOKS):  # what is named follows what is drawn, on a busy machine some time later
+            rows = self.rows_named()
+            if len(rows) >= there:
+                break
+            self.page.wait_for_timeout(100)
+        return rows
+
+    def rows_named(self) -> list[list[str]]:
         table = self.shown.locator("details.data").get_by_role("table").aria_snapshot()
         rows: list[list[str]] = []
         for role, text in SPOKEN.findall(table):

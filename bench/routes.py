@@ -43,7 +43,7 @@ HELLO = Route("hello", (request("/"),))
 
 def main() -> None:
     for workers in (1, 2):
-        with hello_server(workers) as hello, lesson_server(workers) as lesson:
+        with hello_server(workers) as hello, lesson_server(workers, make_ahead=False) as lesson:
             _measure(workers, hello, lesson)
 
 

@@ -93,7 +93,7 @@ def _together() -> None:
             if name in FIGURES
         ]
         source.shuffle(requests)
-        with lesson_server() as server:
+        with lesson_server(make_ahead=False) as server:
             urllib.request.urlopen(server.url + fragment_path("sentence", Controls(sentence="a king"))).read()
             sleep(WARM_SECONDS)
             sent = _Typists(server.url, typists)

@@ -47,9 +47,9 @@ class Server:
 
 
 @contextmanager
-def lesson_server(workers: int = 1) -> Iterator[Server]:
-    """The lesson on a free port, its first drawings made."""
-    with _serving(LESSON, workers, "/readyz") as server:
+def lesson_server(workers: int = 1, *, make_ahead: bool = True) -> Iterator[Server]:
+    """The lesson on a free port, its first drawings made; with or without what it makes when it is idle."""
+    with _serving(LESSON, workers, "/readyz", ACADEMY_MAKE_AHEAD=str(make_ahead)) as server:
         for _ in range(4 * workers):  # enough for each worker to have drawn the page once
             _get(f"{server.url}/lessons/quantization")
         yield server
@@ -63,11 +63,11 @@ def hello_server(workers: int = 1) -> Iterator[Server]:
 
 
 @contextmanager
-def _serving(script: Path, workers: int, ready: str) -> Iterator[Server]:
+def _serving(script: Path, workers: int, ready: str, **more: str) -> Iterator[Server]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    settings = {"HOST": "127.0.0.1", "PORT": str(port), "WORKERS": str(workers)}
+    settings = {"HOST": "127.0.0.1", "PORT": str(port), "WORKERS": str(workers), **more}
     process = subprocess.Popen(
         [sys.executable, script],
         env=os.environ | settings,

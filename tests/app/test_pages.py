@@ -12,31 +12,15 @@ from starlette.testclient import TestClient
 
 from app.assets import version
 from app.kept import Crowded
-from lessons.catalogue import Lesson
+from lessons.catalogue import Lesson, load_lesson
 from lessons.kit.controls import MOST_TOGETHER, plain
 from tests.app.html import parse
 from tests.app.tables import views_of
 
 LESSON = "/lessons/quantization"
-IDS = {
-    "fold": "fig-00",
-    "primitive": "fig-0a",
-    "rtn": "fig-02",
-    "rounding": "fig-03",
-    "gptq": "fig-03b",
-    "awq": "fig-04",
-    "calibration": "fig-04b",
-    "quality": "fig-05",
-    "measured": "fig-05d",
-    "sentence": "fig-05e",
-    "xray": "fig-05b",
-    "mixes": "fig-05c",
-    "fit": "fig-06",
-    "smooth": "fig-07",
-    "qlora": "fig-07b",
-    "methods": "fig-07c",
-}
-LATE = ("calibration", "measured", "sentence", "smooth", "qlora", "methods")
+QUANTIZATION = load_lesson("quantization")
+IDS = {name: figure.id for name, figure in QUANTIZATION.figures.items()}
+LATE = [name for name in IDS if QUANTIZATION.is_late(name)]
 PAGES = ["/", "/accessibility", LESSON, f"{LESSON}/summary", f"{LESSON}/sources", f"{LESSON}/receipts"] + [
     f"{LESSON}/figures/{name}" for name in IDS
 ]

@@ -20,34 +20,27 @@ hypothesis.settings.load_profile("no deadline")
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "tests" / "data"
-COMPLETE = ROOT.parent / "shared" / "vectors"
 REAL_BLOCKS = ROOT / "lessons" / "quantization" / "weights" / "real_blocks.safetensors"
 
 Vectors = Mapping[str, NDArray[Any]]
 
 
-def _complete(name: str) -> Path:
-    path = COMPLETE / name
-    if not path.exists():
-        pytest.skip(
-            f"THE COMPLETE REFERENCE VECTORS ARE NOT HERE ({path}): only the slice in tests/data is compared"
-        )
-    return path
+@pytest.fixture(scope="session")
+def ggml_vectors() -> Vectors:
+    """What llama.cpp's C writes and reads."""
+    return dict(np.load(DATA / "ggml.npz"))
 
 
 @pytest.fixture(scope="session")
-def ggml_slice() -> Vectors:
-    return dict(np.load(DATA / "ggml_slice.npz"))
+def method_vectors() -> Vectors:
+    """What the authors' code of each method gives."""
+    return dict(np.load(DATA / "methods.npz"))
 
 
 @pytest.fixture(scope="session")
-def methods_slice() -> Vectors:
-    return dict(np.load(DATA / "methods_slice.npz"))
-
-
-@pytest.fixture(scope="session")
-def search_slice() -> Vectors:
-    return dict(np.load(DATA / "search_slice.npz"))
+def four_rows(method_vectors: Vectors) -> Vectors:
+    """The first rows of the reference's layer, and all its activations."""
+    return {"W": method_vectors["W"][:4], "X": method_vectors["X"]}
 
 
 @pytest.fixture(scope="session")
@@ -77,30 +70,6 @@ def second_imatrix(imatrix_golden: Vectors) -> ImportanceMatrix:
     collector.add("blk.0.attn_q.weight", g["x2"])
     collector.add_experts("blk.0.ffn_up_exps.weight", g["xm"], g["ids"], 5)
     return collector.result("more.txt")
-
-
-@pytest.fixture(scope="session")
-def ggml_complete() -> Vectors:
-    vectors: Vectors = np.load(_complete("ggml.npz"))
-    return vectors
-
-
-@pytest.fixture(scope="session")
-def ggml_manifest() -> Mapping[str, Any]:
-    manifest: Mapping[str, Any] = json.loads(_complete("manifest.json").read_text())
-    return manifest
-
-
-@pytest.fixture(scope="session")
-def methods_complete() -> Vectors:
-    vectors: Vectors = np.load(_complete("methods.npz"))
-    return vectors
-
-
-@pytest.fixture(scope="session")
-def methods_manifest() -> Mapping[str, Any]:
-    manifest: Mapping[str, Any] = json.loads(_complete("methods.json").read_text())
-    return manifest
 
 
 @pytest.fixture(scope="session")

@@ -26,21 +26,13 @@ def layer(seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @EVERY_CASE
-def test_the_curve_equals_llm_awq(methods_complete: Vectors, case: str) -> None:
+def test_the_curve_equals_llm_awq(method_vectors: Vectors, case: str) -> None:
     bits, group_size, best = CASES[case]
-    result = awq.search(methods_complete["W"], methods_complete["X"], bits, group_size)
-    assert result.losses[:20] == pytest.approx(methods_complete[f"awq_hist__{case}"], rel=1e-5)
+    result = awq.search(method_vectors["W"], method_vectors["X"], bits, group_size)
+    assert result.losses[:20] == pytest.approx(method_vectors[f"awq_hist__{case}"], rel=1e-5)
     assert result.alpha == best
-    assert result.scales == pytest.approx(methods_complete[f"awq_scales__{case}"], rel=1e-6)
-    assert np.allclose(result.dequantized, methods_complete[f"awq_wq__{case}"], rtol=1e-5, atol=1e-7)
-
-
-def test_scales_and_weights_equal_llm_awq_on_the_slice(methods_slice: Vectors) -> None:
-    expected_scales = methods_slice["awq_scales__w3_g128"]
-    scales = awq.scales_for(np.abs(methods_slice["X"]).mean(axis=0), 0.5)
-    assert scales == pytest.approx(expected_scales, rel=1e-6)
-    got = awq.apply(methods_slice["W"], scales, 3, 128).dequantize()
-    assert np.allclose(got, methods_slice["awq_wq__w3_g128"], rtol=1e-5, atol=1e-7)
+    assert result.scales == pytest.approx(method_vectors[f"awq_scales__{case}"], rel=1e-6)
+    assert np.allclose(result.dequantized, method_vectors[f"awq_wq__{case}"], rtol=1e-5, atol=1e-7)
 
 
 def test_scales_by_hand() -> None:

@@ -17,10 +17,10 @@ Vectors = Mapping[str, NDArray[Any]]
 
 @pytest.mark.parametrize(("bits", "size", "tokens"), [(4, 128, 256), (3, 128, 256), (3, 384, 128)])
 def test_limits_equal_llm_awq(
-    methods_slice: Vectors, search_slice: Vectors, bits: int, size: int, tokens: int
+    four_rows: Vectors, method_vectors: Vectors, bits: int, size: int, tokens: int
 ) -> None:
-    result = clip.search(methods_slice["W"], methods_slice["X"], bits, size, tokens=tokens)
-    assert np.array_equal(result.limit, search_slice[f"clip_limit__w{bits}_g{size}_n{tokens}"])
+    result = clip.search(four_rows["W"], four_rows["X"], bits, size, tokens=tokens)
+    assert np.array_equal(result.limit, method_vectors[f"clip_limit__w{bits}_g{size}_n{tokens}"])
 
 
 def layer(seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -53,25 +53,25 @@ def rtn_of(w: np.ndarray, result: clip.ClipResult, bits: int, size: int) -> NDAr
     return round_to_nearest(clipped, bits, size).dequantize()
 
 
-def test_statistics_are_all_that_the_search_needs(methods_slice: Vectors) -> None:
-    w, x = methods_slice["W"], methods_slice["X"].astype(float)
+def test_statistics_are_all_that_the_search_needs(four_rows: Vectors) -> None:
+    w, x = four_rows["W"], four_rows["X"].astype(float)
     from_x = clip.search(w, x, 3, 128, tokens=len(x))
     from_statistics = clip.search_statistics(w, x.T @ x / len(x), 3, 128)
     assert np.array_equal(from_statistics.limit, from_x.limit)
     assert from_statistics.losses == pytest.approx(from_x.losses, rel=1e-6)
 
 
-def test_clipping_pays_at_three_bits(methods_slice: Vectors) -> None:
-    w, x = methods_slice["W"], methods_slice["X"]
+def test_clipping_pays_at_three_bits(four_rows: Vectors) -> None:
+    w, x = four_rows["W"], four_rows["X"]
     clipped = clip.search(w, x, 3, 128).quantized.dequantize()
     plain = round_to_nearest(w, 3, 128).dequantize()
     error, plain_error = (np.mean((x @ (w - levels).T) ** 2) for levels in (clipped, plain))
     assert error < 0.9 * plain_error
 
 
-def test_after_the_scale_search(methods_slice: Vectors) -> None:
+def test_after_the_scale_search(four_rows: Vectors) -> None:
     """On the scaled weights and inputs, with the scales divided out: better than either alone."""
-    w, x = methods_slice["W"], methods_slice["X"]
+    w, x = four_rows["W"], four_rows["X"]
     scaled = awq.search(w, x, 3, 128)
     clipped = clip.search(w * scaled.scales, x / scaled.scales, 3, 128)
     both = awq.Scaled(clipped.quantized, scaled.scales).dequantize()

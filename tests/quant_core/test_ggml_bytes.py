@@ -43,40 +43,17 @@ def keys_of(vectors: Any, type_name: str) -> list[str]:
 
 
 @EVERY_TYPE
-def test_no_byte_differs_from_llama_cpp_on_the_slice(ggml_slice: Vectors, type_name: str) -> None:
-    keys = keys_of(ggml_slice, type_name)
-    assert {key.split("__")[0] for key in keys} == (
-        {"q"} if type_name in WITHOUT_IMPORTANCE else {"q", "qi", "qz"}
-    )
-    assert compare(ggml_slice, keys, type_name) > 12_000
-
-
-@EVERY_TYPE
-def test_no_byte_differs_from_llama_cpp_anywhere(ggml_complete: Vectors, type_name: str) -> None:
-    keys = keys_of(ggml_complete, type_name)
+def test_no_byte_differs_from_llama_cpp(ggml_vectors: Vectors, type_name: str) -> None:
+    keys = keys_of(ggml_vectors, type_name)
     assert len(keys) == (7 if type_name in WITHOUT_IMPORTANCE else 15)
-    assert compare(ggml_complete, keys, type_name) > 150_000
+    assert compare(ggml_vectors, keys, type_name) > 150_000
 
 
 @EVERY_TYPE
-def test_decoded_values_are_bitwise_equal_on_the_slice(ggml_slice: Vectors, type_name: str) -> None:
-    for data, digest in (
-        (f"q__{type_name}__edge", f"dq_sha256__{type_name}__edge"),
-        (f"rb__{type_name}",) * 2,
-    ):
-        digest = digest.replace("rb__", "rbdq_sha256__")
-        values = ggml.dequantize(ggml_slice[data], type_name)
-        assert hashlib.sha256(values.tobytes()).digest() == ggml_slice[digest].tobytes()
-
-
-@EVERY_TYPE
-def test_decoded_values_are_bitwise_equal_everywhere(
-    ggml_complete: Vectors, ggml_manifest: Mapping[str, Any], type_name: str
-) -> None:
-    keys = keys_of(ggml_complete, type_name)
-    for key in keys:
-        values = ggml.dequantize(ggml_complete[key], type_name)
-        assert hashlib.sha256(values.tobytes()).hexdigest() == ggml_manifest["dequant_sha256"][key], key
+def test_decoded_values_are_bitwise_equal(ggml_vectors: Vectors, type_name: str) -> None:
+    for key in [*keys_of(ggml_vectors, type_name), f"rb__{type_name}"]:
+        values = ggml.dequantize(ggml_vectors[key], type_name)
+        assert hashlib.sha256(values.tobytes()).digest() == ggml_vectors[f"sha256__{key}"].tobytes(), key
 
 
 @pytest.mark.parametrize("type_name", list(ggml.CODECS))
@@ -94,8 +71,8 @@ def test_random_bits_decode_as_in_the_gguf_package(type_name: str) -> None:
 
 
 @pytest.mark.parametrize("type_name", ["F32", "F16", "BF16"])
-def test_plain_types_store_what_the_gguf_package_stores(type_name: str, ggml_slice: Vectors) -> None:
-    rows = ggml_slice["x__edge"]
+def test_plain_types_store_what_the_gguf_package_stores(type_name: str, ggml_vectors: Vectors) -> None:
+    rows = ggml_vectors["x__edge"]
     with np.errstate(over="ignore"):
         expected = gguf.quants.quantize(rows, gguf.GGMLQuantizationType[type_name])
     got = ggml.quantize(rows, type_name)
@@ -275,8 +252,8 @@ def test_zero_blocks() -> None:
 
 
 @pytest.mark.parametrize("type_name", [t for t in TYPES if t not in WITHOUT_IMPORTANCE])
-def test_importance_lowers_the_error_that_it_weights(ggml_slice: Vectors, type_name: str) -> None:
-    x, importance = ggml_slice["x__normal"], ggml_slice["im__normal"]
+def test_importance_lowers_the_error_that_it_weights(ggml_vectors: Vectors, type_name: str) -> None:
+    x, importance = ggml_vectors["x__normal"], ggml_vectors["im__normal"]
     errors = [
         float(np.sum(importance * (ggml.dequantize(ggml.quantize(x, type_name, im), type_name) - x) ** 2))
         for im in (None, importance)

@@ -32,21 +32,12 @@ def compare(weights: NDArray[Any], expected: Vectors, bits: int, size: int, axis
 
 
 @EVERY_CASE
-def test_equal_to_the_reference_on_the_slice(
-    methods_slice: Vectors, search_slice: Vectors, bits: int, size: int, axis: int
-) -> None:
-    compare(methods_slice["W"], search_slice, bits, size, axis)
+def test_equal_to_the_reference(method_vectors: Vectors, bits: int, size: int, axis: int) -> None:
+    compare(method_vectors["W"], method_vectors, bits, size, axis)
 
 
-@EVERY_CASE
-def test_equal_to_the_reference_everywhere(
-    methods_complete: Vectors, bits: int, size: int, axis: int
-) -> None:
-    compare(methods_complete["W"], methods_complete, bits, size, axis)
-
-
-def test_a_matrix_is_its_groups(methods_slice: Vectors) -> None:
-    w = methods_slice["W"]
+def test_a_matrix_is_its_groups(four_rows: Vectors) -> None:
+    w = four_rows["W"]
     q = hqq.hqq(w, 3, 64)
     fitted = hqq.fit(w.reshape(4, 6, 64), 3)
     assert np.array_equal(q.codes, fitted.codes.reshape(4, 384))
@@ -67,8 +58,8 @@ def test_one_iteration_by_hand() -> None:
     assert hqq.fit(w, 4, iterations=1, beta=5.0, norm=1.0).zero_point == pytest.approx(-0.4 / 7, abs=1e-6)
 
 
-def test_no_iterations_are_round_to_nearest(methods_slice: Vectors) -> None:
-    w = methods_slice["W"]
+def test_no_iterations_are_round_to_nearest(four_rows: Vectors) -> None:
+    w = four_rows["W"]
     rounded = round_to_nearest(w, 4, 64, "float_offset")
     q = hqq.hqq(w, 4, 64, iterations=0)
     assert np.array_equal(q.codes, rounded.codes)
@@ -76,11 +67,11 @@ def test_no_iterations_are_round_to_nearest(methods_slice: Vectors) -> None:
 
 
 @pytest.mark.parametrize("bits", [2, 3, 4])
-def test_the_mean_error_falls_on_real_weights(methods_slice: Vectors, bits: int) -> None:
-    fitted = hqq.fit(methods_slice["W"].reshape(-1, 64), bits)
+def test_the_mean_error_falls_on_real_weights(four_rows: Vectors, bits: int) -> None:
+    fitted = hqq.fit(four_rows["W"].reshape(-1, 64), bits)
     assert len(fitted.errors) > 2
     assert list(fitted.errors[:-1]) == sorted(fitted.errors[:-1], reverse=True)
-    error = np.abs(fitted.dequantize() - methods_slice["W"].reshape(-1, 64)).mean()
+    error = np.abs(fitted.dequantize() - four_rows["W"].reshape(-1, 64)).mean()
     assert error < fitted.errors[0]
     assert error == pytest.approx(fitted.errors[-1], rel=1e-3)
 

@@ -78,8 +78,8 @@ def test_results_do_not_change_afterwards() -> None:
     assert before.entries["b"].counts.tolist() == [0, 1]
 
 
-def test_the_quantizer_takes_the_vector(methods_slice: Vectors) -> None:
-    w, x = methods_slice["W"], methods_slice["X"].copy()
+def test_the_quantizer_takes_the_vector(four_rows: Vectors) -> None:
+    w, x = four_rows["W"], four_rows["X"].copy()
     w = np.concatenate([w, w], axis=1)[:, :512]
     x = np.concatenate([x, x], axis=1)[:, :512]
     x[:, ::7] *= 8

@@ -15,15 +15,15 @@ from quant_core.smoothquant import quantize_w8a8
 Vectors = Mapping[str, NDArray[Any]]
 
 
-def test_equal_to_bitsandbytes(methods_slice: Vectors, search_slice: Vectors) -> None:
-    layer = quantize_int8(search_slice["int8_x"], methods_slice["W"])
-    assert np.array_equal(layer.outlier_channels, search_slice["int8_outlier_channels"])
-    assert np.array_equal(layer.activation_codes, search_slice["int8_activation_codes"])
-    assert np.array_equal(layer.weight_codes, search_slice["int8_weight_codes"])
+def test_equal_to_bitsandbytes(four_rows: Vectors, method_vectors: Vectors) -> None:
+    layer = quantize_int8(method_vectors["int8_x"], four_rows["W"])
+    assert np.array_equal(layer.outlier_channels, method_vectors["int8_outlier_channels"])
+    assert np.array_equal(layer.activation_codes, method_vectors["int8_activation_codes"])
+    assert np.array_equal(layer.weight_codes, method_vectors["int8_weight_codes"])
     for scale, largest in ((layer.activation_scale, "activation"), (layer.weight_scale, "weight")):
-        assert np.array_equal(scale[:, 0], search_slice[f"int8_{largest}_absmax"] / np.float32(127))
+        assert np.array_equal(scale[:, 0], method_vectors[f"int8_{largest}_absmax"] / np.float32(127))
     # It adds up in float16, whose steps are 0.004 from 4 to 8, the largest output.
-    assert layer.output() == pytest.approx(search_slice["int8_output"].astype(np.float32), abs=0.004)
+    assert layer.output() == pytest.approx(method_vectors["int8_output"].astype(np.float32), abs=0.004)
 
 
 def test_by_hand() -> None:
@@ -64,16 +64,16 @@ def test_the_split(seed: int, threshold: float) -> None:
     )
 
 
-def test_without_a_threshold_it_is_plain_w8a8(methods_slice: Vectors) -> None:
-    x, w = methods_slice["X"].astype(np.float16), methods_slice["W"].astype(np.float16)
+def test_without_a_threshold_it_is_plain_w8a8(four_rows: Vectors) -> None:
+    x, w = four_rows["X"].astype(np.float16), four_rows["W"].astype(np.float16)
     layer, plain = quantize_int8(x, w, threshold=0), quantize_w8a8(x, w, alpha=None)
     assert not len(layer.outlier_channels)
     assert np.abs(layer.activation_codes.astype(int) - plain.activation_codes).max() <= 1
     assert layer.output() == pytest.approx(plain.output(), rel=1e-2, abs=1e-2)
 
 
-def test_outlier_channels_ruin_plain_int8_and_not_this(methods_slice: Vectors) -> None:
-    x, w = methods_slice["X"].copy(), methods_slice["W"]
+def test_outlier_channels_ruin_plain_int8_and_not_this(four_rows: Vectors) -> None:
+    x, w = four_rows["X"].copy(), four_rows["W"]
     x[:, [3, 200]] *= 100
     exact = x @ w.T
     split = np.linalg.norm(quantize_int8(x, w).output() - exact)

@@ -14,7 +14,6 @@ from quant_core.mixes import BLOCK_SIZES, FALLBACK, MIXES, tensor_types, uses_mo
 from quant_core.shapes import model_shape
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "data" / "tensor_types.json").read_text("utf-8"))
-SHARED = Path(__file__).parents[3] / "shared" / "vectors" / "mixtures.json"
 
 LLAMA_8B: dict[str, Any] = {
     "model_type": "llama",
@@ -109,20 +108,6 @@ def test_every_decision_is_llama_quantizes(name: str) -> None:
             "qwen3.6-27b": 14940,
         }[name]
     )
-
-
-def test_the_complete_mixtures_file_agrees() -> None:
-    if not SHARED.exists():
-        pytest.skip(f"{SHARED} is not beside this checkout; tests/data/tensor_types.json covers its models")
-    mixtures = json.loads(SHARED.read_text("utf-8"))
-    for name, model_type in (("meta-llama-3.1-70b-instruct", "llama"), ("qwen3-0.6b", "qwen3")):
-        entry = mixtures["models"][name]
-        shape = model_shape({**entry["header"], "model_type": model_type, "head_dim": 128})
-        for mix, golden in entry["ftypes"].items():
-            for tensor in tensor_types(shape, mix):
-                if tensor.type != "F32":
-                    wanted = golden["overrides"].get(tensor.name, golden["default"])
-                    assert tensor.type == wanted.upper(), (name, mix, tensor.name)
 
 
 @pytest.mark.parametrize(("mix", "published"), PUBLISHED_BITS.items())

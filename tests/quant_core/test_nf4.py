@@ -14,40 +14,31 @@ from quant_core import nf4
 Vectors = Mapping[str, NDArray[Any]]
 
 
-def test_tables_equal_bitsandbytes(methods_slice: Vectors) -> None:
-    assert np.array_equal(nf4.TABLE, methods_slice["nf4_table"])
-    assert np.array_equal(nf4.dynamic_map(), methods_slice["bnb_dq_code2__normal"])
-
-
-def test_codes_equal_bitsandbytes_on_the_slice(methods_slice: Vectors, ggml_slice: Vectors) -> None:
-    q = nf4.quantize(ggml_slice["x__normal"])
-    assert isinstance(q.absmax, np.ndarray)
-    assert np.array_equal(q.packed, methods_slice["bnb_nf4_b64_q__normal"].ravel())
-    assert np.array_equal(q.absmax, methods_slice["bnb_nf4_b64_absmax__normal"])
+def test_tables_equal_bitsandbytes(method_vectors: Vectors) -> None:
+    assert np.array_equal(nf4.TABLE, method_vectors["nf4_table"])
+    assert np.array_equal(nf4.dynamic_map(), method_vectors["bnb_dq_code2__normal"])
 
 
 @pytest.mark.parametrize("block_size", [64, 128])
-def test_equal_to_bitsandbytes_everywhere(
-    methods_complete: Vectors, ggml_complete: Vectors, block_size: int
-) -> None:
-    usable = ggml_complete["edge_names"] != "fp32_subnormal"
-    inputs = {"normal": ggml_complete["x__normal"], "edge": ggml_complete["x__edge"][usable]}
+def test_equal_to_bitsandbytes(method_vectors: Vectors, ggml_vectors: Vectors, block_size: int) -> None:
+    usable = ggml_vectors["edge_names"] != "fp32_subnormal"
+    inputs = {"normal": ggml_vectors["x__normal"], "edge": ggml_vectors["x__edge"][usable]}
     for name, x in inputs.items():
         q = nf4.quantize(x, block_size)
         assert isinstance(q.absmax, np.ndarray)
-        assert np.array_equal(q.packed, methods_complete[f"bnb_nf4_b{block_size}_q__{name}"].ravel())
-        assert np.array_equal(q.absmax, methods_complete[f"bnb_nf4_b{block_size}_absmax__{name}"])
-    assert np.array_equal(q.dequantize(), methods_complete[f"bnb_nf4_b{block_size}_dq__edge"])
+        assert np.array_equal(q.packed, method_vectors[f"bnb_nf4_b{block_size}_q__{name}"].ravel())
+        assert np.array_equal(q.absmax, method_vectors[f"bnb_nf4_b{block_size}_absmax__{name}"])
+    assert np.array_equal(q.dequantize(), method_vectors[f"bnb_nf4_b{block_size}_dq__edge"])
 
 
-def test_double_quantization_equals_bitsandbytes(methods_complete: Vectors, ggml_complete: Vectors) -> None:
-    q = nf4.quantize(ggml_complete["x__normal"], double_quantization=True)
-    assert np.array_equal(q.packed, methods_complete["bnb_dq_q__normal"].ravel())
+def test_double_quantization_equals_bitsandbytes(method_vectors: Vectors, ggml_vectors: Vectors) -> None:
+    q = nf4.quantize(ggml_vectors["x__normal"], double_quantization=True)
+    assert np.array_equal(q.packed, method_vectors["bnb_dq_q__normal"].ravel())
     assert isinstance(q.absmax, nf4.DoubleQuantized)
-    assert q.absmax.offset == methods_complete["bnb_dq_offset__normal"]
-    assert np.array_equal(q.absmax.absmax2, methods_complete["bnb_dq_absmax2__normal"])
+    assert q.absmax.offset == method_vectors["bnb_dq_offset__normal"]
+    assert np.array_equal(q.absmax.absmax2, method_vectors["bnb_dq_absmax2__normal"])
     # One of the 640 maxima lies 1e-6 from the middle of two levels and goes to the other one there.
-    difference = q.absmax.codes.astype(int) - methods_complete["bnb_dq_absmax8__normal"]
+    difference = q.absmax.codes.astype(int) - method_vectors["bnb_dq_absmax8__normal"]
     assert np.count_nonzero(difference) <= 1
     assert np.abs(difference).max() <= 1
 

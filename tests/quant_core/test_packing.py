@@ -173,9 +173,9 @@ def test_compressed_tensors_come_back(seed: int, bits: int, rows: int, columns: 
     assert equal(packing.unpack_compressed(packing.pack_compressed(w), bits), w)
 
 
-def test_act_order_comes_back(methods_slice: Vectors) -> None:
-    w = np.tile(methods_slice["W"], (8, 1))
-    result = gptq(w, hessian(methods_slice["X"]), 4, group_size=128, act_order=True)
+def test_act_order_comes_back(four_rows: Vectors) -> None:
+    w = np.tile(four_rows["W"], (8, 1))
+    result = gptq(w, hessian(four_rows["X"]), 4, group_size=128, act_order=True)
     for pack, unpack in (
         (packing.pack_compressed, packing.unpack_compressed),
         (lambda source: packing.pack_gptq(source, 2), lambda tensors: packing.unpack_gptq(tensors, 4, 2)),
@@ -192,8 +192,8 @@ def test_act_order_comes_back(methods_slice: Vectors) -> None:
         packing.pack_awq(result)
 
 
-def test_every_method_packs(methods_slice: Vectors) -> None:
-    w, x = np.tile(methods_slice["W"], (8, 1)), methods_slice["X"]
+def test_every_method_packs(four_rows: Vectors) -> None:
+    w, x = np.tile(four_rows["W"], (8, 1)), four_rows["X"]
     symmetric = gptq(w, hessian(x), 4, group_size=128, symmetric=True)
     for source in (
         round_to_nearest(w, 4, 128),

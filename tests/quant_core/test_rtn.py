@@ -48,13 +48,13 @@ def test_a_whole_row_is_one_group() -> None:
 
 
 @pytest.mark.parametrize("case", ["w4_g128", "w3_g128", "w4_g-1"])
-def test_equal_to_llm_awq(methods_slice: dict[str, np.ndarray], case: str) -> None:
+def test_equal_to_llm_awq(method_vectors: dict[str, np.ndarray], case: str) -> None:
     bits, group_size = int(case[1]), None if case.endswith("-1") else 128
-    q = round_to_nearest(methods_slice["W"], bits, group_size)
-    assert np.array_equal(q.dequantize(), methods_slice[f"rtn_awq_q__{case}"])
-    assert np.array_equal(q.scale, methods_slice[f"rtn_awq_scale__{case}"])
+    q = round_to_nearest(method_vectors["W"], bits, group_size)
+    assert np.array_equal(q.dequantize(), method_vectors[f"rtn_awq_q__{case}"])
+    assert np.array_equal(q.scale, method_vectors[f"rtn_awq_scale__{case}"])
     assert q.zero_point is not None
-    assert np.array_equal(q.zero_point, methods_slice[f"rtn_awq_zero__{case}"])
+    assert np.array_equal(q.zero_point, method_vectors[f"rtn_awq_zero__{case}"])
 
 
 @pytest.mark.parametrize("scheme", list(FITS))

@@ -221,6 +221,7 @@ MIXES: dict[str, Mix] = {
             "ffn_gate": _between_eighths("IQ3_XXS"),
             "ffn_up": _between_eighths("IQ3_XXS"),
         },
+        needs_importance=True,  # for its attn_q and attn_k, which are IQ3_XXS
     ),
     "IQ3_XXS": Mix(
         "IQ3_XXS",

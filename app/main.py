@@ -14,6 +14,7 @@ from app.answers import Answers
 from app.assets import version
 from app.lane import Lane, ShortWay
 from app.limits import Bounds
+from app.origin import SameOrigin
 from app.security import SecurityHeaders
 from app.settings import Settings
 from app.speaking import Speaking
@@ -63,11 +64,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.lane = Lane()
     app.state.ready = False
+    for prefix in {"", settings.root_path}:
+        app.include_router(pages.probes, prefix=prefix)
     app.include_router(jobs.router, prefix=settings.root_path)
     app.include_router(pages.router, prefix=settings.root_path)
     errors.install(app)
     app.add_middleware(ShortWay, lane=app.state.lane)
+    app.add_middleware(SameOrigin)
     app.add_middleware(Bounds)
     app.add_middleware(Speaking, root_path=settings.root_path, pseudo=settings.pseudo_languages)
-    app.add_middleware(SecurityHeaders)  # outermost: on refusals too
+    app.add_middleware(
+        SecurityHeaders, embed_ancestors=settings.embed_ancestors
+    )  # outermost: on refusals too
     return app

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections import defaultdict
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
@@ -20,7 +20,7 @@ from app.colours import Scheme
 from app.lane import Lane
 from app.parameters import query_parameters, read_form, read_query
 from app.render import problems_for_people, render, state_query
-from app.security import page_headers
+from app.security import is_embed, page_headers
 from app.settings import Settings
 from lessons.catalogue import Lesson, all_slugs, course, lesson_slugs, load_lesson, plain_pages
 from lessons.kit.controls import ControlError, FigureControls
@@ -40,15 +40,27 @@ REVALIDATE = "no-cache"
 SHORT_QUERY = 256  # bytes up to which a query is remembered with its state
 
 router = APIRouter()
+probes = APIRouter()
+"""For whoever watches over the process: at the root of the server too, where a health check looks for them."""
 
 
-@router.api_route("/healthz", methods=READ)
-def healthy() -> Response:
+async def _this_version(asked: str) -> str:
+    """Refuse an address that names another version: what it would hold is not here."""
+    if asked != version():
+        raise HTTPException(404, _("This belongs to another version of the lesson. Load the page again."))
+    return asked
+
+
+Asked = Annotated[str, Depends(_this_version)]
+
+
+@probes.api_route("/healthz", methods=READ)
+async def healthy() -> Response:
     """The process answers."""
     return JSONResponse({"status": "ok"})
 
 
-@router.api_route("/readyz", methods=READ)
+@probes.api_route("/readyz", methods=READ)
 def ready(request: Request) -> Response:
     """The lessons are read and can be served."""
     if not request.app.state.ready:
@@ -166,9 +178,9 @@ async def recall_page(request: Request, slug: str) -> Response:
 
 
 @router.api_route("/fragments/{asked}/{slug}/questions", methods=READ)
-async def recall_fragment(request: Request, asked: str, slug: str) -> Response:
+async def recall_fragment(request: Request, asked: Asked, slug: str) -> Response:
     """The same at the end of the lesson, fetched when its reader is near."""
-    return await _recall(request, slug, _lasting(asked), whole_page=False)
+    return await _recall(request, slug, IMMUTABLE, whole_page=False)
 
 
 @router.post("/lessons/{slug}/figures/{name}.csv")
@@ -193,13 +205,13 @@ async def figure_on_own(request: Request, slug: str, name: str) -> Response:
 
 
 @router.post("/fragments/{asked}/{slug}/{name}")
-async def fragment_on_own(request: Request, asked: str, slug: str, name: str) -> Response:
+async def fragment_on_own(request: Request, asked: Asked, slug: str, name: str) -> Response:
     """The figure's view on weights that the page has sent along, or the controls that a file sets."""
     return await _on_own(request, slug, name, "fragment")
 
 
 @router.api_route("/fragments/{asked}/{slug}/{name}/own", methods=READ)
-async def own_panel(request: Request, asked: str, slug: str, name: str) -> Response:
+async def own_panel(request: Request, asked: Asked, slug: str, name: str) -> Response:
     """What a reader gives weights or a model of their own with, fetched when it is unfolded."""
     lesson, figure = _figure(slug, name)
     _takes_own(figure)
@@ -207,7 +219,7 @@ async def own_panel(request: Request, asked: str, slug: str, name: str) -> Respo
         controls, _teaching = _taught(lesson, name, request)
     except ControlError as error:
         return _figure_problem(request, lesson, figure, error, whole_page=False)
-    return _kept(request, await _answers(request).own_panel(slug, name, controls), _lasting(asked))
+    return _kept(request, await _answers(request).own_panel(slug, name, controls), IMMUTABLE)
 
 
 @router.api_route("/lessons/{slug}/questions/{name}", methods=READ)
@@ -235,13 +247,13 @@ async def task_page(request: Request, slug: str, section: str) -> Response:
 
 
 @router.api_route("/fragments/{asked}/{slug}/questions/{name}", methods=READ)
-async def question_fragment(request: Request, asked: str, slug: str, name: str) -> Response:
+async def question_fragment(request: Request, asked: Asked, slug: str, name: str) -> Response:
     """The question alone, before the guess or after it."""
-    return await _question(request, slug, name, _lasting(asked), whole_page=False)
+    return await _question(request, slug, name, IMMUTABLE, whole_page=False)
 
 
 @router.api_route("/fragments/{asked}/{slug}/{name}", methods=READ)
-async def fragment(request: Request, asked: str, slug: str, name: str) -> Response:
+async def fragment(request: Request, asked: Asked, slug: str, name: str) -> Response:
     """What htmx swaps in. The address holds the content's version, so the answer never changes."""
     lesson, figure = _figure(slug, name)
     try:
@@ -249,11 +261,11 @@ async def fragment(request: Request, asked: str, slug: str, name: str) -> Respon
     except ControlError as error:
         return _figure_problem(request, lesson, figure, error, whole_page=False)
     body = await _answers(request).fragment(slug, name, controls, teaching)
-    return _kept(request, body, _lasting(asked))
+    return _kept(request, body, IMMUTABLE)
 
 
 @router.api_route("/fragments/{asked}/{slug}/{name}/along/{control}", methods=READ)
-async def states(request: Request, asked: str, slug: str, name: str, control: str) -> Response:
+async def states(request: Request, asked: Asked, slug: str, name: str, control: str) -> Response:
     """The states of one control of a figure, fetched on first touch so that a drag needs no network."""
     lesson, figure = _figure(slug, name)
     if control not in figure.controls.tabled():
@@ -267,26 +279,26 @@ async def states(request: Request, asked: str, slug: str, name: str, control: st
         return _respond(
             request, NO_TABLE, "no-store"
         )  # each state by itself then, and the table another time
-    return _kept(request, table, _lasting(asked))
+    return _kept(request, table, IMMUTABLE)
 
 
 @router.api_route("/fragments/{asked}/{slug}/{name}/code/{function}", methods=READ)
-async def listing(request: Request, asked: str, slug: str, name: str, function: str) -> Response:
+async def listing(request: Request, asked: Asked, slug: str, name: str, function: str) -> Response:
     """The source of a function that a figure ran, fetched when it is unfolded."""
     figure = _figure(slug, name)[1]
     body = await _answers(request).listing(_function(function), f"{figure.id}-{function}")
-    return _kept(request, body, _lasting(asked))
+    return _kept(request, body, IMMUTABLE)
 
 
 @router.api_route("/fragments/{asked}/{slug}/{name}/share", methods=READ)
-async def share(request: Request, asked: str, slug: str, name: str) -> Response:
+async def share(request: Request, asked: Asked, slug: str, name: str) -> Response:
     """What is offered to take away from a figure, fetched when it is unfolded."""
     lesson, figure = _figure(slug, name)
     try:
         controls, _ = _taught(lesson, name, request)
     except ControlError as error:
         return _figure_problem(request, lesson, figure, error, whole_page=False)
-    return _kept(request, await _answers(request).share(slug, name, controls), _lasting(asked))
+    return _kept(request, await _answers(request).share(slug, name, controls), IMMUTABLE)
 
 
 @router.api_route("/lessons/{slug}/code/{function}", methods=READ)
@@ -364,12 +376,12 @@ async def styleguide(request: Request) -> Response:
 
 
 @router.api_route("/static/{asked}/{path:path}", methods=READ)
-async def static(request: Request, asked: str, path: str) -> Response:
+async def static(request: Request, asked: Asked, path: str) -> Response:
     """A static file; immutable under the current version."""
     body = static_file(path)
     if body is None:
         raise HTTPException(404)
-    return _kept(request, body, _lasting(asked))
+    return _kept(request, body, IMMUTABLE)
 
 
 @router.api_route("/{slug}", methods=READ)
@@ -627,6 +639,7 @@ def _figure_problem(
 ) -> Response:
     problems = problems_for_people(error, lesson.texts[figure.name])
     query = "&".join(f"{key}={value}" for key, value in error.nearest.query())
+    query = "&".join(filter(None, (query, "embed=1" if is_embed(request.scope) else "")))
     back = f"{_here(request)}{lesson.url}/figures/{figure.name}" + (f"?{query}" if query else "")
     if whole_page:
         return problem_page(request, lesson, [p | {"figure": figure.label} for p in problems], back)
@@ -647,13 +660,9 @@ def problem_page(request: Request, lesson: Lesson, problems: list[dict[str, Any]
         course=course(),
         problems=problems,
         back=back,
+        embedded=is_embed(request.scope),
     )
     return Response(body, 422, {"Cache-Control": "no-store"}, media_type=HTML)
-
-
-def _lasting(asked: str) -> str:
-    """How long an answer may be kept whose address names a version: for ever, if it is this one."""
-    return IMMUTABLE if asked == version() else REVALIDATE
 
 
 def _respond(request: Request, body: Body, cache_control: str = REVALIDATE) -> Response:

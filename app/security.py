@@ -95,11 +95,20 @@ def page_headers(frame_ancestors: str = "'none'") -> dict[str, str]:
     return policy | FRAMED
 
 
-class SecurityHeaders:
-    """ASGI middleware: adds the headers that a response does not already set for itself."""
+def is_embed(scope: Scope) -> bool:
+    """Tell whether a request is for a page in a frame of another site."""
+    return b"embed=1" in scope.get("query_string", b"").split(b"&")
 
-    def __init__(self, app: ASGIApp) -> None:
+
+class SecurityHeaders:
+    """ASGI middleware: adds the headers that a response does not already set for itself.
+
+    What is refused of an embed may be framed like the embed: `embed_ancestors` says by whom.
+    """
+
+    def __init__(self, app: ASGIApp, embed_ancestors: str = "'none'") -> None:
         self.app = app
+        self.embed_ancestors = embed_ancestors
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -109,28 +118,33 @@ class SecurityHeaders:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] != 304:
                 # Of a 304 the browser keeps the headers that came with the page; any here would replace them.
-                message["headers"] = [*message["headers"], *missing(message["headers"], scope["scheme"])]
+                framed = message["status"] >= 400 and is_embed(scope)
+                ancestors = self.embed_ancestors if framed else "'none'"
+                said = message["headers"]
+                message["headers"] = [*said, *missing(said, scope["scheme"], ancestors)]
             await send(message)
 
         await self.app(scope, receive, send_with_headers)
 
 
-def missing(said: Iterable[RawHeader], scheme: str) -> list[RawHeader]:
-    """What an answer with these headers has not said for itself."""
+def missing(said: Iterable[RawHeader], scheme: str, ancestors: str = "'none'") -> list[RawHeader]:
+    """What an answer with these headers has not said for itself; `ancestors` may frame it if it is a page."""
     known = dict(said)
     html = known.get(b"content-type", b"").startswith(b"text/html")
     # An answer with a policy of its own has decided, too, who may frame it.
     decided = b"content-security-policy" in known
-    return [line for line in _defaults(html, decided, scheme) if line[0] not in known]
+    return [line for line in _defaults(html, decided, scheme, ancestors) if line[0] not in known]
 
 
 @functools.cache
-def _defaults(html: bool, decided: bool, scheme: str) -> list[RawHeader]:
+def _defaults(html: bool, decided: bool, scheme: str, ancestors: str) -> list[RawHeader]:
     lines = dict(HEADERS)
     if html:
         lines |= PAGE_HEADERS
     if not decided:
-        lines |= page_headers() if html else page_headers() | {"Content-Security-Policy": DATA_POLICY}
+        lines |= (
+            page_headers(ancestors) if html else page_headers() | {"Content-Security-Policy": DATA_POLICY}
+        )
     if scheme == "https":
         lines["Strict-Transport-Security"] = TRANSPORT
     return [(name.lower().encode(), value.encode()) for name, value in lines.items()]

@@ -141,5 +141,8 @@ def _load(server: Server, route: Route, new: bool = False) -> Measured:
 
 
 def _etag(server: Server, path: str) -> str:
-    with urllib.request.urlopen(server.url + path) as answer:
+    asked = urllib.request.Request(
+        server.url + path, headers={"Accept-Encoding": "br"}
+    )  # as `request` gets it
+    with urllib.request.urlopen(asked) as answer:
         return str(answer.headers["ETag"])

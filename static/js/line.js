@@ -24,6 +24,7 @@ export function watchLine() {
   });
   document.addEventListener("click", ({ target }) => {
     if (target.closest("[data-ask-again]")) askAgain(target.closest("form"));
+    if (target.closest("[data-load-again]")) location.reload(); // the address holds the state
   });
   for (const event of ["online", "pageshow"]) window.addEventListener(event, askAllAgain);
   document.addEventListener("visibilitychange", () => document.hidden || askAllAgain());
@@ -125,12 +126,19 @@ function arrived(form) {
   notice?.remove();
 }
 
-/** An error page, a sign-in page, a queue: said kindly, and asked again when it is likely to help. */
+/** An error page, a sign-in page, a queue, a newer lesson: said kindly, and asked again when it is likely to help. */
 function refuse(form, ctx) {
   const { status, headers } = ctx.response ?? {};
   const wait = secondsUntil(headers?.get("Retry-After"));
   if (wait) silentUntil = Date.now() + 1000 * wait;
-  lost(form, ctx, status === 429 || status === 503 ? "busy" : status >= 500 ? "silent" : "strange");
+  lost(form, ctx, reasonOf(status));
+}
+
+/** Why an answer with this status is not the figure's view. */
+export function reasonOf(status) {
+  if (status === 404) return "renewed"; // the server holds another version than this page is of
+  if (status === 429 || status === 503) return "busy";
+  return status >= 500 || !status ? "silent" : "strange";
 }
 
 export function lost(form, ctx, why) {
@@ -178,6 +186,8 @@ function tell(form, why) {
   }
   notice.dataset.why = why;
   for (const sentence of notice.querySelectorAll("[data-lost]")) sentence.hidden = sentence.dataset.lost !== why;
+  notice.querySelector("[data-load-again]").hidden = why !== "renewed";
+  notice.querySelector("[data-ask-again]").hidden = why === "renewed";
   say(notice.querySelector("[data-lost]:not([hidden])").textContent);
 }
 

@@ -3,7 +3,7 @@
 import { tensorsOf, CutError } from "./cut.js";
 import { formOf, tell } from "./drop.js";
 import { sheets } from "./folded.js";
-import { ask, lost, overtaken, showAtOnce } from "./line.js";
+import { ask, lost, overtaken, reasonOf, showAtOnce } from "./line.js";
 
 const KEY = "own";
 const sending = new WeakMap(); // form → { next }: one request at a time, the newest waits
@@ -122,7 +122,7 @@ async function send(form, ctx) {
     const { status, view } = await post(form, now.request.body, held ?? {});
     if (!held || overtaken(form, now)) continue;
     if (view?.id === form.querySelector(".view").id) showAtOnce(form, now, view);
-    else lost(form, now, status === 503 ? "busy" : "silent");
+    else lost(form, now, reasonOf(status));
   }
   sending.delete(form);
 }

@@ -44,7 +44,36 @@ def test_a_few_bytes_are_not_worth_compressing() -> None:
 
 
 def test_the_etag_follows_the_bytes() -> None:
-    assert Body(TEXT, "text/html").etag == Body(TEXT, "text/html").etag != Body(TEXT + b".", "text/html").etag
+    first, again, other = Body(TEXT, "text/html"), Body(TEXT, "text/html"), Body(TEXT + b".", "text/html")
+    assert first.etag("br") == again.etag("br") != other.etag("br")
+
+
+def test_each_encoding_has_an_etag_of_its_own_and_is_revalidated_by_it() -> None:
+    body = Body(TEXT, "text/html")
+    tags = {}
+    for accept in ("br", "gzip", "identity"):
+        status, headers, _ = body.answer(accept, "", "no-cache")
+        tags[accept] = dict(headers)[b"etag"].decode()
+        assert status == 200
+    assert len(set(tags.values())) == 3
+    for accept in tags:
+        for named in tags:
+            status, headers, content = body.answer(accept, tags[named], "no-cache")
+            assert status == (304 if named == accept else 200)
+            assert dict(headers)[b"etag"].decode() == tags[accept]
+            assert (content == b"") == (status == 304)
+
+
+@pytest.mark.parametrize("header", ["{}", "W/{}", '"other", {}', '"other",W/{} , "more"', "*"])
+def test_an_etag_is_found_in_any_form_of_the_header(header: str) -> None:
+    body = Body(TEXT, "text/html")
+    assert body.answer("br", header.format(body.etag("br")), "no-cache")[0] == 304
+
+
+@pytest.mark.parametrize("header", ["", '"other"', "abc", '"', "{}x", "x{}"])
+def test_another_etag_is_not_taken_for_it(header: str) -> None:
+    body = Body(TEXT, "text/html")
+    assert body.answer("", header.format(body.etag("")), "no-cache")[0] == 200
 
 
 @given(st.text(max_size=40))

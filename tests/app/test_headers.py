@@ -139,3 +139,47 @@ def test_transport_security_is_said_over_https_and_only_there(client: TestClient
     assert "strict-transport-security" not in client.get("/").headers
     secure = TestClient(create_app(Settings()), base_url="https://lesson.example")
     assert secure.get("/").headers["strict-transport-security"] == "max-age=31536000"
+
+
+REFUSED = {
+    f"{LESSON}/figures/rtn?bits=9&embed=1": 422,
+    f"{LESSON}/figures/nowhere?embed=1": 404,
+    f"{LESSON}/figures/rtn?embed=1&in=nowhere": 422,
+    f"{LESSON}/figures/rtn?embed=1&bits=%FF": 400,
+    f"{LESSON}/figures/rtn?embed=1&" + "a" * 9000: 414,
+    "/" + "a" * 5000 + "?embed=1": 414,
+}
+
+
+@pytest.mark.parametrize("address", REFUSED)
+def test_what_is_refused_of_an_embed_may_be_framed_like_the_embed(address: str) -> None:
+    hosted = TestClient(create_app(Settings(embed_ancestors="https://lms.example")))
+    answer = hosted.get(address)
+    assert answer.status_code == REFUSED[address]
+    policy = answer.headers["content-security-policy"]
+    assert policy == content_security_policy("https://lms.example")
+    assert "x-frame-options" not in answer.headers
+    assert answer.headers["cross-origin-resource-policy"] == "cross-origin"
+    page = parse(answer.text)
+    assert page.one("base").attributes == {"target": "_blank"}  # of the pages around it none may be framed
+    alone = hosted.get(address.replace("embed=1", "other=1")).headers["content-security-policy"]
+    assert alone == content_security_policy("'none'")
+
+
+def test_the_way_back_from_a_refused_embed_stays_in_the_frame(client: TestClient) -> None:
+    page = parse(client.get(f"{LESSON}/figures/rtn?bits=9&block=outlier&embed=1").text)
+    back = next(link for link in page.all("a") if link.attributes.get("target") == "_self")
+    again = client.get(back.attributes["href"])
+    assert again.status_code == 200
+    assert "frame-ancestors *" in again.headers["content-security-policy"]
+
+
+def test_a_failure_of_an_embed_may_be_framed_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr("app.pages._answers", broken)
+    hosted = TestClient(create_app(Settings(embed_ancestors="'self'")), raise_server_exceptions=False)
+    answer = hosted.get(f"{LESSON}/figures/rtn?embed=1")
+    assert answer.status_code == 500
+    assert answer.headers["content-security-policy"] == content_security_policy("'self'")

@@ -19,7 +19,6 @@ KEPT = [
     f"{LESSON}/figures/rtn.csv?bits=5",
     f"/fragments/{version()}/quantization/rtn?bits=5",
     f"/fragments/{version()}/quantization/rtn/along/bits?group_size=64",
-    "/fragments/older/quantization/rtn?bits=5",
     f"/static/{version()}/lesson.css",
 ]
 

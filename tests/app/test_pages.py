@@ -136,8 +136,32 @@ def test_fragment_of_this_version_is_immutable(client: TestClient) -> None:
     assert "immutable" in client.get(fragment("rtn")).headers["cache-control"]
 
 
-def test_fragment_of_another_version_is_asked_for_again(client: TestClient) -> None:
-    assert client.get("/fragments/older/quantization/rtn").headers["cache-control"] == "no-cache"
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/fragments/older/quantization/rtn",
+        "/fragments/older/quantization/rtn/along/bits",
+        "/fragments/older/quantization/rtn/share",
+        "/fragments/older/quantization/rtn/own",
+        "/fragments/older/quantization/rtn/code/quant_core.rtn.round_to_nearest",
+        "/fragments/older/quantization/questions/rtn",
+        "/fragments/older/quantization/questions",
+        "/static/older/lesson.css",
+        "/static/older/js/lesson.js",
+        f"/static/{version()}/js/newer.js",
+        f"/fragments/{version()}/quantization/newer",
+    ],
+)
+def test_what_belongs_to_another_version_is_not_here_and_nobody_keeps_that(
+    client: TestClient, address: str
+) -> None:
+    """During a deployment another replica may know it, or this one a moment later."""
+    answer = client.get(address)
+    assert (answer.status_code, answer.headers["cache-control"]) == (404, "no-store")
+
+
+def test_own_weights_are_not_drawn_for_a_page_of_another_version(client: TestClient) -> None:
+    assert client.post("/fragments/older/quantization/rtn", data={"own": "1 2 3"}).status_code == 404
 
 
 def test_etag_saves_the_second_transfer(client: TestClient) -> None:

@@ -41,7 +41,7 @@ SHORT_QUERY = 256  # bytes up to which a query is remembered with its state
 
 router = APIRouter()
 probes = APIRouter()
-"""For whoever watches over the process: at the root of the server too, where a health check looks for them."""
+"""For whoever watches over the process: at the root of the server too, where a health check looks."""
 
 
 async def _this_version(asked: str) -> str:

@@ -1,4 +1,4 @@
-"""Whether the server of this container answers: its health check. HOST and PORT are those of scripts/serve.py."""
+"""Whether the server of this container answers: its health check. HOST and PORT are those of `serve.py`."""
 
 import os
 import sys

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -42,6 +42,8 @@ class Figure(Generic[C]):
         state that shows what is shipped.
     on_found
         The view of such a state with what is known of that computation; `view` is the one without.
+    prepare
+        Computes what the views of several states rest on together, where that is cheaper than one by one.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Figure(Generic[C]):
     from_file: Callable[[Mapping[str, str]], dict[str, str]] | None = None
     job: Callable[[C], tuple[str, FigureControls] | None] | None = None
     on_found: Callable[[C, Found], View] | None = None
+    prepare: Callable[[Sequence[C]], None] | None = None
 
     @property
     def takes_own(self) -> bool:

@@ -85,6 +85,29 @@ def test_continuations_begin_alike_and_part() -> None:
     assert len(set(reading.continuations)) > 2
 
 
+def test_sentences_that_are_read_together_are_read_as_alone() -> None:
+    """To the bit: what a reader sees must not depend on who else asks."""
+    asked = [(text, seed) for seed, text in enumerate((*EXAMPLES.values(), "a", "~" * MOST_CHARACTERS), 1)]
+    small_model.forget()
+    together = small_model.read_each([*asked, asked[0]])
+    assert together[-1] is together[0]
+    for (text, seed), reading in zip(asked, together, strict=False):
+        small_model.forget()
+        alone = small_model.read(text, seed)
+        np.testing.assert_array_equal(alone.losses, reading.losses)
+        assert (alone.tokens, alone.continuations) == (reading.tokens, reading.continuations)
+
+
+def test_the_continuation_is_that_of_each_model() -> None:
+    sentence = EXAMPLES["genesis"]
+    ids = measuring.tokenizer().encode(sentence)
+    for bits, continuation in zip(
+        small_model.WIDTHS, small_model.read(sentence, 1).continuations, strict=True
+    ):
+        single = small_model.read_by(small_model.at_width(bits), measuring.tokenizer(), ids, 1)[1]
+        assert continuation == single
+
+
 def test_it_says_that_one_sentence_is_noisy() -> None:
     assert "One sentence is noisy" in words(view())
     for example in EXAMPLES:

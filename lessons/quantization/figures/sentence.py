@@ -20,7 +20,7 @@ from lessons.kit.mathml import tex
 from lessons.kit.view import Column, Readout, Sentence, Table, View
 from lessons.quantization import small_model
 from lessons.quantization.small_model import WIDTHS, Reading
-from quant_core import evaluate, model, rtn
+from quant_core import batch, evaluate, model, rtn
 
 EXAMPLES = {
     "genesis": "In the beginning God created the heaven and the earth.",
@@ -73,6 +73,11 @@ def reading_of(rows: Sequence[Row]) -> Reading:
     """The rows that the job has found, one for each width."""
     losses = np.array([row["losses"] for row in rows])
     return Reading(tuple(rows[0]["tokens"]), losses, tuple(row["continuation"] for row in rows))
+
+
+def prepare(states: Sequence[Controls]) -> None:
+    """Read the sentences of several states in one pass."""
+    small_model.read_each([(said(c), int(c.seed)) for c in states if c.model == "tinylm"])
 
 
 def view(c: Controls) -> View:
@@ -135,7 +140,7 @@ def on_found(c: Controls, found: Found) -> View:
             r"\mathrm{PPL} = \exp\left(-\frac{1}{n}\sum_t \ln p(x_t)\right)"
             rf" = {tex(words[f'at_{FIRST_AT}'])}, \quad n = {count}",
         ),
-        ran=(rtn.round_to_nearest, model.Transformer.logits, model.Transformer.generate, evaluate.losses),
+        ran=(rtn.round_to_nearest, model.Transformer.logits, batch.generate_each, evaluate.losses),
         notes=(
             (Sentence("from"), Sentence("one_sentence"))
             if small
@@ -189,4 +194,10 @@ def job(c: Controls) -> tuple[str, Asked] | None:
     return ("sentence", asked_of(c)) if c.model == "smollm2" else None
 
 
-FIGURE = Figure("sentence", "fig-05e", "FIG.05E", Controls, view, is_html=True, job=job, on_found=on_found)
+FIGURE = Figure(
+    *("sentence", "fig-05e", "FIG.05E", Controls, view),
+    is_html=True,
+    job=job,
+    on_found=on_found,
+    prepare=prepare,
+)

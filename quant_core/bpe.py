@@ -75,12 +75,11 @@ class Tokenizer:
         self._word = lru_cache(maxsize=1 << 14)(self._merged)
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of a text's tokens.
+        """Return the ids of a text's tokens, without the bytes that the vocabulary lacks, as llama.cpp does.
 
-        Raises
-        ------
-        ValueError
-            If a piece is no token: the vocabulary lacks a byte.
+        References
+        ----------
+        `llm_tokenizer_bpe_session::tokenize` in `src/llama-vocab.cpp` of ggml-org/llama.cpp 0c1e57098bba.
         """
         pieces: Iterable[str] = [text]
         for pattern in self._steps:
@@ -127,10 +126,13 @@ class Tokenizer:
                     merged.append(parts[index])
                     index += 1
             parts = merged
-        missing = next((part for part in parts if part not in self._ids), None)
-        if missing is not None:
-            raise ValueError(f"the vocabulary has no token {printable(missing)}")
-        return tuple(map(self._ids.__getitem__, parts))
+        return tuple(self._ids[token] for part in parts for token in self._tokens_of(part))
+
+    def _tokens_of(self, part: str) -> Iterable[str]:
+        """Of a part that is no token, those of the letters that UTF-8 writes in one byte."""
+        if part in self._ids:
+            return (part,)
+        return (letter for letter in part if letter.isascii() and letter in self._ids)
 
 
 def tokenizer_of(model: Model) -> Tokenizer:

@@ -9,6 +9,7 @@ from pathlib import Path
 from quant_core.files import GgufFile, Meta, StoredTensor, read_checkpoint, read_gguf
 from quant_core.files.errors import printable, short_path
 from quant_core.files.opening import is_gguf
+from quant_core.files.storage import SIZES
 
 _SHOWN_ITEMS = 6
 
@@ -23,7 +24,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(options: argparse.Namespace) -> int:
     """Print what the file holds."""
     if is_gguf(options.file):
-        file = read_gguf(options.file)
+        file = read_gguf(options.file, header_alone=True)
         tensors = file.tensors
         lines = _gguf_lines(file)
     else:
@@ -64,7 +65,8 @@ def _tensor_lines(tensors: Mapping[str, StoredTensor]) -> Iterator[str]:
     for tensor in tensors.values():
         shape = " x ".join(map(str, tensor.shape))
         name = printable(tensor.name, 44)
-        yield f"{name:<44} {tensor.type_name:<8} {shape:<20} {tensor.bytes:>14,} {tensor.offset:>14,}"
+        size = f"{tensor.bytes:,}" if tensor.type_name in SIZES else "unknown"
+        yield f"{name:<44} {tensor.type_name:<8} {shape:<20} {size:>14} {tensor.offset:>14,}"
 
 
 def _sums(tensors: Mapping[str, StoredTensor]) -> Iterator[str]:
@@ -73,6 +75,11 @@ def _sums(tensors: Mapping[str, StoredTensor]) -> Iterator[str]:
     for tensor in tensors.values():
         types.setdefault(tensor.type_name, []).append(tensor)
     for type_name, of_type in (*sorted(types.items()), ("all", list(tensors.values()))):
-        elements, size = sum(t.elements for t in of_type), sum(t.bytes for t in of_type)
+        elements = sum(t.elements for t in of_type)
+        line = f"{type_name:<8} {len(of_type):>6} tensors {elements:>16,} weights"
+        if any(t.type_name not in SIZES for t in of_type):
+            yield f"{line} {'unknown':>16} bytes"
+            continue
+        size = sum(t.bytes for t in of_type)
         bits = f"{8 * size / elements:.4f} bits per weight" if elements else "no weights"
-        yield f"{type_name:<8} {len(of_type):>6} tensors {elements:>16,} weights {size:>16,} bytes  {bits}"
+        yield f"{line} {size:>16,} bytes  {bits}"

@@ -16,7 +16,7 @@ from quant_core.evaluate import Evaluation, Windows, evaluate, windows
 from quant_core.files import FormatError, Model, open_model, read_imatrix
 from quant_core.files.errors import short_path
 from quant_core.files.quantizing import decoded, plan
-from quant_core.files.storage import FILE_TYPES
+from quant_core.files.storage import TYPES_ARE, file_type
 from quant_core.model import Transformer, from_file
 
 MOST_TEXT_BYTES = 1 << 28
@@ -32,7 +32,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     argument = parser.add_argument
     argument("model", metavar="MODEL", type=Path, help="a GGUF file, or .safetensors beside its config.json")
     argument("--text", type=Path, required=True, metavar="FILE", help="UTF-8")
-    argument("--types", default="", metavar="TYPES", help="such as Q8_0,Q4_K_M; Q4_K is short for Q4_K_M")
+    argument("--types", default="", metavar="TYPES", help=f"such as Q8_0,Q4_K_M; {TYPES_ARE}")
     argument("--imatrix", type=Path, metavar="FILE", help="an importance matrix of llama-imatrix")
     argument(
         "--context",
@@ -50,7 +50,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(options: argparse.Namespace) -> int:
     """Print a line for the model as it is, and one for each type."""
     file = open_model(options.model)
-    types = [_mix(name) for name in options.types.split(",") if name]
+    types = [file_type(name) for name in options.types.split(",") if name]
     importance = read_imatrix(options.imatrix).vectors() if options.imatrix else None
     steps = {mix: plan(file, mix, importance) for mix in types}  # refuses before any work
     model, tokenizer = from_file(file), tokenizer_of(file)
@@ -75,26 +75,34 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _mix(name: str) -> str:
-    """A file type; llama-quantize takes the bare name of a k-quant for its medium mix."""
-    for mix in (name, f"{name}_M"):
-        if mix in FILE_TYPES:
-            return mix
-    raise ValueError(f"type {name!r} is not known; choose from {', '.join(FILE_TYPES)}")
-
-
 def _windows(options: argparse.Namespace, file: Model, model: Transformer, tokenizer: Tokenizer) -> Windows:
-    if options.text.stat().st_size > MOST_TEXT_BYTES:
-        raise FormatError(f"{short_path(options.text)}: more than {MOST_TEXT_BYTES} bytes")
-    try:
-        tokens = tokenizer.encode(options.text.read_text("utf-8"))
-    except UnicodeDecodeError as error:
-        raise FormatError(f"{short_path(options.text)}: not UTF-8 at byte {error.start}") from None
-    context = options.context or min(model.shape.max_context or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
+    text = _text(options.text)
+    tokens = tokenizer.encode(text)
+    missing = len(text.encode()) - sum(map(len, map(tokenizer.bytes_of, tokens)))
+    if missing:
+        print(
+            f"note: the vocabulary has no token for {missing} bytes of the text; they are skipped",
+            file=sys.stderr,
+        )
+    context = options.context
+    if context is None:
+        context = min(model.shape.max_context or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
     begins, bos = (file.metadata.get(f"tokenizer.ggml.{key}") for key in ("add_bos_token", "bos_token_id"))
     start = int(bos.value) if begins is not None and begins.value and bos is not None else None
     first = 1 if options.all_tokens else None
     return windows(np.array(tokens, np.int64), context, first, options.stride, start)
+
+
+def _text(path: Path) -> str:
+    """Read a text of bounded length; it may come from a pipe."""
+    with open(path, "rb") as file:
+        data = file.read(MOST_TEXT_BYTES + 1)
+    if len(data) > MOST_TEXT_BYTES:
+        raise FormatError(f"{short_path(path)}: more than {MOST_TEXT_BYTES} bytes")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise FormatError(f"{short_path(path)}: not UTF-8 at byte {error.start}") from None
 
 
 def _line(name: str, bits: float, result: Evaluation, size: int, *, compared: bool) -> str:

@@ -13,7 +13,7 @@ from typing import TextIO
 from quant_core.files import FormatError, Meta, Progress, open_model, quantize_model, read_imatrix
 from quant_core.files.errors import printable, short_path
 from quant_core.files.gguf_writer import text, whole
-from quant_core.files.storage import FILE_TYPES
+from quant_core.files.storage import TYPES_ARE, file_type, listed_types
 from quant_core.imatrix import ImportanceMatrix
 
 _BAR = 30
@@ -25,7 +25,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     argument = parser.add_argument
     argument("source", metavar="IN", type=Path, help="a GGUF file, or .safetensors beside its config.json")
     argument("target", metavar="OUT.gguf", type=Path, help="appears when it is complete")
-    argument("--type", required=True, choices=FILE_TYPES, metavar="TYPE", help=", ".join(FILE_TYPES))
+    argument("--type", required=True, metavar="TYPE", help=f"{listed_types()}; {TYPES_ARE}")
     argument("--imatrix", type=Path, metavar="FILE", help="an importance matrix of llama-imatrix")
     argument("--jobs", type=int, default=_cores(), metavar="N", help="processes (default: all cores)")
     parser.set_defaults(run=run)
@@ -33,6 +33,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(options: argparse.Namespace) -> int:
     """Quantize, with progress on the standard error output, and say what was written."""
+    mix = file_type(options.type)
     if options.target.exists() and options.source.exists() and options.target.samefile(options.source):
         raise FormatError(f"{short_path(options.target)}: OUT is IN; give another name")
     model = open_model(options.source)
@@ -44,10 +45,10 @@ def run(options: argparse.Namespace) -> int:
         importance = matrix.vectors()
         model = replace(model, metadata={**model.metadata, **_origin(options.imatrix, matrix)})
     written = quantize_model(
-        model, options.target, options.type, importance, options.jobs, ProgressBar(sys.stderr).show
+        model, options.target, mix, importance, options.jobs, ProgressBar(sys.stderr).show
     )
     print(
-        f"{short_path(options.target)}: {options.type}, {written.tensors} tensors, "
+        f"{short_path(options.target)}: {mix}, {written.tensors} tensors, "
         f"{written.bytes_before / 1e6:.1f} MB -> {written.bytes_after / 1e6:.1f} MB, "
         f"{written.bits_per_weight:.4f} bits per weight"
     )

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from quant_core.files.bounded import Cursor, open_bounded
 from quant_core.files.errors import printable
-from quant_core.files.storage import SIZES, TYPE_NAMES, row_size
+from quant_core.files.storage import SIZES, row_size, stored_type
 from quant_core.files.tensors import StoredTensor
 
 MAGIC = b"GGUF"
@@ -102,13 +102,15 @@ class GgufFile:
         return self.metadata[key].value if key in self.metadata else default
 
 
-def read_gguf(path: str | Path) -> GgufFile:
+def read_gguf(path: str | Path, *, header_alone: bool = False) -> GgufFile:
     """Read and check the header of a GGUF file.
 
     Parameters
     ----------
     path : path
         A regular file.
+    header_alone : bool
+        Whether to accept a file that ends with its header.
 
     Returns
     -------
@@ -122,10 +124,10 @@ def read_gguf(path: str | Path) -> GgufFile:
         If the file cannot be opened.
     """
     with open_bounded(Path(path)) as cursor:
-        return parse_gguf(cursor)
+        return parse_gguf(cursor, header_alone=header_alone)
 
 
-def parse_gguf(cursor: Cursor, *, whole: bool = True) -> GgufFile:
+def parse_gguf(cursor: Cursor, *, whole: bool = True, header_alone: bool = False) -> GgufFile:
     """Read and check a header from its first byte on, as `read_gguf` does.
 
     Parameters
@@ -134,6 +136,8 @@ def parse_gguf(cursor: Cursor, *, whole: bool = True) -> GgufFile:
         At the first byte.
     whole : bool
         Whether the weights follow. The places of tensors are not held against the length of a header alone.
+    header_alone : bool
+        As `read_gguf`.
 
     Raises
     ------
@@ -151,6 +155,8 @@ def parse_gguf(cursor: Cursor, *, whole: bool = True) -> GgufFile:
     for index in range(tensor_count):
         _read_tensor(cursor, f"tensor {index}", alignment, listed)
     start = -(-cursor.offset // alignment) * alignment
+    if header_alone and cursor.size <= start:
+        whole = False
     return GgufFile(cursor.path, version, alignment, metadata, _place(cursor, listed, start, whole))
 
 
@@ -165,6 +171,9 @@ class _Listed:
 
     @property
     def size(self) -> int:
+        """Bytes; at least one where the type is not known."""
+        if self.type_name not in SIZES:
+            return 1
         return math.prod(self.shape[:-1]) * row_size(self.type_name, self.shape[-1])
 
 
@@ -264,15 +273,12 @@ def _read_tensor(cursor: Cursor, field: str, alignment: int, listed: dict[str, _
         cursor.fail(f"{field} name", f"{printable(name)} occurs twice", start)
     field = f"{field} ({printable(name)})"
     shape = _shape(cursor, field)
-    at = cursor.offset
-    number = int(cursor.number("I", f"{field} type"))
-    if number not in TYPE_NAMES:
-        cursor.fail(f"{field} type", f"{number} is not a type that is known", at)
-    type_name = TYPE_NAMES[number]
-    if shape[-1] % SIZES[type_name][0]:
+    type_name = stored_type(int(cursor.number("I", f"{field} type")))
+    block = SIZES[type_name][0] if type_name in SIZES else 1
+    if shape[-1] % block:
         cursor.fail(
             f"{field} dimension 0",
-            f"{shape[-1]} is not a multiple of {SIZES[type_name][0]}, the block of {type_name}",
+            f"{shape[-1]} is not a multiple of {block}, the block of {type_name}",
             start,
         )
     at = cursor.offset

@@ -29,7 +29,7 @@ class StoredTensor:
     shape : tuple of int
         numpy's order: the last is the contiguous dimension, along which blocks run.
     type_name : str
-        A key of `quant_core.files.storage.SIZES`.
+        A key of `quant_core.files.storage.SIZES`, or the name of a type whose size is not known.
     path : Path
     offset : int
         First byte in the file.
@@ -84,8 +84,13 @@ class StoredTensor:
         Raises
         ------
         FormatError
-            If the file has become shorter than its header says.
+            If the file has become shorter than its header says, or the size of the type is not known.
         """
+        if self.type_name not in SIZES:
+            raise FormatError(
+                f"{short_path(self.path)}: tensor {printable(self.name)} is {printable(self.type_name)}, "
+                "whose size is not known"
+            )
         stop = self.rows if stop is None else stop
         if not self.head_dim:
             return self._read(start, stop)

@@ -16,9 +16,12 @@ from quant_core.bpe import GPT2, Tokenizer, tokenizer_of
 from quant_core.files import FormatError, open_model, quantize_model
 from quant_core.files.gguf_writer import text
 from quant_core.files.tokenizer import PRE_TOKENIZERS
+from tests.quant_core.conftest import DATA
 from tests.quant_core.model_files import CONFIG, TINYLM, TOKENIZER, write_checkpoint
 
-TINY = tokenizer_of(open_model(TINYLM / "model.safetensors"))
+MODEL = open_model(TINYLM / "model.safetensors")
+TINY = tokenizer_of(MODEL)
+MERGES = MODEL.metadata["tokenizer.ggml.merges"].value
 BYTES = [chr(code) for code in (*range(33, 127), *range(161, 173), *range(174, 256), *range(256, 324))]
 
 
@@ -79,6 +82,9 @@ def byte_order() -> list[int]:
     return [*shown, *(byte for byte in range(256) if byte not in shown)]
 
 
+LETTERS = dict(zip(byte_order(), BYTES, strict=True))
+
+
 def test_the_first_merge_of_training_comes_first() -> None:
     tokens = ["a", "b", "c", "ab", "bc", "abc"]
     assert Tokenizer(tokens, ["b c", "a b", "a bc"], [GPT2]).encode("abcab") == [5, 3]
@@ -129,9 +135,28 @@ def test_tokenizers_that_are_not_read_are_refused(tmp_path: Path) -> None:
         )
 
 
-def test_what_no_token_writes_is_refused() -> None:
-    with pytest.raises(ValueError, match="no token b"):
-        Tokenizer(["a"], [], [GPT2]).encode("ab")
+def test_bytes_that_the_vocabulary_lacks_are_skipped_as_llama_cpp_does() -> None:
+    # SmolLM2 has no token for this byte, which is no white space to the pattern: " \x1d" is a word.
+    tokens = ["?" if token == LETTERS[0x1D] else token for token in TINY.tokens]
+    lacking = Tokenizer(tokens, MERGES, [GPT2])
+    written = (DATA / "text_with_group_separator.txt").read_text("utf-8")
+    assert written.count("\x1d") == 1
+    ids = lacking.encode(written)
+    before, after = written.split("\x1d")
+    assert ids == [*lacking.encode(before), *lacking.encode(after)]
+    assert lacking.decode(ids) == written.replace("\x1d", "")
+    assert ids == [i for i in TINY.encode(written) if TINY.tokens[i] != LETTERS[0x1D]]
+
+
+def test_of_a_piece_that_is_no_token_the_letters_of_one_byte_are_found() -> None:
+    # `llm_tokenizer_bpe_session::tokenize` looks such a piece up byte by byte of its UTF-8: Ġ has two.
+    tokenizer = Tokenizer(["a", "b", "Ġ"], ["a b", "Ġ ab"], [GPT2])
+    assert tokenizer.encode("ab ab") == [0, 1, 0, 1]
+    assert tokenizer.encode("zz z") == [2]
+    assert Tokenizer(["a"], [], [GPT2]).encode("zé") == []
+
+
+def test_what_is_no_tokenizer_is_refused() -> None:
     with pytest.raises(ValueError, match="not two tokens"):
         Tokenizer(["a"], ["a b c"], [GPT2])
     with pytest.raises(ValueError, match="category Xx"):

@@ -9,6 +9,7 @@ import runpy
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -17,7 +18,7 @@ import numpy as np
 import pytest
 
 from quant_core import ggml
-from quant_core.bpe import tokenizer_of
+from quant_core.bpe import GPT2, Tokenizer, tokenizer_of
 from quant_core.cli import main
 from quant_core.cli.perplexity import Bar
 from quant_core.cli.quantize import ProgressBar
@@ -118,6 +119,55 @@ def test_inspect_a_checkpoint(run: Output, tmp_path: Path) -> None:
     assert out[-1].endswith("2,033,408 weights        4,066,816 bytes  16.0000 bits per weight")
     (tmp_path / "empty.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
     assert run("inspect", tmp_path / "empty.safetensors")[1][-1].endswith("no weights")
+
+
+def test_inspect_a_header_alone_of_new_types(run: Output) -> None:
+    code, out, err = run("inspect", ROOT / "tests" / "data" / "bonsai_q1_0_header.gguf")
+    assert (code, err) == (0, [])
+    lines = [line.split() for line in out]
+    size = 151_669 * 4096 // 128 * 18
+    for name in ("token_embd.weight", "output.weight"):
+        (row,) = [line for line in lines if line[:1] == [name]]
+        assert row[1:6] == ["Q1_0", "151669", "x", "4096", f"{size:,}"]
+    assert out[-2].endswith("1.1250 bits per weight")
+
+
+def test_types_that_are_not_known_do_not_stop_a_command(run: Output, tmp_path: Path) -> None:
+    path = tmp_path / "later.gguf"
+    path.write_bytes(gguf_bytes(tensors=(listed(b"a", (7, 3), 57, 0), listed(b"b", (32,), 0, 256))))
+    code, out, err = run("inspect", path)
+    assert (code, err) == (0, [])
+    assert ["a", "type", "57", "3", "x", "7", "unknown"] in [line.split()[:7] for line in out]
+    assert [line.split() for line in out[-3:]] == [
+        ["F32", "1", "tensors", "32", "weights", "128", "bytes", "32.0000", "bits", "per", "weight"],
+        ["type", "57", "1", "tensors", "21", "weights", "unknown", "bytes"],
+        ["all", "2", "tensors", "53", "weights", "unknown", "bytes"],
+    ]
+    code, out, err = run("compare", path, path)
+    assert (code, err) == (1, [])
+    assert out[1].split(maxsplit=5)[-1] == "not compared: the size of type 57 is not known"
+    assert out[2].split() == ["b", "F32", "F32", "equal"]
+    code, _, err = run("block", path, "a", 0)
+    assert code == 2
+    assert "tensor a is type 57; the types whose blocks can be shown are F32" in err[0]
+
+
+@pytest.mark.parametrize("name", ["q4_k", "Q4_K", "q4_k_m", " Q4_K_m ", "15"])
+def test_types_are_named_as_llama_quantize_takes_them(
+    run: Output, tmp_path: Path, small: Path, name: str
+) -> None:
+    code, out, _ = run("quantize", WEIGHTS, tmp_path / "out.gguf", "--type", name, "--jobs", 1)
+    assert code == 0
+    assert ": Q4_K_M, 29 tensors" in out[0]
+    assert (tmp_path / "out.gguf").read_bytes() == small.read_bytes()
+
+
+def test_a_type_that_is_not_known_is_answered_with_those_that_are(run: Output, tmp_path: Path) -> None:
+    for name in ("Q9", "", "4", "-1", "Q2_K_M", "15.0", "١٥"):
+        code, _, err = run("quantize", WEIGHTS, tmp_path / "out.gguf", f"--type={name}")
+        assert (code, len(err)) == (2, 1)
+        assert f"type '{name}' is not known; choose from F32 (0), F16 (1), Q4_0 (2)" in err[0]
+        assert err[0].endswith("MXFP4_MOE (38); in any case, or by its number; Q4_K is short for Q4_K_M")
 
 
 def test_compare_measures_the_loss(run: Output, tmp_path: Path, small: Path) -> None:
@@ -447,10 +497,43 @@ def test_what_cannot_be_measured_is_said_in_one_line(
         ((WEIGHTS, "--text", tmp_path / "bytes"), "not UTF-8 at byte 3"),
         ((WEIGHTS, "--text", tmp_path / "short"), "give from 2 to"),
         ((WEIGHTS, "--text", tmp_path / "none"), "No such file"),
+        ((WEIGHTS, "--text", tmp_path), "Is a directory"),
+        ((WEIGHTS, "--text", held_out, "--context", 0), "give from 2 to"),
+        ((WEIGHTS, "--text", held_out, "--stride", 0), "stride is 0"),
     ):
         code, out, err = run("perplexity", *arguments)
         assert (code, out, len(err)) == (2, [], 1), err
         assert problem in err[0]
+
+
+def test_bytes_without_a_token_are_counted_and_skipped(
+    run: Output, held_out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = tokenizer_of(open_model(WEIGHTS))
+    merges = open_model(WEIGHTS).metadata["tokenizer.ggml.merges"].value
+    tokens = ["?" if token == "ĝ" else token for token in whole.tokens]  # the byte 0x1D
+    monkeypatch.setattr("quant_core.cli.perplexity.tokenizer_of", lambda _: Tokenizer(tokens, merges, [GPT2]))
+    with_separators = tmp_path / "separators.txt"
+    with_separators.write_text("\x1d" + held_out.read_text("utf-8") + "\x1d", "utf-8")
+    results = [run("perplexity", WEIGHTS, "--text", path) for path in (held_out, with_separators)]
+    assert results[0][2] == []
+    assert results[1][2] == ["note: the vocabulary has no token for 2 bytes of the text; they are skipped"]
+    assert results[0][1][1:] == results[1][1][1:]
+
+
+def test_a_text_may_come_through_a_pipe_and_is_bounded(
+    run: Output, held_out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    feeding = threading.Thread(target=lambda: pipe.write_bytes(held_out.read_bytes()))
+    feeding.start()
+    piped = run("perplexity", WEIGHTS, "--text", pipe)
+    feeding.join()
+    assert piped[1][1:] == run("perplexity", WEIGHTS, "--text", held_out)[1][1:]
+    monkeypatch.setattr("quant_core.cli.perplexity.MOST_TEXT_BYTES", 3999)
+    code, _, err = run("perplexity", WEIGHTS, "--text", held_out)
+    assert (code, err) == (2, [f"quant_core: {held_out}: more than 3999 bytes"])
 
 
 def test_the_bar_of_several_runs_grows_and_is_wiped_for_results() -> None:

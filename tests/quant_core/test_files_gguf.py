@@ -37,7 +37,11 @@ def refusal(tmp_path: Path, content: bytes) -> str:
 
 
 def test_types_and_their_sizes_are_those_of_the_reference_package() -> None:
+    known = {int(reference) for reference in gguf.GGMLQuantizationType}
+    assert set(TYPE_NAMES) - known <= {42}  # Q2_0 came after gguf 0.19
     for number, name in TYPE_NAMES.items():
+        if number not in known:
+            continue
         reference = gguf.GGMLQuantizationType(number)
         assert reference.name == name
         assert gguf.GGML_QUANT_SIZES[reference] == SIZES[name]
@@ -255,9 +259,13 @@ WRONG: dict[str, tuple[bytes, str]] = {
         gguf_bytes(tensors=(listed(b"a", (32, 0), 0, 0),)),
         "tensor 0 (a) dimension 1 at byte 90: 0; it must be 1 or more",
     ),
-    "type": (
-        gguf_bytes(tensors=(listed(b"a", (32,), 4, 0),)),
-        "tensor 0 (a) type at byte 90: 4 is not a type that is known",
+    "behind the file, of a type that is not known": (
+        gguf_bytes(tensors=(listed(b"a", (32,), 57, 1 << 20),)),
+        "tensor a offset at byte 94: 1 bytes from byte 1048704 on end behind the file, which has 512",
+    ),
+    "two of a type that is not known at one place": (
+        gguf_bytes(tensors=(listed(b"a", (32,), 57, 0), listed(b"b", (32,), 57, 0))),
+        "tensor b offset at byte 127: 0 lies in tensor a, which ends at 1",
     ),
     "part of a block": (
         gguf_bytes(tensors=(listed(b"a", (48,), 8, 0),)),
@@ -287,6 +295,43 @@ WRONG: dict[str, tuple[bytes, str]] = {
 def test_each_wrong_field_is_named_with_its_place(tmp_path: Path, case: str) -> None:
     content, message = WRONG[case]
     assert message in refusal(tmp_path, content)
+
+
+def test_types_of_later_versions_are_listed_and_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "later.gguf"
+    path.write_bytes(gguf_bytes(tensors=(listed(b"a", (7, 3), 57, 0), listed(b"b", (32,), 0, 256))))
+    tensors = read_gguf(path).tensors
+    assert (tensors["a"].type_name, tensors["a"].shape, tensors["a"].elements) == ("type 57", (3, 7), 21)
+    assert tensors["b"].floats().shape == (1, 32)
+    for read in (tensors["a"].raw, tensors["a"].floats):
+        with pytest.raises(FormatError, match=r"later.gguf: tensor a is type 57, whose size is not known"):
+            read()
+
+
+@pytest.mark.parametrize(("number", "name", "block", "size"), [(41, "Q1_0", 128, 18), (42, "Q2_0", 64, 18)])
+def test_the_sizes_of_types_without_a_codec(
+    tmp_path: Path, number: int, name: str, block: int, size: int
+) -> None:
+    path = tmp_path / "new.gguf"
+    path.write_bytes(gguf_bytes(tensors=(listed(b"a", (2 * block, 3), number, 0),)))
+    tensor = read_gguf(path).tensors["a"]
+    assert (tensor.type_name, tensor.bytes) == (name, 6 * size)
+    assert tensor.bits_per_weight == {"Q1_0": 1.125, "Q2_0": 2.25}[name]
+    with pytest.raises(FormatError, match=f"tensor a: type '{name}'"):
+        tensor.floats()
+
+
+def test_a_header_alone_is_read_where_that_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "header.gguf"
+    header = gguf_bytes(data=b"")
+    for length in (len(header), len(header) - 5):  # with the padding, and without some of it
+        path.write_bytes(header[:length])
+        assert list(read_gguf(path, header_alone=True).tensors) == ["a", "b"]
+        with pytest.raises(FormatError, match="end behind the file"):
+            read_gguf(path)
+    path.write_bytes(header + b"\0")
+    with pytest.raises(FormatError, match="end behind the file"):
+        read_gguf(path, header_alone=True)
 
 
 def test_a_name_cannot_write_to_the_terminal(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ WRONG: dict[str, tuple[bytes, str]] = {
     "metadata": (safetensors_bytes({"__metadata__": {"a": 1}}), "__metadata__ at byte 8: it must map texts"),
     "entry": (safetensors_bytes({"x": 3}), "tensor x at byte 8: it must have dtype, shape and data_offsets"),
     "extra": (safetensors_bytes({"x": GOOD | {"y": 1}}), "and nothing else"),
-    "dtype": (safetensors_bytes({"x": GOOD | {"dtype": "F4"}}), "tensor x dtype at byte 8: F4; known are"),
+    "dtype": (safetensors_bytes({"x": GOOD | {"dtype": "F5"}}), "tensor x dtype at byte 8: F5; known are"),
     "dtype type": (safetensors_bytes({"x": GOOD | {"dtype": []}}), "tensor x dtype at byte 8: []; known are"),
     "shape": (safetensors_bytes({"x": GOOD | {"shape": [-1]}}), "tensor x shape at byte 8: [-1]"),
     "shape float": (safetensors_bytes({"x": GOOD | {"shape": [2.0]}}), "tensor x shape at byte 8: [2.0]"),

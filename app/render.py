@@ -54,7 +54,8 @@ from lessons.kit.task import (
 from lessons.kit.teaching import OPEN, Teaching
 from lessons.kit.text import FigureText
 from lessons.kit.view import Column, Sentence, Table, View
-from quant_core.files.storage import SIZES, TYPE_NAMES, is_readable
+from quant_core.files.single import reads
+from quant_core.files.storage import SIZES, TYPE_NAMES
 
 MODULE = re.compile(r"js/(?!early|lesson|predict|embed|share|cells|own|cut|config|recall|task)\w+\.js")
 """What `lesson.js` imports: the pages name it, so that it is on its way before `lesson.js` has been read."""
@@ -439,9 +440,7 @@ def environment() -> Environment:
         is_slider=is_slider,
         is_choice=_is_choice,
         is_text=_is_text,
-        block_types={
-            str(number): [name, *SIZES[name]] for number, name in TYPE_NAMES.items() if is_readable(name)
-        },
+        block_types={str(number): [name, *SIZES[name]] for number, name in TYPE_NAMES.items() if reads(name)},
         source_named=source_named,
     )
     env.filters.update(

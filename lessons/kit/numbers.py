@@ -17,6 +17,14 @@ TIMES = "\u00d7"
 UNITS = tuple(map(N_, ("GB", "GiB", "MiB", "kB", "GB/s", "dB", "bytes", "tokens", "bits/weight", "B", "M")))
 """What read-outs and tables print behind a number; some languages write it otherwise (Go, Md)."""
 
+_ORDINALS = {
+    "one": N_("%(number)sst"),
+    "two": N_("%(number)snd"),
+    "few": N_("%(number)srd"),
+    "other": N_("%(number)sth"),
+}
+"""By the plural form that a language has for them (CLDR)."""
+
 _BEFORE_UNIT = re.compile(r"(?<=[\d}]) (?=(?:[kMG]B(?:/s)?|[KMG]iB|dB)(?!\w)|%)")
 _NUMBER = re.compile(r"(?<![\w.])[−+]?\d[\d\u202f]*\.?\d*")
 _SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
@@ -87,6 +95,15 @@ def percent(fraction: float, places: int = 1) -> str:
     '25.3\u202f%'
     """
     return spoken().percent(fixed(100 * fraction, places))
+
+
+def ordinal(number: int) -> str:
+    """A place in a row; a language has as many endings as its ordinal plurals.
+
+    >>> [ordinal(number) for number in (1, 2, 3, 4, 11, 22)]
+    ['1st', '2nd', '3rd', '4th', '11th', '22nd']
+    """
+    return gettext(_ORDINALS[spoken().locale.ordinal_form(number)], number=integer(number))
 
 
 def times(ratio: float, places: int = 2) -> str:

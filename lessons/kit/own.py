@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import binascii
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -17,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lessons.kit.language import gettext as _
+from lessons.kit.numbers import ordinal
+from lessons.kit.pasted import read_pasted
 from quant_core.files import FormatError
 from quant_core.files.errors import printable
 from quant_core.files.single import MOST_BYTES, MOST_NUMBERS, read_single
@@ -30,8 +31,6 @@ MOST_COLUMN = 2**31
 LARGEST = 60_000.0
 """Scales of block formats are half-precision numbers, which end at 65504."""
 SMALLEST = 1e-6
-
-_SEPARATOR = re.compile(r"[\s,;\[\]()]+")
 
 
 class OwnError(ValueError):
@@ -85,7 +84,7 @@ class Own:
 def read_own(fields: Mapping[str, str]) -> Own:
     """Read the weights that a form has sent: `own.text`, or `own.file` in base64 with its `own.name`.
 
-    `own.at` is the first of the pasted numbers that is looked at; `own.column` says where in its row the
+    `own.at` says how many of the pasted numbers are skipped; `own.column` says where in its row the
     first number of a file lies.
 
     Raises
@@ -93,40 +92,25 @@ def read_own(fields: Mapping[str, str]) -> Own:
     OwnError
         Whatever is wrong with them, in words for the reader.
     """
-    column = _count(fields.get("own.column", "0"), "own.column", MOST_COLUMN)
+    column = _count(fields.get("own.column", "0"), _("First column"), MOST_COLUMN)
     if fields.get("own.file"):
         name, values = _file(fields["own.file"])
         label = " · ".join(part for part in (fields.get("own.name", ""), name) if part)
         return Own(printable(label, MOST_NAME), _finite(values), column)
-    at = _count(fields.get("own.at", "0"), "own.at", MOST_NUMBERS - 1)
-    values = _finite(_text(fields.get("own.text", "")))
+    at = _count(fields.get("own.at", "0"), _("Numbers to skip first"), MOST_NUMBERS - 1)
+    values = _text(fields.get("own.text", ""))
     if at >= len(values):
         raise OwnError(
-            _(
-                "There are %(count)s numbers; number %(at)s is not among them.",
-                count=str(len(values)),
-                at=str(at),
-            )
+            _("There are only %(count)s numbers; %(at)s cannot be skipped.", count=len(values), at=at)
         )
     return Own("", values[at:], at)
 
 
 def _text(text: str) -> NDArray[np.float32]:
-    parts = [part for part in _SEPARATOR.split(text) if part]
-    if not parts:
-        raise OwnError(_("There are no numbers."))
-    if len(parts) > MOST_NUMBERS:
-        raise OwnError(_("There are more than %(most)s numbers.", most=str(MOST_NUMBERS)))
-    values = []
-    for i, part in enumerate(parts):
-        try:
-            values.append(float(part))
-        except ValueError:
-            raise OwnError(
-                _("Number %(index)s is “%(part)s”, which is none.", index=str(i), part=printable(part, 24))
-            ) from None
-    with np.errstate(over="ignore"):
-        return np.array(values, np.float32)
+    try:
+        return np.array(read_pasted(text, MOST_NUMBERS), np.float32)
+    except ValueError as error:
+        raise OwnError(str(error)) from None
 
 
 def _file(encoded: str) -> tuple[str, NDArray[np.float32]]:
@@ -145,11 +129,15 @@ def _file(encoded: str) -> tuple[str, NDArray[np.float32]]:
 def _finite(values: NDArray[np.float32]) -> NDArray[np.float32]:
     wrong = np.flatnonzero(~np.isfinite(values))
     if wrong.size:
-        raise OwnError(_("Number %(index)s is not finite.", index=str(wrong[0])))
+        raise OwnError(
+            _("The %(ordinal)s number of the block is not finite.", ordinal=ordinal(int(wrong[0]) + 1))
+        )
     return values
 
 
 def _count(text: str, name: str, most: int) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 10 or int(text) > most:
-        raise OwnError(_("%(name)s must be %(allowed)s.", name=name, allowed=f"0–{most}"))
+        raise OwnError(
+            _("%(name)s must be %(allowed)s.", name=name, allowed=_("%(low)s to %(high)s", low=0, high=most))
+        )
     return int(text)

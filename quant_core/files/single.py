@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from quant_core.arrays import F32
+from quant_core import fp8
+from quant_core.arrays import F32, U8
 from quant_core.files.bounded import Cursor
 from quant_core.files.errors import FormatError, printable
 from quant_core.files.gguf import MAGIC as GGUF_MAGIC
@@ -27,7 +28,21 @@ MOST_BYTES = 1 << 16
 MOST_NUMBERS = 4096
 NPY_MAGIC = b"\x93NUMPY"
 _MOST_NPY_HEADER = 2048
-_NPY_TYPES = ("<f2", "<f4", "<f8", ">f2", ">f4", ">f8")
+_NPY_TYPES = frozenset(("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"))
+_NPY_UNNAMED = {"V2": "BF16", "V1": "F8_E4M3", "f1": "F8_E5M2"}
+"""What `np.save` writes for the types of ml_dtypes, which numpy itself does not know."""
+
+_INTEGERS = {
+    "I8": "i1",
+    "I16": "<i2",
+    "I32": "<i4",
+    "I64": "<i8",
+    "U8": "u1",
+    "U16": "<u2",
+    "U32": "<u4",
+    "U64": "<u8",
+}
+_FP8: dict[str, fp8.Kind] = {"F8_E4M3": "e4m3", "F8_E5M2": "e5m2"}
 _NPY_HEADER = re.compile(
     r"\{\s*'descr':\s*'(?P<descr>[^']{1,8})',\s*'fortran_order':\s*(?P<order>True|False),"
     r"\s*'shape':\s*(?P<shape>\([0-9, ]*\)),?\s*\}\s*"
@@ -46,9 +61,9 @@ def read_single(data: bytes) -> tuple[str, F32]:
     Returns
     -------
     name : str
-        The tensor's name; "" in a `.npy` file.
+        The tensor's name. A `.npy` file has none: "", or the type that its bytes are taken for.
     values : ndarray of float32, shape (n,)
-        Its numbers, row after row; block formats are decoded.
+        Its numbers, row after row, whatever their order in the file; block formats are decoded.
 
     Raises
     ------
@@ -65,7 +80,7 @@ def read_single(data: bytes) -> tuple[str, F32]:
     if len(data) > MOST_BYTES:
         raise FormatError(f"{len(data)} bytes; at most {MOST_BYTES} are read")
     if data.startswith(NPY_MAGIC):
-        return "", _npy(_cursor(data, "file.npy"))
+        return _npy(_cursor(data, "file.npy"))
     if data.startswith(GGUF_MAGIC):
         tensors = dict(parse_gguf(_cursor(data, "file.gguf")).tensors)
     else:
@@ -76,21 +91,35 @@ def read_single(data: bytes) -> tuple[str, F32]:
     return tensor.name, _values(tensor, data)
 
 
+def reads(type_name: str) -> bool:
+    """Whether `read_single` turns this type into numbers."""
+    return is_readable(type_name) or type_name in _INTEGERS or type_name in _FP8
+
+
 def _cursor(data: bytes, name: str) -> Cursor:
     return Cursor(io.BytesIO(data), Path(name), len(data))
 
 
 def _values(tensor: StoredTensor, data: bytes) -> F32:
     _bounded(tensor.elements)
-    if not is_readable(tensor.type_name):
+    if not reads(tensor.type_name):
         raise FormatError(
             f"tensor {printable(tensor.name)}: {tensor.type_name} holds no weights that are read"
         )
     stored = np.frombuffer(data, np.uint8)[tensor.offset : tensor.offset + tensor.bytes]
     try:
-        return decode(stored.reshape(tensor.rows, tensor.row_bytes), tensor.type_name).reshape(-1)
+        return _numbers(stored.reshape(tensor.rows, tensor.row_bytes), tensor.type_name).reshape(-1)
     except ValueError as error:
         raise FormatError(f"tensor {printable(tensor.name)}: {error}") from None
+
+
+def _numbers(rows: U8, type_name: str) -> F32:
+    """Rows of bytes as float32; without the scale that a file of FP8 has elsewhere."""
+    if type_name in _INTEGERS:
+        return rows.view(_INTEGERS[type_name]).astype(np.float32)
+    if type_name in _FP8:
+        return fp8.decode(rows, _FP8[type_name])
+    return decode(rows, type_name)
 
 
 def _bounded(count: int) -> None:
@@ -98,8 +127,10 @@ def _bounded(count: int) -> None:
         raise FormatError(f"{count} numbers; from 1 to {MOST_NUMBERS} are read")
 
 
-def _npy(cursor: Cursor) -> F32:
-    """The numbers of a `.npy` file, versions 1 to 3; its header is matched, never evaluated.
+def _npy(cursor: Cursor) -> tuple[str, F32]:
+    """The type if numpy has no name for it, and the numbers, of a `.npy` file, versions 1 to 3.
+
+    Its header is matched, never evaluated.
 
     References
     ----------
@@ -121,22 +152,27 @@ def _npy(cursor: Cursor) -> F32:
         cursor.fail(
             "header", "no plain array: descr, fortran_order and shape are expected, in this order", start
         )
-    if found["descr"] not in _NPY_TYPES:
-        cursor.fail("descr", f"{printable(found['descr'])}; floats of 16, 32 and 64 bits are read", start)
+    order, kind = found["descr"][:1], found["descr"][1:]
+    if order not in "<>|=" or (kind not in _NPY_TYPES and kind not in _NPY_UNNAMED):
+        known = "floats and whole numbers of up to 64 bits are read"
+        cursor.fail("descr", f"{printable(found['descr'])}; {known}", start)
     try:
         shape = ast.literal_eval(found["shape"])
     except (SyntaxError, ValueError):
         cursor.fail("shape", f"{printable(found['shape'])} is no shape", start)
     if not isinstance(shape, tuple) or len(shape) > 8:
         cursor.fail("shape", f"{printable(found['shape'])}; up to 8 whole numbers", start)
-    if found["order"] == "True" and len(shape) > 1:
-        cursor.fail("fortran_order", "columns first; save it in C order", start)
     count = 1
     for size in shape:
         count = min(count * size, MOST_NUMBERS + 1)
     _bounded(count)
-    dtype = np.dtype(found["descr"])
+    dtype = np.dtype(f"u{kind[1]}" if kind in _NPY_UNNAMED else found["descr"])
     if cursor.left != count * dtype.itemsize:
         cursor.fail("data", f"{cursor.left} bytes where the shape needs {count * dtype.itemsize}")
+    stored = np.frombuffer(cursor.take(cursor.left, "data"), dtype)
+    ordered = stored.reshape(shape, order="F" if found["order"] == "True" else "C").reshape(-1)
+    if kind in _NPY_UNNAMED:
+        name = _NPY_UNNAMED[kind]
+        return name, _numbers(ordered.view(np.uint8).reshape(1, -1), name)[0]
     with np.errstate(over="ignore"):
-        return np.frombuffer(cursor.take(cursor.left, "data"), dtype).astype(np.float32)
+        return "", ordered.astype(np.float32)

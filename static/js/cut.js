@@ -7,13 +7,14 @@ const MOST_TELLING = 1 << 12; // bytes of an entry of a header that can say anyt
 const TELLING = new Set(["token_embd.weight", "output.weight", "blk.0.attn_q.bias", "rope_freqs.weight", "rope_factors_long.weight"]);
 const MOST_HEADER = 1 << 25;
 const MOST_TENSORS = 1 << 17;
-const FLOATS = { F64: 8, F32: 4, F16: 2, BF16: 2, F8_E4M3: 1, F8_E5M2: 1 };
+const SIZES = { F64: 8, F32: 4, F16: 2, BF16: 2, F8_E4M3: 1, F8_E5M2: 1, I64: 8, I32: 4, I16: 2, I8: 1, U64: 8, U32: 4, U16: 2, U8: 1 };
+const NPY_TYPE = /'descr':\s*'([<>|=](?:f[1248]|[iu][1248]|V[12]))'/; // V and f1: bfloat16 and 8-bit floats, as ml_dtypes saves them
 const SCALARS = [1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8]; // bytes of GGUF's kinds of metadata; texts and arrays apart
 
 /** What keeps a file from being read: "truncated", "strange", "large" or "none". */
 export class CutError extends Error {}
 
-/** The tensors of a file that have floats: [{ name, rows, columns, block, cut(row, column) → bytes }]. */
+/** The tensors of a file that have numbers: [{ name, rows, columns, block, cut(row, column) → bytes }]. */
 export async function tensorsOf(file, types) {
   const head = await bytesOf(file, 0, Math.min(file.size, 16));
   const text = String.fromCharCode(...head.subarray(0, 6));
@@ -31,8 +32,9 @@ async function bytesOf(file, from, to) {
   return new Uint8Array(await file.slice(from, to).arrayBuffer());
 }
 
-/** A tensor of `size` bytes for each `block` numbers, rows behind one another from `offset` on. */
-function tensor(file, name, shape, [block, size], offset, wrap) {
+/** A tensor of `size` bytes for each `block` numbers, rows behind one another from `offset` on; in Fortran's order columns. */
+function tensor(file, name, stored, [block, size], offset, wrap, fortran = false) {
+  const shape = stored.length > 1 && stored.at(-1) === 1 ? stored.slice(0, -1) : stored; // a column is read like a row
   const columns = shape.at(-1) ?? 1;
   const rows = shape.slice(0, -1).reduce((product, each) => product * each, 1);
   return {
@@ -40,11 +42,27 @@ function tensor(file, name, shape, [block, size], offset, wrap) {
     async cut(row, column) {
       const first = Math.min(column, columns - 1) - (Math.min(column, columns - 1) % block);
       const count = Math.min(MOST, columns - first);
+      if (fortran) {
+        const place = placeInFortran(row, shape.slice(0, -1));
+        const each = Array.from({ length: count }, (_, i) => offset + (place + (first + i) * rows) * size);
+        return { first, bytes: wrap(joined(...await Promise.all(each.map((start) => bytesOf(file, start, start + size)))), count) };
+      }
       const start = offset + ((row * columns + first) / block) * size;
       const data = await bytesOf(file, start, start + (Math.ceil(count / block)) * size);
       return { first, bytes: wrap(data, count) };
     },
   };
+}
+
+/** Where the first number of a row lies that is counted as in C, its last dimension the fastest. */
+function placeInFortran(row, shape) {
+  const strides = shape.map((_, i) => shape.slice(0, i).reduce((product, each) => product * each, 1));
+  let left = row;
+  return shape.reduceRight((place, size, i) => {
+    const at = left % size;
+    left = Math.floor(left / size);
+    return place + at * strides[i];
+  }, 0);
 }
 
 // --- safetensors ---
@@ -61,10 +79,10 @@ async function safetensors(file, head) {
     throw new CutError("strange");
   }
   return Object.entries(header)
-    .filter(([name, entry]) => name !== "__metadata__" && FLOATS[entry?.dtype] && isShape(entry.shape) && isShape(entry.data_offsets))
+    .filter(([name, entry]) => name !== "__metadata__" && SIZES[entry?.dtype] && isShape(entry.shape) && isShape(entry.data_offsets))
     .slice(0, MOST_TENSORS)
     .map(([name, { dtype, shape, data_offsets: [start] }]) =>
-      tensor(file, name, shape, [1, FLOATS[dtype]], 8 + length + start, (data, count) => {
+      tensor(file, name, shape, [1, SIZES[dtype]], 8 + length + start, (data, count) => {
         const own = new TextEncoder().encode(JSON.stringify({ [name]: { dtype, shape: [count], data_offsets: [0, data.length] } }));
         const size = new Uint8Array(8);
         new DataView(size.buffer).setBigUint64(0, BigInt(own.length), true);
@@ -86,14 +104,15 @@ async function npy(file, head) {
   const length = long ? view.getUint32(8, true) : view.getUint16(8, true);
   if (length > 1 << 16) throw new CutError("strange");
   const header = new TextDecoder("latin1").decode(await bytesOf(file, start, start + length));
-  const descr = /'descr':\s*'([<>]f[248])'/.exec(header)?.[1];
+  const descr = NPY_TYPE.exec(header)?.[1];
   const shape = /'shape':\s*\(([0-9, ]*)\)/.exec(header)?.[1].split(",").filter((size) => size.trim()).map(Number);
-  if (!descr || !shape || !isShape(shape) || (/'fortran_order':\s*True/.test(header) && shape.length > 1)) throw new CutError("none");
+  if (!descr || !shape || !isShape(shape)) throw new CutError("none");
+  const fortran = /'fortran_order':\s*True/.test(header);
   return [tensor(file, "", shape, [1, Number(descr[2])], start + length, (data, count) => {
     const own = `{'descr': '${descr}', 'fortran_order': False, 'shape': (${count},), }`;
     const padded = `${own.padEnd(117)}\n`;
     return joined(new Uint8Array([0x93, 78, 85, 77, 80, 89, 1, 0, padded.length, 0]), new TextEncoder().encode(padded), data);
-  })];
+  }, fortran)];
 }
 
 // --- GGUF ---

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import shutil
 import struct
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from app.render import environment
-from quant_core import ggml
+from quant_core import fp8, ggml
 from quant_core.files.model import config_of_header
 from quant_core.files.single import read_single
 from quant_core.memory import model_shape
@@ -72,27 +73,98 @@ def gguf() -> bytes:
 def test_a_cut_block_is_what_the_file_holds(
     tmp_path: Path, kind: str, name: str, row: int, column: int, first: int, whole: np.ndarray
 ) -> None:
-    file = tmp_path / "model"
-    if kind == "gguf":
-        file.write_bytes(gguf())
-    else:
-        with file.open("wb") as opened:
-            np.save(opened, WEIGHTS.astype("<f8"))
-    (tmp_path / "cut.mjs").write_text(CUT.read_text("utf-8"), "utf-8")
-    (tmp_path / "run.mjs").write_text(SCRIPT, "utf-8")
-    types = json.dumps(environment().globals["block_types"])
-    arguments = ["node", "run.mjs", str(file), types, name, str(row), str(column)]
-    output = subprocess.run(
-        arguments, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=True
-    ).stdout
-    rows, columns, found, encoded = json.loads(output)
-    assert (rows, columns, found) == (5, 1024, first)
-    data = base64.b64decode(encoded)
+    opened = io.BytesIO()
+    np.save(opened, WEIGHTS.astype("<f8"))
+    rows, columns, data = cut(tmp_path, gguf() if kind == "gguf" else opened.getvalue(), name, row, column)
+    assert (rows, columns) == (5, 1024)
     assert len(data) < 4096
     title, values = read_single(data)
     assert title == name
     np.testing.assert_array_equal(values, whole[row, first : first + len(values)])
     assert len(values) == min(256, 1024 - first)
+
+
+ROWS = np.random.default_rng(8).normal(0, 40, (3, 2, 300))
+INTEGERS = {f"{kind}{size}": ROWS.astype(f"{kind}{size}") for kind in "iu" for size in (1, 2, 4, 8)}
+BITS = np.random.default_rng(9).integers(0, 256, (3, 2, 300)).astype(np.uint8)
+BITS[(BITS & 0x7F) >= 0x7C] = 0x38  # neither infinite nor none
+BF16 = (ROWS.astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
+AS_FLOATS = {
+    **{name: (values, values.astype(np.float32)) for name, values in INTEGERS.items()},
+    **{
+        name: (ROWS.astype(name), ROWS.astype(name).astype(np.float32)) for name in ("f2", "f4", ">f8", ">i2")
+    },
+    "V2": (BF16.view("V2"), (BF16.astype(np.uint32) << 16).view(np.float32)),
+    "V1": (BITS.view("V1"), fp8.decode(BITS, "e4m3")),
+    "f1": (BITS.view("V1"), fp8.decode(BITS, "e5m2")),
+}
+
+
+def cut(tmp_path: Path, data: bytes, name: str, row: int, column: int) -> tuple[int, int, bytes]:
+    """Rows and columns that the browser sees, and what it sends."""
+    (tmp_path / "model").write_bytes(data)
+    (tmp_path / "cut.mjs").write_text(CUT.read_text("utf-8"), "utf-8")
+    (tmp_path / "run.mjs").write_text(SCRIPT, "utf-8")
+    types = json.dumps(environment().globals["block_types"])
+    arguments = ["node", "run.mjs", "model", types, name, str(row), str(column)]
+    done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=True)
+    rows, columns, _, encoded = json.loads(done.stdout)
+    return rows, columns, base64.b64decode(encoded)
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not here")
+@pytest.mark.parametrize("fortran", [False, True])
+@pytest.mark.parametrize("kind", AS_FLOATS)
+def test_arrays_of_every_type_and_order_are_cut_and_read(tmp_path: Path, kind: str, fortran: bool) -> None:
+    stored, floats = AS_FLOATS[kind]
+    opened = io.BytesIO()
+    np.save(opened, np.asfortranarray(stored) if fortran else stored)
+    data = opened.getvalue().replace(b"'|V1'", b"'<f1'") if kind == "f1" else opened.getvalue()
+    assert (b"'fortran_order': True" in data) == fortran
+    for row, column in ((0, 0), (3, 44), (5, 290)):
+        rows, columns, sent = cut(tmp_path, data, "", row, column)
+        assert (rows, columns) == (6, 300)
+        named, values = read_single(sent)
+        assert named == {"V2": "BF16", "V1": "F8_E4M3", "f1": "F8_E5M2"}.get(kind, "")
+        np.testing.assert_array_equal(values, floats.reshape(6, 300)[row, column : column + 256])
+    np.testing.assert_array_equal(read_single(data)[1], floats.reshape(-1))
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not here")
+@pytest.mark.parametrize(
+    ("dtype", "kind"),
+    [
+        ("I8", "i1"), ("I16", "i2"), ("I32", "i4"), ("I64", "i8"), ("U8", "u1"), ("F16", "f2"),
+        ("BF16", "V2"), ("F8_E4M3", "V1"), ("F8_E5M2", "f1"),
+    ],
+)  # fmt: skip
+def test_tensors_of_every_type_are_cut_and_read(tmp_path: Path, dtype: str, kind: str) -> None:
+    stored, floats = AS_FLOATS[kind]
+    raw = stored.tobytes()
+    header = json.dumps({"w": {"dtype": dtype, "shape": [6, 300], "data_offsets": [0, len(raw)]}}).encode()
+    data = struct.pack("<Q", len(header)) + header + raw
+    rows, columns, sent = cut(tmp_path, data, "w", 4, 10)
+    assert (rows, columns) == (6, 300)
+    np.testing.assert_array_equal(read_single(sent)[1], floats.reshape(6, 300)[4, 10:266])
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not here")
+@pytest.mark.parametrize(("number", "kind"), [(24, "i1"), (25, "i2"), (26, "i4"), (27, "i8")])
+def test_whole_numbers_of_a_gguf_file_are_cut_and_read(tmp_path: Path, number: int, kind: str) -> None:
+    stored, floats = AS_FLOATS[kind]
+    head = b"GGUF" + struct.pack("<IQQQ", 3, 1, 0, 1) + b"w" + struct.pack("<IQQIQ", 2, 300, 6, number, 0)
+    _, columns, sent = cut(tmp_path, head + bytes(-len(head) % 32) + stored.tobytes(), "w", 4, 10)
+    assert columns == 300
+    np.testing.assert_array_equal(read_single(sent)[1], floats.reshape(6, 300)[4, 10:266])
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not here")
+def test_a_column_is_read_like_a_row(tmp_path: Path) -> None:
+    opened = io.BytesIO()
+    np.save(opened, WEIGHTS[0][:, None])
+    rows, columns, sent = cut(tmp_path, opened.getvalue(), "", 0, 100)
+    assert (rows, columns) == (1, 1024)
+    np.testing.assert_array_equal(read_single(sent)[1], WEIGHTS[0, 100:356])
 
 
 SHAPE = """

@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 
 from app.assets import version
 from lessons.catalogue import load_lesson
-from quant_core import ggml
+from quant_core import fp8, ggml
 from quant_core.files.single import MOST_BYTES
 from tests.app.html import parse
 
@@ -55,6 +55,8 @@ FILES = {
     "npy half": npy(WEIGHTS.astype(np.float16)),
     "safetensors": safetensors("model.w", "F32", WEIGHTS),
     "safetensors half": safetensors("model.w", "F16", WEIGHTS.astype(np.float16)),
+    "npy of integers": npy((1000 * WEIGHTS).astype(np.int8)),
+    "safetensors FP8": safetensors("model.w", "F8_E4M3", fp8.encode(WEIGHTS, "e4m3")),
     "gguf": gguf("blk.0.ffn_up.weight", 0, 256, WEIGHTS.tobytes()),
     "gguf Q8_0": gguf("blk.0.ffn_up.weight", 8, 256, ggml.quantize(WEIGHTS, "Q8_0").tobytes()),
 }
@@ -134,22 +136,24 @@ def test_nothing_of_the_weights_is_kept(client: TestClient) -> None:
         ({"own.text": "0 " * 64}, "must lie between"),
         ({"own.text": "1e9 2 " * 32}, "must lie between"),
         ({"own.text": "1 " * 4097}, "4096"),
-        ({"own.text": TEXT, "own.at": "4000"}, "not among"),
-        ({"own.text": TEXT, "own.at": "-1"}, "own.at"),
+        ({"own.text": "1 2\n3 three"}, "Line 2, column 2"),
+        ({"own.text": "0,017,0,041"}, "decimal commas"),
+        ({"own.text": TEXT, "own.at": "4000"}, "only 256 numbers"),
+        ({"own.text": TEXT, "own.at": "-1"}, "to skip first must be 0 to 4095"),
         ({"own.file": "%%%"}, "did not arrive whole"),
         ({"own.file": encoded(FILES["safetensors"][:200])}, "behind the"),
         ({"own.file": encoded(FILES["npy"][:-5])}, "where the shape needs"),
         ({"own.file": encoded(FILES["gguf"][:-5])}, "end behind the file"),
         ({"own.file": encoded(b"PK\x03\x04" + bytes(60))}, "header length"),
-        ({"own.file": encoded(npy(np.arange(64)))}, "floats of 16, 32 and 64 bits"),
-        ({"own.file": encoded(npy(np.array(["a" * 40])))}, "floats of 16"),
-        ({"own.file": encoded(safetensors("w", "I64", np.arange(64)))}, "I64"),
+        ({"own.file": encoded(npy(np.zeros(64, complex)))}, "floats and whole numbers of up to 64 bits"),
+        ({"own.file": encoded(npy(np.array(["a" * 40])))}, "floats and whole numbers"),
+        ({"own.file": encoded(safetensors("w", "BOOL", np.ones(64, bool)))}, "BOOL"),
         (
             {"own.file": encoded(safetensors("<script>", "F32", np.array([np.inf] * 64, np.float32)))},
-            "not finite",
+            "1st number of the block is not finite",
         ),
         ({"own.file": encoded(bytes(MOST_BYTES + 1))}, "at most 65536"),
-        ({"own.column": "x", "own.text": TEXT}, "own.column"),
+        ({"own.column": "x", "own.text": TEXT}, "First column must be"),
     ],
 )
 @pytest.mark.parametrize("whole", [False, True])

@@ -72,6 +72,14 @@ def outlier_zeros() -> int:
     return int(np.sum(np.delete(rtn.round_to_nearest(block[None], 4, None).dequantize()[0], at) == 0))
 
 
+def outlier_sqnr(others: bool) -> float:
+    block, at = outlier()
+    back = rtn.round_to_nearest(block[None], 4, None).dequantize()[0]
+    if others:
+        block, back = np.delete(block, at), np.delete(back, at)
+    return metrics.sqnr_db(block, back)
+
+
 def energy() -> Matrix:
     hessian = main().hessian
     assert hessian is not None
@@ -130,6 +138,8 @@ MEASURED: dict[str, Callable[[], float | str]] = {
     "outlier-median": lambda: float(np.median(np.abs(outlier()[0]))),
     "outlier-step": lambda: float(rtn.round_to_nearest(outlier()[0][None], 4, None).scale[0, 0]),
     "outlier-others": outlier_zeros,
+    "outlier-others-sqnr": lambda: outlier_sqnr(others=True),
+    "outlier-sqnr": lambda: outlier_sqnr(others=False),
     "outlier-error-4": outlier_ratio,
     "werr-rtn": lambda: weight_error("rtn"),
     "werr-awq": lambda: weight_error("awq"),

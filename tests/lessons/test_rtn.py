@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from lessons.catalogue import load_lesson
+from lessons.kit.own import Own
 from lessons.kit.view import View
 from lessons.quantization import levels
 from lessons.quantization.blocks import BLOCKS, block_weights, start
@@ -80,6 +81,47 @@ def test_one_weight_scaled_up_is_called_synthetic_and_hurts_its_neighbours() -> 
     assert "stretched" in [sentence.key for sentence in scaled.notes]
     assert "stretched" not in [sentence.key for sentence in real.notes]
     assert readout(scaled, "mean_error") > 5 * readout(real, "mean_error")
+
+
+@pytest.mark.parametrize("block", ["calm", "attention", "llm"])
+@pytest.mark.parametrize(("bits", "size"), [(3, "32"), (4, "32"), (4, "128"), (8, "128")])
+def test_an_outlier_that_grows_crushes_the_others(block: str, bits: int, size: str) -> None:
+    """Their SQNR falls and more of them become zero, though the SQNR of the whole block may rise."""
+    shown = [view(Controls(block=block, bits=bits, group_size=size, stretch=n)) for n in (1, 2, 4, 8, 16)]
+    sqnr, zeros = ([readout(one, name) for one in shown] for name in ("others_sqnr", "zeros"))
+    assert (np.diff(sqnr) < 0.05).all()
+    assert sqnr[-1] < sqnr[0] / 1.5
+    assert (np.diff(zeros) >= 0).all()
+    assert zeros[-1] > zeros[0]
+
+
+@pytest.mark.parametrize("name", levels.SIZES)
+@pytest.mark.parametrize("block", ["calm", "attention", "llm"])
+def test_it_crushes_them_on_the_levels_of_every_format_too(name: str, block: str) -> None:
+    real, scaled = (view(Controls(format=name, block=block, stretch=n)) for n in (1, 16))
+    assert readout(scaled, "others_sqnr") < readout(real, "others_sqnr") / 1.5
+    assert readout(scaled, "zeros") > readout(real, "zeros")
+
+
+@pytest.mark.parametrize("format", ["grid", "NF4", "Q4_0"])
+def test_the_numbers_of_the_others_are_those_of_the_table(format: str) -> None:
+    shown = view(Controls(format=format, block="llm", stretch=3))
+    table = rows(shown)
+    others = np.delete(table, np.argmax(np.abs(table[:, 1])), axis=0)
+    power, noise = (others[:, 1] ** 2).sum(), (others[:, 4] ** 2).sum()
+    assert readout(shown, "others_sqnr") == pytest.approx(10 * np.log10(power / noise), abs=1e-4)
+    assert readout(shown, "zeros") == np.count_nonzero(others[:, 3] == 0)
+    said = TEXT.sentence(next(one for one in shown.description if one.key == "others"))
+    assert f"{readout(shown, 'zeros'):.0f} of the {len(others)}" in said
+
+
+def test_others_that_are_all_zero_have_no_signal() -> None:
+    """A reader's own block may be one weight and zeros; IQ4_NL has no level at zero."""
+    block = np.zeros(256, np.float32)
+    block[8] = 1
+    assert readout(view(Controls(), Own("mine", block)), "others_sqnr") == float("inf")
+    shown = view(Controls(format="IQ4_NL"), Own("mine", block))
+    assert [one.text for one in shown.readouts if one.name == "others_sqnr"] == ["−∞"]
 
 
 @pytest.mark.parametrize("scheme", ["asymmetric", "symmetric"])

@@ -58,6 +58,9 @@ def view(c: Controls, own: Own | None = None) -> View:
     error = kept.values - weights
     worst = int(np.argmax(np.abs(error)))
     sqnr = metrics.sqnr_db(weights, kept.values)
+    others, other_values = np.delete(weights, largest), np.delete(kept.values, largest)
+    others_sqnr = _sqnr(others, other_values)
+    zeros = int(np.count_nonzero(other_values == kept.levels[np.argmin(np.abs(kept.levels))]))
     mean_error = float(np.abs(error).mean())
     values = {
         "levels": numbers.integer(kept.levels.size),
@@ -68,16 +71,19 @@ def view(c: Controls, own: Own | None = None) -> View:
         "worst": numbers.significant(abs(float(error[worst]))),
         "where": str(first + worst),
         "sqnr": _decibels(sqnr),
+        "largest": str(first + largest),
+        "others": str(size - 1),
+        "others_sqnr": _decibels(others_sqnr),
+        "zeros": str(zeros),
     }
     description = [
         Sentence("snapped" if c.format == PLAIN else "snapped_format", **values),
         Sentence("errors", **values),
+        Sentence("others", **values),
     ]
-    others = np.delete(kept.values, largest)
-    if np.unique(kept.codes[np.arange(size) != largest]).size == 1 and np.allclose(others, others[0]):
-        description.append(
-            Sentence("drowned", others=str(size - 1), value=numbers.significant(float(others[0])))
-        )
+    one_code = np.unique(np.delete(kept.codes, largest)).size == 1
+    if one_code and np.allclose(other_values, other_values[0]):
+        description.append(Sentence("drowned", **values, value=numbers.significant(float(other_values[0]))))
     ratio = r"10 \log_{10} \frac{\sum w^2}{\sum (w - \hat w)^2}"
     quality = rf"\mathrm{{SQNR}} = {ratio} = {tex(_decibels(sqnr))}\;\mathrm{{dB}}"
 
@@ -100,6 +106,8 @@ def view(c: Controls, own: Own | None = None) -> View:
             Readout("mean_error", mean_error, numbers.significant(mean_error)),
             Readout("worst_error", abs(float(error[worst])), numbers.significant(abs(float(error[worst])))),
             Readout("sqnr", sqnr, _decibels(sqnr), "dB"),
+            Readout("others_sqnr", others_sqnr, _decibels(others_sqnr), "dB"),
+            Readout("zeros", zeros, str(zeros), f"/ {size - 1}"),
         ),
         drawing=_drawing(weights, kept, first),
         plots={"levels": Plot(*_scales(weights, kept))},
@@ -139,9 +147,16 @@ def snapped(c: Controls, weights: NDArray[Any]) -> Snapped:
     )
 
 
+def _sqnr(weights: NDArray[Any], values: NDArray[Any]) -> float:
+    """As `metrics.sqnr_db`; −∞ where all weights are zero and their values are not."""
+    if not weights.any() and values.any():
+        return float("-inf")
+    return metrics.sqnr_db(weights, values)
+
+
 def _decibels(sqnr: float) -> str:
     """Infinite where every weight lies on its level, as may happen with a reader's own."""
-    return numbers.fixed(sqnr, 1) if np.isfinite(sqnr) else "∞"
+    return numbers.fixed(sqnr, 1) if np.isfinite(sqnr) else numbers.significant(sqnr)
 
 
 def _spacing(kept: Snapped) -> str:

@@ -91,7 +91,12 @@ error = snapped - weights
 storage = bits_per_weight / 16
 mean_error = float(np.abs(error).mean())
 worst_error = float(np.abs(error).max())
-sqnr = metrics.sqnr_db(weights, snapped)""",
+sqnr = metrics.sqnr_db(weights, snapped)
+
+largest = np.argmax(np.abs(weights))
+others, other_values = np.delete(weights, largest), np.delete(snapped, largest)
+others_sqnr = metrics.sqnr_db(others, other_values)
+zeros = int(np.count_nonzero(other_values == every[np.argmin(np.abs(every))]))""",
     )
 
 

@@ -7,9 +7,10 @@ import re
 import pytest
 
 from app.render import render, show
-from lessons.catalogue import load_lesson
+from lessons.catalogue import ROOT, load_lesson
 from lessons.kit.view import View
 from lessons.quantization import sources
+from lessons.quantization.figures import quality
 from lessons.quantization.figures.quality import COLUMNS, FIGURE, SCHEMES, SETS, Controls, rows_of
 
 LESSON = load_lesson("quantization")
@@ -71,10 +72,40 @@ def test_q4_k_m_as_the_prose_quotes_it() -> None:
     ],
 )
 def test_what_the_noise_allows_to_say(scheme: str, verdict: str) -> None:
-    """The study's own reading: Q8_0 … Q4_K_S are not resolved, Q4_0 and Q3_K_M are borderline, Q3_K_S is."""
+    """Less than the noise of a difference is a tie, more than twice as much a loss."""
     shown = view(scheme=scheme)
     assert next(row["verdict"] for row in shown.drawing["rows"] if row["scheme"] == scheme) == verdict
     assert TEXT.sentence(shown.description[1]) == TEXT.sentence(type(shown.description[1])(f"is_{verdict}"))
+
+
+def test_one_rule_for_a_tie_in_words_code_picture_and_table() -> None:
+    """The printed noise, the band of the plot and the verdicts are the same number."""
+    claims = LESSON.claims
+    noise = float(claims["noise-difference"].value)
+    assert noise == pytest.approx(quality.DIFFERENCE_NOISE, abs=0.05)
+    assert quality.DIFFERENCE_NOISE == pytest.approx(2**0.5 * quality.AVERAGE_NOISE)
+    shown = view()
+    assert shown.chart is not None
+    band = next(rule.spread for rule in shown.chart.rules if rule.axis == "y")
+    losses = {row[0]: row[SETS["instruct"].index("benchmark_loss")] for row in shown.table.rows}
+    ties = {row["scheme"] for row in shown.drawing["rows"] if row["verdict"] in ("tie", "baseline")}
+    assert ties == {scheme for scheme, loss in losses.items() if abs(loss) < band}
+    lower = {row["scheme"] for row in shown.drawing["rows"] if row["verdict"] == "lower"}
+    assert lower == {scheme for scheme, loss in losses.items() if abs(loss) > 2 * band} == {"Q3_K_S"}
+    for scheme in losses:
+        said = words(view(scheme=scheme))
+        assert scheme == "F16" or f"±{claims['noise-difference'].value} points of noise" in said
+
+
+def test_the_prose_names_the_smallest_k_quant_that_ties() -> None:
+    rows = [row for row in view().drawing["rows"] if row["verdict"] == "tie" and "_K" in row["scheme"]]
+    smallest = min(rows, key=lambda row: float(row["cells"][2]))["scheme"]
+    prose = (ROOT / "quantization" / "en" / "05-gguf.md").read_text("utf-8")
+    assert f"k-quants from Q6_K down to {smallest} tie with F16" in " ".join(prose.split())
+    between = rows_of("instruct")
+    sizes = {row.scheme: row.size for row in between}
+    k_quants = {row.scheme for row in between if "_K" in row.scheme and row.size >= sizes[smallest]}
+    assert k_quants == {row["scheme"] for row in rows}
 
 
 def test_the_imatrix_removes_a_third_of_the_damage_at_two_bits() -> None:

@@ -83,7 +83,7 @@ def test_one_rule_for_a_tie_in_words_code_picture_and_table() -> None:
     claims = LESSON.claims
     noise = float(claims["noise-difference"].value)
     assert noise == pytest.approx(quality.DIFFERENCE_NOISE, abs=0.05)
-    assert quality.DIFFERENCE_NOISE == pytest.approx(2**0.5 * quality.AVERAGE_NOISE)
+    assert pytest.approx(2**0.5 * quality.AVERAGE_NOISE) == quality.DIFFERENCE_NOISE
     shown = view()
     assert shown.chart is not None
     band = next(rule.spread for rule in shown.chart.rules if rule.axis == "y")

@@ -4,7 +4,7 @@ import struct
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from quant_core.floats import bf16_bits, float_bits, round_to_bf16
@@ -55,6 +55,8 @@ def test_the_fields_make_the_value(kind: str, bias: int, width: int) -> None:
 
 
 @given(st.floats(width=32, allow_nan=False))
+@example(1 + 2**-8)  # halfway between two BF16 numbers, of which the lower is even
+@example(1 + 3 * 2**-8)  # and the upper
 def test_bf16_is_the_nearest(value: float) -> None:
     below = struct.unpack("<I", struct.pack("<f", value))[0] & 0xFFFF0000
     candidates = [struct.unpack("<f", struct.pack("<I", bits))[0] for bits in (below, below + 0x10000)]

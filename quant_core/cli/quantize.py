@@ -10,7 +10,8 @@ from pathlib import Path
 from time import monotonic
 from typing import TextIO
 
-from quant_core.files import FormatError, Meta, Progress, open_model, quantize_model, read_imatrix
+from quant_core.files import Meta, Progress, open_model, quantize_model, read_imatrix
+from quant_core.files.atomic import check_target
 from quant_core.files.errors import printable, short_path
 from quant_core.files.gguf_writer import text, whole
 from quant_core.files.storage import TYPES_ARE, file_type, listed_types
@@ -34,9 +35,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(options: argparse.Namespace) -> int:
     """Quantize, with progress on the standard error output, and say what was written."""
     mix = file_type(options.type)
-    if options.target.exists() and options.source.exists() and options.target.samefile(options.source):
-        raise FormatError(f"{short_path(options.target)}: OUT is IN; give another name")
     model = open_model(options.source)
+    check_target(options.target, (*model.sources, *([options.imatrix] if options.imatrix else ())))
     for note in model.notes:
         print(f"note: {note}", file=sys.stderr)
     importance = None

@@ -1,4 +1,4 @@
-"""A file that appears whole or not at all.
+"""A file that appears whole or not at all, and takes the place of nothing but a file.
 
 The data goes to a file without a name in the same folder, which the system drops when the process dies,
 however it dies. At the end it is flushed to the disk, given a temporary name and moved over the target in one
@@ -8,27 +8,41 @@ that is killed outright leaves it behind.
 
 from __future__ import annotations
 
+import io
 import os
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from types import TracebackType
+from typing import Any, BinaryIO
+
+from quant_core.files.errors import naming, short_path
+
+_KINDS = (
+    (stat.S_ISFIFO, "a FIFO"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
 
 
 @contextmanager
-def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
+def atomic_file(path: str | Path, reads: Iterable[Path] = ()) -> Iterator[BinaryIO]:
     """Open a file for writing that replaces `path` when the block ends without an error.
 
     Parameters
     ----------
     path : path
-        An existing file is replaced, and untouched if an error comes.
+        An existing file is replaced, and untouched if an error comes. Of a symbolic link what it leads to.
+    reads : iterable of Path
+        Files that the target must not be, whatever their names.
 
     Raises
     ------
     OSError
-        If the folder cannot be written to, or `path` is a folder.
+        If the folder cannot be written to, or `path` is one of `reads` or no regular file.
 
     Examples
     --------
@@ -41,29 +55,113 @@ def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
     >>> target.read_bytes()
     b'42'
     """
-    path = Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; give the name of a file")
-    temporary = path.with_name(f".{path.name[:64]}.{secrets.token_hex(4)}.part")
-    folder = os.open(path.parent, os.O_RDONLY)
+    with atomic_files([path], reads) as (file,):
+        yield file
+
+
+@contextmanager
+def atomic_files(paths: Iterable[str | Path], reads: Iterable[Path] = ()) -> Iterator[list[BinaryIO]]:
+    """Open several files as `atomic_file` does; none appears before all are on the disk, the first one last.
+
+    Raises
+    ------
+    OSError
+        As `atomic_file`.
+    """
+    targets, reads = [Path(path) for path in paths], list(reads)
+    for target in targets:
+        check_target(target, reads)
+    with ExitStack() as stack:
+        waiting = [stack.enter_context(_Aside(target)) for target in targets]
+        yield [aside.file for aside in waiting]
+        for aside in waiting:
+            aside.settle()
+        for aside in reversed(waiting):
+            aside.appear()
+
+
+def check_target(path: Path, reads: Iterable[Path] = ()) -> None:
+    """Refuse to write over anything but a regular file, and over one that is read.
+
+    Raises
+    ------
+    OSError
+        If something else is there; the message says what.
+    """
     try:
-        descriptor, has_name = _open_unnamed(path.parent, temporary)
+        found = os.stat(path)
+    except FileNotFoundError:
+        return
+    where = short_path(path)
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(f"{where} is a folder; give the name of a file")
+    if not stat.S_ISREG(found.st_mode):
+        kind = next((name for is_kind, name in _KINDS if is_kind(found.st_mode)), "no regular file")
+        raise FileExistsError(f"{where} is {kind} and would be replaced; give the name of a file")
+    for source in reads:
+        if source.exists() and os.path.samestat(found, os.stat(source)):
+            raise FileExistsError(f"{where} is {short_path(source)}, which is read; give another name")
+
+
+class _NamedFile(io.FileIO):
+    """A file whose errors say which one it is: of a full disk, the system says only that it is full."""
+
+    def __init__(self, descriptor: int, path: Path) -> None:
+        super().__init__(descriptor, "wb")
+        self._path = path
+
+    def write(self, data: Any, /) -> int:
+        with naming(self._path):
+            return super().write(data)
+
+
+class _Aside:
+    """A file that is written beside its target and takes its place at the end."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._target = Path(os.path.realpath(path))
+        self._temporary = self._target.with_name(f".{self._target.name[:64]}.{secrets.token_hex(4)}.part")
+        os.close(os.open(self._target.parent, os.O_RDONLY | os.O_DIRECTORY))
         try:
-            with os.fdopen(descriptor, "wb") as file:
-                yield file
-                file.flush()
-                os.fsync(descriptor)
-                if not has_name:
-                    # linkat follows the link in /proc only when it is given folders (see link(2)).
-                    os.link(f"/proc/self/fd/{descriptor}", temporary, src_dir_fd=folder, follow_symlinks=True)
-            os.replace(temporary, path)
-        except BaseException:
+            self._descriptor, self._has_name = _open_unnamed(self._target.parent, self._temporary)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        self.file = io.BufferedWriter(_NamedFile(self._descriptor, path))
+
+    def __enter__(self) -> _Aside:
+        return self
+
+    def settle(self) -> None:
+        """Bring everything to the disk."""
+        with naming(self._path):
+            self.file.flush()
+            os.fsync(self._descriptor)
+
+    def appear(self) -> None:
+        """Take the target's place."""
+        folder = os.open(self._target.parent, os.O_RDONLY)
+        try:
+            if not self._has_name:
+                # linkat follows the link in /proc only when it is given folders (see link(2)).
+                at = f"/proc/self/fd/{self._descriptor}"
+                os.link(at, self._temporary, src_dir_fd=folder, follow_symlinks=True)
+                self._has_name = True
+            check_target(self._target)  # it may have become something else meanwhile
+            os.replace(self._temporary, self._target)
+            self._has_name = False
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with suppress(OSError):  # what could not be written was said already
+            self.file.close()
+        if self._has_name:
             with suppress(FileNotFoundError):
-                os.unlink(temporary)
-            raise
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+                os.unlink(self._temporary)
 
 
 def _open_unnamed(folder: Path, temporary: Path) -> tuple[int, bool]:

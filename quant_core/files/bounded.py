@@ -15,7 +15,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-from quant_core.files.errors import FormatError, printable, short_path
+from quant_core.files.errors import FormatError, naming, printable, short_path
+
+Stamp = tuple[int, int, int, int]
+
+
+def stamp_of(state: os.stat_result) -> Stamp:
+    """What changes when a file is replaced or written to: device, number, size in bytes, time in ns."""
+    return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns
 
 
 class Cursor:
@@ -29,10 +36,13 @@ class Cursor:
         For messages.
     size : int
         Length of the file in bytes.
+    stamp : tuple of int, optional
+        Which file it is, and in which state: see `stamp_of`.
     """
 
-    def __init__(self, file: BinaryIO, path: Path, size: int) -> None:
+    def __init__(self, file: BinaryIO, path: Path, size: int, stamp: Stamp | None = None) -> None:
         self._file = file
+        self.stamp = stamp
         self.path = path
         self.size = size
         self.offset = 0
@@ -57,7 +67,8 @@ class Cursor:
         """
         if count > self.left:
             self.fail(field, f"{count} bytes are needed and {self.left} are left: the file is cut off")
-        data = self._file.read(count)
+        with naming(self.path):
+            data = self._file.read(count)
         if len(data) != count:
             self.fail(field, "the file became shorter while it was read")
         self.offset += count
@@ -98,7 +109,8 @@ def open_bounded(path: Path) -> Iterator[Cursor]:
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise FormatError(f"{short_path(path)}: not a regular file")
     with open(path, "rb") as file:
-        yield Cursor(file, path, os.fstat(file.fileno()).st_size)
+        state = os.fstat(file.fileno())
+        yield Cursor(file, path, state.st_size, stamp_of(state))
 
 
 def read_json(path: Path, most: int) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from quant_core.files.errors import FormatError, printable, short_path
 from quant_core.files.gguf import Meta
 from quant_core.files.gguf_writer import real, text, whole
 from quant_core.files.model import Model, in_file_order
-from quant_core.files.safetensors import read_checkpoint
+from quant_core.files.safetensors import INDEX, read_checkpoint
 from quant_core.files.storage import PLAIN
 from quant_core.files.tensors import StoredTensor
 from quant_core.files.tokenizer import tokenizer_metadata
@@ -43,6 +43,9 @@ ARCHITECTURES = {
 }
 #: Those whose queries and keys llama.cpp rotates in neighbouring pairs.
 _INTERLEAVED = frozenset({"llama"})
+
+#: What is read besides the weights, if it is there.
+_BESIDE = (INDEX, "config.json", "tokenizer.json", "tokenizer_config.json")
 
 _MODEL_NAMES = {"embed_tokens": "token_embd", "norm": "output_norm"}
 _LAYER_NAMES = {
@@ -90,7 +93,11 @@ def read_model(path: str | Path) -> Model:
         raise FormatError(f"{short_path(path.with_name('config.json'))}: {error}") from None
     tensors = [_renamed(tensor, shape, architecture) for tensor in stored.values()]
     kept = [tensor for tensor in (*tensors, *factors) if tensor]
-    return Model(path, metadata, in_file_order(kept), shape, tuple(notes))
+    beside = (path.with_name(name) for name in _BESIDE)
+    sources = dict.fromkeys(
+        (path, *(tensor.path for tensor in stored.values()), *(each for each in beside if each.exists()))
+    )
+    return Model(path, metadata, in_file_order(kept), shape, tuple(notes), tuple(sources))
 
 
 def _config(path: Path) -> dict[str, Any]:

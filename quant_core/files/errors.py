@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 _LONGEST = 80
 
 
@@ -39,3 +43,14 @@ def short_path(path: object, longest: int = 240) -> str:
     if len(whole) <= longest:
         return printable(whole, longest)
     return "…" + printable(whole[1 - longest :], 4 * longest)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Give errors of the system that name no file, such as that of a full disk, the name of this one."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            error.filename = str(path)
+        raise

@@ -324,6 +324,8 @@ def _place(cursor: Cursor, listed: Mapping[str, _Listed], start: int, whole: boo
                 next_entry.at,
             )
     return {
-        name: StoredTensor(name, entry.shape, entry.type_name, cursor.path, start + entry.place)
+        name: StoredTensor(
+            name, entry.shape, entry.type_name, cursor.path, start + entry.place, stamp=cursor.stamp
+        )
         for name, entry in listed.items()
     }

@@ -105,7 +105,7 @@ class GgufWriter:
 
 @contextmanager
 def create_gguf(
-    path: str | Path, metadata: Mapping[str, Meta], tensors: Iterable[TensorSpec]
+    path: str | Path, metadata: Mapping[str, Meta], tensors: Iterable[TensorSpec], reads: Iterable[Path] = ()
 ) -> Iterator[GgufWriter]:
     """Write a GGUF file that appears when it is complete, and not before.
 
@@ -117,13 +117,15 @@ def create_gguf(
         Written in this order, less `general.alignment`: tensors are aligned to 32 bytes.
     tensors : iterable of TensorSpec
         In the order in which their data will come.
+    reads : iterable of Path
+        Files that `path` must not be, under whatever name.
 
     Raises
     ------
     ValueError
         If a name is empty, too long or given twice, or a row does not divide into blocks.
     OSError
-        If the file cannot be written.
+        If the file cannot be written, or something else than a file is there.
 
     Examples
     --------
@@ -139,7 +141,7 @@ def create_gguf(
     specs = list(tensors)
     kept = {key: meta for key, meta in metadata.items() if key != ALIGNMENT}
     header = b"".join(_header(kept, specs))
-    with atomic_file(path) as file:
+    with atomic_file(path, reads) as file:
         file.write(header)
         file.write(bytes(-len(header) % DEFAULT_ALIGNMENT))
         writer = GgufWriter(file, specs, DEFAULT_ALIGNMENT)

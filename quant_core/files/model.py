@@ -79,6 +79,8 @@ class Model:
     shape : ModelShape
     notes : tuple of str
         What was changed or guessed in reading.
+    sources : tuple of Path
+        The files that it was read from, and that its weights are read from.
     """
 
     path: Path
@@ -86,6 +88,7 @@ class Model:
     tensors: tuple[StoredTensor, ...] = field(repr=False)
     shape: ModelShape
     notes: tuple[str, ...] = ()
+    sources: tuple[Path, ...] = ()
 
 
 def in_file_order(tensors: Iterable[StoredTensor]) -> tuple[StoredTensor, ...]:
@@ -116,7 +119,8 @@ def model_of_gguf(file: GgufFile) -> Model:
         shape = model_shape(_config(file, architecture))
     except ValueError as error:
         raise FormatError(f"{short_path(file.path)}: metadata of {architecture}: {error}") from None
-    return Model(file.path, file.metadata, in_file_order(file.tensors.values()), shape)
+    tensors = in_file_order(file.tensors.values())
+    return Model(file.path, file.metadata, tensors, shape, sources=(file.path,))
 
 
 def config_of_header(header: bytes) -> dict[str, Any]:

@@ -137,7 +137,7 @@ def quantize_model(
     steps = plan(model, mix, importance)
     total = sum(step.spec.bytes for step in steps)
     done = 0
-    with create_gguf(target, _metadata(model, mix), [step.spec for step in steps]) as writer:
+    with create_gguf(target, _metadata(model, mix), [step.spec for step in steps], model.sources) as writer:
         for piece, data in _encoded(_pieces(steps), jobs):
             writer.write(data)
             done += data.nbytes

@@ -166,7 +166,8 @@ def _tensor(cursor: Cursor, name: str, entry: Any) -> StoredTensor:
     if place[1] > cursor.left:
         cursor.fail(f"{field} data_offsets", f"{place[1]} lies behind the {cursor.left} bytes of data", 8)
     # A scalar is a row of one.
-    return StoredTensor(name, tuple(shape) or (1,), dtype, cursor.path, cursor.offset + place[0])
+    offset = cursor.offset + place[0]
+    return StoredTensor(name, tuple(shape) or (1,), dtype, cursor.path, offset, stamp=cursor.stamp)
 
 
 def _are_counts(value: Any) -> bool:

@@ -10,11 +10,13 @@ import math
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 
 from quant_core.arrays import F32, U8
-from quant_core.files.errors import FormatError, printable, short_path
+from quant_core.files.bounded import Stamp, stamp_of
+from quant_core.files.errors import FormatError, naming, printable, short_path
 from quant_core.files.storage import SIZES, decode, row_size
 
 
@@ -37,6 +39,8 @@ class StoredTensor:
         Not 0: the rows of each head are read interleaved, as llama.cpp wants the queries and keys of Llama.
     inline : bytes or None
         The data itself, for a small tensor that no file holds.
+    stamp : tuple of int or None
+        State of the file when its header was read, as `quant_core.files.bounded.stamp_of` gives it.
     """
 
     name: str
@@ -46,6 +50,7 @@ class StoredTensor:
     offset: int
     head_dim: int = 0
     inline: bytes | None = None
+    stamp: Stamp | None = None
 
     @property
     def columns(self) -> int:
@@ -131,12 +136,19 @@ class StoredTensor:
         if self.inline is not None:
             data = self.inline[start * size : stop * size]
         else:
-            with open(self.path, "rb") as file:
-                if self.offset + stop * size > os.fstat(file.fileno()).st_size:
-                    raise FormatError(
-                        f"{short_path(self.path)}: tensor {printable(self.name)} at byte {self.offset}: "
-                        "the file became shorter after its header was read"
-                    )
+            with open(self.path, "rb") as file, naming(self.path):
+                state = os.fstat(file.fileno())
+                if self.offset + stop * size > state.st_size:
+                    self._fail("the file became shorter after its header was read")
+                if self.stamp not in (None, stamp_of(state)):
+                    self._fail("the file was replaced or written to after its header was read")
                 file.seek(self.offset + start * size)
                 data = file.read((stop - start) * size)
+                if len(data) != (stop - start) * size:
+                    self._fail("the file became shorter while it was read")
         return np.frombuffer(data, np.uint8).reshape(stop - start, size)
+
+    def _fail(self, problem: str) -> NoReturn:
+        raise FormatError(
+            f"{short_path(self.path)}: tensor {printable(self.name)} at byte {self.offset}: {problem}"
+        )

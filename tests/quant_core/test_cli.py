@@ -293,7 +293,6 @@ def test_block_of_every_type(run: Output, tmp_path: Path, type_name: str) -> Non
         ),
         (("quantize", WEIGHTS, "{folder}", "--type", "Q8_0", "--jobs", 1), "is a folder; give the name"),
         (("quantize", WEIGHTS, "{folder}/no/x", "--type", "F32"), "no: No such file or directory"),
-        (("quantize", WEIGHTS, WEIGHTS, "--type", "Q8_0"), "OUT is IN; give another name"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(

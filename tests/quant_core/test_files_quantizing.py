@@ -30,7 +30,6 @@ from quant_core.files import (
     quantizing,
     read_gguf,
 )
-from quant_core.files.atomic import atomic_file
 from quant_core.files.gguf_writer import text, whole
 from quant_core.files.storage import FILE_TYPES
 from quant_core.mixes import tensor_types
@@ -282,77 +281,52 @@ def test_double_precision_is_read(tmp_path: Path) -> None:
 # --- all or nothing ---------------------------------------------------------------------------------------
 
 
-def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
-    target = tmp_path / "t"
-    target.write_bytes(b"old")
+#: A run that stops at the first piece of a tensor, and waits there for its end.
+WAITS = """
+import sys
+from quant_core.cli import main, quantize
 
-    def interrupted() -> None:
-        with atomic_file(target) as file:
-            file.write(b"new")
-            raise KeyboardInterrupt
+def show(bar, progress):
+    print("begun", flush=True)
+    sys.stdin.read()
 
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert target.read_bytes() == b"old"
-    with atomic_file(target) as file:
-        file.write(b"new")
-    assert target.read_bytes() == b"new"
-    assert list(tmp_path.iterdir()) == [target]
-    with (
-        pytest.raises(IsADirectoryError, match="is a folder; give the name of a file"),
-        atomic_file(tmp_path),
-    ):
-        pass
-
-
-def test_without_nameless_files_a_temporary_name_is_used_and_removed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delattr(os, "O_TMPFILE", raising=False)
-    target = tmp_path / "t"
-
-    def interrupted() -> None:
-        with atomic_file(target) as file:
-            assert [path.suffix for path in tmp_path.iterdir()] == [".part"]
-            file.write(b"new")
-            raise OSError("the disk is full")
-
-    with pytest.raises(OSError, match="the disk is full"):
-        interrupted()
-    assert list(tmp_path.iterdir()) == []
-    with atomic_file(target) as file:
-        file.write(b"new")
-    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"new"]
+quantize.ProgressBar.show = show
+raise SystemExit(main(sys.argv[1:]))
+"""
 
 
 @pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="this system has no files without names")
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_killed_run_leaves_nothing_behind(tmp_path: Path, end: signal.Signals) -> None:
-    config = CONFIG | {"vocab_size": 1 << 13, "hidden_size": 512, "num_hidden_layers": 4}
-    path = write_checkpoint(tmp_path / "in", config)
+@pytest.mark.parametrize(
+    ("end", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 143), (signal.SIGINT, 130)]
+)
+def test_a_killed_run_leaves_nothing_behind(tmp_path: Path, end: signal.Signals, code: int) -> None:
+    path = write_checkpoint(tmp_path / "in")
     (tmp_path / "out").mkdir()
-    command = [sys.executable, "-m", "quant_core", "quantize", str(path), str(tmp_path / "out" / "x.gguf")]
-    process = subprocess.Popen(
-        [*command, "--type", "Q4_K_S", "--jobs", "2"],
+    command = [sys.executable, "-c", WAITS, "quantize", path, tmp_path / "out" / "x.gguf"]
+    with subprocess.Popen(
+        [*command, "--type", "Q8_0", "--jobs", "2"],
         cwd=ROOT,
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-    )
-    assert process.stderr is not None
-    with process.stderr as progress:
-        first = progress.readline()
-        process.send_signal(signal.SIGSTOP)  # or it might be done before its workers are found
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"begun\n"
         workers = children(process.pid)
+        assert len(workers) >= 2
+        assert str(tmp_path / "out") in str(opened(process.pid))
         process.send_signal(end)
-        process.send_signal(signal.SIGCONT)
-        assert process.wait(60) != 0
-    assert first.startswith(b"[   1/")
-    assert workers
+        assert process.wait(60) == code
     assert list((tmp_path / "out").iterdir()) == []
     deadline = time.monotonic() + 30
     while any(Path(f"/proc/{worker}").exists() for worker in workers):
         assert time.monotonic() < deadline, "a worker outlives its parent"
         time.sleep(0.05)
+
+
+def opened(process: int) -> list[str]:
+    """What the descriptors of a process lead to."""
+    return [os.readlink(descriptor) for descriptor in Path(f"/proc/{process}/fd").iterdir()]
 
 
 def test_a_worker_waits_for_its_parents_end(monkeypatch: pytest.MonkeyPatch) -> None:

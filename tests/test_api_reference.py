@@ -25,9 +25,13 @@ WITHOUT_EXAMPLE = {
         quant_core.ggml.codec.half_bytes quant_core.ggml.codec.lanes quant_core.ggml.codec.unlanes""",
     "need a model file: the command line is their example": """
         quant_core.files.bounded.open_bounded quant_core.files.bounded.read_json
+        quant_core.files.bounded.stamp_of
         quant_core.files.model.in_file_order quant_core.files.model.model_of_gguf
         quant_core.files.opening.open_model quant_core.files.opening.open_tensors
         quant_core.files.opening.is_gguf""",
+    "what `atomic_file`, which has an example, is made of": """
+        quant_core.files.atomic.atomic_files quant_core.files.atomic.check_target
+        quant_core.files.errors.naming""",
     "sums whose sources are the logs that their tests hold": """
         quant_core.memory.weight_buffers quant_core.memory.kv_bytes_per_token
         quant_core.memory.kv_pool_tokens quant_core.memory.recurrent_state_bytes

@@ -302,7 +302,7 @@ raise SystemExit(main(sys.argv[1:]))
 def test_a_killed_run_leaves_nothing_behind(tmp_path: Path, end: signal.Signals, code: int) -> None:
     path = write_checkpoint(tmp_path / "in")
     (tmp_path / "out").mkdir()
-    command = [sys.executable, "-c", WAITS, "quantize", path, tmp_path / "out" / "x.gguf"]
+    command = [sys.executable, "-c", WAITS, "quantize", str(path), str(tmp_path / "out" / "x.gguf")]
     with subprocess.Popen(
         [*command, "--type", "Q8_0", "--jobs", "2"],
         cwd=ROOT,

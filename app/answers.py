@@ -13,7 +13,7 @@ import io
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import orjson
 
@@ -22,13 +22,14 @@ from app.body import BEST, Body
 from app.colours import Scheme
 from app.kept import Kept
 from app.pictures import picture
+from app.queue import Together
 from app.render import Shown, ask, example, practise, render, reveal, show
 from app.styleguide import guide
 from lessons.catalogue import Lesson, course, lesson_slugs, load_lesson, plain_pages
 from lessons.kit.controls import FigureControls, plain
 from lessons.kit.figure import Figure
 from lessons.kit.job import Found
-from lessons.kit.language import SOURCE, speaking, spoken
+from lessons.kit.language import SOURCE, spoken
 from lessons.kit.language import gettext as _
 from lessons.kit.prose import PIECES
 from lessons.kit.question import Guess
@@ -39,6 +40,7 @@ from lessons.kit.view import Table
 from lessons.notebook import notebook
 
 HTML = "text/html; charset=utf-8"
+T = TypeVar("T")
 States = Mapping[str, tuple[FigureControls, Teaching]]
 """Figure → its state and its arrangement."""
 
@@ -77,6 +79,7 @@ class Answers:
             ("fragment", slug, name, controls, teaching),
             partial(self._fragment, slug, name, controls, teaching),
             typed=controls.typed(),
+            together=_together(slug, name, controls),
             lasting=not _waits(slug, name, controls),
         )
 
@@ -87,19 +90,20 @@ class Answers:
 
         A page that holds them answers a drag in the same frame, however far away the server is. JSON of
         `lines`, of `states` (value → the lines of its view, as bounds of ranges) and of `beside`, a value of
-        each part next to it. It is empty where the views together are too large to send ahead, and None when
-        too much else is to be done, or where they change with this host.
+        each part next to it. It is empty where the views together are too large to send ahead or of a typed
+        text, and None when too much else is to be done, or where they change with this host.
         """
         if _waits(slug, name, at):
             return None
+        if at.typed():
+            return NO_TABLE
         rest = at.model_copy(update={control: at.part(control).states[0]})
         views = (_of_view(slug, name, state, teaching) for state in _along(rest, control).values())
         # A table in which no guess is drawn is that of all who made none.
         teaching = max(views, key=lambda of_view: of_view.guess)
         key = ("states", slug, name, control, rest, teaching)
         make = partial(self._states, slug, name, control, rest, teaching)
-        tag = spoken().tag
-        return await self._kept.get_ahead((tag, key), partial(_in, tag, make))
+        return await self._kept.get_ahead((spoken().tag, key), make)
 
     async def lesson(self, slug: str, states: States, route: str = "") -> Body:
         """The lesson page, its figures in these states and arrangements.
@@ -123,6 +127,7 @@ class Answers:
             (template, slug, name, controls, teaching),
             lambda: self._page(template, slug, f=self._shown(slug, name, controls, teaching=teaching)),
             typed=controls.typed(),
+            together=_together(slug, name, controls),
             lasting=not _waits(slug, name, controls),
         )
 
@@ -155,6 +160,7 @@ class Answers:
             ("csv", slug, name, controls),
             partial(self._csv, slug, name, controls),
             typed=controls.typed(),
+            together=_together(slug, name, controls),
             lasting=not _waits(slug, name, controls),
         )
 
@@ -164,6 +170,7 @@ class Answers:
             ("picture", slug, name, controls, scheme),
             partial(self._picture, slug, name, controls, scheme),
             typed=controls.typed(),
+            together=_together(slug, name, controls),
             lasting=not _waits(slug, name, controls),
         )
 
@@ -203,7 +210,7 @@ class Answers:
                 return _drawn(shown, scheme)
             return self._html(f"{what}.jinja", lesson=lesson, f=shown)
 
-        return await self._kept.fresh(partial(_in, spoken().tag, make))
+        return await self._kept.fresh(make, own=True)
 
     async def own_panel(self, slug: str, name: str, controls: FigureControls) -> Body:
         """What a reader gives weights or a model of their own with."""
@@ -278,16 +285,25 @@ class Answers:
             lambda: self._html("listing.jinja", code=source_named(function), id=id),
         )
 
+    async def read(self, what: Callable[[], T]) -> T:
+        """What a reader's input says, read beside the event loop; whatever `what` raises is raised."""
+        return await self._kept.read(what)
+
     async def _get(
-        self, key: Any, make: Callable[[], Body], *, typed: bool = False, lasting: bool = True
+        self,
+        key: Any,
+        make: Callable[[], Body],
+        *,
+        typed: bool = False,
+        lasting: bool = True,
+        together: Together | None = None,
     ) -> Body:
-        """The kept answer in the present language; it is made in a thread, which has to be told of it."""
-        tag = spoken().tag
+        """The kept answer in the present language."""
         if not lasting:
-            body = await self._kept.fresh(partial(_in, tag, make), typed=typed)
+            body = await self._kept.fresh(make, typed=typed, together=together)
             body.lasting = False
             return body
-        return await self._kept.get((tag, key), partial(_in, tag, make), typed=typed)
+        return await self._kept.get((spoken().tag, key), make, typed=typed, together=together)
 
     def warm(self) -> None:
         """Make what everybody asks for first, as small as it can be, and then what is likely to be asked for.
@@ -500,10 +516,11 @@ def _ranges(view: Sequence[str], lines: dict[str, int]) -> list[int]:
     return bounds
 
 
+def _together(slug: str, name: str, controls: FigureControls) -> Together | None:
+    """How a state that a reader typed is computed together with others that wait."""
+    prepare = load_lesson(slug).figures[name].prepare
+    return Together(prepare, controls) if prepare and controls.typed() else None
+
+
 def _any_typed(states: States) -> bool:
     return any(controls.typed() for controls, _ in states.values())
-
-
-def _in(language: str, make: Callable[[], Body]) -> Body:
-    with speaking(language):
-        return make()

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.kept import Busy, Crowded
+from app.queue import Busy, Crowded
 from app.render import render
 from app.security import HEADERS, PAGE_HEADERS, is_embed, page_headers
 from app.speaking import Speaking

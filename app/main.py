@@ -15,6 +15,7 @@ from app.assets import version
 from app.lane import Lane, ShortWay
 from app.limits import Bounds
 from app.origin import SameOrigin
+from app.queue import Asking
 from app.security import SecurityHeaders
 from app.settings import Settings
 from app.speaking import Speaking
@@ -69,6 +70,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(jobs.router, prefix=settings.root_path)
     app.include_router(pages.router, prefix=settings.root_path)
     errors.install(app)
+    app.add_middleware(Asking)
     app.add_middleware(ShortWay, lane=app.state.lane)
     app.add_middleware(SameOrigin)
     app.add_middleware(Bounds)

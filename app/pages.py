@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections import defaultdict
-from typing import Annotated, Any
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Any, TypeVar
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends
@@ -18,12 +20,12 @@ from app.assets import static_file, version
 from app.body import Body
 from app.colours import Scheme
 from app.lane import Lane
-from app.parameters import query_parameters, read_form, read_query
+from app.parameters import query_parameters, read_body, read_form, read_query
 from app.render import problems_for_people, render, state_query
 from app.security import is_embed, page_headers
 from app.settings import Settings
 from lessons.catalogue import Lesson, all_slugs, course, lesson_slugs, load_lesson, plain_pages
-from lessons.kit.controls import ControlError, FigureControls
+from lessons.kit.controls import ControlError, FigureControls, Text
 from lessons.kit.figure import Figure
 from lessons.kit.language import gettext as _
 from lessons.kit.language import spoken
@@ -34,6 +36,7 @@ from lessons.kit.task import ROUTES, AttemptError, read_attempt
 from lessons.kit.teaching import NAMES as TAUGHT
 from lessons.kit.teaching import OPEN, Teaching, read_taught
 
+T = TypeVar("T")
 READ = ["GET", "HEAD"]
 IMMUTABLE = "public, max-age=31536000, immutable"
 REVALIDATE = "no-cache"
@@ -79,7 +82,7 @@ async def course_page(request: Request) -> Response:
 async def lesson_page(request: Request, slug: str) -> Response:
     """The whole lesson. `rtn.bits=3` sets a control of a figure; other parameters are not ours to judge."""
     route = _route(query_parameters(request))
-    states, refusal = _lesson_states(request, slug, route)
+    states, refusal = await _beside(request, partial(_lesson_states, request, slug, route))
     if refusal:
         return refusal
     return _kept(request, await _answers(request).lesson(slug, states, route))
@@ -91,7 +94,7 @@ async def notebook(request: Request, slug: str) -> Response:
     lesson = _lesson(slug)
     if not lesson.snippets:
         raise HTTPException(404, _("This lesson has no notebook."))
-    states, refusal = _lesson_states(request, slug)
+    states, refusal = await _beside(request, partial(_lesson_states, request, slug))
     if refusal:
         return refusal
     response = _respond(request, await _answers(request).notebook(slug, states))
@@ -104,9 +107,9 @@ async def figure_table(request: Request, slug: str, name: str) -> Response:
     """The figure's data table as CSV, raw values."""
     lesson, figure = _figure(slug, name)
     try:
-        controls = _state(figure.controls, request)
+        controls = await _state(figure.controls, request)
     except ControlError as error:
-        return _figure_problem(request, lesson, figure, error)
+        return await _figure_problem(request, lesson, figure, error)
     response = _respond(request, await _answers(request).csv(slug, name, controls))
     response.headers["Content-Disposition"] = f'attachment; filename="{figure.id}.csv"'
     return response
@@ -120,9 +123,10 @@ async def figure_picture(request: Request, slug: str, name: str) -> Response:
     parameters = query_parameters(request)
     scheme = _ground(parameters)
     try:
-        controls = figure.controls.parse([pair for pair in parameters if pair[0] != "ground"])
+        rest = [pair for pair in parameters if pair[0] != "ground"]
+        controls = await _beside(request, partial(figure.controls.parse, rest))
     except ControlError as error:
-        return _figure_problem(request, lesson, figure, error)
+        return await _figure_problem(request, lesson, figure, error)
     return _kept(request, await _answers(request).picture(slug, name, controls, scheme))
 
 
@@ -133,9 +137,9 @@ async def figure_python(request: Request, slug: str, name: str) -> Response:
     if name not in lesson.snippets:
         raise HTTPException(404, _("There is no Python of %(figure)s.", figure=figure.label))
     try:
-        controls = _state(figure.controls, request)
+        controls = await _state(figure.controls, request)
     except ControlError as error:
-        return _figure_problem(request, lesson, figure, error)
+        return await _figure_problem(request, lesson, figure, error)
     response = _respond(request, await _answers(request).python(slug, name, controls))
     response.headers["Content-Disposition"] = f'attachment; filename="{figure.id}.py"'
     return response
@@ -155,11 +159,13 @@ async def figure_page(request: Request, slug: str, name: str) -> Response:
     own = [(key, value) for key, value in parameters if key not in shell and "." not in key]
     embed = _embed(shell)
     try:
-        controls, teaching = read_taught(figure.controls, own, lesson.questions.get(name))
+        question = lesson.questions.get(name)
+        controls, teaching = await _beside(request, partial(read_taught, figure.controls, own, question))
     except ControlError as error:
-        return _figure_problem(request, lesson, figure, error)
+        return await _figure_problem(request, lesson, figure, error)
     if shell.get("in") == "lesson":
-        query = state_query([(name, _query(controls, teaching)), *_known(lesson, others, but=name)])
+        known = await _beside(request, partial(_known, lesson, others, but=name))
+        query = state_query([(name, _query(controls, teaching)), *known])
         query = f"route={route}&{query}" if route else query
         return RedirectResponse(f"{_here(request)}{lesson.url}?{query}#{figure.id}", 303)
     body = await _answers(request).figure(slug, name, controls, teaching, embed=embed)
@@ -216,9 +222,9 @@ async def own_panel(request: Request, asked: Asked, slug: str, name: str) -> Res
     lesson, figure = _figure(slug, name)
     _takes_own(figure)
     try:
-        controls, _teaching = _taught(lesson, name, request)
+        controls, _teaching = await _taught(lesson, name, request)
     except ControlError as error:
-        return _figure_problem(request, lesson, figure, error, whole_page=False)
+        return await _figure_problem(request, lesson, figure, error, whole_page=False)
     return _kept(request, await _answers(request).own_panel(slug, name, controls), IMMUTABLE)
 
 
@@ -238,7 +244,8 @@ async def task_page(request: Request, slug: str, section: str) -> Response:
             404, _("This lesson has no task “%(name)s”. It has: %(known)s.", name=section[:40], known=known)
         )
     try:
-        attempt, exercise = read_attempt(lesson.tasks[section], query_parameters(request))
+        parameters = query_parameters(request)
+        attempt, exercise = await _beside(request, partial(read_attempt, lesson.tasks[section], parameters))
     except AttemptError as error:
         problems = problems_for_people(error, lesson.practised[section])
         back = f"{_here(request)}{lesson.url}/tasks/{section}?{urlencode(error.nearest.query())}"
@@ -257,9 +264,9 @@ async def fragment(request: Request, asked: Asked, slug: str, name: str) -> Resp
     """What htmx swaps in. The address holds the content's version, so the answer never changes."""
     lesson, figure = _figure(slug, name)
     try:
-        controls, teaching = _taught(lesson, name, request)
+        controls, teaching = await _taught(lesson, name, request)
     except ControlError as error:
-        return _figure_problem(request, lesson, figure, error, whole_page=False)
+        return await _figure_problem(request, lesson, figure, error, whole_page=False)
     body = await _answers(request).fragment(slug, name, controls, teaching)
     return _kept(request, body, IMMUTABLE)
 
@@ -271,9 +278,9 @@ async def states(request: Request, asked: Asked, slug: str, name: str, control: 
     if control not in figure.controls.tabled():
         raise HTTPException(404)
     try:
-        at, teaching = _taught(lesson, name, request)
+        at, teaching = await _taught(lesson, name, request)
     except ControlError as error:
-        return _figure_problem(request, lesson, figure, error, whole_page=False)
+        return await _figure_problem(request, lesson, figure, error, whole_page=False)
     table = await _answers(request).states(slug, name, control, at, teaching)
     if table is None:
         return _respond(
@@ -295,9 +302,9 @@ async def share(request: Request, asked: Asked, slug: str, name: str) -> Respons
     """What is offered to take away from a figure, fetched when it is unfolded."""
     lesson, figure = _figure(slug, name)
     try:
-        controls, _ = _taught(lesson, name, request)
+        controls, _ = await _taught(lesson, name, request)
     except ControlError as error:
-        return _figure_problem(request, lesson, figure, error, whole_page=False)
+        return await _figure_problem(request, lesson, figure, error, whole_page=False)
     return _kept(request, await _answers(request).share(slug, name, controls), IMMUTABLE)
 
 
@@ -357,9 +364,9 @@ async def teach_page(request: Request, slug: str) -> Response:
     arranged = [(how, ",".join(names)) for how, names in fixed.items()]
     arranged += [pair for pair in parameters if pair[0] == "explain"]
     try:
-        controls, teaching = read_taught(figure.controls, [*own, *arranged])
+        controls, teaching = await _beside(request, partial(read_taught, figure.controls, [*own, *arranged]))
     except ControlError as error:
-        return _figure_problem(request, lesson, figure, error)
+        return await _figure_problem(request, lesson, figure, error)
     place = given.get("place", "page")
     places = ["page", "embed", "lesson"] + ["question"] * (name in lesson.questions)
     places += ["task"] * (lesson.section_of(name).slug in lesson.tasks)
@@ -472,7 +479,7 @@ async def _on_own(request: Request, slug: str, name: str, what: OnOwn) -> Respon
         raise HTTPException(405, None, {"Allow": "GET"})  # its state is in the address
     if what == "svg":
         _is_drawing(figure)
-    sent = await read_form(request)
+    sent = await _beside(request, partial(read_form, await read_body(request)))
     whole_page = what == "figure"
     own = {key: value for key, value in sent if key in OWN_FIELDS}
     scheme = _ground(sent) if what == "svg" else "light"
@@ -480,11 +487,13 @@ async def _on_own(request: Request, slug: str, name: str, what: OnOwn) -> Respon
     rest = [pair for pair in sent if pair[0] not in apart]
     try:
         if figure.from_file is not None:
-            return _from_file(request, lesson, figure, rest, own, whole_page=whole_page)
-        controls, teaching = read_taught(figure.controls, rest, lesson.questions.get(name))
+            from_file = partial(_from_file, request, lesson, figure, rest, own, whole_page=whole_page)
+            return await _beside(request, from_file)
+        question = lesson.questions.get(name)
+        controls, teaching = await _beside(request, partial(read_taught, figure.controls, rest, question))
         body = await _answers(request).on_own(slug, name, controls, teaching, own, what=what, scheme=scheme)
     except ControlError as error:
-        return _figure_problem(request, lesson, figure, error, whole_page=whole_page)
+        return await _figure_problem(request, lesson, figure, error, whole_page=whole_page)
     except OwnError as error:
         if whole_page or as_file:
             raise HTTPException(422, str(error)) from None
@@ -561,25 +570,37 @@ def _function(name: str) -> str:
     return name
 
 
-def _state(controls: type[FigureControls], request: Request) -> FigureControls:
+async def _state(controls: type[FigureControls], request: Request) -> FigureControls:
     """The state that the query names."""
     query: bytes = request.scope["query_string"]
-    if len(query) <= SHORT_QUERY:
-        return _state_of(controls, query)
-    return controls.parse(query_parameters(request))
+    if len(query) > SHORT_QUERY or _is_typed(controls, query):
+        return await _beside(request, lambda: controls.parse(read_query(query)))
+    return _state_of(controls, query)
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=1024)
 def _state_of(controls: type[FigureControls], query: bytes) -> FigureControls:
     return controls.parse(read_query(query))
 
 
-def _taught(lesson: Lesson, name: str, request: Request) -> tuple[FigureControls, Teaching]:
+def _is_typed(controls: type[FigureControls], query: bytes) -> bool:
+    """Whether a query may hold what a reader has typed: its name stands there, or is hidden in an escape."""
+    texts = [name for name, widget in controls.widgets().items() if isinstance(widget, Text)]
+    return bool(texts) and (b"%" in query or any(name.encode() in query for name in texts))
+
+
+async def _taught(lesson: Lesson, name: str, request: Request) -> tuple[FigureControls, Teaching]:
     """The state of a figure that the query names, and what stands beside it."""
     controls, query = lesson.figures[name].controls, request.scope["query_string"]
     if any(name.encode() in query for name in TAUGHT):
-        return read_taught(controls, query_parameters(request), lesson.questions.get(name))
-    return _state(controls, request), OPEN
+        parameters, question = query_parameters(request), lesson.questions.get(name)
+        return await _beside(request, partial(read_taught, controls, parameters, question))
+    return await _state(controls, request), OPEN
+
+
+async def _beside(request: Request, read: Callable[[], T]) -> T:
+    """What `read` makes of a reader's input, beside the event loop; what it raises is raised."""
+    return await _answers(request).read(read)
 
 
 def _query(controls: FigureControls, teaching: Teaching) -> list[tuple[str, str]]:
@@ -634,16 +655,21 @@ def _known(
     return kept
 
 
-def _figure_problem(
+async def _figure_problem(
     request: Request, lesson: Lesson, figure: Figure[Any], error: ControlError, *, whole_page: bool = True
 ) -> Response:
-    problems = problems_for_people(error, lesson.texts[figure.name])
-    query = "&".join(f"{key}={value}" for key, value in error.nearest.query())
-    query = "&".join(filter(None, (query, "embed=1" if is_embed(request.scope) else "")))
-    back = f"{_here(request)}{lesson.url}/figures/{figure.name}" + (f"?{query}" if query else "")
-    if whole_page:
-        return problem_page(request, lesson, [p | {"figure": figure.label} for p in problems], back)
-    return _problem_fragment(figure.id, problems, back)
+    """What cannot be understood of a figure's state; made beside the event loop like what can be."""
+
+    def make() -> Response:
+        problems = problems_for_people(error, lesson.texts[figure.name])
+        query = "&".join(f"{key}={value}" for key, value in error.nearest.query())
+        query = "&".join(filter(None, (query, "embed=1" if is_embed(request.scope) else "")))
+        back = f"{_here(request)}{lesson.url}/figures/{figure.name}" + (f"?{query}" if query else "")
+        if whole_page:
+            return problem_page(request, lesson, [p | {"figure": figure.label} for p in problems], back)
+        return _problem_fragment(figure.id, problems, back)
+
+    return await _beside(request, make)
 
 
 def _problem_fragment(id: str, problems: list[dict[str, Any]], back: str) -> Response:

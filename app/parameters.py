@@ -55,13 +55,13 @@ def read_query(raw: bytes) -> list[tuple[str, str]]:
     return [(name, value) for name, value in pairs if name not in IGNORED and not name.startswith("utm_")]
 
 
-async def read_form(request: Request) -> list[tuple[str, str]]:
-    """All fields of a form that was sent, in order.
+async def read_body(request: Request) -> bytes:
+    """The bytes of a form that was sent.
 
     Raises
     ------
     HTTPException
-        415 for a body that is no form, 413 when it is too long, 400 when it cannot be read.
+        415 for a body that is no form, 413 when it is too long.
     """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
         raise HTTPException(415, f"A form is read here: {FORM}.")
@@ -70,6 +70,17 @@ async def read_form(request: Request) -> list[tuple[str, str]]:
         body += chunk
         if len(body) > MAXIMUM_FORM_BYTES:
             raise HTTPException(413, f"A form may hold at most {MAXIMUM_FORM_BYTES // 1024} KiB.")
+    return bytes(body)
+
+
+def read_form(body: bytes) -> list[tuple[str, str]]:
+    """All fields of a form, in order.
+
+    Raises
+    ------
+    HTTPException
+        400 when it cannot be read.
+    """
     try:
         return parse_qsl(
             body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MAXIMUM_FIELDS

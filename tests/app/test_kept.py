@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 
 from app.body import Body
-from app.kept import MOST_AHEAD, Busy, Crowded, Kept
+from app.kept import MOST_AHEAD, Kept
 
 
 def body(size: int) -> Body:
@@ -100,25 +100,6 @@ def test_what_is_larger_than_the_bound_is_not_kept() -> None:
     assert kept.bytes == 0
 
 
-def test_a_worker_with_too_much_to_do_says_so_and_recovers() -> None:
-    kept, ready = Kept(1000, most_waiting=2), threading.Event()
-
-    def make() -> Body:
-        ready.wait(10)
-        return body(1)
-
-    async def ask_for_three() -> None:
-        first = [asyncio.create_task(kept.get(key, make)) for key in "ab"]
-        await asyncio.sleep(0.01)
-        with pytest.raises(Busy):
-            await kept.get("c", make)
-        ready.set()
-        await asyncio.gather(*first)
-        assert (await kept.get("c", make)).size == 1
-
-    asyncio.run(ask_for_three())
-
-
 def test_what_is_fetched_ahead_is_left_out_where_too_much_of_it_waits() -> None:
     kept, ready = Kept(1000), threading.Event()
 
@@ -127,7 +108,7 @@ def test_what_is_fetched_ahead_is_left_out_where_too_much_of_it_waits() -> None:
         return body(10)
 
     async def ask_for_more() -> tuple[list[Body | None], Body | None, Body]:
-        asking = [asyncio.create_task(kept.get_ahead(key, make)) for key in range(MOST_AHEAD)]
+        asking = [asyncio.create_task(kept.get_ahead(key, make)) for key in range(MOST_AHEAD + 1)]
         await asyncio.sleep(0.01)
         one_too_many = await kept.get_ahead("more", make)
         ready.set()
@@ -167,9 +148,9 @@ def test_what_is_fetched_ahead_lets_go_first_what_is_waited_for(monkeypatch: pyt
     assert order == ["looked at", "ahead"]
 
 
-def test_what_was_typed_waits_in_a_line_of_its_own() -> None:
-    """One of it is computed at a time, a few wait, the next is sent away; all others go on meanwhile."""
-    kept, ready = Kept(1000, most_typed_waiting=3), threading.Event()
+def test_what_was_typed_holds_up_nothing_else() -> None:
+    """One of it is computed at a time; all others go on meanwhile."""
+    kept, ready = Kept(1000), threading.Event()
     running: list[str] = []
 
     def slow(name: str) -> Body:
@@ -181,12 +162,11 @@ def test_what_was_typed_waits_in_a_line_of_its_own() -> None:
         typing = [asyncio.create_task(kept.get(key, partial(slow, key), typed=True)) for key in "abc"]
         await asyncio.sleep(0.05)
         assert running == ["a"]
-        with pytest.raises(Crowded):
-            await kept.get("d", lambda: body(1), typed=True)
         assert (await kept.get("other", lambda: body(2))).size == 2
+        assert (await kept.fresh(lambda: body(3), own=True)).size == 3
+        assert await kept.read(lambda: "read") == "read"
         ready.set()
         await asyncio.gather(*typing)
-        assert (await kept.get("d", lambda: body(1), typed=True)).size == 1
 
     asyncio.run(type_much())
     kept.close()

@@ -11,7 +11,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.assets import version
-from app.kept import Crowded
+from app.queue import Crowded
 from lessons.catalogue import Lesson, load_lesson
 from lessons.kit.controls import MOST_TOGETHER, plain
 from tests.app.html import parse

@@ -1,0 +1,260 @@
+"""Work that waits for a thread, in turn for each client: a loop from one address costs the others nothing.
+
+A client is an address, as the trusted proxies tell it; of IPv6 it is the network of 64 bits that one line
+gets. Whoever waits alone has all of the threads, and a class behind one address shares one line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import ipaddress
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from contextvars import Context, ContextVar, copy_context
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, cast
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+T = TypeVar("T")
+
+NETWORK_BITS = 64  # of an IPv6 address: what is left is one client's to choose
+LONGEST_CLIENT = 64  # characters of what a proxy may call a client
+
+
+class Busy(Exception):
+    """More work waits than may, and this client is not the one with most of it."""
+
+
+class Crowded(Busy):
+    """More of this client's work waits than may."""
+
+
+asking: ContextVar[str] = ContextVar("asking", default="")
+"""The client whose request is being answered."""
+
+
+class Asking:
+    """ASGI middleware: says whose request is being answered."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope.get("client"):
+            asking.set(client_of(str(scope["client"][0])))
+        await self.app(scope, receive, send)
+
+
+@functools.lru_cache(maxsize=4096)
+def client_of(address: str) -> str:
+    """The client that an address belongs to.
+
+    >>> client_of("192.0.2.7"), client_of("2001:db8:1:2:3:4:5:6"), client_of("::ffff:192.0.2.7")
+    ('192.0.2.7', '2001:db8:1:2::', '192.0.2.7')
+    """
+    try:
+        ip = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address[:LONGEST_CLIENT]
+    if ip.version == 4:
+        return str(ip)
+    if ip.ipv4_mapped:
+        return str(ip.ipv4_mapped)
+    return str(ipaddress.ip_network((ip, NETWORK_BITS), strict=False).network_address)
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """What prepares several pieces of work in one pass, and what it is told of this one."""
+
+    prepare: Callable[[Sequence[Any]], None]
+    about: Any
+
+
+@dataclass(slots=True, eq=False)
+class Work:
+    """One piece: what to call, who asks for it, and its outcome."""
+
+    key: Hashable
+    call: Callable[[], Any]
+    together: Together | None
+    context: Context
+    outcome: asyncio.Future[Any]
+    clients: list[str] = field(default_factory=list)
+
+
+class FairQueue:
+    """Threads, and what waits for them: the clients take turns, whoever has asked for how much.
+
+    Parameters
+    ----------
+    threads
+        They share one interpreter: more would only take turns.
+    most
+        Pieces of work that may wait. Where one more comes, the newest of the client with most of it is
+        refused.
+    most_of_one
+        Pieces of one client that may wait; `most` if it is not given.
+    batch
+        Pieces that are prepared in one pass: one of each client, or several of the only one that waits.
+    """
+
+    def __init__(
+        self, name: str, threads: int, most: int, most_of_one: int | None = None, batch: int = 1
+    ) -> None:
+        self.threads = threads
+        self.most = most
+        self.most_of_one = most if most_of_one is None else most_of_one
+        self.batch = batch
+        self.idle = threading.Event()
+        self.idle.set()
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._lines: OrderedDict[str, dict[Hashable, Work]] = OrderedDict()
+        self._waiting: dict[Hashable, Work] = {}
+        self._running: dict[Hashable, Work] = {}
+        self._busy_threads = 0
+
+    async def do(self, key: Hashable, call: Callable[[], T], together: Together | None = None) -> T:
+        """What `call` returns; it is called once for all who ask for the same key meanwhile.
+
+        Raises
+        ------
+        Busy
+            Where too much waits already; Crowded, where most of it is this client's.
+        """
+        client = asking.get()
+        while True:
+            work = self._running.get(key) or self._waiting.get(key)
+            if work is None:
+                work = self._add(client, key, call, together)
+            elif key in self._waiting and client not in work.clients:
+                self._stand(client, work)
+            try:
+                return cast(T, await asyncio.shield(work.outcome))  # who gives up does not stop it for others
+            except _Dropped as dropped:
+                if dropped.client == client:
+                    raise Crowded from None
+
+    def close(self) -> None:
+        """Let the threads go; what is under way is finished."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _add(self, client: str, key: Hashable, call: Callable[[], Any], together: Together | None) -> Work:
+        self._make_room(client)
+        loop = asyncio.get_running_loop()
+        work = Work(key, call, together, copy_context(), loop.create_future())
+        work.outcome.add_done_callback(_seen)
+        self._waiting[key] = work
+        self._stand(client, work)
+        self.idle.clear()
+        self._start(loop)
+        return work
+
+    def _stand(self, client: str, work: Work) -> None:
+        """Let a client wait for a piece of work in its own line, besides those who wait for it already."""
+        work.clients.append(client)
+        self._lines.setdefault(client, {})[work.key] = work
+
+    def _make_room(self, client: str) -> None:
+        own = len(self._lines.get(client, ()))
+        if own >= self.most_of_one:
+            raise Crowded
+        if len(self._waiting) < self.most:
+            return
+        heaviest = max(self._lines, key=lambda name: len(self._lines[name]))
+        line = self._lines[heaviest]
+        newest = next((work for work in reversed(line.values()) if work.clients == [heaviest]), None)
+        if len(line) <= own + 1 or newest is None:
+            raise Crowded if own else Busy
+        self._leave(newest)
+        newest.outcome.set_exception(_Dropped(heaviest))
+
+    def _leave(self, work: Work) -> None:
+        """Take a piece of work out of all lines."""
+        del self._waiting[work.key]
+        for client in work.clients:
+            del self._lines[client][work.key]
+            if not self._lines[client]:
+                del self._lines[client]
+
+    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
+        while self._busy_threads < self.threads and self._waiting:
+            batch = self._next()
+            self._busy_threads += 1
+            self._pool.submit(self._run, batch, loop)
+
+    def _next(self) -> list[Work]:
+        """Whose turn it is: one piece, or several that can be prepared together."""
+        alone = len(self._lines) == 1
+        first = self._take()
+        batch, served = [first], {*first.clients}
+        while first.together and self._lines and len(batch) < self.batch:
+            client = next(iter(self._lines))
+            if not alone and client in served:
+                break
+            if next(iter(self._lines[client].values())).together is None:
+                break
+            batch.append(self._take())
+            served |= {*batch[-1].clients}
+        return batch
+
+    def _take(self) -> Work:
+        client, line = next(iter(self._lines.items()))
+        work = next(iter(line.values()))
+        self._leave(work)
+        self._running[work.key] = work
+        if client in self._lines:
+            self._lines.move_to_end(client)
+        return work
+
+    def _run(self, batch: list[Work], loop: asyncio.AbstractEventLoop) -> None:
+        """In a thread: prepare what can be prepared together, and then call one after the other."""
+        if len(batch) > 1:
+            prepare = {work.together.prepare for work in batch if work.together}
+            for function in prepare:
+                about = [w.together.about for w in batch if w.together and w.together.prepare is function]
+                with suppress(Exception):  # whichever it was meets it again below, and is told
+                    function(about)
+        for work in batch:
+            try:
+                result, error = work.context.run(work.call), None
+            except BaseException as raised:
+                result, error = None, raised
+            with suppress(RuntimeError):  # the loop has been closed
+                loop.call_soon_threadsafe(self._tell, work, result, error)
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(self._ended, loop)
+
+    def _tell(self, work: Work, result: object, error: BaseException | None) -> None:
+        del self._running[work.key]
+        if work.outcome.cancelled():
+            return
+        if error is None:
+            work.outcome.set_result(result)
+        else:
+            work.outcome.set_exception(error)
+
+    def _ended(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._busy_threads -= 1
+        self._start(loop)
+        if not self._busy_threads:
+            self.idle.set()
+
+
+class _Dropped(Exception):
+    """A piece of work that gave way to another client's."""
+
+    def __init__(self, client: str) -> None:
+        super().__init__(client)
+        self.client = client
+
+
+def _seen(outcome: asyncio.Future[Any]) -> None:
+    """Whoever asked may have gone: a failure that nobody waits for is no news."""
+    if not outcome.cancelled():
+        outcome.exception()

@@ -47,9 +47,11 @@ KIB, MIB, GIB = 2**10, 2**20, 2**30
 # llama.cpp's own buffers in ollama#6160; 300 is the round number used for prediction.
 CUDA_CONTEXT_BYTES = 300 * MIB
 
-# Measured decode speed over the bandwidth bound, for Llama 3 8B: from 0.42 (M1 Max, Q4_K_M) to 0.87
-# (RTX 4090, F16). Source: XiongjieDai/GPU-Benchmarks-on-LLM-Inference, against data-sheet bandwidths.
-SPEED_SHARE = (0.40, 0.85)
+# Measured decode speed over the bound of `speed_band`: the least and the most that single devices reach with
+# Llama 3 8B and 70B, 0.30 (A100 SXM, 8B in Q4_K_M) and 0.87 (RTX 4000 Ada, 8B in F16), rounded outwards to a
+# tenth. XiongjieDai/GPU-Benchmarks-on-LLM-Inference @ aa72e0ec, README.md, generation of 1024 tokens, with the
+# makers' bandwidths; tests/quant_core/test_speed_share.py computes it again.
+SPEED_SHARE = (0.3, 0.9)
 
 # Types that llama.cpp accepts for the cache (--cache-type-k, --cache-type-v).
 CACHE_TYPES = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
@@ -369,7 +371,10 @@ def host_buffer_bytes(shape: ModelShape, context: int, ubatch: int = 512) -> int
 
 @dataclass(frozen=True)
 class SpeedBand:
-    """Tokens per second of a single stream: a range to expect, and the bound that nothing exceeds."""
+    """Tokens per second of a single stream: a range to expect, and a bound.
+
+    Nothing that makes one token a pass exceeds the bound; speculative decoding and multi-token prediction may.
+    """
 
     low: float
     high: float

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import json
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -50,7 +51,8 @@ class Device:
     """A machine. `usable_bytes` is what weights, cache and buffers may take together.
 
     Marketing's "24 GB" of RAM or VRAM are GiB, and are counted so. Bandwidth is in bytes per second;
-    `bandwidth_assumed` says that nobody stated it.
+    `bandwidth_assumed` says that nobody stated it. `read` is the day on which the source was read, and
+    `weak_source` says that neither the maker nor anybody who quotes the maker stands behind the row.
     """
 
     id: str
@@ -64,6 +66,8 @@ class Device:
     source: str
     confidence: str
     notes: str
+    read: date | None = None
+    weak_source: bool = False
 
     @property
     def is_gpu(self) -> bool:
@@ -129,13 +133,15 @@ def _device(entry: dict[str, Any]) -> Device:
         name=hold_units(entry["name"]),
         kind=entry["class"],
         memory_bytes=round(entry["memory_gb"] * GIB),
-        usable_bytes=round(entry["usable_gb"] * GIB),
+        usable_bytes=entry["usable_mib"] * MIB,
         bandwidth=1e9 * (entry["assumed_bandwidth_gbs"] if stated is None else stated),
         bandwidth_assumed=stated is None,
         memory_type=entry["memory_type"],
         source=hold_units(entry["source"]),
         confidence=entry["confidence"],
         notes=notes,
+        read=date.fromisoformat(entry["read"]),
+        weak_source=entry.get("weak_source", False),
     )
 
 

@@ -100,13 +100,41 @@ def test_the_tables_effective_bits_are_reproduced() -> None:
 
 
 def test_machines_are_plausible_and_sourced() -> None:
-    assert len(hardware()) == 56
-    assert len({machine.id for machine in hardware()}) == 56
+    assert len(hardware()) == 59
+    assert len({machine.id for machine in hardware()}) == 59
     for machine in hardware():
         assert 0 < machine.usable_bytes <= machine.memory_bytes
         assert 10e9 < machine.bandwidth < 10e12
         assert machine.source
         assert machine.confidence in ("high", "medium", "low")
+        assert machine.read
+        assert machine.weak_source or machine.confidence != "low"
+        assert machine.weak_source or "none" not in machine.source.split()
+
+
+# Makers' figures that were wrong or missing once: usable MiB as nvidia-smi shows them, and GB/s.
+SEEN = {
+    "t4": (15_360, 320), "l4": (23_034, 300), "l40s": (46_068, 864), "rtx-a6000": (49_140, 768),
+    "rtx-pro-6000": (97_887, 1792), "rtx-pro-6000-server": (97_887, 1597), "h100-80": (81_559, 3350),
+    "h200-141": (143_771, 4800), "b200-180": (183_359, 7700), "rtx-4090": (24_564, 1008),
+    "rtx-5090": (32_607, 1792), "mac-m5-32": (21 * 1024, 153), "mac-m6-32": (21 * 1024, 170),
+    "mac-m1-max-64": (48 * 1024, 400), "arc-a770-16": (16_384, 560), "rx-9070-xt": (16_384, 640),
+    "iphone-17-pro": (7 * 1024, 76.8),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "usable", "bandwidth"), [(name, *seen) for name, seen in SEEN.items()])
+def test_what_was_looked_up_of_a_machine(name: str, usable: int, bandwidth: float) -> None:
+    machine = sources.device(name)
+    assert machine.usable_bytes == usable * MIB
+    assert machine.bandwidth == bandwidth * 1e9
+
+
+def test_no_table_states_a_speed_band_of_its_own() -> None:
+    """There is one: `memory.SPEED_SHARE`."""
+    table = json.loads((DATA / "hardware.json").read_text("utf-8"))
+    assert "SPEED_SHARE" in table["speed_rule"]
+    assert not re.search(r"\d", table["speed_rule"])
 
 
 def test_a_card_holds_what_nvidia_smi_says() -> None:

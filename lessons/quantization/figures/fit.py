@@ -14,7 +14,7 @@ from typing import Any
 from lessons.kit import numbers
 from lessons.kit.controls import FigureControls, choice, line, slider, straight, switch
 from lessons.kit.figure import Figure
-from lessons.kit.language import N_, gettext
+from lessons.kit.language import N_, gettext, spoken
 from lessons.kit.mathml import tex
 from lessons.kit.scales import Scale, linear_ticks
 from lessons.kit.view import Column, Plot, Readout, Sentence, Table, View
@@ -403,6 +403,7 @@ def _group(kind: str, members: list[Outcome], chosen: Outcome) -> dict[str, Any]
             "size": _marked_size(outcome.device),
             "own": numbers.gibibytes(outcome.device.usable_bytes),
             "assumed": outcome.device.bandwidth_assumed,
+            "weak": outcome.device.weak_source and not outcome.device.bandwidth_assumed,
             "chosen": outcome is chosen,
             "verdict": outcome.verdict,
             "margin": _margin_text(outcome.margin / GIB),
@@ -500,7 +501,11 @@ def _notes(
             notes.append(Sentence("no_config", model=run.name))
         notes.append(Sentence("from_config", model=run.name, source=PRESETS[c.model].source))
     if chosen.id != OWN:
-        notes.append(Sentence("from_hardware", device=gettext(chosen.name), source=gettext(chosen.source)))
+        said = {"device": gettext(chosen.name), "source": gettext(chosen.source)}
+        day = spoken().date(chosen.read) if chosen.read else ""
+        notes.append(Sentence("from_hardware", **said, day=day))
+        if chosen.weak_source:
+            notes.append(Sentence("weak_source", **said))
     return tuple(notes)
 
 

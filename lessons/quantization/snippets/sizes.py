@@ -112,7 +112,7 @@ def fit(c: fit_figure.Controls) -> str:
         else f"""\
 devices = json.loads(Path("{DATA}/hardware.json").read_text("utf-8"))["devices"]
 device = next(entry for entry in devices if entry["id"] == "{c.device}")
-usable = round(device["usable_gb"] * memory.GIB)
+usable = device["usable_mib"] * memory.MIB
 bandwidth = 1e9 * (device["bandwidth_gbs"] or device["assumed_bandwidth_gbs"])"""
     )
     cards = (

@@ -49,8 +49,8 @@ CUDA_CONTEXT_BYTES = 300 * MIB
 
 # Measured decode speed over the bound of `speed_band`: the least and the most that single devices reach with
 # Llama 3 8B and 70B, 0.30 (A100 SXM, 8B in Q4_K_M) and 0.87 (RTX 4000 Ada, 8B in F16), rounded outwards to a
-# tenth. XiongjieDai/GPU-Benchmarks-on-LLM-Inference @ aa72e0ec, README.md, generation of 1024 tokens, with the
-# makers' bandwidths; tests/quant_core/test_speed_share.py computes it again.
+# tenth. XiongjieDai/GPU-Benchmarks-on-LLM-Inference @ aa72e0ec, README.md, generation of 1024 tokens,
+# and the makers' bandwidths; tests/quant_core/test_speed_share.py computes it again.
 SPEED_SHARE = (0.3, 0.9)
 
 # Types that llama.cpp accepts for the cache (--cache-type-k, --cache-type-v).
@@ -373,7 +373,8 @@ def host_buffer_bytes(shape: ModelShape, context: int, ubatch: int = 512) -> int
 class SpeedBand:
     """Tokens per second of a single stream: a range to expect, and a bound.
 
-    Nothing that makes one token a pass exceeds the bound; speculative decoding and multi-token prediction may.
+    Nothing that makes one token a pass exceeds the bound; speculative decoding and multi-token prediction
+    may.
     """
 
     low: float

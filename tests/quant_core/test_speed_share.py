@@ -22,8 +22,8 @@ SHAPES = {
 
 COLUMNS = (("8B", "Q4_K_M"), ("8B", "F16"), ("70B", "Q4_K_M"), ("70B", "F16"))
 
-# XiongjieDai/GPU-Benchmarks-on-LLM-Inference, README.md @ aa72e0ec, "Average speed (tokens/s) of generating 1024
-# tokens", Llama 3: every row with one device. First the maker's bandwidth in GB/s.
+# XiongjieDai/GPU-Benchmarks-on-LLM-Inference, README.md @ aa72e0ec, "Average speed (tokens/s) of generating
+# 1024 tokens", Llama 3: every row with one device. First the maker's bandwidth in GB/s.
 TABLE: dict[str, tuple[float, ...]] = {
     "3070 8GB": (448, 70.94),
     "3080 10GB": (760.3, 106.40),
@@ -59,7 +59,7 @@ SHARES = {
 
 def test_the_band_is_the_least_and_the_most_share_rounded_outwards_to_a_tenth() -> None:
     low, high = min(SHARES.values()), max(SHARES.values())
-    assert SPEED_SHARE == (math.floor(10 * low) / 10, math.ceil(10 * high) / 10)
+    assert (math.floor(10 * low) / 10, math.ceil(10 * high) / 10) == SPEED_SHARE
     assert len(SHARES) == 46
 
 

@@ -69,8 +69,8 @@ def rules(figure: str) -> tuple[Rule, ...]:
     """The rules that hold for a figure on a wide screen, in their order; those under a condition are left."""
     folder = STATIC / "css"
     files = [folder / f"{name}.css" for name in ("tokens", "figure", "chart")]
-    own = folder / "figures" / f"{figure}.css"
-    files += [own] if own.is_file() else []
+    own = [folder / place / f"{figure}.css" for place in ("figures", "late")]
+    files += [file for file in own if file.is_file()]
     sheet = re.sub(r"/\*.*?\*/", "", "\n".join(file.read_text("utf-8") for file in files), flags=re.DOTALL)
     return tuple(_rules(_unconditional(sheet)))
 

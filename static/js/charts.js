@@ -7,7 +7,7 @@ const REST = 350; // milliseconds without a change
 
 const drawn = new WeakSet();
 const waiting = new WeakMap();
-const specs = new WeakMap(); // host → what it draws
+const turns = new WeakMap(); // chart → a token of its newest change, or of its newest drawing
 let plotly;
 
 export function watchCharts() {
@@ -24,12 +24,15 @@ export function watchCharts() {
     if (!chart) return;
     if (!drawn.has(chart)) return observer.observe(chart); // of a drawing that has only come now
     clearTimeout(waiting.get(chart));
+    turns.set(chart, Symbol());
     waiting.set(chart, setTimeout(() => draw(chart), REST));
   });
 }
 
 async function draw(chart) {
   drawn.add(chart);
+  const turn = Symbol();
+  turns.set(chart, turn);
   const Plotly = await (plotly ??= load()).catch(() => null);
   if (!Plotly) {
     plotly = undefined; // the line is bad: the server's drawing stays, and the next change tries again
@@ -37,14 +40,14 @@ async function draw(chart) {
   }
   const host = chart.querySelector("[data-chart-live]");
   const spec = await specOf(chart);
-  if (!spec) return; // as above
-  const listens = specs.has(host);
-  specs.set(host, spec);
-  await Plotly.react(host, spec.data, spec.layout, spec.config);
-  name(host);
+  if (!spec || turns.get(chart) !== turn) return; // as above; or the figure has changed while this was fetched
+  // From nothing each time: `react` gives the elements of a series to whichever takes its place, with their classes, and
+  // leaves out the labels of those that had none.
+  await Plotly.newPlot(host, spec.data, spec.layout, spec.config);
+  if (turns.get(chart) !== turn) return;
+  dress(host);
   chart.classList.add("live");
-  if (listens) return;
-  host.on("plotly_afterplot", () => name(host));
+  host.on("plotly_afterplot", () => dress(host));
   host.on("plotly_click", ({ points }) => tell(chart, "chart:picked", { key: points[0]?.customdata }));
   host.on("plotly_hover", ({ points }) => tell(chart, "chart:linked", { key: points[0]?.customdata, on: true }));
   host.on("plotly_unhover", ({ points }) => tell(chart, "chart:linked", { key: points[0]?.customdata, on: false }));
@@ -59,15 +62,14 @@ async function specOf(chart) {
 
 /** Give each trace its role's class, for the style sheet: Plotly's own colours ignore the page's tokens.
     Points get the key that links them with a row, labels the class that narrow screens leave out. */
-function name(host) {
-  const spec = specs.get(host);
+function dress(host) {
   // The server's SVG beneath, the words and the table say the same: one of them is enough to hear.
   host.querySelectorAll(".main-svg").forEach((svg) => svg.setAttribute("aria-hidden", "true"));
-  host.querySelectorAll(".scatterlayer > .trace").forEach((trace, i) => {
-    const { customdata = [], meta = {} } = spec.data[i] ?? {};
+  for (const trace of host.querySelectorAll(".scatterlayer > .trace")) {
+    const { customdata = [], meta = {} } = trace.__data__[0].trace; // the datum that d3 binds
     if (meta.role) trace.classList.add(`role-${meta.role}`);
     for (const point of trace.querySelectorAll(".point")) {
-      const index = point.__data__?.i; // the datum that d3 binds
+      const index = point.__data__?.i;
       point.dataset.key = customdata[index] ?? "";
       point.classList.toggle("marked", Boolean(meta.marked?.includes(index)));
     }
@@ -76,7 +78,7 @@ function name(host) {
         label.classList.toggle(look, Boolean(meta[look]?.includes(label.__data__?.i)));
       }
     }
-  });
+  }
 }
 
 function tell(chart, event, detail) {

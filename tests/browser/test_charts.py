@@ -1,19 +1,22 @@
-"""Plotly takes a chart over from the server's drawing without moving anything in it."""
+"""Plotly takes a chart over from the server's drawing without moving anything in it, and follows it."""
 
 from __future__ import annotations
 
+import random
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from playwright.sync_api import Page
 
+from lessons.kit.controls import plain
 from tests.browser.conftest import NewPage
-from tests.browser.figures import FIGURES, figure, open_alone
+from tests.browser.figures import CHARTS, FIGURES, expect_state, figure, held, open_alone, put
 from tests.browser.test_contrast import wait_for_chart
 
 pytestmark = pytest.mark.tidy
 
-CHARTS = [name for name, each in FIGURES.items() if each.view(each.controls()).chart]
 WIDTHS = [1440, 768, 390]
 STATES = {"quality": ["", "data=base"]}
 PIXEL = 1.0
@@ -72,3 +75,87 @@ def displaced(page: Page, name: str) -> list[str]:
             if not ways or min(ways)[0] > slack:
                 faults.append(f"{kind}: {text!r} moves by {min(ways, default='–')}")
     return faults
+
+
+READ = Path(__file__).with_name("chart.js").read_text()
+STOPS = 5
+STEPS = 3
+"""A walk: how often the chart is compared with a fresh one, and how many changes come before each time."""
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_after_any_walk_the_chart_is_the_one_drawn_fresh(new_page: NewPage, name: str) -> None:
+    """Name, order, colour, dash, symbol and size of every series; they are those of the server's drawing."""
+    page, other = new_page(), new_page(locale="en-US")
+    chance = random.Random(name)
+    open_alone(page, name)
+    shown(page, name)
+    for _ in range(STOPS):
+        state = dict(walk(page, name, chance))
+        walked = shown(page, name)
+        open_alone(other, name, urlencode(state))
+        fresh = shown(other, name)
+        assert differences(walked, fresh) == [], state
+        assert looks(walked["live"]) == looks(walked["still"]), state
+
+
+@pytest.mark.parametrize(
+    "question", [["kept", "amount", "domain", "channels"], ["domain", "channels", "kept"]]
+)
+def test_each_question_on_calibration_has_its_own_series(page: Page, question: list[str]) -> None:
+    """Two questions have as many series, with other looks."""
+    open_alone(page, "calibration")
+    shown(page, "calibration")
+    for each in question:
+        put(page, "calibration", "question", each)
+        expect_state(page, "calibration", question=each)
+        chart = shown(page, "calibration")
+        assert looks(chart["live"]) == looks(chart["still"])
+
+
+def walk(page: Page, name: str, chance: random.Random) -> list[tuple[str, str]]:
+    """Change some controls, any of them, to what can be chosen at the time; the state in the end."""
+    for _ in range(STEPS):
+        field = figure(page, name).locator(
+            "form :is(select, input:is([type=radio], [type=range])):not(:disabled)"
+        )
+        names = sorted(set(field.evaluate_all("all => all.map(each => each.name)")))
+        control = chance.choice(names)
+        options = [
+            plain(value)
+            for value in FIGURES[name].controls.widgets()[control].states()
+            if control not in ("row", "scheme", "sort")
+            or figure(page, name).locator(f'[name="{control}"][value="{value}"]').count()
+        ]
+        put(page, name, control, chance.choice(options))
+        expect_state(page, name, **held(page, name))
+    return list(held(page, name).items())
+
+
+def shown(page: Page, name: str) -> dict[str, Any]:
+    """The chart when Plotly has drawn its present state: it waits until the figure rests."""
+    chart = figure(page, name).locator("[data-chart]")
+    wait_for_chart(figure(page, name))
+    before: dict[str, Any] = chart.evaluate(READ)
+    for _ in range(PATIENCE):
+        page.wait_for_timeout(100)
+        now: dict[str, Any] = chart.evaluate(READ)
+        if now == before and "live" in (chart.get_attribute("class") or ""):
+            break
+        before = now
+    return before
+
+
+def differences(one: Any, other: Any, path: str = "") -> list[str]:
+    """Where two charts differ, as paths to what is in both."""
+    if isinstance(one, dict):
+        return [fault for key in one for fault in differences(one[key], other[key], f"{path}.{key}")]
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        pairs = enumerate(zip(one, other, strict=True))
+        return [fault for i, (a, b) in pairs for fault in differences(a, b, f"{path}[{i}]")]
+    return [] if one == other else [f"{path}: {one!r} is {other!r} when drawn fresh"]
+
+
+def looks(series: list[dict[str, Any]]) -> list[tuple[Any, Any]]:
+    """Colour, dash and width of each line, and colours of each mark."""
+    return [(each["line"], each["points"]) for each in series]

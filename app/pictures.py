@@ -10,6 +10,7 @@ import base64
 import functools
 import hashlib
 import itertools
+import math
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -42,8 +43,11 @@ CASED = {
 VOID = frozenset({"input", "br", "hr", "img"})
 DROPPED = frozenset({"role", "tabindex", "aria-hidden", "aria-label", "aria-labelledby", "aria-describedby"})
 TITLES = frozenset({"panel-title", "strip-name", "bar-label"})
-BESIDE = frozenset({"keep", "qlora-bytes", "parts", "tiles"})
-"""Bars that have their words beside them in HTML: without these they would say nothing."""
+BARS = frozenset({"keep", "qlora-bytes"})
+"""Rows of three: a name, a bar and its value."""
+
+BESIDE = frozenset({"parts", "tiles"})
+"""Lists whose words stand beside their marks in HTML: without these the marks would say nothing."""
 
 ROOMY = frozenset({"titled-x", "matrix", "chart-static", "stage"})
 """Classes of drawings under which an axis and its title stand."""
@@ -63,17 +67,26 @@ class Node:
 
     @property
     def text(self) -> str:
-        parts = (child if isinstance(child, str) else child.text for child in self.children)
-        return " ".join("".join(parts).split())
+        return " ".join(self.raw.split())
+
+    @property
+    def raw(self) -> str:
+        return "".join(child if isinstance(child, str) else child.raw for child in self.children)
 
 
 @dataclass
 class Panel:
-    """One drawing of a figure, with the words above it and the classes of what it stands in."""
+    """One drawing of a figure, with the words above it and the classes of what it stands in.
+
+    A bar in a row of its own has its `name` before it, in `indent` pixels, and its `value` behind it.
+    """
 
     svg: Node
     around: list[str]
     titles: list[Node]
+    name: str = ""
+    value: str = ""
+    indent: float = 0.0
 
     @property
     def height(self) -> float:
@@ -99,9 +112,14 @@ def picture(shown: Shown, scheme: Scheme = "light") -> tuple[bytes, str]:
         y += 20
     drawing = parsed(render("drawing.jinja", f=shown).decode())
     y = _legend(shown, drawing, scheme, body, y)
+    below_bars = False
     for panel in panels(drawing):
-        y += 12
+        y += 28 if below_bars and not panel.indent else 12
+        below_bars = panel.indent > 0
         y = _titles(panel, name, scheme, body, y)
+        if panel.indent:
+            y = _bar(panel, body, y)
+            continue
         y += 42 if panel.plotted else 16
         left, right = (MARGIN + 48, MARGIN + 24) if panel.plotted else (MARGIN, MARGIN)
         body.append(_placed(panel, left, y, WIDTH - left - right))
@@ -148,21 +166,27 @@ def _without_picks(found: list[Panel]) -> list[Panel]:
             continue
         for child in panel.svg.children:
             if isinstance(child, Node) and child.tag == "foreignobject":
-                kept[-1].svg.children.append(_dot(child))
+                kept[-1].svg.children += _dots(child)
     return kept
 
 
-def _dot(button: Node) -> Node:
+def _dots(button: Node) -> Iterator[Node]:
+    """A ring for a button; for the one that is chosen a disc in a ring of the accent."""
     chosen = any(isinstance(child, Node) and "checked" in child.attributes for child in button.children)
-    place = {"cx": button.attributes["x"], "cy": button.attributes["y"], "r": "7" if chosen else "5"}
-    return Node("circle", {"class": "true-mark" + (" marked" if chosen else ""), **place})
+    for look, r in (("pick-ring", "8.7"), ("pick-disc", "5.4")) if chosen else (("true-mark", "5.2"),):
+        yield Node(
+            "circle", {"class": look, "cx": button.attributes["x"], "cy": button.attributes["y"], "r": r}
+        )
 
 
 def _collect(node: Node, around: list[str], titles: list[Node], found: list[Panel]) -> None:
     for child in node.children:
         if isinstance(child, str):
             continue
-        if child.tag == "svg":
+        if not BARS.isdisjoint(child.classes):
+            found += _rows(child, around, titles)
+            titles.clear()
+        elif child.tag == "svg":
             if "fluid" in child.classes:
                 found.append(Panel(child, list(around), list(titles)))
             titles.clear()
@@ -173,6 +197,27 @@ def _collect(node: Node, around: list[str], titles: list[Node], found: list[Pane
         else:
             own = child.attributes.get("class", "")
             _collect(child, [*around, own] if own else around, titles, found)
+
+
+def _rows(node: Node, around: list[str], titles: list[Node]) -> Iterator[Panel]:
+    parts = [child for child in node.children if isinstance(child, Node)]
+    rows = list(zip(parts[::3], parts[1::3], parts[2::3], strict=True))
+    indent = 16.0 + math.ceil(CHARACTER * max(len(name.text) for name, _, _ in rows))
+    for i, (name, svg, value) in enumerate(rows):
+        own = [*around, node.attributes["class"]]
+        yield Panel(svg, own, [] if i else list(titles), name.text, value.text, indent)
+
+
+def _bar(panel: Panel, body: list[str], y: float) -> float:
+    """A row of its own, from its top down; where it ends."""
+    y += 0 if not panel.titles else 12
+    middle = y + panel.height / 2 + 4
+    right = 16 + CHARACTER * 10
+    body.append(f'<text class="axis-title" x="{MARGIN}" y="{middle:g}">{escape(panel.name)}</text>')
+    body.append(_placed(panel, MARGIN + panel.indent, y, WIDTH - 2 * MARGIN - panel.indent - right))
+    end = f'x="{WIDTH - MARGIN}" y="{middle:g}" text-anchor="end"'
+    body.append(f'<text class="axis-title" {end}>{escape(panel.value)}</text>')
+    return y + panel.height - 4
 
 
 def _placed(panel: Panel, left: float, top: float, width: float) -> str:
@@ -238,17 +283,29 @@ def _wrapped(text: str) -> list[str]:
 
 
 def _legend(shown: Shown, drawing: Node, scheme: Scheme, body: list[str], y: float) -> float:
-    """The keys beside the caption, without those to what only the HTML of the drawing shows."""
-    if not shown.text.legend:
-        return y
+    """The keys beside the caption, without those to what only the HTML of the drawing shows; then its own."""
     name = shown.figure.name
     html_alone = _classes(drawing, svg=False) - _classes(drawing, svg=True)
-    keys = [
-        (_looks(name, scheme, f".key-{key}", f".fig-{name} .key-{key}"), label)
-        for key, label in shown.text.legend.items()
-        if key not in html_alone
-    ]
-    return _keys(keys, float(MARGIN), y, body) + 20
+    caption = [(key, label) for key, label in shown.text.legend.items() if key not in html_alone]
+    for keys in (caption, list(_own_legend(drawing))):
+        if keys:
+            looks = [(_looks(name, scheme, ".key", f".key-{key}"), label) for key, label in keys]
+            y = _keys(looks, float(MARGIN), y, body) + 20
+    return y
+
+
+def _own_legend(node: Node) -> Iterator[tuple[str, str]]:
+    """The keys of a legend that stands in the drawing: name and words."""
+    for child in node.children:
+        if isinstance(child, str):
+            continue
+        if "in-view" not in child.classes:
+            yield from _own_legend(child)
+            continue
+        for entry in child.children:
+            if isinstance(entry, Node):
+                mark = next(part for part in entry.children if isinstance(part, Node))
+                yield mark.classes[-1].removeprefix("key-"), entry.text
 
 
 def _classes(node: Node, *, svg: bool, within: bool = False) -> set[str]:
@@ -292,9 +349,11 @@ def _keys_of(node: Node | str, figure: str, scheme: Scheme) -> Iterator[tuple[di
     for mark, words in itertools.pairwise(parts):
         if isinstance(mark, Node) and isinstance(words, str):
             own = mark.attributes.get("class", "")
-            around = f".fig-{figure} .{node.classes[0]}"
-            selectors = (f"{around} i", f"{around} i.{own}", f".fig-{figure} .{own}")
-            yield _looks(figure, scheme, *selectors), " ".join(words.split())
+            around = f".{node.classes[0]}"
+            yield (
+                _looks(figure, scheme, f"{around} i", f"{around} i.{own}", f".{own}"),
+                " ".join(words.split()),
+            )
 
 
 def _keys(keys: Iterable[tuple[dict[str, str], str]], x: float, y: float, body: list[str]) -> float:
@@ -310,27 +369,36 @@ def _keys(keys: Iterable[tuple[dict[str, str], str]], x: float, y: float, body: 
 
 
 def _looks(figure: str, scheme: Scheme, *selectors: str) -> dict[str, str]:
-    """What the style sheet says of a key, later rules over earlier ones."""
+    """What the style sheet says of a key, in the figure or everywhere, later rules over earlier ones."""
     looks: dict[str, str] = {}
     for rule in rules(figure):
-        if rule.selector in selectors:
+        selector = rule.selector.removeprefix(f".fig-{figure} ")
+        if any(one.strip() in selectors for one in selector.removeprefix(":is(").rstrip(")").split(",")):
             looks |= {name: plain(value, figure, scheme) for name, value in rule.declarations.items()}
     return looks
 
 
 def _key(looks: dict[str, str], x: float, y: float) -> str:
+    """A key of ten pixels, its middle at `x` + 5 and `y`."""
     drawn = ("border-color", "border", "border-top", "border-left", "box-shadow")
     edges = " ".join(looks[name] for name in drawn if name in looks)
     edge, fill = (_colour(text) for text in (edges, looks.get("background", "")))
     look = f'fill="{fill}" stroke="{edge}" stroke-width="1.5"'
-    if looks.get("border-radius") == "50%":
-        return f'<circle cx="{x + 5:g}" cy="{y:g}" r="5" {look}/>'
-    if "border-top" in looks:
-        return f'<rect x="{x:g}" y="{y - 1:g}" width="14" height="2" fill="{edge}"/>'
-    if "border-left" in looks:
-        return f'<rect x="{x + 4:g}" y="{y - 6:g}" width="2" height="12" fill="{edge}"/>'
-    wide = 2 if looks.get("width") == "2px" else 10
-    return f'<rect x="{x + 5 - wide / 2:g}" y="{y - 5:g}" width="{wide}" height="10" {look}/>'
+    if "clip-path" in looks:
+        corners = re.findall(r"([\d.]+)%? ([\d.]+)%?", looks["clip-path"])
+        points = " ".join(f"{float(u) / 10 - 5:g},{float(v) / 10 - 5:g}" for u, v in corners)
+        shape = f'<polygon points="{points}" {look}/>'
+    elif looks.get("border-radius") == "50%":
+        shape = f'<circle r="5" {look}/>'
+    elif "border-top" in looks:
+        shape = f'<rect x="-5" y="-1" width="14" height="2" fill="{edge}"/>'
+    elif "border-left" in looks:
+        shape = f'<rect x="-1" y="-6" width="2" height="12" fill="{edge}"/>'
+    else:
+        wide, high = (2 if looks.get(name) == "2px" else 10 for name in ("width", "height"))
+        shape = f'<rect x="{-wide / 2:g}" y="{-high / 2:g}" width="{wide}" height="{high}" {look}/>'
+    turned = looks.get("transform", "").replace("deg", "")
+    return f'<g transform="translate({x + 5:g} {y:g}) {turned}">{shape}</g>'
 
 
 def _colour(text: str) -> str:
@@ -355,6 +423,9 @@ def _style(figure: str, scheme: Scheme, used: frozenset[str]) -> str:
         f"text{{font-family:{MONO},ui-monospace,monospace}}",
         f".ground{{fill:{plain('var(--card)', figure, scheme)}}}",
         f".heading{{font-size:15px;fill:{plain('var(--ink)', figure, scheme)}}}",
+        f".pick-disc{{fill:{plain('var(--ink)', figure, scheme)}}}",
+        f".pick-ring{{fill:{plain('var(--card)', figure, scheme)};"
+        f"stroke:{plain('var(--q)', figure, scheme)};stroke-width:2}}",
     ]
     known = used | {f".fig-{figure}"}
     for rule in rules(figure):
@@ -373,9 +444,9 @@ _SIMPLE = re.compile(r"\.[\w-]+|(?<![\w.-])[a-z]\w*")
 
 def _matches(selector: str, known: frozenset[str]) -> bool:
     """Whether a selector can mean something in a drawing: all its tags and classes are there."""
-    if re.search(r"::|:(?!is\(|not\()|[\[>+~]", selector):
+    if re.search(r"::|:(?!is\(|not\()|[>+~]|\[(?!text-anchor)", selector):
         return False
-    required = re.sub(r":(is|not)\([^()]*\)", "", selector)
+    required = re.sub(r":(is|not)\([^()]*\)|\[[^]]*\]", "", selector)
     return all(part in known for part in _SIMPLE.findall(required))
 
 

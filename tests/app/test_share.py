@@ -6,17 +6,19 @@ import base64
 import hashlib
 import re
 from collections.abc import Iterator
+from urllib.parse import urlencode
 from xml.etree import ElementTree
 
 import pytest
 from starlette.testclient import TestClient
 
 from app import create_app
-from app.assets import version
+from app.assets import STATIC, version
 from app.settings import Settings
 from lessons.catalogue import Lesson, load_lesson
 from lessons.kit.controls import plain
 from tests.app.html import parse
+from tests.browser.covering import covering
 
 LESSON = "/lessons/quantization"
 FIGURES = load_lesson("quantization").figures
@@ -104,14 +106,35 @@ def test_picture_has_the_marks_of_the_page(client: TestClient, name: str) -> Non
 
 
 @pytest.mark.parametrize("name", DRAWN)
-def test_every_mark_of_a_picture_has_its_looks(client: TestClient, name: str) -> None:
-    """A class that the sheets colour on the page is coloured in the file."""
-    root = ElementTree.fromstring(client.get(f"{LESSON}/figures/{name}.svg").text)
-    style = root.findtext(f"{SVG}style") or ""
-    for element in root.iter():
-        for mark in (element.get("class") or "").split():
-            if mark in ("true-mark", "snap-mark", "nudge", "tick", "axis-title", "curve", "level"):
-                assert f".{mark}{{" in style
+def test_every_class_of_a_picture_has_the_looks_of_the_page(client: TestClient, name: str) -> None:
+    """Whatever the sheets of the page say of colours and lines of a drawn class, the file says too."""
+    for state in covering(name):
+        root = ElementTree.fromstring(client.get(f"{LESSON}/figures/{name}.svg?{urlencode(state)}").text)
+        drawn = {look for element in root.iter() for look in (element.get("class") or "").split()}
+        wanted = {rule for rule in styled(name) if drawn >= set(rule[0].split("."))}
+        assert wanted, "a sheet of its own has something to say"
+        said = set(looks(root.findtext(f"{SVG}style") or ""))
+        assert sorted(wanted - said) == []
+
+
+def styled(name: str) -> set[tuple[str, str]]:
+    """Classes of marks and the properties that some sheet of the page gives them, on a wide screen."""
+    files = (STATIC / "css").rglob("*.css")
+    sheets = [file for file in files if file.stem in (name, "figure", "chart")]
+    assert len(sheets) in (3, 4)
+    text = "".join(re.sub(r"/\*.*?\*/", "", sheet.read_text(), flags=re.DOTALL) for sheet in sheets)
+    return set(looks(re.sub(r"@[\w-]+[^{]*\{(?:[^{}]*\{[^{}]*\})*[^{}]*\}", "", text)))
+
+
+def looks(sheet: str) -> Iterator[tuple[str, str]]:
+    """The classes that a selector names, and each property of paint and place that they get."""
+    for selectors, body in re.findall(r"([^{}]+)\{([^{}]*)\}", sheet):
+        for selector in re.split(r",(?![^()]*\))", selectors):
+            classes = ".".join(re.findall(r"\.([\w-]+)", selector))
+            for declaration in body.split(";") if classes and ":" not in selector else ():
+                prop = declaration.partition(":")[0].strip()
+                if re.fullmatch(r"fill|stroke|stroke-width|stroke-dasharray|opacity|r|transform", prop):
+                    yield classes, prop
 
 
 def test_picture_takes_every_control(client: TestClient) -> None:

@@ -47,6 +47,9 @@ interop: prepare-tools ## build llama.cpp if that is possible and compare with i
 fuzz: prepare-tools ## feed the readers damaged files with atheris (SECONDS)
 	@scripts/optional.sh fuzz $(SECONDS)
 
+count: prepare-tools ## count models with transformers and compare with quant_core
+	@scripts/optional.sh count
+
 fuzz-routes: prepare-tools ## ask every route for what no reader asks (REQUESTS, SEED)
 	@$(PY) fuzz/routes.py $(REQUESTS) $(SEED)
 
@@ -72,7 +75,7 @@ docker: ## build the container image (IMAGE)
 	@scripts/image.sh $(IMAGE)
 
 clean: ## remove everything that make has made, .venv included
-	rm -rf .venv .venv-interop node_modules static/vendor build dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache test-results
+	rm -rf .venv .venv-interop .venv-oracle node_modules static/vendor build dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache test-results
 	@find . -path ./.git -prune -o -name __pycache__ -type d -print | xargs rm -rf
 
 prepare-test:
@@ -99,4 +102,4 @@ check-unit:
 check-browser:
 	$(PY) -m pytest -q -n $(JOBS) tests/browser
 
-.PHONY: help run test smollm2 lint format docs messages measure screenshots interop fuzz fuzz-routes bench bench-core bench-web lock docker clean prepare-test prepare-tools check-lint check-types check-unit check-browser
+.PHONY: help run test smollm2 lint format docs messages measure screenshots interop fuzz fuzz-routes count bench bench-core bench-web lock docker clean prepare-test prepare-tools check-lint check-types check-unit check-browser

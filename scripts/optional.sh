@@ -3,14 +3,18 @@
 #
 #   scripts/optional.sh interop       llama.cpp itself: it writes the files that we write, and text from them
 #   scripts/optional.sh fuzz SECONDS  atheris (libFuzzer): damaged files for the readers of model files
+#   scripts/optional.sh count         transformers counts the parameters of models, and ours are compared
 #
-# The tools have an environment of their own. Where one cannot be installed, this says so loudly and ends
+# The tools have environments of their own. Where one cannot be installed, this says so loudly and ends
 # without an error; what a check finds is an error.
 set -eu
 cd "$(dirname "$0")/.."
 
-environment=.venv-interop
-python=$environment/bin/python
+use() {
+    environment=$1
+    python=$environment/bin/python
+}
+use .venv-interop
 llama=llama-cpp-python==0.3.36 # carries llama.cpp 0c1e57098bba, the reference of quant_core
 
 # install IMPORTED PACKAGE...: false where the packages cannot be installed
@@ -48,6 +52,15 @@ fuzz() {
         done
     else
         skip "NOT FUZZED WITH ATHERIS" "a platform that atheris is built for, or clang"
+    fi
+}
+
+count() {
+    use .venv-oracle
+    if install torch,transformers torch==2.13.0 transformers==5.18.0; then
+        PYTHONPATH=. "$python" scripts/count_models.py count
+    else
+        skip "NOT COUNTED WITH TRANSFORMERS" "torch 2.13.0, transformers 5.18.0"
     fi
 }
 

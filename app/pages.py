@@ -32,7 +32,7 @@ from lessons.kit.language import spoken
 from lessons.kit.own import FIELDS as OWN_FIELDS
 from lessons.kit.own import OwnError
 from lessons.kit.source import library_functions
-from lessons.kit.task import ROUTES, AttemptError, read_attempt
+from lessons.kit.task import ROUTES, AttemptError, check, read_attempt
 from lessons.kit.teaching import NAMES as TAUGHT
 from lessons.kit.teaching import OPEN, Teaching, read_taught
 
@@ -250,7 +250,10 @@ async def task_page(request: Request, slug: str, section: str) -> Response:
         problems = problems_for_people(error, lesson.practised[section])
         back = f"{_here(request)}{lesson.url}/tasks/{section}?{urlencode(error.nearest.query())}"
         return problem_page(request, lesson, problems, back)
-    return _kept(request, await _answers(request).task(slug, section, attempt, exercise))
+    body = await _answers(request).task(slug, section, attempt, exercise)
+    if any(checked.outcome == "unread" for checked in check(attempt, exercise)):
+        return Response(body.raw, 422, {"Cache-Control": "no-store"}, media_type=HTML)
+    return _kept(request, body)
 
 
 @router.api_route("/fragments/{asked}/{slug}/questions/{name}", methods=READ)

@@ -53,6 +53,7 @@ from lessons.kit.task import (
 )
 from lessons.kit.teaching import OPEN, Teaching
 from lessons.kit.text import FigureText
+from lessons.kit.typed import LONGEST
 from lessons.kit.view import Column, Sentence, Table, View
 from quant_core.files.single import reads
 from quant_core.files.storage import SIZES, TYPE_NAMES
@@ -370,6 +371,11 @@ class Practised:
         return sum(checked.outcome == "right" and not checked.shown for checked in self.steps)
 
     @property
+    def unread(self) -> list[Checked]:
+        """What was given and cannot be read."""
+        return [checked for checked in self.steps if checked.outcome == "unread"]
+
+    @property
     def blanks(self) -> int:
         return sum(not checked.shown for checked in self.steps)
 
@@ -385,6 +391,8 @@ class Practised:
 
     def reason(self, checked: Checked) -> str:
         """Why an answer is probably wrong: in the task's own words, else in those that fit any number."""
+        if checked.problem:
+            return checked.problem
         if checked.reason.startswith("slip_"):
             return self.text.sentence(Sentence(checked.reason, **checked.said))
         return self.lesson.words.word(checked.reason, **checked.said)
@@ -442,6 +450,7 @@ def environment() -> Environment:
         is_text=_is_text,
         block_types={str(number): [name, *SIZES[name]] for number, name in TYPE_NAMES.items() if reads(name)},
         source_named=source_named,
+        longest_typed=LONGEST,
     )
     env.filters.update(
         with_fixed=with_fixed,

@@ -15,24 +15,21 @@ from typing import Literal
 from lessons.kit import numbers
 from lessons.kit.controls import ECHO_LIMIT, ControlProblem
 from lessons.kit.language import gettext as _
+from lessons.kit.typed import read_typed
 from lessons.kit.view import Sentence
 
 LAST_SEED = 9999
 EXAMPLE_SEED = 0
 """The worked example; no fresh exercise has it."""
 
-LONGEST = 16
-"""Characters of an answer."""
-
 STAGES = ("faded", "fresh")
 ROUTES = ("guided", "lab")
 Stage = Literal["faded", "fresh"]
-Outcome = Literal["open", "right", "wrong"]
+Outcome = Literal["open", "right", "wrong", "unread"]
 
 TOLERANCE = 0.006
 """Relative: answers are read to about three figures."""
 
-_NUMBER = re.compile(r"[+-]?([0-9]{1,9}([.,][0-9]{0,8})?|[.,][0-9]{1,8})")
 _SHIFTS = (0.001, 0.01, 0.1, 10.0, 100.0, 1000.0)
 
 
@@ -68,27 +65,19 @@ class Step:
         """The step's arithmetic written out; `how` where its key is not the step's name."""
         return Sentence(f"how_{self.how or self.name}", **self.said)
 
-    def allowed(self) -> str:
-        if self.options:
-            return _("one of %(options)s", options=", ".join(self.options))
-        return _("a number of at most %(count)s characters", count=LONGEST)
-
     def read(self, text: str) -> float | str:
         """A given answer.
 
         Raises
         ------
         ValueError
-            When it is neither a plain decimal number nor one of the options.
+            When it is neither a number nor one of the options; the message is for the reader.
         """
-        if self.options:
-            if text not in self.options:
-                raise ValueError(text)
-            return text
-        plain = text.strip().replace(numbers.MINUS, "-")
-        if len(plain) > LONGEST or not _NUMBER.fullmatch(plain):
-            raise ValueError(text)
-        return float(plain.replace(",", "."))
+        if not self.options:
+            return read_typed(text, self.unit, whole=self.exact)
+        if text not in self.options:
+            raise ValueError(_("Choose one of these."))
+        return text
 
     def near(self, given: float | str, value: float | str) -> bool:
         if isinstance(given, str) or isinstance(value, str):
@@ -124,7 +113,10 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A step with what was given for it: `reason` is a slip's key, or one that fits any number."""
+    """A step with what was given for it: `reason` is a slip's key, or one that fits any number.
+
+    Of what could not be read, `problem` says why, for the reader.
+    """
 
     step: Step
     given: str
@@ -132,6 +124,7 @@ class Checked:
     reason: str = ""
     said: Mapping[str, str] = field(default_factory=dict)
     shown: bool = False
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +165,8 @@ def read_attempt(task: Task, parameters: Iterable[tuple[str, str]]) -> tuple[Att
     Raises
     ------
     AttemptError
-        When a parameter is unknown, given twice, or not what it can be.
+        When a parameter is unknown, given twice, or not what it can be. What was given for a step is not
+        looked at here: `check` says what cannot be read.
     """
     given: dict[str, str] = {}
     problems: list[ControlProblem] = []
@@ -195,11 +189,7 @@ def read_attempt(task: Task, parameters: Iterable[tuple[str, str]]) -> tuple[Att
             known = ", ".join(["seed", "stage", "route", "solve", *steps])
             problems.append(ControlProblem(name[:ECHO_LIMIT], value[:ECHO_LIMIT], known, known=False))
         elif value.strip():
-            try:
-                steps[name].read(value)
-                read.append((name, value))
-            except ValueError:
-                problems.append(_problem(name, value, steps[name].allowed()))
+            read.append((name, value[:ECHO_LIMIT]))
     attempt = Attempt("faded" if stage == "faded" else "fresh", int(seed), route, solve, tuple(read))
     if problems:
         raise AttemptError(tuple(problems), attempt)
@@ -221,7 +211,10 @@ def check(attempt: Attempt, exercise: Exercise) -> tuple[Checked, ...]:
 def _checked(step: Step, text: str | None) -> Checked:
     if text is None:
         return Checked(step, "", "open")
-    given = step.read(text)
+    try:
+        given = step.read(text)
+    except ValueError as error:
+        return Checked(step, text, "unread", problem=str(error))
     if step.near(given, step.answer):
         return Checked(step, text, "right")
     reason, said = explain(step, given)

@@ -1,7 +1,11 @@
-// A task that was done is remembered in this browser only, for the page that looks back. The task itself needs no script.
+// A task that was done is remembered in this browser only, for the page that looks back, and a field that could not be read
+// gets the focus. The task itself needs no script.
 const exercise = document.querySelector("[data-task]");
 const KEY = `practised:${location.pathname.replace(/\/tasks\/.*/, "")}`;
 const { task, right, blanks } = exercise.dataset;
+
+// After the browser has gone to the place that the address names, which takes the focus away.
+window.addEventListener("load", () => setTimeout(() => exercise.querySelector("[data-unread]")?.focus()));
 
 if (Number(right) && !new URLSearchParams(location.search).has("solve")) {
   try {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from starlette.testclient import TestClient
 
@@ -84,13 +86,67 @@ def test_another_one_has_another_seed(client: TestClient) -> None:
 
 @pytest.mark.parametrize(
     "query",
-    ["seed=0", "seed=x", "scale=nan", "scale=1e9", "stage=all", "scale=1&scale=2", "what=1", "seed=12345"],
+    ["seed=0", "seed=x", "stage=all", "scale=1&scale=2", "what=1", "seed=12345"],
 )
 def test_what_cannot_be_is_named_with_a_way_back(client: TestClient, query: str) -> None:
     answer = client.get(f"{PAGE}/tasks/rounding?{query}")
     assert answer.status_code == 422
     back = parse(answer.text).one("p", class_="way-back").one("a").attributes["href"]
     assert client.get(back).status_code == 200
+
+
+@pytest.mark.parametrize("given", ["abc", "nan", "1e999", "5 kg", "1/0", "1" * 25, "0.5;"])
+def test_what_cannot_be_read_is_said_beside_its_field_and_nothing_else_is_lost(
+    client: TestClient, given: str
+) -> None:
+    code = right(next(step for step in TASKS["rounding"].make(5).steps if step.name == "code"))
+    asked = {"seed": "5", "scale": given, "code": code, "stage": "fresh"}
+    answer = client.get(f"{PAGE}/tasks/rounding", params=asked)
+    assert answer.status_code == 422
+    assert answer.headers["cache-control"] == "no-store"
+    shown = parse(answer.text)
+    field = shown.one("input", id="step-scale")
+    assert field.attributes["value"] == given
+    assert field.attributes["aria-invalid"] == "true"
+    assert field.attributes["aria-describedby"] == "step-scale-said"
+    assert given[:20] in shown.one("p", id="step-scale-said").text
+    assert shown.one("input", id="step-code").attributes["value"] == code
+    assert shown.one("p", id="step-code-said").text == "Right"
+    assert shown.one("output").text == "1 of 4 right · 1 answer cannot be read"
+    assert shown.one("output").one("a").attributes["href"] == "#step-scale"
+    assert shown.one("details", class_="example")
+
+
+@pytest.mark.parametrize(
+    ("section", "step", "write"),
+    [
+        ("fit", "gb", lambda value: f"{value:.2f} GB"),
+        ("fit", "gb", lambda value: f"{value:.2f}".replace(".", ",") + " GB"),
+        ("fit", "gb", lambda value: f"{value * 1e9 / 2**30:.3f} GiB"),
+        ("fit", "gb", lambda value: f"{1000 * value:.0f} MB"),
+        ("fit", "total", lambda value: f"{value:.2f}GiB"),
+        ("idea", "smaller", lambda value: f"{value:.2f}x"),
+        ("idea", "smaller", lambda value: f"{100 * value:.0f} %"),
+        ("idea", "smaller", lambda value: f"16/{16 / value:.4f}"),
+        ("opening", "error", lambda value: f"{value:.2e}"),
+        ("opening", "error", lambda value: f"{value:.4f}".replace("-", "\u2212")),
+    ],
+    ids=map(str, range(10)),
+)
+def test_answers_are_read_with_their_units(
+    client: TestClient, section: str, step: str, write: Callable[[float], str]
+) -> None:
+    answer = next(each.answer for each in TASKS[section].make(5).steps if each.name == step)
+    given = write(float(answer))
+    shown = page(client, section, seed="5", **{step: given})
+    assert shown.one("p", id=f"step-{step}-said").text == "Right"
+    assert shown.one("input", id=f"step-{step}").attributes["value"] == given
+
+
+def test_a_choice_that_there_is_not_is_said_beside_it(client: TestClient) -> None:
+    answer = client.get(f"{PAGE}/tasks/fit", params={"verdict": "maybe"})
+    assert answer.status_code == 422
+    assert parse(answer.text).one("p", id="step-verdict-said").text == "Choose one of these."
 
 
 def test_a_task_that_is_not_here(client: TestClient) -> None:

@@ -10,6 +10,7 @@ from playwright.sync_api import FloatRect, Locator, Page, expect
 
 from lessons.quantization.tasks import TASKS
 from tests.browser.figures import PAGE, expect_state
+from tests.browser.watch import Watch
 
 pytestmark = pytest.mark.tidy
 
@@ -136,6 +137,24 @@ def test_a_task_is_done_by_keyboard_and_has_nothing_that_axe_finds(
     page.keyboard.press("Enter")
     expect(page.get_by_role("status")).to_have_text("1 of 2 right")
     assert axe(page, "main") == []
+
+
+def test_an_answer_that_cannot_be_read_gets_the_focus_and_the_others_stay(
+    page: Page, watch: Watch, axe: Callable[..., list[str]]
+) -> None:
+    watch.expect("status of 422")
+    page.goto(f"{PAGE}/tasks/rounding?seed=5")
+    scale, code = (step for step in TASKS["rounding"].make(5).steps if step.name in ("scale", "code"))
+    page.locator("#step-code").fill(f" {code.text} ")
+    page.locator("#step-scale").fill("abc")
+    page.keyboard.press("Enter")
+    expect(page.locator("#step-scale")).to_be_focused()
+    expect(page.locator("#step-scale-said")).to_contain_text("“abc” cannot be read")
+    expect(page.locator("#step-code-said")).to_have_text("Right")
+    assert axe(page, "main") == []
+    page.locator("#step-scale").fill(scale.text.replace(".", ","))
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status")).to_have_text("2 of 4 right")
 
 
 def test_what_was_predicted_is_put_beside_what_is_so_on_a_page_and_at_the_end_of_the_lesson(

@@ -25,7 +25,7 @@ from app.render import problems_for_people, render, state_query
 from app.security import is_embed, page_headers
 from app.settings import Settings
 from lessons.catalogue import Lesson, all_slugs, course, lesson_slugs, load_lesson, plain_pages
-from lessons.kit.controls import ControlError, FigureControls, Text
+from lessons.kit.controls import ECHO_LIMIT, ControlError, FigureControls, Text
 from lessons.kit.figure import Figure
 from lessons.kit.language import gettext as _
 from lessons.kit.language import spoken
@@ -162,7 +162,7 @@ async def figure_page(request: Request, slug: str, name: str) -> Response:
         question = lesson.questions.get(name)
         controls, teaching = await _beside(request, partial(read_taught, figure.controls, own, question))
     except ControlError as error:
-        return await _figure_problem(request, lesson, figure, error)
+        return await _figure_problem(request, lesson, figure, error, given=parameters)
     if shell.get("in") == "lesson":
         known = await _beside(request, partial(_known, lesson, others, but=name))
         query = state_query([(name, _query(controls, teaching)), *known])
@@ -224,7 +224,9 @@ async def own_panel(request: Request, asked: Asked, slug: str, name: str) -> Res
     try:
         controls, _teaching = await _taught(lesson, name, request)
     except ControlError as error:
-        return await _figure_problem(request, lesson, figure, error, whole_page=False)
+        return await _figure_problem(
+            request, lesson, figure, error, given=query_parameters(request), whole_page=False
+        )
     return _kept(request, await _answers(request).own_panel(slug, name, controls), IMMUTABLE)
 
 
@@ -251,8 +253,9 @@ async def task_page(request: Request, slug: str, section: str) -> Response:
         back = f"{_here(request)}{lesson.url}/tasks/{section}?{urlencode(error.nearest.query())}"
         return problem_page(request, lesson, problems, back)
     body = await _answers(request).task(slug, section, attempt, exercise)
-    if any(checked.outcome == "unread" for checked in check(attempt, exercise)):
-        return Response(body.raw, 422, {"Cache-Control": "no-store"}, media_type=HTML)
+    steps = await _beside(request, partial(check, attempt, exercise))
+    if any(step.outcome == "unread" for step in steps):
+        return _respond(request, body, "no-store", refused=True)
     return _kept(request, body)
 
 
@@ -269,7 +272,9 @@ async def fragment(request: Request, asked: Asked, slug: str, name: str) -> Resp
     try:
         controls, teaching = await _taught(lesson, name, request)
     except ControlError as error:
-        return await _figure_problem(request, lesson, figure, error, whole_page=False)
+        return await _figure_problem(
+            request, lesson, figure, error, given=query_parameters(request), whole_page=False
+        )
     body = await _answers(request).fragment(slug, name, controls, teaching)
     return _kept(request, body, IMMUTABLE)
 
@@ -283,7 +288,9 @@ async def states(request: Request, asked: Asked, slug: str, name: str, control: 
     try:
         at, teaching = await _taught(lesson, name, request)
     except ControlError as error:
-        return await _figure_problem(request, lesson, figure, error, whole_page=False)
+        return await _figure_problem(
+            request, lesson, figure, error, given=query_parameters(request), whole_page=False
+        )
     table = await _answers(request).states(slug, name, control, at, teaching)
     if table is None:
         return _respond(
@@ -307,7 +314,9 @@ async def share(request: Request, asked: Asked, slug: str, name: str) -> Respons
     try:
         controls, _ = await _taught(lesson, name, request)
     except ControlError as error:
-        return await _figure_problem(request, lesson, figure, error, whole_page=False)
+        return await _figure_problem(
+            request, lesson, figure, error, given=query_parameters(request), whole_page=False
+        )
     return _kept(request, await _answers(request).share(slug, name, controls), IMMUTABLE)
 
 
@@ -419,15 +428,14 @@ def _lesson_states(request: Request, slug: str, route: str = "") -> tuple[States
         try:
             states[name] = read_taught(figure.controls, given[name], lesson.questions.get(name))
         except ControlError as error:
-            states[name] = error.nearest, OPEN
+            states[name] = error.nearest, OPEN  # not shown: what follows is the page of problems
             problems += [
                 problem | {"control": f"{name}.{problem['control']}", "figure": figure.label}
                 for problem in problems_for_people(error, lesson.texts[name])
             ]
     if problems:
-        query = state_query((name, _query(*state)) for name, state in states.items())
-        query = "&".join(filter(None, (f"route={route}" if route else "", query)))
-        back = f"{_here(request)}{lesson.url}" + (f"?{query}" if query else "")
+        known = [pair for pair in query_parameters(request) if pair[0] == "route" or "." in pair[0]]
+        back = _without(problems, f"{_here(request)}{lesson.url}", known)
         return states, problem_page(request, lesson, problems, back)
     return states, None
 
@@ -553,7 +561,7 @@ async def _question(
         committed, guess = lesson.questions[name].read([pair for pair in parameters if pair[0] != "route"])
     except ControlError as error:
         problems = problems_for_people(error, lesson.asked[name])
-        back = f"{_here(request)}{lesson.url}/questions/{name}"
+        back = _without(problems, f"{_here(request)}{lesson.url}/questions/{name}", parameters)
         label = lesson.figures[name].label
         if whole_page:
             return problem_page(request, lesson, [p | {"figure": label} for p in problems], back)
@@ -659,20 +667,42 @@ def _known(
 
 
 async def _figure_problem(
-    request: Request, lesson: Lesson, figure: Figure[Any], error: ControlError, *, whole_page: bool = True
+    request: Request,
+    lesson: Lesson,
+    figure: Figure[Any],
+    error: ControlError,
+    *,
+    given: list[tuple[str, str]] | None = None,
+    whole_page: bool = True,
 ) -> Response:
-    """What cannot be understood of a figure's state; made beside the event loop like what can be."""
+    """What cannot be understood of a figure's state; made beside the event loop like what can be.
+
+    `given` are the parameters that the figure's own page would take.
+    """
 
     def make() -> Response:
         problems = problems_for_people(error, lesson.texts[figure.name])
-        query = "&".join(f"{key}={value}" for key, value in error.nearest.query())
-        query = "&".join(filter(None, (query, "embed=1" if is_embed(request.scope) else "")))
-        back = f"{_here(request)}{lesson.url}/figures/{figure.name}" + (f"?{query}" if query else "")
+        embed = [("embed", "1")] if is_embed(request.scope) else []
+        parameters = [*error.nearest.query(), *embed] if given is None else given
+        back = _without(problems, f"{_here(request)}{lesson.url}/figures/{figure.name}", parameters)
         if whole_page:
             return problem_page(request, lesson, [p | {"figure": figure.label} for p in problems], back)
         return _problem_fragment(figure.id, problems, back)
 
     return await _beside(request, make)
+
+
+def _without(problems: list[dict[str, Any]], address: str, given: list[tuple[str, str]]) -> str:
+    """An address with all that was given but the parameters that are no good."""
+    refused = {problem["control"] for problem in problems}
+    kept = [pair for pair in given if not refused & {pair[0][:ECHO_LIMIT], _of_figure(pair[0])}]
+    return f"{address}?{urlencode(kept)}" if kept else address
+
+
+def _of_figure(name: str) -> str:
+    """A parameter of a lesson's address as a problem repeats it, the figure's name in front of it."""
+    owner, dot, control = name.partition(".")
+    return f"{owner}{dot}{control[:ECHO_LIMIT]}"
 
 
 def _problem_fragment(id: str, problems: list[dict[str, Any]], back: str) -> Response:
@@ -694,11 +724,17 @@ def problem_page(request: Request, lesson: Lesson, problems: list[dict[str, Any]
     return Response(body, 422, {"Cache-Control": "no-store"}, media_type=HTML)
 
 
-def _respond(request: Request, body: Body, cache_control: str = REVALIDATE) -> Response:
-    """Send a body with its ETag, compressed as the browser likes; 304 when it has it already."""
+def _respond(
+    request: Request, body: Body, cache_control: str = REVALIDATE, *, refused: bool = False
+) -> Response:
+    """Send a body with its ETag, compressed as the browser likes; 304 when it has it already.
+
+    `refused`: with status 422, for it says what could not be read.
+    """
     status, headers, content = body.answer(
         request.headers.get("accept-encoding", ""), request.headers.get("if-none-match", ""), cache_control
     )
+    status = 422 if refused and status == 200 else status
     response = Response(b"" if request.method == "HEAD" else content, status)
     response.raw_headers = headers
     return response

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote, urlencode
 
 import pytest
 from hypothesis import given, settings
@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from app.assets import version
+from lessons.catalogue import load_lesson
+from lessons.kit.controls import plain
 from tests.app.html import parse
 from tests.app.test_pages import IDS, LESSON, PAGES
 
@@ -135,3 +137,86 @@ def test_no_query_breaks_a_page(
 def test_no_path_breaks_the_server(client: TestClient, path: str) -> None:
     answer = client.get("/" + quote(path.encode("utf-8", "surrogatepass"), safe="/"))
     assert answer.status_code < 500
+
+
+HOSTILE = 'A & B #1 = 50%? +/\\ "q" <x>'
+
+
+def _way_back(page: str) -> str:
+    return parse(page).one("p", class_="way-back").one("a").attributes["href"]
+
+
+def _refused(name: str) -> list[tuple[str, str]]:
+    """Of each control a value that is refused."""
+    return [(control, "½") for control in load_lesson("quantization").figures[name].controls.model_fields]
+
+
+@pytest.mark.parametrize("name", sorted(IDS))
+def test_the_way_back_is_accepted_and_keeps_every_other_value(client: TestClient, name: str) -> None:
+    controls = load_lesson("quantization").figures[name].controls
+    for control, wrong in _refused(name):
+        others = {
+            other: HOSTILE if other == "sentence" else plain(widget.states()[-1])
+            for other, widget in controls.widgets().items()
+            if other != control
+        }
+        query = urlencode({**others, control: wrong})
+        lesson = urlencode({f"{name}.{key}": value for key, value in {**others, control: wrong}.items()})
+        addresses = [
+            f"{LESSON}/figures/{name}?{query}",
+            f"{LESSON}/figures/{name}?{query}&embed=1",
+            f"{LESSON}/figures/{name}.csv?{query}",
+            f"{FRAGMENT}/{name}?{query}",
+        ]
+        if control == next(iter(controls.model_fields)):  # the lesson is long
+            addresses.append(f"{LESSON}?{lesson}&route=guided")
+        for address in addresses:
+            answer = client.get(address)
+            assert answer.status_code == 422, address
+            back = _way_back(answer.text)
+            assert ("embed=1" in back) == ("embed=1" in address)
+            assert ("route=guided" in back) == ("route=guided" in address)
+            named = parse_qsl(back.partition("?")[2])
+            state = controls.parse(
+                [
+                    (key.removeprefix(f"{name}."), value)
+                    for key, value in named
+                    if key not in ("embed", "route")
+                ]
+            )
+            assert state == controls.parse(others.items())
+            assert client.get(back).status_code == 200
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    wrong=st.lists(st.tuples(st.text(min_size=1, max_size=60), st.text(max_size=60)), min_size=1, max_size=3)
+)
+def test_the_way_back_is_accepted_whatever_was_wrong(
+    client: TestClient, wrong: list[tuple[str, str]]
+) -> None:
+    pairs = [("sentence", HOSTILE), ("lock", "seed"), ("seed", "x"), *wrong]
+    query = urlencode([(k.encode("utf-8", "replace"), v.encode("utf-8", "replace")) for k, v in pairs])
+    answer = client.get(f"{LESSON}/figures/sentence?{query}")
+    if answer.status_code == 422 and "way-back" in answer.text:
+        assert client.get(_way_back(answer.text)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        f"{LESSON}/questions/rtn?answer=x&route=guided",
+        f"{LESSON}/tasks/rounding?seed=x&scale=1%2F2&route=guided",
+        f"{LESSON}/jobs/sentence?seed=x&sentence=A+%26+B",
+        f"{LESSON}/teach?figure=sentence&set.sentence=A+%26+B&set.seed=x",
+        f"{LESSON}/figures/sentence.py?sentence=A+%26+B&seed=x",
+        f"{LESSON}/figures/rtn.svg?bits=x&ground=dark",
+        f"{LESSON}/figures/rtn?bits=x&lock=block&explain=off",
+        f"{LESSON}/figures/rtn?bits=x&guess=nowhere",
+        f"{LESSON}/notebook.ipynb?rtn.bits=x&sentence.sentence=A+%26+B",
+    ],
+)
+def test_every_way_back_is_accepted(client: TestClient, address: str) -> None:
+    answer = client.get(address)
+    assert answer.status_code == 422
+    assert client.get(_way_back(answer.text)).status_code == 200

@@ -1,27 +1,38 @@
 """Connections that cannot be held for ever: uvicorn's protocol, with the limits that it leaves to a proxy.
 
 uvicorn closes a connection that rests between two requests, and no other. Here a request must also come
-within a time and a size, head and body together, and its answer must be taken within
-a time. Above the limit of connections a resting one gives way; when none rests, the newest is told to come
-again.
+within a time and a size, head and body together, and its answer must be taken within a time. Above the limit
+of connections, of all or of one client, a resting one gives way; when none rests, the newest is told to come
+again. Proxies that are trusted may have as many as there are: they speak for others.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import functools
+import os
+from collections import Counter
+from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
 
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import _TrustedHosts
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.server import ServerState
 
 from app.errors import RETRY_AFTER
+from app.queue import client_of
 from app.security import DATA_POLICY, HEADERS
 
 REQUEST_BYTES = 128 * 1024
 REQUEST_SECONDS = 10.0
 ANSWER_SECONDS = 120.0
 """The largest file, compressed, takes less than half of this on a slow mobile connection (50 kbit/s)."""
+CLIENT_CONNECTIONS = int(os.environ.get("CLIENT_CONNECTIONS") or 2000)
+"""Of one address, or one network of IPv6, in a worker: a class behind one router has about so many."""
+SPARE = 1.25
+"""Up to how many times a limit connections are told that they are too many; beyond it they are dropped."""
 
 
 class BoundedHttp(HttpToolsProtocol):
@@ -30,10 +41,15 @@ class BoundedHttp(HttpToolsProtocol):
     request_bytes = REQUEST_BYTES
     request_seconds = REQUEST_SECONDS
     answer_seconds = ANSWER_SECONDS
+    client_connections = CLIENT_CONNECTIONS
+    counts: ClassVar[WeakKeyDictionary[ServerState, Counter[str]]] = WeakKeyDictionary()
+    """Connections of each client, for each server of this process."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.most_connections, self.limit_concurrency = self.limit_concurrency, None
+        self.of_client = self.counts.setdefault(self.server_state, Counter())
+        self.counted_as: str | None = None
         self.received = 0  # bytes of the request that is coming in
         self.in_head = False
         self.request_timer: asyncio.TimerHandle | None = None
@@ -43,10 +59,21 @@ class BoundedHttp(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._await_request()
+        client = None if self._is_proxy() else client_of(self.client[0] if self.client else "")
+        if client is not None:
+            self.counted_as = client
+            self.of_client[client] += 1
+            if self.of_client[client] > self.client_connections:
+                self._make_room(self.of_client[client], self.client_connections, client)
         if self.most_connections is not None and len(self.connections) > self.most_connections:
-            self._make_room(self.most_connections)
+            self._make_room(len(self.connections), self.most_connections)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self.counted_as is not None:
+            self.of_client[self.counted_as] -= 1
+            if not self.of_client[self.counted_as]:
+                del self.of_client[self.counted_as]
+            self.counted_as = None
         self._forget_request()
         self._forget_answer()
         super().connection_lost(exc)
@@ -67,8 +94,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self.in_head = False
-        self._forget_answer()
-        self.answer_timer = self.loop.call_later(self.answer_seconds, self._answer_late)
+        self._await_answer()
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -80,6 +106,10 @@ class BoundedHttp(HttpToolsProtocol):
         super().on_response_complete()
         if not self.transport.get_write_buffer_size():
             self._forget_answer()
+        if not self.cycle.response_complete:  # a request that came before its turn
+            self._await_answer()
+            if self.request_timer is None and self.cycle.more_body:
+                self._await_request()
 
     def _await_request(self) -> None:
         self.request_timer = self.loop.call_later(self.request_seconds, self._request_late)
@@ -89,16 +119,23 @@ class BoundedHttp(HttpToolsProtocol):
             self.request_timer.cancel()
             self.request_timer = None
 
+    def _await_answer(self) -> None:
+        self._forget_answer()
+        self.answer_timer = self.loop.call_later(self.answer_seconds, self._answer_late)
+
     def _forget_answer(self) -> None:
         if self.answer_timer is not None:
             self.answer_timer.cancel()
             self.answer_timer = None
 
     def _request_late(self) -> None:
+        self.request_timer = None
         if self.in_head:
             self._end(408)
         elif self.answer_timer is None:
             self.transport.close()
+        elif self.cycle.more_body and not self.cycle.response_started and not self.pipeline:
+            self._end(408)
         else:  # an answer is on its way, and its own time runs
             self.cycle.keep_alive = False
 
@@ -117,20 +154,33 @@ class BoundedHttp(HttpToolsProtocol):
         self.transport.write(STATUS_LINE[status] + b"content-length: 0\r\nconnection: close\r\n\r\n")
         self.transport.close()
 
-    def _make_room(self, most: int) -> None:
-        resting = next((other for other in self.connections if rests(other)), None)
+    def _is_proxy(self) -> bool:
+        """Whether this connection comes from a proxy that is believed; uvicorn decides by the same test."""
+        if not self.config.proxy_headers or not self.client:
+            return False
+        return self.client[0] in trusted(str(self.config.forwarded_allow_ips))
+
+    def _make_room(self, count: int, most: int, client: str | None = None) -> None:
+        """There are more than may be, of all or of one client: close one that rests, or refuse this one."""
+        resting = next((other for other in self.connections if rests(other, client)), None)
         if resting is not None:
             resting.transport.close()
-        elif len(self.connections) > 2 * most:
+        elif count > SPARE * most:
             self.transport.abort()
         else:
-            self.app = crowded
+            self.app = crowded if client is None else crowded_by_one
 
 
-def rests(connection: object) -> bool:
-    """Tell whether a connection waits for its next request."""
+@functools.cache
+def trusted(hosts: str) -> _TrustedHosts:
+    return _TrustedHosts(hosts)
+
+
+def rests(connection: object, client: str | None = None) -> bool:
+    """Tell whether a connection, of this client where one is named, waits for its next request."""
     return (
-        isinstance(connection, HttpToolsProtocol)
+        isinstance(connection, BoundedHttp)
+        and client in (None, connection.counted_as)
         and connection.timeout_keep_alive_task is not None
         and not connection.transport.is_closing()
     )
@@ -138,6 +188,16 @@ def rests(connection: object) -> bool:
 
 async def crowded(scope: Scope, receive: Receive, send: Send) -> None:
     """The answer to a connection too many."""
+    await _refusal(503, "Many readers are here at once. Try again in a moment.\n")(scope, receive, send)
+
+
+async def crowded_by_one(scope: Scope, receive: Receive, send: Send) -> None:
+    """The answer to a connection too many of one client."""
+    await _refusal(429, "Too many connections from one address. Try again in a moment.\n")(
+        scope, receive, send
+    )
+
+
+def _refusal(status: int, words: str) -> PlainTextResponse:
     own = {"Retry-After": str(RETRY_AFTER), "Connection": "close", "Content-Security-Policy": DATA_POLICY}
-    answer = PlainTextResponse("Many readers are here at once. Try again in a moment.\n", 503, HEADERS | own)
-    await answer(scope, receive, send)
+    return PlainTextResponse(words, status, HEADERS | own)

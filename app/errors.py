@@ -8,7 +8,7 @@ from http import HTTPStatus
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from app.queue import Busy, Crowded
@@ -43,6 +43,7 @@ def install(app: FastAPI) -> None:
     """Answer every error with a page of the lesson's own."""
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Busy, _busy)
+    app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(Exception, _server_error)
 
 
@@ -71,6 +72,11 @@ async def _busy(request: Request, error: Exception) -> Response:
         _("More is being computed here than this machine can do. Please try again in a moment."),
         {"Retry-After": str(RETRY_AFTER)},
     )
+
+
+async def _gone(request: Request, error: Exception) -> Response:
+    """The client left, or was told to, before its form had come: nobody reads this, and nothing failed."""
+    return Response(status_code=400)
 
 
 async def _server_error(request: Request, error: Exception) -> Response:

@@ -1,13 +1,14 @@
 """Serve the lesson: what `make run` and the container start.
 
-HOST (127.0.0.1), PORT (8000), WORKERS (1), CONNECTIONS (2000 for each worker) and TRUSTED_PROXIES (none) come
-from the environment; every other setting belongs to the application. What a proxy says of the client is
-believed only when the proxy is named. SIGTERM and Ctrl-C stop it gracefully: open answers are finished, for
-at most ten seconds.
+HOST (127.0.0.1), PORT (8000), WORKERS (1), CONNECTIONS (4000 for each worker), CLIENT_CONNECTIONS (2000 for
+one address) and TRUSTED_PROXIES (none) come from the environment; every other setting belongs to the
+application. What a proxy says of the client is believed only when the proxy is named. SIGTERM and Ctrl-C stop
+it gracefully: open answers are finished, for at most ten seconds.
 """
 
 import errno
 import os
+import resource
 import socket
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ import uvicorn
 
 ROOT = Path(__file__).resolve().parent.parent
 GRACE = 10  # seconds
+OTHER_FILES = 256  # that a worker has open besides its connections
 IDLE = 10  # seconds that a connection may rest before it is closed
 
 
@@ -23,13 +25,18 @@ def main() -> None:
     host = os.environ.get("HOST", "127.0.0.1")
     port = whole_number("PORT", default=8000, low=1, high=65535)
     workers = whole_number("WORKERS", default=1, low=1, high=64)
-    connections = whole_number("CONNECTIONS", default=2000, low=8, high=100_000)
+    connections = whole_number("CONNECTIONS", default=4000, low=8, high=100_000)
+    of_one_client = whole_number("CLIENT_CONNECTIONS", default=2000, low=8, high=100_000)
     proxies = os.environ.get("TRUSTED_PROXIES", "")
     stop_if_taken(host, port)
     # The matrices are small and the workers share the cores: more threads would only wait for each other.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     stop_if_unusable()
+    os.environ["CLIENT_CONNECTIONS"] = str(of_one_client)
+    from app.logs import logging_config
+
     print(f"Serving the lesson on http://{host}:{port} (Ctrl-C stops it)", flush=True)
+    connections = with_files_for(connections)
     uvicorn.run(
         "app:create_app",
         factory=True,
@@ -40,6 +47,7 @@ def main() -> None:
         http="app.connections:BoundedHttp",
         ws="none",
         limit_concurrency=connections,
+        log_config=logging_config(),
         server_header=False,
         proxy_headers=bool(proxies),
         forwarded_allow_ips=proxies or None,
@@ -54,6 +62,20 @@ def whole_number(name: str, default: int, low: int, high: int) -> int:
     if not (given.isascii() and given.isdigit() and low <= int(given) <= high):
         sys.exit(f"{name}={given!r} cannot be used: give a whole number from {low} to {high}.")
     return int(given)
+
+
+def with_files_for(connections: int) -> int:
+    """Raise the limit of open files to what so many connections need; return how many it then allows."""
+    needed = connections * 5 // 4 + OTHER_FILES  # some more are open while they are refused
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        connections = max(8, (soft - OTHER_FILES) * 4 // 5)
+    files = "any number of" if soft == resource.RLIM_INFINITY else soft
+    print(f"Each worker may open {files} files: {connections} connections", flush=True)
+    return connections
 
 
 def stop_if_taken(host: str, port: int) -> None:

@@ -8,13 +8,15 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import uvicorn
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from app.connections import BoundedHttp
+from app.connections import SPARE, BoundedHttp
 
 CONNECTIONS = 4
 LARGE = 16 * 1024 * 1024  # more than the buffers of both ends
@@ -30,21 +32,26 @@ class Quick(BoundedHttp):
     answer_seconds = 0.8
 
 
-working = threading.Event()
+working, gone = threading.Event(), threading.Event()
 
 
 async def answers(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["path"] == "/slow":
         working.set()
         await asyncio.sleep(0.5)
+    if scope["path"] == "/form":
+        try:
+            await Request(scope, receive).body()
+        except ClientDisconnect:
+            gone.set()
+            return
     await PlainTextResponse("x" * LARGE if scope["path"] == "/large" else "done")(scope, receive, send)
 
 
 @contextlib.contextmanager
-def serving() -> Iterator[tuple[uvicorn.Server, int]]:
-    config = uvicorn.Config(
-        answers, port=0, http=Quick, ws="none", lifespan="off", limit_concurrency=CONNECTIONS, log_config=None
-    )
+def serving(http: type[BoundedHttp] = Quick, **settings: Any) -> Iterator[tuple[uvicorn.Server, int]]:
+    settings = {"limit_concurrency": CONNECTIONS, "log_config": None} | settings
+    config = uvicorn.Config(answers, port=0, http=http, ws="none", lifespan="off", **settings)
     listening = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
@@ -148,6 +155,44 @@ def test_a_body_that_never_comes_is_answered_and_not_awaited(connect: Connect) -
     assert until_closed(client).endswith(b"done")
 
 
+POST = b"POST /form HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "start", [POST, POST + b"12345", POST.replace(b"Host", b"Expect: 100-continue\r\nHost")]
+)
+def test_a_body_that_is_awaited_has_as_long_as_a_head(connect: Connect, start: bytes) -> None:
+    gone.clear()
+    begun = time.monotonic()
+    ended = until_closed(connect(start)).removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n")
+    assert ended.startswith(b"HTTP/1.1 408 ")
+    assert b"connection: close" in ended
+    assert time.monotonic() - begun < 2 * Quick.request_seconds
+    assert gone.wait(WAIT)
+
+
+def test_a_body_that_trickles_in_is_ended(connect: Connect) -> None:
+    client = connect(POST.replace(b"10", b"1000"))
+    assert keep_sending(client, b"a", most=100, pause=0.05) < 100
+    assert until_closed(client).startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_body_that_comes_in_time_is_read(connect: Connect) -> None:
+    client = connect(POST)
+    time.sleep(Quick.request_seconds / 2)
+    client.sendall(b"0123456789")
+    assert status(client) == 200
+    client.sendall(POST + b"0123456789")
+    assert status(client) == 200
+
+
+def test_a_request_that_came_before_its_turn_has_as_long_for_its_body(connect: Connect) -> None:
+    client = connect(get("/slow") + POST)
+    received = until_closed(client)
+    assert received.startswith(b"HTTP/1.1 200 ")
+    assert b"HTTP/1.1 408 " in received
+
+
 def test_an_answer_that_is_not_taken_is_given_up(connect: Connect) -> None:
     client = connect(get("/large"))
     time.sleep(Quick.answer_seconds + 0.3)
@@ -177,7 +222,7 @@ def test_a_connection_too_many_is_told_to_come_again(connect: Connect) -> None:
 
 
 def test_far_too_many_are_dropped_unread(connect: Connect) -> None:
-    silent = [connect() for _ in range(2 * CONNECTIONS)]
+    silent = [connect() for _ in range(int(SPARE * CONNECTIONS))]
     assert until_closed(connect(get())) == b""
     assert until_closed(silent[0]) == b""
 
@@ -192,3 +237,40 @@ def test_a_stop_finishes_the_answer_that_is_being_made_and_waits_for_no_request(
             server.should_exit = True
             assert until_closed(asking).endswith(b"done")
             assert until_closed(silent) == b""
+
+
+class FewOfOne(Quick):
+    """Few connections of a client, many of all."""
+
+    client_connections = 4
+
+
+@pytest.mark.parametrize(
+    ("settings", "status_of_next"),
+    [
+        ({}, 429),
+        ({"proxy_headers": True, "forwarded_allow_ips": "192.0.2.1"}, 429),
+        ({"proxy_headers": True, "forwarded_allow_ips": "127.0.0.0/24"}, 200),
+        ({"proxy_headers": True, "forwarded_allow_ips": "*"}, 200),
+    ],
+)
+def test_one_client_has_so_many_connections_and_a_trusted_proxy_all(
+    settings: dict[str, Any], status_of_next: int
+) -> None:
+    with (
+        serving(FewOfOne, **{"proxy_headers": False, "limit_concurrency": 100} | settings) as (_, port),
+        contextlib.ExitStack() as opened,
+    ):
+
+        def connect(start: bytes, source: str = "127.0.0.1") -> socket.socket:
+            client = socket.create_connection(("127.0.0.1", port), WAIT, source_address=(source, 0))
+            opened.enter_context(client)
+            client.sendall(start)
+            return client
+
+        busy = [connect(get("/slow")) for _ in range(FewOfOne.client_connections)]
+        assert status(connect(get())) == status_of_next
+        assert status(connect(get(), source="127.0.1.1")) == 200  # somebody else
+        assert [status(client) for client in busy] == [200] * len(busy)
+        if status_of_next == 429:
+            assert status(connect(get())) == 200  # one that rests has given way

@@ -225,3 +225,51 @@ def test_what_is_no_request_for_a_page_is_refused(trusting_nobody: tuple[int, in
     with socket.create_connection(("127.0.0.1", trusting_nobody[0]), LIMIT) as client:
         client.sendall(lines.encode("latin-1"))
         assert client.recv(65536).startswith(b"HTTP/1.1 4")
+
+
+def test_the_log_has_path_and_status_and_an_aborted_upload_leaves_no_stack() -> None:
+    port = free_port()
+    process = start(port)
+    try:
+        wait(port, process)
+        fetch(port, "/lessons/quantization/figures/sentence.csv?sentence=a+secret")
+        head = "POST /lessons/quantization/figures/rtn HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n"
+        head += "Content-Type: application/x-www-form-urlencoded\r\n\r\nown.text=1"
+        with socket.create_connection(("127.0.0.1", port), LIMIT) as client:
+            client.sendall(head.encode())
+            time.sleep(0.2)
+        fetch(port, "/healthz")
+    finally:
+        process.terminate()
+        output, _ = process.communicate(timeout=LIMIT)
+    assert re.search(
+        r"^\d{4}-\d\d-\d\dT[\d:.]+\+00:00 GET /lessons/quantization/figures/sentence.csv 200$", output, re.M
+    )
+    assert "secret" not in output
+    assert "Traceback" not in output
+    assert not re.search(rf"127\.0\.0\.1:(?!{port})", output)
+
+
+def test_the_limit_of_open_files_is_raised_and_said() -> None:
+    port = free_port()
+    program = (
+        "import resource, runpy; resource.setrlimit(resource.RLIMIT_NOFILE, {}); "
+        "runpy.run_path({!r}, run_name='__main__')"
+    )
+    for limits, said in (
+        ((64, 1056), "1056 files: 640 connections"),
+        ((64, 9000), "5256 files: 4000 connections"),
+    ):
+        process = subprocess.Popen(
+            [sys.executable, "-c", program.format(limits, str(ROOT / "scripts" / "serve.py"))],
+            env=os.environ | {"PORT": str(port), "HOST": "127.0.0.1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        try:
+            wait(port, process)
+        finally:
+            process.terminate()
+            output, _ = process.communicate(timeout=LIMIT)
+        assert said in output

@@ -31,7 +31,10 @@ FALLBACK: dict[str, str] = {name: layout.fallback for name, layout in FORMATS.it
 
 @dataclass(frozen=True)
 class TypedTensor:
-    """A tensor and the type that the mix gives it; ``bytes`` is its size in the file."""
+    """A tensor and the type that the mix gives it; ``bytes`` is its size in the file.
+
+    ``wanted`` is the type before the length of a row is looked at: ``type`` differs where it fell back.
+    """
 
     name: str
     layer: int | None
@@ -39,6 +42,7 @@ class TypedTensor:
     rows: int
     columns: int
     type: str
+    wanted: str
 
     @property
     def elements(self) -> int:
@@ -327,9 +331,10 @@ def _tensor_types(shape: ModelShape, mix: str, importance: bool) -> tuple[TypedT
             importance=importance,
         )
         seen[group] = seen.get(group, 0) + (0 if tensor.kept else 1)
-        type_name = _fitting(_chosen(shape, mix, tensor, place), tensor.columns)
+        wanted = _chosen(shape, mix, tensor, place)
+        fitting = _fitting(wanted, tensor.columns)
         typed.append(
-            TypedTensor(tensor.name, tensor.layer, tensor.kind, tensor.rows, tensor.columns, type_name)
+            TypedTensor(tensor.name, tensor.layer, tensor.kind, tensor.rows, tensor.columns, fitting, wanted)
         )
     return tuple(typed)
 

@@ -57,7 +57,7 @@ def _lines(tensor: StoredTensor, index: int) -> Iterator[str]:
     yield f"tensor  {printable(tensor.name)}: {layout.name}, {tensor.rows} x {tensor.columns}"
     yield f"block   {index}: row {row}, columns {column} to {column + layout.block_size - 1}"
     yield (
-        f"bytes   {layout.block_bytes} from byte {offset} of the file on, "
+        f"bytes   {layout.block_bytes} from byte {offset} of {printable(tensor.path.name)} on, "
         f"{layout.bits_per_weight:g} bits per weight"
     )
     yield ""

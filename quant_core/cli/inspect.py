@@ -6,9 +6,10 @@ import argparse
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from quant_core.files import GgufFile, Meta, StoredTensor, read_checkpoint, read_gguf
+from quant_core.files import GgufFile, Meta, StoredTensor, read_checkpoint
 from quant_core.files.errors import printable, short_path
 from quant_core.files.opening import is_gguf
+from quant_core.files.split import read_parts
 from quant_core.files.storage import SIZES
 
 _SHOWN_ITEMS = 6
@@ -17,14 +18,16 @@ _SHOWN_ITEMS = 6
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Describe the command."""
     parser = commands.add_parser("inspect", help="print the metadata and the tensors of a model file")
-    parser.add_argument("file", metavar="FILE", type=Path, help="a GGUF or .safetensors file")
+    parser.add_argument(
+        "file", metavar="FILE", type=Path, help="a GGUF file, the first of several, or .safetensors"
+    )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Print what the file holds."""
     if is_gguf(options.file):
-        file = read_gguf(options.file, header_alone=True)
+        file = read_parts(options.file, header_alone=True)
         tensors = file.tensors
         lines = _gguf_lines(file)
     else:
@@ -40,6 +43,9 @@ def _gguf_lines(file: GgufFile) -> Iterator[str]:
         f"{short_path(file.path)}: GGUF version {file.version}, {len(file.metadata)} metadata values, "
         f"{len(file.tensors)} tensors, aligned to {file.alignment} bytes"
     )
+    for part in file.parts:
+        count = sum(tensor.path == part for tensor in file.tensors.values())
+        yield f"{short_path(part)}: {count} of the tensors"
     yield ""
     for key, meta in file.metadata.items():
         yield f"{printable(key)} = {shown(meta)}"

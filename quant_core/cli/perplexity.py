@@ -15,7 +15,7 @@ from quant_core.bpe import Tokenizer, tokenizer_of
 from quant_core.evaluate import Evaluation, Windows, evaluate, windows
 from quant_core.files import FormatError, Model, open_model, read_imatrix
 from quant_core.files.errors import short_path
-from quant_core.files.quantizing import decoded, plan
+from quant_core.files.quantizing import decoded, plan, remarks
 from quant_core.files.storage import TYPES_ARE, file_type
 from quant_core.model import Transformer, from_file
 
@@ -53,6 +53,9 @@ def run(options: argparse.Namespace) -> int:
     types = [file_type(name) for name in options.types.split(",") if name]
     importance = read_imatrix(options.imatrix).vectors() if options.imatrix else None
     steps = {mix: plan(file, mix, importance) for mix in types}  # refuses before any work
+    for mix in types:
+        for remark in remarks(steps[mix], importance):
+            print(f"warning: {mix}: {remark}", file=sys.stderr)
     model, tokenizer = from_file(file), tokenizer_of(file)
     text = _windows(options, file, model, tokenizer)
     size = sum(len(tokenizer.bytes_of(token)) for token in text.targets.ravel().tolist())

@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import TextIO
 
-from quant_core.files import Meta, Progress, open_model, quantize_model, read_imatrix
+from quant_core.files import Meta, Model, Progress, open_model, quantize_model, read_imatrix
 from quant_core.files.atomic import check_target
 from quant_core.files.errors import printable, short_path
 from quant_core.files.gguf_writer import text, whole
+from quant_core.files.quantizing import plan, remarks, targets_of
 from quant_core.files.storage import TYPES_ARE, file_type, listed_types
 from quant_core.imatrix import ImportanceMatrix
 
@@ -24,10 +24,20 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Describe the command."""
     parser = commands.add_parser("quantize", help="write a model as a GGUF file of a smaller type")
     argument = parser.add_argument
-    argument("source", metavar="IN", type=Path, help="a GGUF file, or .safetensors beside its config.json")
+    argument(
+        "source",
+        metavar="IN",
+        type=Path,
+        help="a GGUF file, the first of several, or .safetensors beside its config.json",
+    )
     argument("target", metavar="OUT.gguf", type=Path, help="appears when it is complete")
     argument("--type", required=True, metavar="TYPE", help=f"{listed_types()}; {TYPES_ARE}")
     argument("--imatrix", type=Path, metavar="FILE", help="an importance matrix of llama-imatrix")
+    argument(
+        "--keep-split",
+        action="store_true",
+        help="write as many files as IN has: OUT-00001-of-00003.gguf and so on",
+    )
     argument("--jobs", type=int, default=_cores(), metavar="N", help="processes (default: all cores)")
     parser.set_defaults(run=run)
 
@@ -36,33 +46,49 @@ def run(options: argparse.Namespace) -> int:
     """Quantize, with progress on the standard error output, and say what was written."""
     mix = file_type(options.type)
     model = open_model(options.source)
-    check_target(options.target, (*model.sources, *([options.imatrix] if options.imatrix else ())))
-    for note in model.notes:
-        print(f"note: {note}", file=sys.stderr)
-    importance = None
-    if options.imatrix:
-        matrix = read_imatrix(options.imatrix)
-        importance = matrix.vectors()
-        model = replace(model, metadata={**model.metadata, **_origin(options.imatrix, matrix)})
+    for target in targets_of(model, options.target, options.keep_split):
+        check_target(target, (*model.sources, *([options.imatrix] if options.imatrix else ())))
+    matrix = read_imatrix(options.imatrix) if options.imatrix else None
+    importance = matrix.vectors() if matrix else None
+    steps = plan(model, mix, importance)
+    said = remarks(steps, importance)
+    for remark in (*(f"note: {note}" for note in model.notes), *(f"warning: {remark}" for remark in said)):
+        print(remark, file=sys.stderr)
+    used = matrix is not None and any(step.importance is not None for step in steps)
     written = quantize_model(
-        model, options.target, mix, importance, options.jobs, ProgressBar(sys.stderr).show
+        model,
+        options.target,
+        mix,
+        importance,
+        options.jobs,
+        ProgressBar(sys.stderr).show,
+        _origin(options.imatrix, matrix, model) if matrix and used else None,
+        options.keep_split,
     )
+    if any(step.fell_back for step in steps):  # again where it is seen: the list went by before the progress
+        print(f"warning: {said[-1]}", file=sys.stderr)
+    files = f" in {len(written.files)} files" if len(written.files) > 1 else ""
     print(
-        f"{short_path(options.target)}: {mix}, {written.tensors} tensors, "
+        f"{short_path(written.files[0])}: {mix}, {written.tensors} tensors{files}, "
         f"{written.bytes_before / 1e6:.1f} MB -> {written.bytes_after / 1e6:.1f} MB, "
         f"{written.bits_per_weight:.4f} bits per weight"
     )
     return 0
 
 
-def _origin(path: Path, matrix: ImportanceMatrix) -> dict[str, Meta]:
-    """What llama-quantize notes of the importance matrix, less the folder it lay in."""
-    return {
-        "quantize.imatrix.file": text(path.name),
-        "quantize.imatrix.dataset": text(", ".join(matrix.datasets)),
-        "quantize.imatrix.entries_count": whole(len(matrix.entries)),
-        "quantize.imatrix.chunks_count": whole(matrix.chunk_count),
-    }
+def _origin(path: Path, matrix: ImportanceMatrix, model: Model) -> dict[str, Meta]:
+    """What llama-quantize notes of the importance matrix, less the folder it lay in.
+
+    Entries that name no tensor of the model are not counted: they were not used.
+    """
+    entries = sum(tensor.name in matrix.entries for tensor in model.tensors)
+    noted = {"quantize.imatrix.file": text(path.name)}
+    if matrix.datasets:
+        noted["quantize.imatrix.dataset"] = text(", ".join(matrix.datasets))
+    noted["quantize.imatrix.entries_count"] = whole(entries)
+    if matrix.chunk_count:
+        noted["quantize.imatrix.chunks_count"] = whole(matrix.chunk_count)
+    return noted
 
 
 class ProgressBar:

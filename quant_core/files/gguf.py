@@ -89,6 +89,8 @@ class GgufFile:
         In the order of the file.
     tensors : dict of str to StoredTensor
         In the order of the file.
+    parts : tuple of Path
+        The files of a model in several, in order; empty for one file.
     """
 
     path: Path
@@ -96,6 +98,7 @@ class GgufFile:
     alignment: int
     metadata: Mapping[str, Meta] = field(repr=False)
     tensors: Mapping[str, StoredTensor] = field(repr=False)
+    parts: tuple[Path, ...] = ()
 
     def value(self, key: str, default: Any = None) -> Any:
         """Return the bare value of a key."""
@@ -103,7 +106,7 @@ class GgufFile:
 
 
 def read_gguf(path: str | Path, *, header_alone: bool = False) -> GgufFile:
-    """Read and check the header of a GGUF file.
+    """Read and check the header of one GGUF file; `quant_core.files.split.read_parts` reads several as one.
 
     Parameters
     ----------

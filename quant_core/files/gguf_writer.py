@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from quant_core.arrays import U8
-from quant_core.files.atomic import atomic_file
+from quant_core.files.atomic import atomic_files
 from quant_core.files.errors import printable
 from quant_core.files.gguf import (
     ALIGNMENT,
@@ -138,15 +138,41 @@ def create_gguf(
     >>> read_gguf(target).tensors["weight"].floats().sum().item()
     64.0
     """
-    specs = list(tensors)
-    kept = {key: meta for key, meta in metadata.items() if key != ALIGNMENT}
-    header = b"".join(_header(kept, specs))
-    with atomic_file(path, reads) as file:
-        file.write(header)
-        file.write(bytes(-len(header) % DEFAULT_ALIGNMENT))
-        writer = GgufWriter(file, specs, DEFAULT_ALIGNMENT)
+    with create_gguf_files([NewFile(Path(path), metadata, list(tensors))], reads) as (writer,):
         yield writer
-        writer.finish()
+
+
+@dataclass(frozen=True)
+class NewFile:
+    """A file to be written: its path, its metadata and its tensors, as `create_gguf` takes them."""
+
+    path: Path
+    metadata: Mapping[str, Meta]
+    tensors: Sequence[TensorSpec]
+
+
+@contextmanager
+def create_gguf_files(files: Sequence[NewFile], reads: Iterable[Path] = ()) -> Iterator[list[GgufWriter]]:
+    """Write several GGUF files, none of which appears before all are complete.
+
+    Raises
+    ------
+    ValueError, OSError
+        As `create_gguf`.
+    """
+    headers = []
+    for file in files:
+        kept = {key: meta for key, meta in file.metadata.items() if key != ALIGNMENT}
+        header = b"".join(_header(kept, file.tensors))
+        headers.append(header + bytes(-len(header) % DEFAULT_ALIGNMENT))
+    with atomic_files([file.path for file in files], reads) as targets:
+        writers = []
+        for file, header, target in zip(files, headers, targets, strict=True):
+            target.write(header)
+            writers.append(GgufWriter(target, file.tensors, DEFAULT_ALIGNMENT))
+        yield writers
+        for writer in writers:
+            writer.finish()
 
 
 def text(value: str) -> Meta:

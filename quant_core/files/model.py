@@ -15,6 +15,7 @@ from typing import Any
 from quant_core.files.bounded import Cursor
 from quant_core.files.errors import FormatError, printable, short_path
 from quant_core.files.gguf import GgufFile, Meta, parse_gguf
+from quant_core.files.split import COUNT, NUMBER, number_of
 from quant_core.files.tensors import StoredTensor
 from quant_core.shapes import ModelShape, model_shape
 
@@ -81,6 +82,8 @@ class Model:
         What was changed or guessed in reading.
     sources : tuple of Path
         The files that it was read from, and that its weights are read from.
+    parts : tuple of Path
+        The files of a GGUF model in several, in order; empty otherwise.
     """
 
     path: Path
@@ -89,6 +92,7 @@ class Model:
     shape: ModelShape
     notes: tuple[str, ...] = ()
     sources: tuple[Path, ...] = ()
+    parts: tuple[Path, ...] = ()
 
 
 def in_file_order(tensors: Iterable[StoredTensor]) -> tuple[StoredTensor, ...]:
@@ -120,7 +124,8 @@ def model_of_gguf(file: GgufFile) -> Model:
     except ValueError as error:
         raise FormatError(f"{short_path(file.path)}: metadata of {architecture}: {error}") from None
     tensors = in_file_order(file.tensors.values())
-    return Model(file.path, file.metadata, tensors, shape, sources=(file.path,))
+    sources = file.parts or (file.path,)
+    return Model(file.path, file.metadata, tensors, shape, sources=sources, parts=file.parts)
 
 
 def config_of_header(header: bytes) -> dict[str, Any]:
@@ -135,7 +140,8 @@ def config_of_header(header: bytes) -> dict[str, Any]:
     Raises
     ------
     FormatError
-        If the header is damaged, its architecture is not one of those read here, or it lists no embedding.
+        If the header is damaged, its architecture is not one of those read here, or it lists no embedding; or
+        if it is that of one file of several and does not say all.
 
     References
     ----------
@@ -146,6 +152,7 @@ def config_of_header(header: bytes) -> dict[str, Any]:
     `llama_model_qwen2moe` as of 2026.
     """
     file = parse_gguf(Cursor(io.BytesIO(header), Path("header.gguf"), len(header)), whole=False)
+    _refuse_part(file)
     architecture = file.value("general.architecture")
     if not isinstance(architecture, str) or architecture not in MODEL_TYPES:
         raise FormatError(
@@ -153,6 +160,18 @@ def config_of_header(header: bytes) -> dict[str, Any]:
             f"known are {', '.join(MODEL_TYPES)}; its config.json may be"
         )
     return _config(file, architecture)
+
+
+def _refuse_part(file: GgufFile) -> None:
+    """Of several files one does not say all: a tensor that it lacks may be in another."""
+    count, number = number_of(file, COUNT, 1), number_of(file, NUMBER, 0)
+    if count > 1 and number:
+        raise FormatError(f"part {number + 1} of {count} of a model; the first part says its shape")
+    if count > 1 and "output.weight" not in file.tensors:
+        raise FormatError(
+            f"part 1 of {count} of a model: whether it has an output.weight is said in another part; "
+            "its config.json says all"
+        )
 
 
 def _config(file: GgufFile, architecture: str) -> dict[str, Any]:

@@ -7,14 +7,15 @@ from pathlib import Path
 from quant_core.files.bounded import open_bounded
 from quant_core.files.checkpoint import read_model
 from quant_core.files.errors import FormatError, short_path
-from quant_core.files.gguf import MAGIC, read_gguf
+from quant_core.files.gguf import MAGIC
 from quant_core.files.model import Model, model_of_gguf
 from quant_core.files.safetensors import read_checkpoint
+from quant_core.files.split import read_parts
 from quant_core.files.tensors import StoredTensor
 
 
 def open_model(path: str | Path) -> Model:
-    """Read a model to quantize from a GGUF file, or a safetensors file or index.
+    """Read a model to quantize from a GGUF file, the first of several, or a safetensors file or index.
 
     Raises
     ------
@@ -25,7 +26,7 @@ def open_model(path: str | Path) -> Model:
     """
     path = Path(path)
     if is_gguf(path):
-        return model_of_gguf(read_gguf(path))
+        return model_of_gguf(read_parts(path))
     return read_model(path)
 
 
@@ -41,7 +42,7 @@ def open_tensors(path: str | Path) -> dict[str, StoredTensor]:
     """
     path = Path(path)
     if is_gguf(path):
-        return dict(read_gguf(path).tensors)
+        return dict(read_parts(path).tensors)
     if path.with_name("config.json").exists():
         return {tensor.name: tensor for tensor in open_model(path).tensors}
     return read_checkpoint(path)

@@ -18,7 +18,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -28,9 +28,10 @@ from numpy.typing import ArrayLike
 from quant_core.arrays import F32, U8
 from quant_core.files.errors import FormatError, printable, short_path
 from quant_core.files.gguf import Meta
-from quant_core.files.gguf_writer import TensorSpec, create_gguf, whole
+from quant_core.files.gguf_writer import NewFile, TensorSpec, create_gguf_files, whole
 from quant_core.files.model import Model
-from quant_core.files.storage import FILE_TYPES, PLAIN, decode, encode
+from quant_core.files.split import COUNT, NUMBER, TENSORS, part_names, prefix_of, split_metadata
+from quant_core.files.storage import FILE_TYPES, PLAIN, SIZES, decode, encode
 from quant_core.files.tensors import StoredTensor
 from quant_core.ggml.registry import QUANTIZABLE
 from quant_core.mixes import MIXES, tensor_types
@@ -41,7 +42,14 @@ QUANTIZATION_VERSION = 2
 
 #: Types that come out useless without an importance vector; llama-quantize refuses them, and so does this.
 _BLIND = frozenset(("IQ3_XXS", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ1_M", "IQ1_S"))
-_NEVER_BLIND = frozenset(("token_embd.weight", "output.weight"))
+_BLIND_IN = {"Q2_K_S": _BLIND | {"Q2_K"}}
+#: Types whose encoders heed no importance.
+_DEAF = frozenset((*PLAIN, "Q8_0", "MXFP4", "NVFP4"))
+#: llama-imatrix does not measure these: no rule asks for their entries.
+_EMBEDDINGS = frozenset(("token_embd.weight", "per_layer_token_embd.weight"))
+_UNMEASURED = _EMBEDDINGS | {"output.weight"}
+_ORIGIN = "quantize.imatrix."
+_LISTED = 3
 
 Importance = Mapping[str, ArrayLike]
 
@@ -56,11 +64,21 @@ class Step:
     type_name : str
         The type it is written in.
     importance : ndarray of float32, shape (columns,), or None
+        None also where the type heeds none.
+    wanted : str
+        The type that the mix has for it; another one where it fell back, for its rows are no multiple of the
+        block. "" if it is none of the mix's.
     """
 
     source: StoredTensor
     type_name: str
     importance: F32 | None = None
+    wanted: str = ""
+
+    @property
+    def fell_back(self) -> bool:
+        """Whether its rows do not divide into blocks of the type that the mix has for it."""
+        return self.wanted not in ("", self.type_name)
 
     @property
     def spec(self) -> TensorSpec:
@@ -81,12 +99,13 @@ class Progress:
 
 @dataclass(frozen=True)
 class Written:
-    """What has been written: number of tensors and weights, bytes of the weights before and after."""
+    """What has been written: number of tensors and weights, bytes of the weights before and after, files."""
 
     tensors: int
     elements: int
     bytes_before: int
     bytes_after: int
+    files: tuple[Path, ...]
 
     @property
     def bits_per_weight(self) -> float:
@@ -101,6 +120,8 @@ def quantize_model(
     importance: Importance | None = None,
     jobs: int = 1,
     report: Callable[[Progress], None] | None = None,
+    metadata: Mapping[str, Meta] | None = None,
+    keep_split: bool = False,
 ) -> Written:
     """Write a model as a GGUF file of a file type, as llama-quantize does.
 
@@ -109,7 +130,7 @@ def quantize_model(
     model : Model
         As `quant_core.files.opening.open_model` returns it.
     target : path
-        Appears when it is complete.
+        Appears when it is complete. What the model is read from is not replaced.
     mix : str
         A key of `quant_core.mixes.MIXES` that has a number in llama.cpp, such as "Q4_K_M".
     importance : mapping of str to array_like, optional
@@ -118,6 +139,11 @@ def quantize_model(
         Processes that encode; the bytes do not depend on it.
     report : callable, optional
         Called after each piece.
+    metadata : mapping of str to Meta, optional
+        Written behind the model's own.
+    keep_split : bool
+        Write as many files as the model was read from, each with the same tensors. They are named as
+        `targets_of` says.
 
     Returns
     -------
@@ -126,7 +152,8 @@ def quantize_model(
     Raises
     ------
     ValueError
-        If the mix is unknown, or needs a type that cannot be written or an importance matrix that is missing.
+        If the mix is unknown, or needs a type that cannot be written or an importance matrix that is missing;
+        or if the importance matrix names no tensor of the model.
     FormatError
         If a tensor is missing, unexpected, of another shape, or quantized already.
     OSError
@@ -135,11 +162,19 @@ def quantize_model(
     if jobs < 1:
         raise ValueError(f"jobs is {jobs}; give the number of processes, 1 or more")
     steps = plan(model, mix, importance)
+    targets = targets_of(model, target, keep_split)
+    parts = _parts(model, steps) if len(targets) > 1 else [steps]
+    headers = _headers(model, steps, mix, metadata or {}, len(targets))
+    files = [
+        NewFile(path, header, [step.spec for step in part])
+        for path, header, part in zip(targets, headers, parts, strict=True)
+    ]
     total = sum(step.spec.bytes for step in steps)
     done = 0
-    with create_gguf(target, _metadata(model, mix), [step.spec for step in steps], model.sources) as writer:
-        for piece, data in _encoded(_pieces(steps), jobs):
-            writer.write(data)
+    with create_gguf_files(files, model.sources) as writers:
+        writer_of = [writer for writer, part in zip(writers, parts, strict=True) for _ in part]
+        for piece, data in _encoded(_pieces(step for part in parts for step in part), jobs):
+            writer_of[piece.number - 1].write(data)
             done += data.nbytes
             if report:
                 report(Progress(piece.step, piece.number, len(steps), done, total))
@@ -148,7 +183,29 @@ def quantize_model(
         sum(step.source.elements for step in steps),
         sum(step.source.bytes for step in steps),
         total,
+        tuple(targets),
     )
+
+
+def targets_of(model: Model, target: str | Path, keep_split: bool) -> list[Path]:
+    """Return the files that `quantize_model` writes.
+
+    References
+    ----------
+    `--keep-split` in `tools/quantize/quantize.cpp` of ggml-org/llama.cpp 0c1e57098bba: OUT without its .gguf
+    is what the names begin with, for one file too.
+    """
+    if not keep_split:
+        return [Path(target)]
+    return part_names(prefix_of(Path(target)), max(1, len(model.parts)))
+
+
+def _parts(model: Model, steps: Iterable[Step]) -> list[list[Step]]:
+    """The steps of each file of the model, in the order of the file."""
+    parts: dict[Path, list[Step]] = {path: [] for path in model.parts}
+    for step in sorted(steps, key=lambda step: step.source.offset):
+        parts[step.source.path].append(step)
+    return list(parts.values())
 
 
 def plan(model: Model, mix: str, importance: Importance | None = None) -> list[Step]:
@@ -163,6 +220,11 @@ def plan(model: Model, mix: str, importance: Importance | None = None) -> list[S
         raise ValueError(f"file type {mix!r} is not known; choose one of {', '.join(FILE_TYPES)}")
     if MIXES[mix].needs_importance and importance is None:
         raise ValueError(f"{mix} needs an importance matrix: without one its lowest types come out useless")
+    if importance is not None and not any(tensor.name in importance for tensor in model.tensors):
+        raise ValueError(
+            f"the importance matrix names no tensor of the model, but {_some(importance)}: "
+            "it is that of another model"
+        )
     types = {tensor.name: tensor for tensor in tensor_types(model.shape, mix, importance is not None)}
     steps = []
     for tensor in model.tensors:
@@ -174,10 +236,73 @@ def plan(model: Model, mix: str, importance: Importance | None = None) -> list[S
             raise FormatError(
                 f"{where} has shape {tensor.shape}; the model's numbers demand {(typed.rows, typed.columns)}"
             )
-        steps.append(_step(tensor, typed.type if typed else "F32", importance, where))
+        step = _step(tensor, typed.type if typed else "F32", mix, importance, where)
+        steps.append(replace(step, wanted=typed.wanted) if typed else step)
     if types:
         raise FormatError(f"{short_path(model.path)}: tensor {next(iter(types))} is missing")
     return steps
+
+
+def remarks(steps: Iterable[Step], importance: Importance | None = None) -> list[str]:
+    """Say what is not done as asked: importance that is missing or not used, and types that fell back.
+
+    Parameters
+    ----------
+    steps : iterable of Step
+        From `plan`.
+    importance : mapping of str to array_like, optional
+        What `plan` was given.
+
+    Returns
+    -------
+    list of str
+        Sentences; those on tensors that fell back end with their count.
+
+    References
+    ----------
+    `tensor_type_fallback` and the end of `llama_model_quantize_impl` in `src/llama-quant.cpp` of
+    ggml-org/llama.cpp 0c1e57098bba.
+    """
+    steps = list(steps)
+    said = list(_importance_remarks(steps, importance)) if importance is not None else []
+    fallen = [step for step in steps if step.fell_back]
+    for step in fallen:
+        block = SIZES[step.wanted][0]
+        said.append(
+            f"{printable(step.source.name)}: rows of {step.source.columns} are not divisible by {block}, the "
+            f"block of {step.wanted}: falling back to {step.type_name}"
+        )
+    if fallen:
+        plain = sum(step.type_name in PLAIN for step in fallen)
+        left = f"; {plain} of them are left at F16" if plain else ""
+        said.append(f"{len(fallen)} of {len(steps)} tensor(s) required fallback quantization{left}")
+    return said
+
+
+def _importance_remarks(steps: Iterable[Step], importance: Importance) -> Iterator[str]:
+    heeding = [step for step in steps if step.type_name not in _DEAF and step.source.name not in _UNMEASURED]
+    missing = [step.source.name for step in heeding if step.importance is None]
+    names = {step.source.name for step in steps}
+    strange = [name for name in importance if name not in names]
+    if all(step.importance is None for step in steps):
+        yield "the importance matrix is not used: no tensor with an entry gets a type that heeds it"
+    elif missing:
+        yield (
+            f"the importance matrix has no entry for {len(missing)} of the {len(heeding)} tensors that would "
+            f"heed it: {_some(missing)}"
+        )
+    if strange:
+        yield (
+            f"{len(strange)} of the {len(importance)} entries of the importance matrix name no tensor of the "
+            f"model: {_some(strange)}"
+        )
+
+
+def _some(names: Iterable[str]) -> str:
+    """The first names of a list."""
+    every = list(names)
+    more = f" and {len(every) - _LISTED} more" if len(every) > _LISTED else ""
+    return f"{', '.join(map(printable, every[:_LISTED]))}{more}"
 
 
 def decoded(steps: Iterable[Step]) -> dict[str, F32]:
@@ -202,12 +327,12 @@ def decoded(steps: Iterable[Step]) -> dict[str, F32]:
     return weights
 
 
-def _step(tensor: StoredTensor, type_name: str, importance: Importance | None, where: str) -> Step:
+def _step(tensor: StoredTensor, type_name: str, mix: str, importance: Importance | None, where: str) -> Step:
     if type_name == tensor.type_name:
         return Step(tensor, type_name)
     if tensor.type_name not in PLAIN:
         raise FormatError(
-            f"{where} is stored as {tensor.type_name} already and would be quantized twice; "
+            f"{where} is stored as {printable(tensor.type_name)} already and would be quantized twice; "
             "give the F32, F16 or BF16 file"
         )
     if type_name not in QUANTIZABLE:
@@ -216,9 +341,12 @@ def _step(tensor: StoredTensor, type_name: str, importance: Importance | None, w
             f"{', '.join(QUANTIZABLE)}"
         )
     vector = None if type_name in PLAIN else _importance(tensor, importance, where)
-    if vector is None and type_name in _BLIND and tensor.name not in _NEVER_BLIND:
-        raise ValueError(f"{where} would be {type_name} and has no entry in the importance matrix")
-    return Step(tensor, type_name, vector)
+    if vector is None and type_name in _BLIND_IN.get(mix, _BLIND) and tensor.name not in _UNMEASURED:
+        raise ValueError(
+            f"{where} would be {type_name} and has no entry in the importance matrix; without one the result "
+            "is useless"
+        )
+    return Step(tensor, type_name, None if type_name in _DEAF else vector)
 
 
 def _importance(tensor: StoredTensor, importance: Importance | None, where: str) -> F32 | None:
@@ -226,22 +354,37 @@ def _importance(tensor: StoredTensor, importance: Importance | None, where: str)
         return None
     vector = np.asarray(importance[tensor.name], dtype=np.float32)
     if vector.shape != (tensor.columns,):
+        if tensor.name in _EMBEDDINGS:  # llama-quantize lets these pass
+            return None
         raise ValueError(f"{where} has {tensor.columns} columns; its importance has shape {vector.shape}")
     return vector
 
 
-def _metadata(model: Model, mix: str) -> dict[str, Meta]:
-    """The model's metadata with the file type at the end, and without the marks of a split file."""
+def _headers(
+    model: Model, steps: Iterable[Step], mix: str, more: Mapping[str, Meta], count: int
+) -> list[Mapping[str, Meta]]:
+    """The metadata of each file: the model's with the file type behind it in the first, its place in all.
+
+    What is said of an importance matrix that was used before holds only where quantized tensors are copied.
+    """
     written = {
         "general.quantization_version": whole(QUANTIZATION_VERSION),
         "general.file_type": whole(FILE_TYPES[mix]),
+        **more,
     }
+    steps = list(steps)
+    copied = any(step.source.type_name not in PLAIN for step in steps)
     kept = {
         key: meta
         for key, meta in model.metadata.items()
-        if key not in written and key not in ("split.no", "split.count", "split.tensors.count")
+        if key not in written
+        and key not in (NUMBER, COUNT, TENSORS)
+        and (copied or not key.startswith(_ORIGIN))
     }
-    return kept | written
+    if count == 1:
+        return [kept | written]
+    places = [split_metadata(number, count, len(steps)) for number in range(count)]
+    return [kept | written | places[0], *places[1:]]
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,11 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +27,7 @@ from quant_core.cli.quantize import ProgressBar
 from quant_core.evaluate import evaluate
 from quant_core.evaluate import windows as cut
 from quant_core.files import open_model, quantize_model, read_gguf
+from quant_core.files.gguf_writer import text
 from quant_core.files.imatrix import write_imatrix
 from quant_core.imatrix import ImportanceMatrix, Statistics
 from quant_core.model import load
@@ -80,10 +83,7 @@ def test_quantize_says_what_it_does(run: Output, tmp_path: Path, small: Path) ->
 
 def test_quantize_with_importance(run: Output, tmp_path: Path) -> None:
     vectors = importance_of(open_model(WEIGHTS).tensors)
-    entries = {
-        name: Statistics(vector[None] * np.float32(4), np.array([4])) for name, vector in vectors.items()
-    }
-    write_imatrix(ImportanceMatrix(entries, 2, ("a.txt", "b.txt")), tmp_path / "i.gguf")
+    write_imatrix(matrix_of(vectors, "a.txt", "b.txt"), tmp_path / "i.gguf")
     command = ("quantize", WEIGHTS, tmp_path / "a.gguf", "--type", "Q4_0", "--jobs", 1)
     assert run(*command, "--imatrix", tmp_path / "i.gguf")[0] == 0
     quantize_model(open_model(WEIGHTS), tmp_path / "b.gguf", "Q4_0", vectors)
@@ -97,6 +97,99 @@ def test_quantize_with_importance(run: Output, tmp_path: Path) -> None:
         "quantize.imatrix.entries_count": 21,
         "quantize.imatrix.chunks_count": 2,
     }
+
+
+def matrix_of(vectors: Mapping[str, Any], *datasets: str) -> ImportanceMatrix:
+    entries = {
+        name: Statistics(vector[None] * np.float32(4), np.array([4])) for name, vector in vectors.items()
+    }
+    return ImportanceMatrix(entries, 2, datasets)
+
+
+def test_an_importance_matrix_of_another_model_is_refused(
+    run: Output, tmp_path: Path, held_out: Path
+) -> None:
+    vectors = importance_of(open_model(WEIGHTS).tensors)
+    write_imatrix(matrix_of({f"x{name}": v for name, v in vectors.items()}, "a.txt"), tmp_path / "i.gguf")
+    for command in (
+        ("quantize", WEIGHTS, tmp_path / "a.gguf", "--type", "Q4_K"),
+        ("perplexity", WEIGHTS, "--text", held_out, "--types", "Q4_K"),
+    ):
+        code, out, err = run(*command, "--imatrix", tmp_path / "i.gguf")
+        assert (code, out, len(err)) == (2, [], 1)
+        assert "the importance matrix names no tensor of the model, but xblk.0.attn_k.weight" in err[0]
+    assert not (tmp_path / "a.gguf").exists()
+
+
+def test_an_importance_matrix_with_few_entries_is_warned_of(
+    run: Output, tmp_path: Path, held_out: Path
+) -> None:
+    vectors = importance_of(open_model(WEIGHTS).tensors)
+    few = dict(list(vectors.items())[:2]) | {"strange": vectors["blk.0.attn_k.weight"]}
+    write_imatrix(matrix_of(few), tmp_path / "i.gguf")
+    warnings = [
+        "warning: the importance matrix has no entry for 19 of the 21 tensors that would heed it: "
+        "blk.0.attn_q.weight, blk.0.attn_v.weight, blk.0.ffn_down.weight and 16 more",
+        "warning: 1 of the 3 entries of the importance matrix name no tensor of the model: strange",
+    ]
+    command = ("quantize", WEIGHTS, tmp_path / "a.gguf", "--type", "Q4_K", "--jobs", 1)
+    code, _, err = run(*command, "--imatrix", tmp_path / "i.gguf")
+    assert code == 0
+    assert [line for line in err if line.startswith("warning")] == warnings
+    metadata = read_gguf(tmp_path / "a.gguf").metadata
+    noted = {key: meta.value for key, meta in metadata.items() if key.startswith("quantize.")}
+    assert noted == {
+        "quantize.imatrix.file": "i.gguf",
+        "quantize.imatrix.entries_count": 2,
+        "quantize.imatrix.chunks_count": 2,
+    }
+    assert list(metadata)[-5:-3] == ["general.quantization_version", "general.file_type"]
+    code, _, err = run(
+        "perplexity", WEIGHTS, "--text", held_out, "--types", "q4_k,Q8_0", "--imatrix", tmp_path / "i.gguf"
+    )
+    assert code == 0
+    assert err[:2] == [line.replace("warning:", "warning: Q4_K_M:") for line in warnings]
+    assert err[2].startswith("warning: Q8_0: the importance matrix is not used")
+
+
+def test_what_was_not_used_is_not_noted(run: Output, tmp_path: Path) -> None:
+    vectors = importance_of(open_model(WEIGHTS).tensors)
+    write_imatrix(matrix_of(vectors, "a.txt"), tmp_path / "i.gguf")
+    source = tmp_path / "half.gguf"
+    model = open_model(WEIGHTS)
+    stale = {"quantize.imatrix.file": text("of another run")}
+    quantize_model(replace(model, metadata={**model.metadata, **stale}), tmp_path / "none.gguf", "F16")
+    quantize_model(model, source, "F16", metadata=stale)
+    for number, arguments in enumerate(
+        (
+            ("Q8_0", "--imatrix", tmp_path / "i.gguf"),
+            ("Q4_K", "--imatrix", tmp_path / "i.gguf"),
+            ("Q4_K",),
+            ("F16",),
+        )
+    ):
+        target = tmp_path / f"{number}.gguf"
+        code, _, err = run("quantize", source, target, "--jobs", 1, "--type", *arguments)
+        assert code == 0
+        noted = [key for key in read_gguf(target).metadata if key.startswith("quantize.")]
+        assert len(noted) == (4 if number == 1 else 0)
+        assert any("importance matrix is not used" in line for line in err) == (number == 0)
+    assert not any(key.startswith("quantize.") for key in read_gguf(tmp_path / "none.gguf").metadata)
+
+
+def test_tensors_that_fall_back_are_listed_and_counted_again_at_the_end(run: Output, tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path, CONFIG | {"hidden_size": 256, "intermediate_size": 300})
+    code, _, err = run("quantize", path, tmp_path / "a.gguf", "--type", "Q4_K", "--jobs", 1)
+    assert code == 0
+    fallen = (
+        "rows of 300 are not divisible by 256, the block of",
+        "warning: 2 of 21 tensor(s) required fallback quantization; 2 of them are left at F16",
+    )
+    assert f"warning: blk.0.ffn_down.weight: {fallen[0]} Q4_K: falling back to F16" in err
+    assert f"warning: blk.1.ffn_down.weight: {fallen[0]} Q6_K: falling back to F16" in err
+    assert err[-1] == fallen[1]
+    assert err.count(fallen[1]) == 2
+    assert read_gguf(tmp_path / "a.gguf").tensors["blk.0.ffn_down.weight"].type_name == "F16"
 
 
 def test_inspect_prints_metadata_tensors_and_sums(run: Output, small: Path) -> None:
@@ -237,7 +330,7 @@ def test_block_prints_every_byte_field_and_weight(run: Output, small: Path) -> N
     fields = ggml.fields(block, "Q4_K")
     assert out[0] == "tensor  blk.0.ffn_down.weight: Q4_K, 256 x 512"
     assert out[1] == "block   7: row 3, columns 256 to 511"
-    assert out[2] == f"bytes   144 from byte {tensor.offset + 7 * 144} of the file on, 4.5 bits per weight"
+    assert out[2] == f"bytes   144 from byte {tensor.offset + 7 * 144} of small.gguf on, 4.5 bits per weight"
     hexadecimal = [
         line.split(maxsplit=1)[1] for line in out if line[:6].strip().isdigit() and line[6:8] == "  "
     ]

@@ -22,6 +22,7 @@ import pytest
 
 from quant_core.files import (
     FormatError,
+    Model,
     Progress,
     TensorSpec,
     create_gguf,
@@ -246,17 +247,78 @@ def test_what_cannot_be_written_is_refused_before_any_work(half: Path, tmp_path:
     assert not out.exists()
 
 
+@pytest.mark.parametrize("name", ["blk.0.attn_k.weight", "blk.2.ffn_up.weight"])
 def test_a_type_that_is_useless_without_importance_wants_its_vector(
-    half: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    half: Path, tmp_path: Path, name: str
 ) -> None:
+    # `tensor_requires_imatrix`: Q2_K does in a Q2_K_S file, and not in others; the embedding and head never.
     model = open_model(half)
-    monkeypatch.setattr(quantizing, "_BLIND", frozenset({"Q2_K"}))
     importance = importance_of(model.tensors)
-    del importance["blk.0.attn_k.weight"]
+    assert "token_embd.weight" not in importance
+    importance.pop("output.weight", None)
+    quantize_model(model, tmp_path / "out.gguf", "Q2_K_S", importance)
+    del importance[name]
+    with pytest.raises(ValueError, match=f"{name} would be Q2_K and has no entry in the importance"):
+        quantize_model(model, tmp_path / "no.gguf", "Q2_K_S", importance)
+    quantize_model(model, tmp_path / "out.gguf", "Q2_K", importance)
+    assert not (tmp_path / "no.gguf").exists()
+
+
+@pytest.mark.parametrize("mix", ["F16", "Q8_0", "Q4_K_M"])
+def test_the_importance_of_another_model_is_refused(half: Path, tmp_path: Path, mix: str) -> None:
+    model = open_model(half)
+    importance = {f"model.{name}": vector for name, vector in importance_of(model.tensors).items()}
     with pytest.raises(
-        ValueError, match="blk.0.attn_k.weight would be Q2_K and has no entry in the importance"
+        ValueError,
+        match=r"names no tensor of the model, but model.blk.0.attn_k.weight, .* and 18 more: it is that",
     ):
-        quantize_model(model, tmp_path / "out.gguf", "Q2_K_S", importance)
+        quantize_model(model, tmp_path / "out.gguf", mix, importance)
+    assert not (tmp_path / "out.gguf").exists()
+
+
+def test_what_is_not_done_as_asked_is_said(half: Path) -> None:
+    model = open_model(half)
+    importance = importance_of(model.tensors)
+    assert said(model, "Q4_K_M", None) == []
+    assert said(model, "Q4_K_M", importance) == []
+    few = {"blk.0.attn_k.weight": importance["blk.0.attn_k.weight"]}
+    assert said(model, "Q4_K_M", few) == [
+        "the importance matrix has no entry for 20 of the 21 tensors that would heed it: "
+        "blk.0.attn_output.weight, blk.0.attn_q.weight, blk.0.attn_v.weight and 17 more"
+    ]
+    assert said(model, "Q4_K_M", importance | {"a": few["blk.0.attn_k.weight"]}) == [
+        "1 of the 22 entries of the importance matrix name no tensor of the model: a"
+    ]
+    for mix in ("F16", "BF16", "Q8_0"):
+        assert said(model, mix, importance) == [
+            "the importance matrix is not used: no tensor with an entry gets a type that heeds it"
+        ]
+
+
+def said(model: Model, mix: str, importance: Mapping[str, Any] | None) -> list[str]:
+    return quantizing.remarks(quantizing.plan(model, mix, importance), importance)
+
+
+def test_tensors_that_fall_back_are_listed_and_counted(tmp_path: Path) -> None:
+    # `tensor_type_fallback`: Q4_K to Q5_0, Q6_K to Q8_0, and F16 where rows are no multiple of 32 either.
+    config = CONFIG | {"hidden_size": 256, "intermediate_size": 288, "head_dim": 16}
+    model = open_model(write_checkpoint(tmp_path / "a", config))
+    remarks = said(model, "Q4_K_M", None)
+    types = {tensor.name: tensor.type for tensor in tensor_types(model.shape, "Q4_K_M")}
+    fallen = sorted(name for name in types if name.endswith(("ffn_down.weight", "attn_output.weight")))
+    assert [remark.split(":")[0] for remark in remarks[:-1]] == fallen
+    rows = "are not divisible by 256, the block of"
+    assert remarks[0] == f"blk.0.attn_output.weight: rows of 64 {rows} Q4_K: falling back to Q5_0"
+    assert types["blk.1.ffn_down.weight"] == "Q8_0"
+    assert remarks[-2] == f"blk.1.ffn_down.weight: rows of 288 {rows} Q6_K: falling back to Q8_0"
+    assert remarks[-1] == "4 of 21 tensor(s) required fallback quantization"
+    odd = config | {"intermediate_size": 300}
+    model = open_model(write_checkpoint(tmp_path / "b", odd))
+    for mix in ("Q4_K_M", "Q4_0"):
+        assert said(model, mix, None)[-1] == (
+            f"{4 if mix == 'Q4_K_M' else 2} of 21 tensor(s) required fallback quantization; "
+            "2 of them are left at F16"
+        )
 
 
 def test_weights_too_large_for_half_precision_are_refused(tmp_path: Path) -> None:

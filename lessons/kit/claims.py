@@ -14,7 +14,7 @@ from datetime import date
 
 from lessons.kit.numbers import as_printed
 
-KINDS = ("measured", "derived", "cited")
+KINDS = ("measured", "derived", "cited", "chosen")
 _VERSION = re.compile(r"/[0-9a-f]{40}/|//arxiv\.org/abs/")
 _CLAIM = re.compile(r"\{\{ ?([a-z0-9-]+) ?\}\}")
 
@@ -23,8 +23,8 @@ _CLAIM = re.compile(r"\{\{ ?([a-z0-9-]+) ?\}\}")
 class Claim:
     """A written number with where it comes from.
 
-    `kind`: "measured" here by `function` on `on`; "derived" by `formula` from cited inputs; or "cited".
-    `read` is the day on which the source of a cited one was read, or another that may change: one without a
+    `kind`: "measured" here by `function` on `on`; "derived" by `formula` from cited inputs; "cited"; or
+    "chosen" by us, as an example is. `read` is the day on which the source of a cited one was read, or another that may change: one without a
     version in its address.
     """
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lessons.catalogue import load_lesson
+from lessons.kit import numbers
 from lessons.kit.view import View
-from lessons.quantization.figures.awq import KEPT_BY, Controls, sweep, view
+from lessons.quantization.figures.awq import GROUP_SIZES, KEPT_BY, Controls, changes, sweep, view
 
+TEXT = load_lesson("quantization").texts["awq"]
 MAIN, CONTROL = "minilm.5.ffn_in", "minilm.1.query"
 
 
@@ -59,6 +62,21 @@ def test_the_loud_channel_gets_finer_and_its_neighbour_coarser() -> None:
     spacing = [[float(strip["spacing"]) for strip in shown.drawing["strips"]] for shown in (plain, scaled)]
     assert spacing[1][0] < spacing[0][0]
     assert spacing[1][1] > spacing[0][1]
+
+
+@pytest.mark.parametrize("layer", GROUP_SIZES)
+@pytest.mark.parametrize("alpha", [0.2, 0.45, 0.7, 1.0])
+def test_the_range_of_the_block_changes_and_the_spacing_with_it(layer: str, alpha: float) -> None:
+    """The grid would be s times finer only if the range stayed; the description says what it does."""
+    plain, shown = (view(Controls(layer=layer, alpha=a)) for a in (0.0, alpha))
+    step, finer, coarser = changes(sweep(layer, 3), round(alpha * 20))
+    assert finer == pytest.approx(readout(plain, "spacing") / readout(shown, "spacing"), rel=1e-5)
+    assert finer == pytest.approx(readout(shown, "scale") / step, rel=1e-5)
+    assert abs(step - 1) > 0.05
+    assert coarser > 1
+    said = TEXT.sentence(next(one for one in shown.description if one.key == "block"))
+    assert f"{numbers.times(finer)} finer" in said
+    assert not [one for one in plain.description if one.key == "block"]
 
 
 def test_the_table_is_the_curve() -> None:

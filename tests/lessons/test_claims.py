@@ -101,6 +101,23 @@ def loudness() -> float:
     return float(mean.max() / np.median(mean))
 
 
+def scaled_block(what: int) -> float:
+    """s of the loud channel at the best α, its block's range, and both spacings: from the weights again."""
+    sweep, mean = fig_awq.sweep(MAIN, BITS), main().mean_abs
+    assert mean is not None
+    row, loud = sweep.salient
+    scales = awq.scales_for(mean, sweep.alpha)
+    block = slice(loud // GROUP * GROUP, loud // GROUP * GROUP + GROUP)
+    quiet = block.start + int(np.argmin(mean[block]))
+
+    def reach(values: Matrix) -> float:
+        return max(0.0, float(values.max())) - min(0.0, float(values.min()))
+
+    before = main().weights[row, block].astype(np.float64)
+    change = reach(before * scales[block]) / reach(before)
+    return (float(scales[loud]), change, float(scales[loud]) / change, change / float(scales[quiet]))[what]
+
+
 def importance(weighted: bool) -> float:
     """Q4_K on the layer's first super-blocks, with an imatrix over without, as a share."""
     hessian = main().hessian
@@ -133,6 +150,12 @@ def small(key: str) -> float:
     return next(row.perplexity for row in sources.measured() if row.key == key)
 
 
+def own_text(method: str) -> list[sources.MeasuredCalibration]:
+    """After calibration on text that the small model wrote, the least of it first."""
+    rows = [row for row in sources.measured_calibration() if (row.method, row.source) == (method, "own")]
+    return sorted(rows, key=lambda row: row.tokens)
+
+
 MEASURED: dict[str, Callable[[], float | str]] = {
     "outlier-value": lambda: float(np.abs(outlier()[0]).max()),
     "outlier-median": lambda: float(np.median(np.abs(outlier()[0]))),
@@ -157,6 +180,10 @@ MEASURED: dict[str, Callable[[], float | str]] = {
     "keep-weight": lambda: 100 * fig_awq.sweep(MAIN, BITS).kept["weight"],
     "keep-random": lambda: 100 * fig_awq.sweep(MAIN, BITS).kept["random"],
     "awq-alpha": lambda: fig_awq.sweep(MAIN, BITS).alpha,
+    "awq-scale": lambda: scaled_block(0),
+    "awq-range": lambda: 100 * scaled_block(1),
+    "awq-finer": lambda: scaled_block(2),
+    "awq-coarser": lambda: scaled_block(3),
     "awq-gain": lambda: output_error("rtn") / output_error("awq"),
     "awq-overshoot": lambda: float(fig_awq.sweep(MAIN, BITS).held_out[-1] / output_error("rtn")),
     "imatrix-weighted": lambda: 100 * importance(weighted=True),
@@ -173,6 +200,12 @@ MEASURED: dict[str, Callable[[], float | str]] = {
     "tiny-4": lambda: small("rtn-4-g64"),
     "tiny-3": lambda: small("rtn-3-g64"),
     "tiny-2": lambda: small("rtn-2-g64"),
+    "few-tokens": lambda: min(row.tokens for row in own_text("gptq")),
+    "few-gptq": lambda: own_text("gptq")[0].perplexity,
+    "few-rtn": lambda: next(row.perplexity for row in sources.measured_calibration() if row.method == "rtn"),
+    "few-awq": lambda: own_text("awq")[0].perplexity,
+    "many-tokens": lambda: max(row.tokens for row in own_text("gptq")),
+    "many-gptq": lambda: own_text("gptq")[-1].perplexity,
     "tiny-tokens": lambda: int(sources.measured_conditions()["text"]["predictions"]),
 }
 
@@ -190,6 +223,21 @@ def test_what_is_cited_or_may_change_says_when_it_was_read() -> None:
     ]
     loose = [claim.id for claim in dated if not claim.read]
     assert loose == []
+
+
+def test_what_is_cited_has_an_address() -> None:
+    cited = [claim for claim in LESSON.claims.values() if claim.kind == "cited"]
+    assert [claim.id for claim in cited if not claim.url.startswith("https://")] == []
+
+
+def test_one_commit_of_llama_cpp_is_cited() -> None:
+    """The one that quant_core follows and whose bytes the tests hold."""
+    claims = (ROOT / "quantization" / "claims.toml").read_text("utf-8")
+    tables = "".join(path.read_text("utf-8") for path in (ROOT / "quantization" / "data").glob("*.json"))
+    commits = set(re.findall(r"ggml-org/(?:llama\.cpp|ggml)/blob/(\w+)/", claims + tables))
+    assert commits == {"0c1e57098bba43ac29e6e3b677cdceebdd22334f"}
+    short = re.findall(r"(?:llama\.cpp|ggml-common\.h|llama-quant\.cpp)[^;:\"]*? @ ([0-9a-f]+)", claims)
+    assert set(short) == {"0c1e5709"}
 
 
 def test_every_popular_mistake_comes_with_its_evidence() -> None:

@@ -154,6 +154,7 @@ def view(c: Controls) -> View:
         "best": numbers.fixed(s.alpha, 2),
         "best_gain": numbers.times(rtn_error / float(s.held_out[best])),
         "loudness": numbers.times(s.loudness, 1),
+        **_block(s, at),
         "kept": str(s.kept_count),
         "columns": str(layer.weights.shape[1]),
         **{by: numbers.fixed(s.kept[by], 2) for by in KEPT_BY},
@@ -169,7 +170,12 @@ def view(c: Controls) -> View:
             Readout("best_alpha", s.alpha, numbers.fixed(s.alpha, 2)),
         ),
         drawing={"strips": _strips(s, layer.weights, at), "kept": _kept_bars(s), "count": s.kept_count},
-        description=(Sentence(verdict, **said), Sentence("curve", **said), Sentence("keep", **said)),
+        description=(
+            Sentence(verdict, **said),
+            *((Sentence("block", **said),) if at else ()),
+            Sentence("curve", **said),
+            Sentence("keep", **said),
+        ),
         table=Table(
             (
                 Column("alpha", lambda v: numbers.fixed(v, 2)),
@@ -201,6 +207,30 @@ def view(c: Controls) -> View:
         notes=(Sentence("from_" + c.layer.replace(".", "_")), Sentence("never_chosen")),
         chart=_chart(s, at, best),
     )
+
+
+def changes(s: Sweep, at: int) -> tuple[float, float, float]:
+    """Against plain RTN: the range of the salient weight's block, and the spacings of it and its neighbour.
+
+    The range is a factor, and so is the step, which is a fixed part of it; the spacing of the salient weight
+    is so many times finer, that of the neighbour so many times coarser.
+    """
+    plain, scaled = s.candidates[0], s.candidates[at]
+    channel = s.salient[1]
+    group = channel // scaled.quantized.group_size
+    step = float(scaled.quantized.scale[0, group] / plain.quantized.scale[0, group])
+    finer = float(plain.spacing[0, channel] / scaled.spacing[0, channel])
+    coarser = float(scaled.spacing[0, s.neighbour] / plain.spacing[0, s.neighbour])
+    return step, finer, coarser
+
+
+def _block(s: Sweep, at: int) -> dict[str, str]:
+    step, finer, coarser = changes(s, at)
+    return {
+        "range": numbers.percent(step, 0),
+        "finer": numbers.times(finer),
+        "coarser": numbers.times(coarser),
+    }
 
 
 def _strips(s: Sweep, weights: NDArray[Any], at: int) -> list[dict[str, Any]]:

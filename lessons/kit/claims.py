@@ -24,8 +24,8 @@ class Claim:
     """A written number with where it comes from.
 
     `kind`: "measured" here by `function` on `on`; "derived" by `formula` from cited inputs; "cited"; or
-    "chosen" by us, as an example is. `read` is the day on which the source of a cited one was read, or another
-    that may change: one without a version in its address.
+    "chosen" by us, as an example is. `read` is the day on which the source of a cited one was read, or
+    of another that may change: one without a version in its address.
     """
 
     id: str

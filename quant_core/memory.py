@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from quant_core.mixes import BLOCK_SIZES, tensor_types
-from quant_core.shapes import LINEAR, SLIDING, ModelShape, generic_shape, model_shape
+from quant_core.shapes import SLIDING, Layer, ModelShape, generic_shape, model_shape
 
 __all__ = [
     "CACHE_TYPES",
@@ -56,6 +56,9 @@ SPEED_SHARE = (0.3, 0.9)
 # Types that llama.cpp accepts for the cache (--cache-type-k, --cache-type-v).
 CACHE_TYPES = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
 _PLAIN_CACHE_TYPES = ("f32", "f16", "bf16")
+
+# Tensors of which a token takes a row; llama.cpp keeps those in RAM.
+_LOOKED_UP = ("token_embd", "position_embd", "token_types")
 
 # llama.cpp allocates cache cells in multiples of this.
 _CELL_PADDING = 256
@@ -207,8 +210,9 @@ def kv_cache_bytes(
     Returns
     -------
     int
-        A model with latent attention keeps one latent vector and no V. Layers with linear attention keep
-        nothing here: their state of fixed size is :func:`recurrent_state_bytes`.
+        A model with latent attention keeps one latent vector and no V, and the keys of an indexer if it has one.
+        Encoders keep nothing, nor do layers that attend to an image or read another layer's cache. Recurrent layers
+        keep nothing here: their state of fixed size is :func:`recurrent_state_bytes`.
 
     Raises
     ------
@@ -253,23 +257,22 @@ def kv_cache(
         )
     _positive(context=context, sequences=sequences, ubatch=ubatch)
     cells = _padded(max(1, context // sequences))  # of one sequence
-    window_cells = min(cells, _padded(shape.window + ubatch))
     full = sliding = 0
-    for layer in _caching_layers(shape):
-        per_cell = _cell_bytes(shape, layer, cache_type_k, cache_type_v)
-        if shape.layer_kinds[layer] == SLIDING:
-            sliding += sequences * window_cells * per_cell
+    for layer, count in _caching_layers(shape):
+        per_cell = count * sequences * _cell_bytes(layer, cache_type_k, cache_type_v)
+        if layer.kind == SLIDING:
+            sliding += min(cells, _padded(layer.window + ubatch)) * per_cell
         else:
-            full += sequences * cells * per_cell
+            full += cells * per_cell
     return KVCache(full, sliding)
 
 
 def kv_bytes_per_token(shape: ModelShape, cache_type_k: str = "f16", cache_type_v: str = "f16") -> int:
     """Bytes by which the cache grows with each token of context, once the sliding windows are full."""
     return sum(
-        _cell_bytes(shape, layer, cache_type_k, cache_type_v)
-        for layer in _caching_layers(shape)
-        if shape.layer_kinds[layer] != SLIDING
+        count * _cell_bytes(layer, cache_type_k, cache_type_v)
+        for layer, count in _caching_layers(shape)
+        if layer.kind != SLIDING
     )
 
 
@@ -292,20 +295,31 @@ def kv_pool_tokens(
     """
     _positive(block_tokens=block_tokens, tensor_parallel=tensor_parallel)
     per_token = sum(
-        _cell_bytes(shape, layer, cache_type, cache_type, tensor_parallel) for layer in _caching_layers(shape)
+        count * _cell_bytes(layer, cache_type, cache_type, tensor_parallel)
+        for layer, count in _caching_layers(shape)
     )
     return max(0, pool_bytes) // (per_token * block_tokens) * block_tokens if per_token else 0
 
 
 def recurrent_state_bytes(shape: ModelShape, sequences: int = 1) -> int:
-    """Bytes of the fixed state of linear-attention layers, in F32, however long the context is.
+    """Bytes of the fixed state of recurrent layers, in F32, however long the context is.
 
-    0 where the configuration does not describe those layers.
+    Gated DeltaNet, state spaces, short convolutions: every layer keeps its state and the tail of its
+    convolution for each sequence. 0 where the configuration does not describe those layers.
+
+    Raises
+    ------
+    ValueError
+        The number of sequences is not positive.
+
+    References
+    ----------
+    llama.cpp, ``llama_hparams::n_embd_r`` and ``n_embd_s`` (01b77b579398), and ``llama_model::create_memory``, which
+    gives both states GGML_TYPE_F32.
     """
     _positive(sequences=sequences)
-    if shape.linear is None:
-        return 0
-    return 4 * sequences * shape.layer_kinds.count(LINEAR) * shape.linear.state_elements
+    elements = sum(count * layer.state_elements for layer, count in shape.counted_layers)
+    return 4 * sequences * elements
 
 
 def compute_buffer_bytes(
@@ -436,7 +450,7 @@ def _totals(shape: ModelShape, mix: str, importance: bool) -> _Totals:
         size = tensor.bytes
         total += size
         elements += tensor.elements
-        looked_up = tensor.kind.endswith("token_embd")
+        looked_up = tensor.kind.endswith(_LOOKED_UP)
         multiplied = not looked_up or (tensor.kind == "token_embd" and shape.tied_embeddings)
         cpu += size if looked_up else 0
         gpu += size if multiplied else 0
@@ -446,19 +460,16 @@ def _totals(shape: ModelShape, mix: str, importance: bool) -> _Totals:
     return _Totals(total, elements, WeightBuffers(gpu, cpu), per_token)
 
 
-def _caching_layers(shape: ModelShape) -> list[int]:
-    """Layers that keep keys and values of their own."""
-    own = shape.n_layers - shape.shared_kv_layers
-    return [layer for layer in range(own) if shape.layer_kinds[layer] != LINEAR]
+def _caching_layers(shape: ModelShape) -> list[tuple[Layer, int]]:
+    """The kinds of layers that keep keys and values of their own, and how many there are of each."""
+    return [(layer, count) for layer, count in shape.counted_layers if layer.cache_widths()]
 
 
-def _cell_bytes(shape: ModelShape, layer: int, type_k: str, type_v: str, tensor_parallel: int = 1) -> int:
-    """Bytes of one token in one layer."""
-    if shape.latent is not None:
-        return _row_bytes("cache_type_k", type_k, shape.latent.kv_rank + shape.latent.rope_dim)
-    n_kv_heads, head_dim = shape.kv_geometry(layer)
-    width = max(1, n_kv_heads // tensor_parallel) * head_dim
-    return _row_bytes("cache_type_k", type_k, width) + _row_bytes("cache_type_v", type_v, width)
+def _cell_bytes(layer: Layer, type_k: str, type_v: str, tensor_parallel: int = 1) -> int:
+    """Bytes of one token in one layer. The keys of an indexer have the type of K."""
+    keys, values, *indexer = layer.cache_widths(tensor_parallel)
+    size = sum(_row_bytes("cache_type_k", type_k, width) for width in (keys, *indexer))
+    return size + (_row_bytes("cache_type_v", type_v, values) if values else 0)
 
 
 def _row_bytes(argument: str, cache_type: str, width: int) -> int:

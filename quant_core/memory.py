@@ -210,9 +210,9 @@ def kv_cache_bytes(
     Returns
     -------
     int
-        A model with latent attention keeps one latent vector and no V, and the keys of an indexer if it has one.
-        Encoders keep nothing, nor do layers that attend to an image or read another layer's cache. Recurrent layers
-        keep nothing here: their state of fixed size is :func:`recurrent_state_bytes`.
+        A model with latent attention keeps one latent vector and no V, and the keys of an indexer if it has
+        one. Encoders keep nothing, nor do layers that attend to an image or read another layer's cache.
+        Recurrent layers keep nothing here: their state of fixed size is :func:`recurrent_state_bytes`.
 
     Raises
     ------
@@ -314,8 +314,8 @@ def recurrent_state_bytes(shape: ModelShape, sequences: int = 1) -> int:
 
     References
     ----------
-    llama.cpp, ``llama_hparams::n_embd_r`` and ``n_embd_s`` (01b77b579398), and ``llama_model::create_memory``, which
-    gives both states GGML_TYPE_F32.
+    llama.cpp, ``llama_hparams::n_embd_r`` and ``n_embd_s`` (01b77b579398), and
+    ``llama_model::create_memory``, which gives both states GGML_TYPE_F32.
     """
     _positive(sequences=sequences)
     elements = sum(count * layer.state_elements for layer, count in shape.counted_layers)

@@ -1,17 +1,20 @@
 """The shape of a language model: which tensors it has, how large each is, what it keeps per token.
 
-A :class:`ModelShape` holds what of a Hugging Face ``config.json`` decides memory. From it follow the list of weight
-tensors, under the names that GGUF files use (:meth:`ModelShape.tensors`), and the width of the key/value cache
-(:mod:`quant_core.memory`). Which *type* each tensor is stored in is the business of :mod:`quant_core.mixes`; no weights
-are read here, and vision towers and multi-token-prediction heads are not counted.
+A :class:`ModelShape` holds what of a Hugging Face ``config.json`` decides memory. From it follow the list
+of weight tensors, under the names that GGUF files use (:meth:`ModelShape.tensors`), and the width of the
+key/value cache (:mod:`quant_core.memory`). Which *type* each tensor is stored in is the business of
+:mod:`quant_core.mixes`; no weights are read here, and vision towers and multi-token-prediction heads are
+not counted.
 
-The layers are made in :mod:`quant_core.building`, by the table of :mod:`quant_core.architectures`. A configuration is
-counted only when every field that decides a size was understood: a wrong number is worse than none.
+The layers are made in :mod:`quant_core.architectures.building`, by the table of
+:mod:`quant_core.architectures.table`. A configuration is counted only when every field that decides a size
+was understood: a wrong number is worse than none.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,10 +22,9 @@ from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Any, TypeVar
 
-from quant_core.architectures import ARCHITECTURES, NOT_MODELLED, architecture_of
-from quant_core.building import Architecture, Block, Extras
-from quant_core.fields import Fields, shown
-from quant_core.layers import (
+from quant_core.architectures.building import Architecture, Block, Extras
+from quant_core.architectures.fields import Fields, shown
+from quant_core.architectures.layers import (
     CROSS,
     FULL,
     LINEAR,
@@ -38,6 +40,7 @@ from quant_core.layers import (
     Undescribed,
     vector,
 )
+from quant_core.architectures.table import ARCHITECTURES, NOT_MODELLED, architecture_of
 
 __all__ = [
     "ARCHITECTURES",
@@ -226,11 +229,18 @@ class ModelShape:
         return any(mixer.cache_widths() for block in self.blocks for mixer in block.mixers)
 
     @property
+    def is_encoder(self) -> bool:
+        """Whether it attends and keeps nothing: it reads a text at once and writes none."""
+        recurrent = any(block.state_elements for block in self.blocks)
+        return self._attention is not None and not self.has_cache and not recurrent
+
+    @property
     def queries_per_kv_head(self) -> int:
         """Query heads that share one key/value head (grouped-query attention); 0 without attention.
 
-        A latent cache is shared by all heads; llama.cpp writes such a model with one key/value head. It asks the first
-        layer, so that a model which begins with a state space has none (``llama_hparams::n_gqa``).
+        A latent cache is shared by all heads; llama.cpp writes such a model with one key/value head. It
+        asks the first layer, so that a model which begins with a state space has none
+        (``llama_hparams::n_gqa``).
         """
         if self.latent:
             return self.n_heads
@@ -314,8 +324,8 @@ def model_shape(config: Mapping[str, Any]) -> ModelShape:
     Raises
     ------
     ValueError
-        A field is missing, of the wrong type, out of range or contradicts another; the architecture is one that
-        is not counted; or a field that may decide a size is not understood. The message names it.
+        A field is missing, of the wrong type, out of range or contradicts another; the architecture is one
+        that is not counted; or a field that may decide a size is not understood. The message names it.
 
     Notes
     -----
@@ -340,6 +350,13 @@ def read_shape(config: Mapping[str, Any]) -> tuple[ModelShape, dict[str, Any]]:
     ------
     ValueError
         As :func:`model_shape`.
+
+    Examples
+    --------
+    >>> _, read = read_shape({"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12,
+    ...                       "intermediate_size": 3072, "vocab_size": 50304, "rms_norm_eps": 1e-5})
+    >>> list(read)
+    ['hidden_size', 'num_hidden_layers', 'num_attention_heads', 'intermediate_size', 'vocab_size']
     """
     if not isinstance(config, Mapping):
         raise ValueError(f"the configuration is a {type(config).__name__}; give the object of a config.json")
@@ -362,8 +379,8 @@ def _text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _shape(fields: Fields, model_type: str, arch: Architecture) -> ModelShape:
     hidden = fields.integer("hidden_size", 1 << 20)
-    vocabulary = fields.integer("vocab_size", 1 << 24)
     blocks = arch.plan(fields, arch)
+    vocabulary = fields.integer("vocab_size", 1 << 24)
     extras = arch.extras(fields, arch) if arch.extras else Extras()
     layers, order = _compressed(blocks, (*_norms(fields, arch, hidden), *extras.of_layer))
     context = fields.integer("max_position_embeddings", 1 << 32, default=0)
@@ -394,7 +411,8 @@ def _bounded(shape: ModelShape) -> None:
         tensors += count * (sum(1 for _ in block.parts(shape.hidden_size)) if described else 1)
     if tensors > _MOST_TENSORS:
         raise ValueError(
-            f"num_hidden_layers is {shape.n_layers}, which makes {tensors} tensors; at most {_MOST_TENSORS} are counted"
+            f"num_hidden_layers is {shape.n_layers}, which makes {tensors} tensors; "
+            f"at most {_MOST_TENSORS} are counted"
         )
 
 
@@ -450,6 +468,7 @@ def _rope_table(fields: Fields, blocks: list[Block]) -> int:
 
 _GATED = frozenset(("silu", "swish", "swiglu"))
 _NO_GATE = frozenset(("relu2", "xielu", "relu_squared"))
+_OF_EXPERTS = re.compile(r"moe|expert|dense_replace|dense_layers|sparse|mlp_only")
 _LLAMA_70B_CLASS = frozenset({"llama", "mistral", "qwen2"})
 
 
@@ -469,10 +488,13 @@ def _refuse_unread(fields: Fields, model_type: str, arch: Architecture) -> None:
                 f"{shown(model_type)}; it is not counted"
             )
     unread = fields.first_unread(frozenset(arch.ignored), arch.strict)
-    if unread is not None:
-        raise ValueError(
-            f"{shown(unread)} may decide a size and is not understood for {shown(model_type)}; it is not counted"
-        )
+    if unread is None:
+        return
+    if arch.has_experts and _OF_EXPERTS.search(unread) and not fields.has("num_experts"):
+        raise ValueError(f"num_experts is missing, though {shown(unread)} is given")
+    raise ValueError(
+        f"{shown(unread)} may decide a size and is not understood for {shown(model_type)}; it is not counted"
+    )
 
 
 def generic_shape(parameters: float) -> ModelShape:

@@ -11,7 +11,7 @@ import base64
 import binascii
 import functools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from lessons.kit.language import gettext as _
@@ -20,6 +20,7 @@ from quant_core.files import FormatError
 from quant_core.files.bounded import parse_object
 from quant_core.files.model import config_of_header
 from quant_core.memory import ModelShape, model_shape
+from quant_core.shapes import read_shape
 
 MOST_BYTES = 1 << 16
 MOST_LINE = 1000
@@ -28,32 +29,18 @@ FEWEST, MOST = 1e6, 1e13
 
 GGUF_MAGIC = b"GGUF"
 _LAYER_LETTERS = {
-    "full_attention": "f", "attention": "f", "sliding_attention": "s", "chunked_attention": "s",
-    "linear_attention": "l",
+    "full_attention": "f", "attention": "f", "indexed_attention": "f", "sliding_attention": "s",
+    "chunked_attention": "s", "linear_attention": "l", "mamba": "l", "conv": "l",
 }  # fmt: skip
 _LAYER_NAMES = {"f": "full_attention", "s": "sliding_attention", "l": "linear_attention"}
 _SCALINGS = ("rope_scaling", "rope_parameters")
+_LISTS = ("architectures", "block_types", "layers_block_type", "mlp_layer_types", "mlp_only_layers",
+          "moe_layers", "attn_layer_indices", "cross_attention_layers", "full_attn_idxs")  # fmt: skip
+_STAR = "A"
+"""Stands in the line for the * of Nemotron's pattern, which an address would have to escape."""
+
+_DECIMAL = re.compile(r"[0-9]{1,6}\.[0-9]{1,6}")
 _WORD = re.compile(r"[A-Za-z0-9_.\-]{1,100}")
-
-
-class _Read(Mapping[str, Any]):
-    """A configuration that knows which of its fields were read."""
-
-    def __init__(self, config: Mapping[str, Any]) -> None:
-        self._config = config
-        self.seen: dict[str, Any] = {}
-
-    def __getitem__(self, name: str) -> Any:
-        value = self._config[name]
-        if value is not None:
-            self.seen[name] = value
-        return value
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._config)
-
-    def __len__(self) -> int:
-        return len(self._config)
 
 
 def controls_of(fields: Mapping[str, str]) -> dict[str, str]:
@@ -100,9 +87,6 @@ def line_of(config: Mapping[str, Any]) -> str:
     ValueError
         The configuration is none that `model_shape` reads, or its line would be too long for an address.
     """
-    nested = config.get("text_config")
-    if isinstance(nested, Mapping):
-        config = {"tie_word_embeddings": config.get("tie_word_embeddings"), **nested}
     kept = _fewest(config)
     while list(again := _fewest(kept)) != list(kept):  # without some fields others are read
         kept = again
@@ -120,10 +104,9 @@ def line_of(config: Mapping[str, Any]) -> str:
 
 def _fewest(config: Mapping[str, Any]) -> dict[str, Any]:
     """The fields that were read, in the order of reading, without those that change nothing."""
-    read = _Read(config)
-    shape = model_shape(read)
-    kept = dict(read.seen)
-    for name in read.seen:
+    shape, read = read_shape(config)
+    kept = dict(read)
+    for name in read:
         fewer = {key: value for key, value in kept.items() if key != name}
         try:
             if name != "model_type" and model_shape(fewer) == shape:
@@ -138,6 +121,8 @@ def _written(name: str, value: Any) -> str:
         value = value.get("rope_type", value.get("type"))
     if name == "layer_types":
         return "".join(_LAYER_LETTERS[kind] for kind in value)
+    if name == "hybrid_override_pattern":
+        value = value.replace("*", _STAR)
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list | tuple):
@@ -171,13 +156,15 @@ def _value(name: str, value: str) -> Any:
         return {"rope_type": value}
     if name == "layer_types":
         return [_LAYER_NAMES.get(letter, letter) for letter in value]
-    if name == "mlp_only_layers":
-        return [int(item) if item.isdecimal() and len(item) < 5 else item for item in value.split(",")]
+    if name == "hybrid_override_pattern":
+        return value.replace(_STAR, "*")
+    if name in _LISTS or "," in value:
+        return [int(item) if item.isdecimal() and len(item) < 9 else item for item in value.split(",")]
     if value in ("true", "false"):
         return value == "true"
     if value.isascii() and value.isdecimal() and len(value) < 19:
         return int(value)
-    return value
+    return float(value) if _DECIMAL.fullmatch(value) else value
 
 
 @functools.lru_cache(maxsize=256)
@@ -190,9 +177,8 @@ def shape_of(line: str) -> ModelShape:
         A field is missing, not known, out of range or contradicts another; the message names it.
     """
     config = config_of(line)
-    read = _Read(config)
-    shape = model_shape(read)
-    unread = [name for name in config if name not in read.seen]
+    shape, read = read_shape(config)
+    unread = [name for name in config if name not in read]
     if unread:
         raise ValueError(_("%(name)s decides nothing about this model's memory", name=unread[0][:40]))
     count = shape.parameters

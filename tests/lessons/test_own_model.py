@@ -146,7 +146,7 @@ def changed(**fields: Any) -> str:
         (changed(hidden_size=2**20, intermediate_size=2**24), "it must have from 1e6 to 1e13"),
         (changed(num_hidden_layers=1, hidden_size=32, intermediate_size=9, vocab_size=9), "parameters;"),
         (changed(num_key_value_heads=5), "must divide num_attention_heads"),
-        (json.dumps({"model_type": "mamba"}), "'mamba' is not modelled"),
+        (json.dumps({"model_type": "rwkv"}), "'rwkv' is not modelled"),
         (changed(model_type="a b=c"), "model_type is 'a b=c'"),
         (json.dumps({"x": "y" * 70_000}), "larger than 65536"),
         ("[" * 40_000, "not valid JSON"),

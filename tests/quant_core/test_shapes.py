@@ -162,7 +162,10 @@ BAD = [
     ({"kv_lora_rank": 512}, r"qk_rope_head_dim is missing"),
     ({"num_experts": 8}, r"num_experts_per_tok is missing; it must be an integer from 1 to 8"),
     ({"num_experts": 8, "num_experts_per_tok": 9}, r"num_experts_per_tok is 9"),
-    ({"num_experts": 8, "num_experts_per_tok": 2, "mlp_only_layers": [32]}, r"mlp_only_layers has 32; it must list"),
+    (
+        {"num_experts": 8, "num_experts_per_tok": 2, "mlp_only_layers": [32]},
+        r"mlp_only_layers has 32; it must list",
+    ),
     ({"linear_num_value_heads": 32, "full_attention_interval": 4}, r"linear_num_key_heads is missing"),
     ({"num_kv_shared_layers": 32}, r"num_kv_shared_layers is 32; it must be an integer from 0 to 31"),
 ]

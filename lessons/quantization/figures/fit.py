@@ -54,7 +54,7 @@ FAMILIES = {
     family: tuple(preset.id for preset in presets)
     for family, presets in groupby(PRESETS.values(), key=lambda preset: preset.family)
 }
-PLAIN = {preset.shape.model_type for preset in PRESETS.values()} | set(ARCHITECTURES)
+PLAIN = set(ARCHITECTURES)
 """Kinds of models whose tensors are known one by one."""
 
 CONFIGS = (
@@ -273,7 +273,8 @@ def _footprint(run: Run) -> Footprint:
     on_gpu = weights if run.is_checkpoint else _weights_on_gpu(run.shape, run.mix)
     conversation = _cache(run, 1)
     read = conversation if run.everything else 0
-    speed = None if run.is_checkpoint else _speed_per_byte(run.shape, run.mix, read)
+    unknown = run.is_checkpoint or run.shape.is_encoder
+    speed = None if unknown else _speed_per_byte(run.shape, run.mix, read)
     if not run.everything:
         return Footprint(weights, weights, conversation, 0, 0, 0, speed)
     buffer = memory.compute_buffer_bytes(run.shape, run.context, run.flash_attention)
@@ -314,7 +315,7 @@ def _speed_per_byte(shape: ModelShape, mix: str, kv_bytes: int) -> SpeedBand:
 
 def _rooms(run: Footprint, chosen: Outcome) -> int:
     """Conversations of the run's context that the machine holds at once."""
-    return max(0, (chosen.margin + chosen.need.cache) // run.conversation)
+    return max(0, (chosen.margin + chosen.need.cache) // max(1, run.conversation))
 
 
 def _split(printed: str) -> tuple[str, str]:
@@ -456,8 +457,12 @@ def _description(
             )
         )
     elif chosen.verdict != "over":
-        sentences.append(Sentence("no_band", mix=run.mix))
-    if run.everything:
+        sentences.append(
+            Sentence("writes_nothing") if run.shape.is_encoder else Sentence("no_band", mix=run.mix)
+        )
+    if run.everything and not footprint.conversation:
+        sentences.append(Sentence("keeps_nothing"))
+    elif run.everything:
         rooms = _rooms(footprint, chosen)
         sentences.append(
             Sentence(
@@ -547,7 +552,7 @@ def _formulas(run: Run, chosen: Outcome, weights: int, bits: float) -> tuple[str
         per_token = memory.kv_bytes_per_token(run.shape, run.cache_type, run.value_type)
         formulas.append(
             r"\mathrm{cache} = n_\mathrm{seq}\, n_\mathrm{tokens} \sum_{\mathrm{layers}} (w_K B_K + w_V B_V)"
-            rf" = {tex(numbers.gibibytes(chosen.need.cache))}, \quad"
+            rf"{_state_formula(run)} = {tex(numbers.gibibytes(chosen.need.cache))}, \quad"
             rf" {tex(numbers.significant(per_token / memory.KIB))} \;\mathrm{{KiB\ a\ token}}"
         )
         attention = (
@@ -570,10 +575,21 @@ def _formulas(run: Run, chosen: Outcome, weights: int, bits: float) -> tuple[str
     return tuple(formulas)
 
 
+def _state_formula(run: Run) -> str:
+    """What recurrent layers add: a state of fixed size for each sequence."""
+    state = memory.recurrent_state_bytes(run.shape)
+    if not state:
+        return ""
+    return (
+        rf" + n_\mathrm{{seq}} \times {tex(numbers.significant(state / memory.MIB))} \;\mathrm{{MiB\ state}}"
+    )
+
+
 def _functions(run: Run) -> tuple[Callable[..., Any], ...]:
     """The functions of the library that computed this state."""
     sizes = memory.checkpoint_bytes if run.is_checkpoint else memory.weight_bytes
-    whole = (memory.kv_cache, memory.compute_buffer_bytes) if run.everything else ()
+    state = (memory.recurrent_state_bytes,) if memory.recurrent_state_bytes(run.shape) else ()
+    whole = (memory.kv_cache, *state, memory.compute_buffer_bytes) if run.everything else ()
     return (sizes, *whole, *(() if run.is_checkpoint else (memory.speed_band,)))
 
 

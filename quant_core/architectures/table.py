@@ -1,13 +1,13 @@
 """The architectures whose sizes are known, as data: what each class fixes and which fields decide the rest.
 
 The key is the ``model_type`` of a ``config.json``; `classes` are the names in its ``architectures``, without
-``ForCausalLM`` and the like. Every entry was held against the number of parameters that ``transformers`` gives the
-same configuration. What is not here is counted only if it is plainly a Llama (:data:`PLAIN`).
+``ForCausalLM`` and the like. Every entry was held against the number of parameters that ``transformers``
+gives the same configuration. What is not here is counted only if it is plainly a Llama (:data:`PLAIN`).
 
 References
 ----------
-transformers 5.18, ``src/transformers/models/*/configuration_*.py`` and ``modeling_*.py``; for architectures that it does
-not have, the ``modeling_*.py`` that their publishers give.
+transformers 5.18, ``src/transformers/models/*/configuration_*.py`` and ``modeling_*.py``; for architectures
+that it does not have, the ``modeling_*.py`` that their publishers give.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from quant_core import building
-from quant_core.building import Architecture
-from quant_core.fields import Fields, shown
+from quant_core.architectures import building
+from quant_core.architectures.building import Architecture
+from quant_core.architectures.fields import Fields, shown
 
 _EVERYWHERE = ("attention_bias", False)
 _GEMMA3_DEFAULTS = {
@@ -114,9 +114,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "qwen3_next": _QWEN3_NEXT,
     "qwen3_5": replace(_QWEN3_NEXT, classes=("Qwen3_5",)),
     "qwen3_5_moe": replace(_QWEN3_NEXT, classes=("Qwen3_5Moe",)),
-    "gemma": Architecture(
-        classes=("Gemma",), tied=True, output_bias=_EVERYWHERE, defaults={"head_dim": 256}
-    ),
+    "gemma": Architecture(classes=("Gemma",), tied=True, output_bias=_EVERYWHERE, defaults={"head_dim": 256}),
     "gemma2": _GEMMA2,
     "gemma3": replace(
         _GEMMA2, classes=("Gemma3",), query_key_norm="head", sliding_every=6, defaults=_GEMMA3_DEFAULTS
@@ -147,7 +145,9 @@ ARCHITECTURES: dict[str, Architecture] = {
         query_key_norm="head",
         sliding_every=6,
         extras=building.layer_embeddings,
-        heads_of={"full": {"num_key_value_heads": "num_global_key_value_heads", "head_dim": "global_head_dim"}},
+        heads_of={
+            "full": {"num_key_value_heads": "num_global_key_value_heads", "head_dim": "global_head_dim"}
+        },
     ),
     "phi": Architecture(
         classes=("Phi",),
@@ -255,7 +255,11 @@ ARCHITECTURES: dict[str, Architecture] = {
         norm_bias=True,
     ),
     "arcee": Architecture(
-        classes=("Arcee",), has_experts=False, gated_ffn=False, output_bias=_EVERYWHERE, ffn_bias=("mlp_bias", False)
+        classes=("Arcee",),
+        has_experts=False,
+        gated_ffn=False,
+        output_bias=_EVERYWHERE,
+        ffn_bias=("mlp_bias", False),
     ),
     "apertus": Architecture(
         classes=("Apertus",),
@@ -292,11 +296,13 @@ ARCHITECTURES: dict[str, Architecture] = {
         ignored=("use_qk_norm",),
     ),
     "exaone": Architecture(classes=("Exaone",), has_experts=False),
-    "exaone4": Architecture(
-        classes=("Exaone4",), has_experts=False, query_key_norm="head", sliding_every=4
-    ),
+    "exaone4": Architecture(classes=("Exaone4",), has_experts=False, query_key_norm="head", sliding_every=4),
     "smollm3": Architecture(
-        classes=("SmolLM3",), has_experts=False, output_bias=_EVERYWHERE, ffn_bias=("mlp_bias", False), tied=True
+        classes=("SmolLM3",),
+        has_experts=False,
+        output_bias=_EVERYWHERE,
+        ffn_bias=("mlp_bias", False),
+        tied=True,
     ),
     "seed_oss": Architecture(
         classes=("SeedOss",),
@@ -321,7 +327,14 @@ ARCHITECTURES: dict[str, Architecture] = {
         output_bias=_EVERYWHERE,
         query_key_norm="head",
         has_experts=False,
-        ignored=("use_qk_norm", "num_experts", "attention_head_dim", "use_cla", "cla_share_factor", "mlp_bias"),
+        ignored=(
+            "use_qk_norm",
+            "num_experts",
+            "attention_head_dim",
+            "use_cla",
+            "cla_share_factor",
+            "mlp_bias",
+        ),
     ),
     "hunyuan_v1_moe": Architecture(
         classes=("HunYuanMoEV1",),
@@ -329,8 +342,14 @@ ARCHITECTURES: dict[str, Architecture] = {
         query_key_norm="head",
         shared_is_expert=True,
         ignored=(
-            "use_qk_norm", "attention_head_dim", "cla_share_factor", "use_mixed_mlp_moe", "moe_layer_num_skipped",
-            "moe_drop_tokens", "moe_random_routing_dropped_token", "mlp_bias",
+            "use_qk_norm",
+            "attention_head_dim",
+            "cla_share_factor",
+            "use_mixed_mlp_moe",
+            "moe_layer_num_skipped",
+            "moe_drop_tokens",
+            "moe_random_routing_dropped_token",
+            "mlp_bias",
         ),
     ),
     "ernie4_5": Architecture(
@@ -364,7 +383,9 @@ ARCHITECTURES: dict[str, Architecture] = {
         },
         ignored=("attention_chunk_size", "sliding_window_size", "hybrid_block_size"),
     ),
-    "dots1": Architecture(classes=("Dots1",), output_bias=_EVERYWHERE, query_key_norm="head", router_bias=True),
+    "dots1": Architecture(
+        classes=("Dots1",), output_bias=_EVERYWHERE, query_key_norm="head", router_bias=True
+    ),
     "bailing_moe": Architecture(
         classes=("BailingMoe", "BailingMoeV2"),
         qkv_bias=("use_qkv_bias", False),
@@ -381,7 +402,9 @@ ARCHITECTURES: dict[str, Architecture] = {
         ignored=("shared_moe_mode",),
     ),
     "minimax_m2": Architecture(
-        classes=("MiniMaxM2",), query_key_norm="full", router_bias=True,
+        classes=("MiniMaxM2",),
+        query_key_norm="full",
+        router_bias=True,
         ignored=("attn_type_list", "use_qk_norm", "qk_norm_type", "shared_moe_mode", "num_mtp_modules"),
     ),
     "arctic": Architecture(classes=("Arctic",), plan=building.arctic, qkv_bias=("attention_bias", False)),
@@ -413,7 +436,11 @@ ARCHITECTURES: dict[str, Architecture] = {
         router_bias=True,
     ),
     "llama4": Architecture(
-        classes=("Llama4",), output_bias=_EVERYWHERE, sliding_every=4, shared_is_expert=True, ignored=("use_qk_norm",)
+        classes=("Llama4",),
+        output_bias=_EVERYWHERE,
+        sliding_every=4,
+        shared_is_expert=True,
+        ignored=("use_qk_norm",),
     ),
     "mllama": Architecture(
         classes=("Mllama",), plan=building.cross_attending, has_experts=False, qkv_bias=False, rows_beside=8
@@ -425,13 +452,24 @@ ARCHITECTURES: dict[str, Architecture] = {
         output_bias=_EVERYWHERE,
         ffn_bias=("mlp_bias", False),
         norms=("attn_norm",),
-        ignored=("mtp_layers_block_type", "mtp_hybrid_override_pattern", "moe_shared_expert_overlap",
-                 "attention_head_dim"),
+        ignored=(
+            "mtp_layers_block_type",
+            "mtp_hybrid_override_pattern",
+            "moe_shared_expert_overlap",
+            "attention_head_dim",
+        ),
     ),
-    "jamba": Architecture(classes=("Jamba",), plan=building.jamba, qkv_bias=False,
-                          ignored=("layers_block_type", "num_logits_to_keep", "layer_types")),
+    "jamba": Architecture(
+        classes=("Jamba",),
+        plan=building.jamba,
+        qkv_bias=False,
+        ignored=("layers_block_type", "num_logits_to_keep", "layer_types"),
+    ),
     "bamba": Architecture(
-        classes=("Bamba",), plan=building.bamba, output_bias=_EVERYWHERE, ffn_bias=("mlp_bias", False),
+        classes=("Bamba",),
+        plan=building.bamba,
+        output_bias=_EVERYWHERE,
+        ffn_bias=("mlp_bias", False),
         ignored=("mamba_d_head", "layer_types", "layers_block_type"),
     ),
     "falcon_h1": Architecture(
@@ -442,27 +480,48 @@ ARCHITECTURES: dict[str, Architecture] = {
         ignored=("mamba_use_mlp", "attn_layer_indices", "projectors_bias"),
     ),
     "lfm2": Architecture(
-        classes=("Lfm2",), plan=building.lfm2, has_experts=False, qkv_bias=False, query_key_norm="head", tied=True,
+        classes=("Lfm2",),
+        plan=building.lfm2,
+        has_experts=False,
+        qkv_bias=False,
+        query_key_norm="head",
+        tied=True,
         ignored=("conv_dim", "conv_dim_out", "num_heads", "conv_use_xavier_init"),
     ),
     "lfm2_moe": Architecture(
-        classes=("Lfm2Moe",), plan=building.lfm2, qkv_bias=False, query_key_norm="head", tied=True, router_bias=True,
+        classes=("Lfm2Moe",),
+        plan=building.lfm2,
+        qkv_bias=False,
+        query_key_norm="head",
+        tied=True,
+        router_bias=True,
         ignored=("use_expert_bias", "conv_dim", "conv_dim_out", "num_heads"),
     ),
     "recurrent_gemma": Architecture(
-        classes=("RecurrentGemma",), plan=building.recurrent_gemma, output_bias=True, tied=True,
+        classes=("RecurrentGemma",),
+        plan=building.recurrent_gemma,
+        output_bias=True,
+        tied=True,
         ignored=("_block_types",),
     ),
     "mamba": _MAMBA,
     "falcon_mamba": replace(_MAMBA, classes=("FalconMamba",)),
-    "mamba2": replace(_MAMBA, classes=("Mamba2",), plan=building.mamba2_model, tied=False, ignored=("time_step_rank",)),
+    "mamba2": replace(
+        _MAMBA, classes=("Mamba2",), plan=building.mamba2_model, tied=False, ignored=("time_step_rank",)
+    ),
     "bert": _BERT,
     "roberta": replace(_BERT, classes=("Roberta",)),
     "xlm-roberta": replace(_BERT, classes=("XLMRoberta",)),
     "camembert": replace(_BERT, classes=("Camembert",)),
-    "mpnet": replace(_BERT, classes=("MPNet",), defaults={"max_position_embeddings": 512},
-                     ignored=("relative_attention_num_buckets",)),
-    "distilbert": replace(_BERT, classes=("DistilBert",), pooler=False, defaults={"max_position_embeddings": 512}),
+    "mpnet": replace(
+        _BERT,
+        classes=("MPNet",),
+        defaults={"max_position_embeddings": 512},
+        ignored=("relative_attention_num_buckets",),
+    ),
+    "distilbert": replace(
+        _BERT, classes=("DistilBert",), pooler=False, defaults={"max_position_embeddings": 512}
+    ),
     "nomic_bert": replace(
         _BERT,
         classes=("NomicBert",),
@@ -473,7 +532,14 @@ ARCHITECTURES: dict[str, Architecture] = {
         output_bias=False,
         ffn_bias=("mlp_fc1_bias", False),
         positions=None,
-        ignored=("rotary_emb_fraction", "use_rms_norm", "mlp_fc2_bias", "layer_norm_epsilon", "prenorm", "head_dim"),
+        ignored=(
+            "rotary_emb_fraction",
+            "use_rms_norm",
+            "mlp_fc2_bias",
+            "layer_norm_epsilon",
+            "prenorm",
+            "head_dim",
+        ),
     ),
     "modernbert": replace(
         _BERT,
@@ -490,10 +556,18 @@ ARCHITECTURES: dict[str, Architecture] = {
         final_norm=True,
         positions=None,
         defaults={},
-        ignored=("local_attention", "global_attn_every_n_layers", "layer_types", "sliding_window",
-                 "decoder_bias", "classifier_bias", "compile", "reference_compile"),
+        ignored=(
+            "local_attention",
+            "global_attn_every_n_layers",
+            "layer_types",
+            "sliding_window",
+            "decoder_bias",
+            "classifier_bias",
+            "compile",
+            "reference_compile",
+        ),
     ),
-}  # fmt: skip
+}
 
 #: What may be a Llama under a new name: no experts, no windows of its own, nothing that nobody read.
 PLAIN = replace(_LLAMA, classes=(), has_experts=False, strict=True, required=("tie_word_embeddings",))
@@ -582,8 +656,8 @@ def architecture_of(fields: Fields) -> tuple[str, Architecture]:
         if stem in (known.lower() for known in arch.classes) or _squeezed(name) == _squeezed(stem):
             return name, arch
         raise ValueError(
-            f"architectures says {shown(class_name)} and model_type {shown(model_type)}: which of the two it is "
-            "decides its size"
+            f"architectures says {shown(class_name)} and model_type {shown(model_type)}: only one can "
+            "be right"
         )
     if stem in _BY_CLASS:
         return _BY_CLASS[stem], ARCHITECTURES[_BY_CLASS[stem]]

@@ -1,9 +1,13 @@
 """From the fields of a configuration to the layers of a model.
 
-An :class:`Architecture` says what the class of a model fixes and which fields it leaves to the configuration. Its ``plan``
-is a function that reads those fields and answers with the mixers and the feed-forward blocks of every layer: there
-is one for the usual decoder, and a short one for each hybrid. The architectures themselves are a table in
-:mod:`quant_core.architectures`.
+An :class:`Architecture` says what the class of a model fixes and which fields it leaves to the
+configuration. Its ``plan`` is a function that reads those fields and answers with the mixers and the
+feed-forward blocks of every layer: there is one for the usual decoder, and a short one for each hybrid. The
+architectures themselves are a table in :mod:`quant_core.architectures.table`.
+
+References
+----------
+transformers 5.18, ``src/transformers/models/*/modeling_*.py`` of the architecture that a function names.
 """
 
 from __future__ import annotations
@@ -12,8 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from quant_core.fields import Fields, Flag, shown
-from quant_core.layers import (
+from quant_core.architectures.fields import Fields, Flag, shown
+from quant_core.architectures.layers import (
     FULL,
     LINEAR,
     SLIDING,
@@ -48,7 +52,8 @@ Block = tuple[tuple[Mixer, ...], tuple[FeedForward, ...]]
 class Architecture:
     """What the class of a model fixes, and what it leaves to fields of the configuration.
 
-    A :data:`quant_core.fields.Flag` is a constant, or the name of a field and what the class assumes without it.
+    A :data:`quant_core.architectures.fields.Flag` is a constant, or the name of a field and what the class
+    assumes without it.
 
     Attributes
     ----------
@@ -260,6 +265,8 @@ def _period(fields: Fields, arch: Architecture) -> tuple[int, str]:
 def latent_attention(fields: Fields, arch: Architecture) -> LatentAttention | None:
     """DeepSeek's attention, where ``kv_lora_rank`` is given."""
     kv_rank = fields.integer("kv_lora_rank", _MOST_WIDTH, default=0)
+    if not kv_rank and (fields.has("qk_rope_head_dim") or fields.has("q_lora_rank")):
+        raise ValueError("kv_lora_rank is missing, though the widths of latent attention are given")
     if not kv_rank:
         return None
     return LatentAttention(
@@ -275,9 +282,19 @@ def latent_attention(fields: Fields, arch: Architecture) -> LatentAttention | No
     )
 
 
+_DELTA_FIELDS = (
+    "linear_num_value_heads",
+    "linear_num_key_heads",
+    "linear_key_head_dim",
+    "linear_value_head_dim",
+    "linear_conv_kernel_dim",
+)
+
+
 def delta_net(fields: Fields) -> Mixer:
-    """Geometry of Gated DeltaNet; undescribed when the configuration does not give it (the cache is known)."""
-    if fields.raw("linear_num_value_heads") is None:
+    """Geometry of Gated DeltaNet; undescribed when the configuration does not give it."""
+    given = [name for name in _DELTA_FIELDS if fields.has(name)]
+    if not given:
         return Undescribed()
     return LinearAttention(
         key_heads=fields.integer("linear_num_key_heads", _MOST_HEADS),
@@ -289,7 +306,7 @@ def delta_net(fields: Fields) -> Mixer:
 
 
 def with_shared_caches(fields: Fields, blocks: list[Block], shared: int) -> list[Block]:
-    """The last layers read an earlier layer's cache (Gemma 3n, Gemma 4); some have twice the feed-forward width."""
+    """The last layers read an earlier layer's cache (Gemma 3n, 4); some have twice the feed-forward width."""
     double = fields.flag("use_double_wide_mlp", False)
     made: dict[int, Block] = {}
     for block in blocks[-shared:]:
@@ -644,7 +661,8 @@ def mamba2(fields: Fields, inner: int | None = None) -> Mamba2:
 
     def truth(part: str, default: bool) -> bool:
         names = _MAMBA2_NAMES[part]
-        return any([fields.flag(name, False) for name in names if fields.raw(name) is not None] or [default])
+        given = [fields.flag(name, False) for name in names if fields.has(name)]
+        return any(given) if given else default
 
     heads = read("heads", _MOST_WIDTH, None)
     if inner is None:
@@ -740,7 +758,7 @@ _NEMOTRON_NAMES = {"linear_attention": "mamba", "full_attention": "attention"}
 
 
 def nemotron_h(fields: Fields, arch: Architecture) -> list[Block]:
-    """Nemotron-H and Nemotron 3: every layer is one thing, a state space, attention, experts or a dense block."""
+    """Nemotron-H and Nemotron 3: every layer is a state space, attention, experts or a dense block."""
     kinds = _nemotron_pattern(fields)
     made: dict[str, Block] = {}
     for kind in dict.fromkeys(kinds):

@@ -1,14 +1,14 @@
 """What the layers of a language model are made of: mixers, feed-forward blocks, and their tensors.
 
-A *mixer* is the part of a layer that looks at other tokens: attention, or one of the recurrent kinds that keep a
-state of fixed size instead of a cache. A mixer knows its tensors under the names that GGUF files use, the width
-of its row in the key/value cache, and the size of its state. A feed-forward block knows its tensors. A
-:class:`Layer` is some of both; :mod:`quant_core.architectures` says which model has which.
+A *mixer* is the part of a layer that looks at other tokens: attention, or one of the recurrent kinds that
+keep a state of fixed size instead of a cache. A mixer knows its tensors under the names that GGUF files
+use, the width of its row in the key/value cache, and the size of its state. A feed-forward block knows its
+tensors. A :class:`Layer` is some of both; :mod:`quant_core.architectures.table` says which model has which.
 
 References
 ----------
-Names of tensors: llama.cpp, ``gguf-py/gguf/constants.py`` (``TENSOR_NAMES``). RG-LRU and lightning attention are
-not run by llama.cpp; their tensors have names in the same style.
+Names of tensors: llama.cpp, ``gguf-py/gguf/constants.py`` (``TENSOR_NAMES``). RG-LRU and lightning
+attention are not run by llama.cpp; their tensors have names in the same style.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FULL, SLIDING, LINEAR, CROSS, NONE = "full", "sliding", "linear", "cross", "none
 
 
 class Part(NamedTuple):
-    """One tensor of a layer: its name behind ``blk.3.``, its size, and the type it keeps ("": a mix decides)."""
+    """One tensor of a layer: its name behind ``blk.3.``, its size, the type it keeps ("": a mix decides)."""
 
     name: str
     rows: int
@@ -41,7 +41,7 @@ def vector(name: str, elements: int) -> Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Mixer:
-    """The part of a layer that looks at other tokens. Without a cache and without a state, unless it says so."""
+    """The part of a layer that looks at other tokens; without a cache or a state, unless it says so."""
 
     kind: ClassVar[str] = LINEAR
 
@@ -165,13 +165,13 @@ class Attention(Mixer):
 class LatentAttention(Mixer):
     """Multi-head latent attention (DeepSeek-V2): keys and values are rebuilt from one small latent vector.
 
-    With ``index_heads`` it is DeepSeek-V3.2's: an indexer with keys of its own, one of ``index_dim`` for each token,
-    chooses what is attended to.
+    With ``index_heads`` it is DeepSeek-V3.2's: an indexer with keys of its own, one of ``index_dim`` for
+    each token, chooses what is attended to.
 
     References
     ----------
-    DeepSeek-AI, "DeepSeek-V2", 2024, arXiv:2405.04434, section 2.1. The cache of the indexer's keys: llama.cpp,
-    ``llama_kv_cache_dsa`` (035aa95b0016), which gives it the type of K.
+    DeepSeek-AI, "DeepSeek-V2", 2024, arXiv:2405.04434, section 2.1. The cache of the indexer's keys:
+    llama.cpp, ``llama_kv_cache_dsa`` (035aa95b0016), which gives it the type of K.
     """
 
     kind: ClassVar[str] = FULL
@@ -187,7 +187,7 @@ class LatentAttention(Mixer):
     bias: bool = False  # of the two compressing matrices and the output (attention_bias)
 
     def cache_widths(self, split: int = 1) -> tuple[int, ...]:
-        """The latent vector with its rotary part, no values, and the indexer's key. No GPU can do with less."""
+        """The latent vector with its rotary part, no values, and the indexer's key; none can be divided."""
         indexer = (self.index_dim,) if self.index_heads else ()
         return self.kv_rank + self.rope_dim, 0, *indexer
 
@@ -324,7 +324,8 @@ class Mamba2(Mixer):
 
     References
     ----------
-    Dao and Gu, "Transformers are SSMs", 2024, arXiv:2405.21060, section 7. llama.cpp as :class:`LinearAttention`.
+    Dao and Gu, "Transformers are SSMs", 2024, arXiv:2405.21060, section 7. llama.cpp as
+    :class:`LinearAttention`.
     """
 
     inner: int
@@ -456,7 +457,8 @@ class LightningAttention(Mixer):
 class Dense:
     """An ordinary feed-forward block: two matrices, or three with a gate.
 
-    ``joined``: gate and up are one tensor (Phi-3, GLM-4). ``suffix``: "_shexp" for one that stands beside experts.
+    ``joined``: gate and up are one tensor (Phi-3, GLM-4). ``suffix``: "_shexp" for one that stands beside
+    experts.
     """
 
     width: int
@@ -484,8 +486,8 @@ class Dense:
 class Experts:
     """A mixture of experts: every expert is resident, a few of them run for each token.
 
-    ``latent``: width that the experts work in, where it is not the model's (Nemotron 3). ``shared_ffn_size`` is the width
-    of the expert that always runs.
+    ``latent``: width that the experts work in, where it is not the model's (Nemotron 3).
+    ``shared_ffn_size`` is the width of the expert that always runs.
     """
 
     count: int

@@ -1,7 +1,13 @@
 """Checked access to the fields of a ``config.json``, which is treated as untrusted.
 
-Every read is remembered, so that :mod:`quant_core.shapes` can tell which fields decided the shape and which field
-nobody read. Nothing but ``ValueError`` is raised, and the work is linear in the size of the configuration.
+Every read is remembered, so that :mod:`quant_core.shapes` can tell which fields decided the shape and which
+field nobody read. Nothing but ``ValueError`` is raised, and the work is linear in the size of the
+configuration.
+
+References
+----------
+transformers 5.18, ``configuration_utils.py`` (``PreTrainedConfig``): a null is a missing field, and what its
+``attribute_map`` and ``to_dict`` add to every configuration.
 """
 
 from __future__ import annotations
@@ -31,7 +37,7 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
 
 _MOST_TEXT = 100
 
-#: A value of a field: a constant of the architecture, or the name of a field and what the class assumes without it.
+#: A constant of the architecture, or the name of a field and what the class assumes without it.
 Flag = bool | tuple[str, bool]
 
 
@@ -121,15 +127,16 @@ class Fields:
     def first_unread(self, ignored: frozenset[str], strict: bool) -> str | None:
         """The first field that could decide a size and was not read; None if there is none.
 
-        A field with a neutral value (null, false, 0, an empty text or list) decides nothing. Without ``strict`` a field of
-        an unknown name decides nothing either; with it, only fields known to decide nothing do.
+        A field with a neutral value (null, false, 0, an empty text or list) decides nothing. Without
+        ``strict`` a field of an unknown name decides nothing either; with it, only fields known to decide
+        nothing do.
         """
         for name, value in self.config.items():
             if name in self.seen or name in ignored or not value or not isinstance(name, str):
                 continue
             if decides_nothing(name):
                 continue
-            if strict or _DECIDING.search(name):
+            if strict or (len(name) <= _MOST_TEXT and _DECIDING.search(name)):
                 return name
         return None
 
@@ -150,56 +157,66 @@ def decides_nothing(name: str) -> bool:
 # Names that belong to how a model computes, was trained, is stored or served.
 _INERT = frozenset(
     """
-    architectures auto_map dtype torch_dtype transformers_version id2label label2id num_labels problem_type
-    return_dict output_attentions output_hidden_states output_router_logits use_cache use_return_dict torchscript
-    chunk_size_feed_forward pruned_heads task_specific_params finetuning_task language model_max_length
-    gradient_checkpointing use_gradient_checkpointing pretraining_tp ep_size tp_size pad_vocab_size_multiple
-    max_length min_length do_sample early_stopping num_beams num_beam_groups diversity_penalty temperature top_k
-    top_p typical_p repetition_penalty length_penalty no_repeat_ngram_size encoder_no_repeat_ngram_size bad_words_ids
-    num_return_sequences output_scores return_dict_in_generate forced_bos_token_id forced_eos_token_id
-    remove_invalid_values exponential_decay_length_penalty suppress_tokens begin_suppress_tokens tokenizer_class prefix
-    generation_config tie_encoder_decoder tf_legacy_loss use_bfloat16
-    quantization_config compression_config quantization unsloth_fixed unsloth_version model_type name_or_path
-    attn_implementation attention_implementation use_flash_attn use_flash_attention flash_attn fused_rms_norm
-    bos_token_id eos_token_id pad_token_id sep_token_id cls_token_id mask_token_id unk_token_id decoder_start_token_id
-    max_position_embeddings original_max_position_embeddings max_sequence_length seq_length n_ctx seq_len
-    training_sequence_length context_length rotary_pct rotary_emb_base rotary_percentage rotary_base rotary_dim
-    rotary rotary_scaling_factor partial_rotary_factor position_embedding_type no_rope_layers
-    no_rope_layer_interval max_window_layers use_sliding_window mrope_section use_mrope attn_temperature_tuning
-    query_pre_attn_scalar attn_scale floor_scale attn_logit_softcapping final_logit_softcapping logits_soft_cap
-    logit_scale logits_scaling attention_multiplier embedding_multiplier residual_multiplier lm_head_multiplier
-    key_multiplier scale_emb scale_depth dim_model_base mup_width_scale mup_embeddings_multiplier
-    mup_attn_multiplier mup_use_scaling mup_enabled attention_value_scale use_parallel_residual parallel_residual
-    residual_in_fp32 rescale_prenorm_residual clip_qkv clip_logits attn_pdrop embd_pdrop resid_pdrop emb_pdrop
-    alibi alibi_bias_max softmax_scale attn_type attention_softmax_in_fp32 scale_attention_softmax_in_fp32
-    scale_attn_weights scale_attn_by_inverse_layer_idx reorder_and_upcast_attn attention_scale apply_query_key_layer_scaling
-    n_group topk_group topk_method norm_topk_prob scoring_func score_function routed_scaling_factor route_scale
-    router_scaling_factor routing_scaling_factor seq_aux aux_loss_alpha router_aux_loss_coef router_jitter_noise
-    router_z_loss_coef router_dtype moe_router_topk_scaling_factor moe_router_load_balancing_type moe_router_bias_update_rate
-    router_aux_loss_factor routing_fn moe_norm_min moe_capacity moe_aux_loss_lambda moe_gate moe_use_aux_free
-    moe_router_activation_func moe_router_enable_expert_bias moe_token_drop expert_selection_fn enable_moe_fp32_combine
-    moe_train_capacity_factor moe_eval_capacity_factor moe_min_capacity moe_parallel_ffn moe_drop_tokens
-    index_topk num_nextn_predict_layers mtp_num_layers num_mtp_modules use_mtp mtp_transformer_layers
-    mtp_num_hidden_layers mtp_use_dedicated_embeddings mtp_loss_scaling_factor output_mtp_logits
-    hidden_act hidden_activation activation_function activation mlp_hidden_act mamba_hidden_act swiglu_limit swiglu_alpha
-    use_mambapy use_mamba_kernels use_associative_scan mamba_chunk_size chunk_size mamba_ssm_cache_dtype ssm_multipliers
-    ssm_in_multiplier ssm_out_multiplier mlp_multipliers attention_in_multiplier attention_out_multiplier
-    mamba_ssm_dtype num_logits_to_keep time_step_limit time_step_min time_step_max time_step_floor time_step_init_scheme
-    time_step_scale mamba_norm_before_gate norm_before_gate mamba_dt_min mamba_dt_max mamba_dt_init_floor
-    final_w_init_variance_scale w_init_variance_scale init_device init_method verbose cache_implementation
-    altup_coef_clip altup_active_idx altup_lr_multiplier activation_sparsity_pattern use_bidirectional_attention
-    summary_activation summary_first_dropout summary_proj_to_labels summary_type summary_use_proj
-    classifier_activation classifier_pooling sparse_prediction sparse_pred_ignore_index deterministic_flash_attn
-    slow_but_exact skip_bias_add skip_bias_add_qkv apply_residual_connection_post_layernorm layer_norm_elementwise_affine
-    use_expert_bias_update ignore_index image_token_index image_token_id video_token_id vision_start_token_id
-    vision_end_token_id vision_token_id image_seq_length mm_tokens_per_image boi_token_index eoi_token_index
-    audio_token_id boi_token_id eoi_token_id boa_token_id eoa_token_id eoa_token_index boa_token_index
-    attn_output_gate_activation beta_fast beta_slow layer_norm_type norm_type rmsnorm freq_scaling xpos
-    use_dynamic_ntk use_logn_attn long_factor short_factor gegelu_limit width_multiplier embedding_scale
-    full_attn_alpha_factor full_attn_beta_factor linear_attn_alpha_factor linear_attn_beta_factor mlp_alpha_factor
-    mlp_beta_factor layernorm_full_attention_alpha layernorm_full_attention_beta layernorm_linear_attention_alpha
-    layernorm_linear_attention_beta layernorm_mlp_alpha layernorm_mlp_beta block_size postnorm
-    """.split()
+    architectures auto_map dtype torch_dtype transformers_version id2label label2id num_labels
+    problem_type return_dict output_attentions output_hidden_states output_router_logits use_cache
+    use_return_dict torchscript chunk_size_feed_forward pruned_heads task_specific_params
+    finetuning_task language model_max_length gradient_checkpointing use_gradient_checkpointing
+    pretraining_tp ep_size tp_size pad_vocab_size_multiple max_length min_length do_sample
+    early_stopping num_beams num_beam_groups diversity_penalty temperature top_k top_p typical_p
+    repetition_penalty length_penalty no_repeat_ngram_size encoder_no_repeat_ngram_size
+    bad_words_ids num_return_sequences output_scores return_dict_in_generate forced_bos_token_id
+    forced_eos_token_id remove_invalid_values exponential_decay_length_penalty suppress_tokens
+    begin_suppress_tokens tokenizer_class prefix generation_config tie_encoder_decoder
+    tf_legacy_loss use_bfloat16 quantization_config compression_config quantization unsloth_fixed
+    unsloth_version model_type name_or_path attn_implementation attention_implementation
+    use_flash_attn use_flash_attention flash_attn fused_rms_norm bos_token_id eos_token_id
+    pad_token_id sep_token_id cls_token_id mask_token_id unk_token_id decoder_start_token_id
+    max_position_embeddings original_max_position_embeddings max_sequence_length seq_length n_ctx
+    seq_len training_sequence_length context_length rotary_pct rotary_emb_base rotary_percentage
+    rotary_base rotary_dim rotary rotary_scaling_factor partial_rotary_factor
+    position_embedding_type no_rope_layers no_rope_layer_interval max_window_layers
+    use_sliding_window mrope_section use_mrope attn_temperature_tuning query_pre_attn_scalar
+    attn_scale floor_scale attn_logit_softcapping final_logit_softcapping logits_soft_cap
+    logit_scale logits_scaling attention_multiplier embedding_multiplier residual_multiplier
+    lm_head_multiplier key_multiplier scale_emb scale_depth dim_model_base mup_width_scale
+    mup_embeddings_multiplier mup_attn_multiplier mup_use_scaling mup_enabled attention_value_scale
+    use_parallel_residual parallel_residual residual_in_fp32 rescale_prenorm_residual clip_qkv
+    clip_logits attn_pdrop embd_pdrop resid_pdrop emb_pdrop alibi alibi_bias_max softmax_scale
+    attn_type attention_softmax_in_fp32 scale_attention_softmax_in_fp32 scale_attn_weights
+    scale_attn_by_inverse_layer_idx reorder_and_upcast_attn attention_scale
+    apply_query_key_layer_scaling n_group topk_group topk_method norm_topk_prob scoring_func
+    score_function routed_scaling_factor route_scale router_scaling_factor routing_scaling_factor
+    seq_aux aux_loss_alpha router_aux_loss_coef router_jitter_noise router_z_loss_coef router_dtype
+    moe_router_topk_scaling_factor moe_router_load_balancing_type moe_router_bias_update_rate
+    router_aux_loss_factor routing_fn moe_norm_min moe_capacity moe_aux_loss_lambda moe_gate
+    moe_use_aux_free moe_router_activation_func moe_router_enable_expert_bias moe_token_drop
+    expert_selection_fn enable_moe_fp32_combine moe_train_capacity_factor moe_eval_capacity_factor
+    moe_min_capacity moe_parallel_ffn moe_drop_tokens index_topk num_nextn_predict_layers
+    mtp_num_layers num_mtp_modules use_mtp mtp_transformer_layers mtp_num_hidden_layers
+    mtp_use_dedicated_embeddings mtp_loss_scaling_factor output_mtp_logits hidden_act
+    hidden_activation activation_function activation mlp_hidden_act mamba_hidden_act swiglu_limit
+    swiglu_alpha use_mambapy use_mamba_kernels use_associative_scan mamba_chunk_size chunk_size
+    mamba_ssm_cache_dtype ssm_multipliers ssm_in_multiplier ssm_out_multiplier mlp_multipliers
+    attention_in_multiplier attention_out_multiplier mamba_ssm_dtype num_logits_to_keep
+    time_step_limit time_step_min time_step_max time_step_floor time_step_init_scheme
+    time_step_scale mamba_norm_before_gate norm_before_gate mamba_dt_min mamba_dt_max
+    mamba_dt_init_floor final_w_init_variance_scale w_init_variance_scale init_device init_method
+    verbose cache_implementation altup_coef_clip altup_active_idx altup_lr_multiplier
+    activation_sparsity_pattern use_bidirectional_attention summary_activation summary_first_dropout
+    summary_proj_to_labels summary_type summary_use_proj classifier_activation classifier_pooling
+    sparse_prediction sparse_pred_ignore_index deterministic_flash_attn slow_but_exact skip_bias_add
+    skip_bias_add_qkv apply_residual_connection_post_layernorm layer_norm_elementwise_affine
+    use_expert_bias_update ignore_index image_token_index image_token_id video_token_id
+    vision_start_token_id vision_end_token_id vision_token_id image_seq_length mm_tokens_per_image
+    boi_token_index eoi_token_index audio_token_id boi_token_id eoi_token_id boa_token_id
+    eoa_token_id eoa_token_index boa_token_index attn_output_gate_activation beta_fast beta_slow
+    layer_norm_type norm_type rmsnorm freq_scaling xpos use_dynamic_ntk use_logn_attn long_factor
+    short_factor gegelu_limit width_multiplier embedding_scale full_attn_alpha_factor
+    full_attn_beta_factor linear_attn_alpha_factor linear_attn_beta_factor mlp_alpha_factor
+    mlp_beta_factor layernorm_full_attention_alpha layernorm_full_attention_beta
+    layernorm_linear_attention_alpha layernorm_linear_attention_beta layernorm_mlp_alpha
+    layernorm_mlp_beta block_size postnorm
+    """.split()  # noqa: SIM905 - a list of so many names reads better as words
 )
 _INERT_PATTERN = re.compile(
     r"""^_(?!sliding_window_pattern)|
@@ -215,6 +232,6 @@ _DECIDING = re.compile(
     r"""expert|moe|ssm|mamba|state|conv|recurrent|lru|lstm|layer_types|_type_list|_types$|pattern|interval|period|
         multi_query|cross_attention|encoder|is_decoder|_dim$|_dims$|_rank$|_size$|_width$|^d_|^n_|^num_|_heads$|_layers$|
         _layer_|layers_|_ratio|_multiple|_groups$|hidden_act|intermediate|ffn|mlp|kernel|latent|engram|hash|
-        compress|low_rank|lora|hidden_|_experts|qk_|head|vocab|attention_type|linear|window|chunk|gate""",
+        compress|low_rank|hidden_|_experts|qk_|head|vocab|attention_type|linear|window|chunk|gate""",
     re.VERBOSE,
 )

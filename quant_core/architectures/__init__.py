@@ -1,0 +1,6 @@
+"""Which tensors and which cache an architecture has, and which fields of a ``config.json`` decide them.
+
+:mod:`~quant_core.architectures.table` is the list of architectures,
+:mod:`~quant_core.architectures.building` reads their fields into :mod:`~quant_core.architectures.layers`.
+The way in is :func:`quant_core.shapes.model_shape`.
+"""

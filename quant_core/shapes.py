@@ -147,7 +147,7 @@ class ModelShape:
     beside_file: int = 0
     left_out: tuple[str, ...] = field(default=(), compare=False)
 
-    @property
+    @cached_property
     def n_layers(self) -> int:
         """Number of layers."""
         return len(self.order)
@@ -188,31 +188,31 @@ class ModelShape:
         parts = (part for block in self.blocks for part in (*block.mixers, *block.feed_forwards))
         return next((part for part in parts if isinstance(part, kind)), None)
 
-    @property
+    @cached_property
     def n_heads(self) -> int:
         """Query heads of the attention; 0 where there is none."""
         mixer = self.latent or self._attention
         return mixer.heads if mixer else 0
 
-    @property
+    @cached_property
     def n_kv_heads(self) -> int:
         """Key/value heads of the attention; 0 where there is none."""
         return self.n_heads if self.latent else self._attention.kv_heads if self._attention else 0
 
-    @property
+    @cached_property
     def head_dim(self) -> int:
         """Width of one key head; 0 where there is none."""
         if self.latent:
             return self.latent.nope_dim + self.latent.rope_dim
         return self._attention.head_dim if self._attention else 0
 
-    @property
+    @cached_property
     def ffn_size(self) -> int:
         """Width of the dense feed-forward block, or of one expert where there is no dense one."""
         dense, experts = self._first(Dense), self.experts
         return dense.width if dense else experts.ffn_size if experts else 0
 
-    @property
+    @cached_property
     def window(self) -> int:
         """Tokens that sliding layers keep; 0 where there are none."""
         mixers = (mixer for block in self.blocks for mixer in block.mixers)
@@ -234,7 +234,7 @@ class ModelShape:
         recurrent = any(block.state_elements for block in self.blocks)
         return self._attention is not None and not self.has_cache and not recurrent
 
-    @property
+    @cached_property
     def queries_per_kv_head(self) -> int:
         """Query heads that share one key/value head (grouped-query attention); 0 without attention.
 

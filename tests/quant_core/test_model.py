@@ -163,8 +163,10 @@ def test_models_that_are_not_computed_are_refused(tmp_path: Path) -> None:
         from_file(replace(model, metadata={**model.metadata, "llama.rope.scaling.type": text("yarn")}))
     with pytest.raises(FormatError, match=r"rope\.freq_base is x; it must be above 0"):
         from_file(replace(model, metadata={**model.metadata, "llama.rope.freq_base": text("x")}))
+    layer = model.shape.blocks[0]
+    sliding = replace(layer, mixers=(replace(layer.mixers[0], window=8),))
     with pytest.raises(FormatError, match="sliding windows are not computed"):
-        from_file(replace(model, shape=replace(model.shape, attention=("sliding", "full"))))
+        from_file(replace(model, shape=replace(model.shape, blocks=(sliding,))))
     wrong = tuple(
         replace(t, shape=t.shape[::-1]) if t.name == "blk.0.ffn_up.weight" else t for t in model.tensors
     )

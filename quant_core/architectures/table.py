@@ -31,7 +31,8 @@ _GEMMA3_DEFAULTS = {
     "vocab_size": 262_208,
     "sliding_window": 4096,
 }
-_LLAMA = Architecture(classes=("Llama", "LLaMA"), output_bias=_EVERYWHERE, ffn_bias=("mlp_bias", False))
+# Files of Llamas with biases of Q, K and V alone are as good: the bias of the output is not listed.
+_LLAMA = Architecture(classes=("Llama", "LLaMA"), ffn_bias=("mlp_bias", False))
 _GPT2 = Architecture(
     classes=("GPT2",),
     has_experts=False,
@@ -101,7 +102,6 @@ ARCHITECTURES: dict[str, Architecture] = {
     ),
     "qwen3": Architecture(
         classes=("Qwen3", "Qwen3VL"),
-        output_bias=_EVERYWHERE,
         query_key_norm="head",
         defaults={"head_dim": 128},
     ),

@@ -14,6 +14,7 @@ import pytest
 from quant_core.files import FormatError, open_model, quantize_model, read_checkpoint
 from quant_core.files.gguf_writer import text
 from quant_core.model import Transformer, from_file, load
+from quant_core.shapes import model_shape
 from tests.quant_core.model_files import CONFIG, TINYLM, tensors_of, write_checkpoint
 from tests.quant_core.reference_model import VARIANTS, forward
 
@@ -163,10 +164,9 @@ def test_models_that_are_not_computed_are_refused(tmp_path: Path) -> None:
         from_file(replace(model, metadata={**model.metadata, "llama.rope.scaling.type": text("yarn")}))
     with pytest.raises(FormatError, match=r"rope\.freq_base is x; it must be above 0"):
         from_file(replace(model, metadata={**model.metadata, "llama.rope.freq_base": text("x")}))
-    layer = model.shape.blocks[0]
-    sliding = replace(layer, mixers=(replace(layer.mixers[0], window=8),))
+    windows = {"layer_types": ["sliding_attention", "full_attention"], "sliding_window": 8}
     with pytest.raises(FormatError, match="sliding windows are not computed"):
-        from_file(replace(model, shape=replace(model.shape, blocks=(sliding,))))
+        from_file(replace(model, shape=model_shape({**CONFIG, **windows})))
     wrong = tuple(
         replace(t, shape=t.shape[::-1]) if t.name == "blk.0.ffn_up.weight" else t for t in model.tensors
     )

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from lessons.kit import duration
 from lessons.kit.claims import Claim
 from lessons.kit.controls import FigureControls
 from lessons.kit.figure import Figure
@@ -62,6 +63,13 @@ class Lesson:
     @property
     def url(self) -> str:
         return f"/lessons/{self.slug}"
+
+    @property
+    def minutes(self) -> tuple[int, int]:
+        """Minutes to read the lesson, and to do everything in it."""
+        prose = (part.content for section in self.sections for part in section.parts if part.kind == "html")
+        counts = len(self.figures), len(self.questions), len(self.tasks)
+        return duration.minutes(duration.words(prose), *counts)
 
     def uses(self, claim: str) -> list[tuple[str, str]]:
         """Where a claim is printed: addresses with their names."""

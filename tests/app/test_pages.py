@@ -37,6 +37,13 @@ def test_page_answers(client: TestClient, address: str) -> None:
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
 
 
+def test_the_lesson_says_how_long_it_takes(client: TestClient) -> None:
+    """Counted by lessons/kit/duration.py; test_claims.py holds the count."""
+    reading, whole = QUANTIZATION.minutes
+    assert f"{reading} minutes to read, about {whole} with all that is in it" in client.get(LESSON).text
+    assert 10 < reading < whole
+
+
 @pytest.mark.parametrize("address", [*PAGES, "/healthz", "/readyz", fragment("rtn")])
 def test_head_says_what_get_would_send(client: TestClient, address: str) -> None:
     head, get = client.head(address), client.get(address)

@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from lessons.catalogue import ROOT, load_lesson
+from lessons.kit import duration
 from lessons.quantization import sources
 from lessons.quantization.blocks import BLOCKS, block_weights, start
 from lessons.quantization.figures import awq as fig_awq
@@ -238,6 +239,24 @@ def test_one_commit_of_llama_cpp_is_cited() -> None:
     assert commits == {"0c1e57098bba43ac29e6e3b677cdceebdd22334f"}
     short = re.findall(r"(?:llama\.cpp|ggml-common\.h|llama-quant\.cpp)[^;:\"]*? @ ([0-9a-f]+)", claims)
     assert set(short) == {"0c1e5709"}
+
+
+def test_the_printed_time_is_counted_by_the_rule_of_the_ledger() -> None:
+    claims = {id: int(LESSON.claims[id].value) for id in LESSON.claims if id.endswith(("-minutes", "-rate"))}
+    assert claims == {
+        "reading-rate": duration.WORDS_A_MINUTE,
+        "figure-minutes": duration.FIGURE_MINUTES,
+        "question-minutes": duration.QUESTION_MINUTES,
+        "task-minutes": duration.TASK_MINUTES,
+    }
+    prose = " ".join(
+        part.content for section in LESSON.sections for part in section.parts if part.kind == "html"
+    )
+    words = len(re.sub(r"<[^>]*>", " ", prose).split())
+    extra = 2 * len(LESSON.figures) + len(LESSON.questions) + 2 * len(LESSON.tasks)
+    reading, whole = LESSON.minutes
+    assert reading - 1 < words / 238 <= reading
+    assert abs(whole - words / 238 - extra) <= 2.5
 
 
 def test_every_popular_mistake_comes_with_its_evidence() -> None:

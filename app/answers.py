@@ -34,7 +34,7 @@ from lessons.kit.language import gettext as _
 from lessons.kit.prose import PIECES
 from lessons.kit.question import Guess
 from lessons.kit.source import source_named
-from lessons.kit.task import Attempt, Exercise
+from lessons.kit.task import ROUTES, Attempt, Exercise
 from lessons.kit.teaching import OPEN, Teaching, hideable
 from lessons.kit.view import Table
 from lessons.notebook import notebook
@@ -248,8 +248,7 @@ class Answers:
 
     async def course(self) -> Body:
         """The course path, and the way into the lessons."""
-        lessons = {slug: load_lesson(slug) for slug in lesson_slugs()}
-        return await self._get("course", partial(self._html, "course.jinja", lessons=lessons))
+        return await self._get("course", self._course)
 
     async def sources(self, slug: str) -> Body:
         """Every number of the prose with its kind and its source."""
@@ -261,7 +260,7 @@ class Answers:
 
     async def plain(self, slug: str) -> Body:
         """A page that belongs to no lesson."""
-        return await self._get(("plain", slug), partial(self._html, "plain.jinja", page=plain_pages()[slug]))
+        return await self._get(("plain", slug), partial(self._plain, slug))
 
     async def styleguide(self) -> Body:
         """Every component in every state."""
@@ -305,6 +304,33 @@ class Answers:
             return body
         return await self._kept.get((spoken().tag, key), make, typed=typed, together=together)
 
+    def make_course(self) -> None:
+        """Make the pages that belong to no lesson, in the present language."""
+        tag = spoken().tag
+        self._kept.now((tag, "course"), self._course)
+        self._kept.now((tag, "styleguide"), self._styleguide)
+        for slug in plain_pages():
+            self._kept.now((tag, ("plain", slug)), partial(self._plain, slug))
+
+    def make_first(self, slug: str) -> None:
+        """Make the page of a lesson and the first view of its figures, in the present language.
+
+        All that answers are made of is read on the way.
+        """
+        lesson, tag = load_lesson(slug), spoken().tag
+        states = {name: (figure.controls(), OPEN) for name, figure in lesson.figures.items()}
+        for route in ("", *ROUTES):
+            key = ("lesson", slug, tuple(states.items()), route)
+            self._kept.now((tag, key), partial(self._lesson, slug, states, route))
+        if lesson.receipts is not None:
+            self._kept.now((tag, ("receipts", slug)), partial(self._receipts, slug))
+        for name, (controls, teaching) in states.items():
+            view = ("fragment", slug, name, controls, teaching)
+            self._kept.now((tag, view), partial(self._fragment, slug, name, controls, teaching))
+            lesson.python(name, controls)
+            if not lesson.figures[name].is_html:
+                self._picture(slug, name, controls, "light")
+
     def warm(self) -> None:
         """Make what everybody asks for first, as small as it can be, and then what is likely to be asked for.
 
@@ -343,6 +369,12 @@ class Answers:
         """Stop making answers."""
         self._closing.set()
         self._kept.close()
+
+    def _plain(self, slug: str) -> Body:
+        return self._html("plain.jinja", page=plain_pages()[slug])
+
+    def _course(self) -> Body:
+        return self._html("course.jinja", lessons={slug: load_lesson(slug) for slug in lesson_slugs()})
 
     def _fragment(self, slug: str, name: str, controls: FigureControls, teaching: Teaching) -> Body:
         return self._html("fragment.jinja", f=self._shown(slug, name, controls, teaching=teaching))

@@ -31,6 +31,11 @@ mimetypes.add_type("font/woff2", ".woff2")
 
 @functools.cache
 def version() -> str:
+    """What `content_hash` was when it was first asked for: this process answers from those files."""
+    return content_hash()
+
+
+def content_hash() -> str:
     """Hash of everything that an answer can depend on, so that a stale one can never be shown."""
     digest = hashlib.sha256()
     for folder in CONTENT:

@@ -51,6 +51,7 @@ class Office:
     def __init__(self, settings: Settings) -> None:
         self.folder = Path(settings.jobs_folder) if settings.jobs_folder else _shared_folder()
         self.followers = 0
+        self.stopping = False
         self._process: Process | None = None
 
     def desk(self) -> Desk | None:
@@ -107,6 +108,18 @@ def _shared_folder() -> Path | None:
         return Path(tempfile.gettempdir()) / f"quant-lesson-{user}"
     except FileNotFoundError:
         return None
+
+
+def unusable(jobs_folder: str) -> str:
+    """Why nothing can be kept in a folder that a host has named; "" where it can be, or none is named."""
+    if not jobs_folder:
+        return ""
+    try:
+        folder = Desk(Path(jobs_folder)).folder
+        with tempfile.TemporaryFile(dir=folder):
+            return ""
+    except OSError as error:
+        return f"{error.strerror or error}; name a folder that this user can write to"
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +207,8 @@ async def steps(request: Request, slug: str, name: str) -> Response:
                 if not state.running:
                     yield b"event: end\ndata:\n\n"
                     return
+                if office.stopping:
+                    return  # the browser asks again, and another server answers
                 await asyncio.sleep(LOOK_AGAIN)
         finally:
             office.followers -= 1

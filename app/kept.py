@@ -140,6 +140,6 @@ class Kept:
                 self.bytes -= oldest.size
 
     def close(self) -> None:
-        """Let the threads go; what is under way is finished."""
+        """Let the threads go: what is begun is finished, what waits and what comes is refused."""
         for queue in (self._looked_at, self._typed, self._own, self._read, self._ahead):
             queue.close()

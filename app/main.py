@@ -43,9 +43,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         if settings.make_ahead:
             threading.Thread(target=app.state.answers.warm, name="warm", daemon=True).start()
         yield
+        stop()
+        await app.state.office.close()
+
+    def stop() -> None:
+        """Refuse what is not begun; what is begun is finished."""
         app.state.ready = False
         app.state.answers.close()
-        await app.state.office.close()
+        app.state.office.stopping = True
 
     app = FastAPI(
         title="openalicelabs academy",
@@ -56,6 +61,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.settings = settings
+    app.state.stop = stop
     app.state.office = jobs.Office(settings)
     app.state.answers = Answers(
         settings.root_path,

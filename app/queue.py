@@ -118,6 +118,7 @@ class FairQueue:
         self._waiting: dict[Hashable, Work] = {}
         self._running: dict[Hashable, Work] = {}
         self._busy_threads = 0
+        self._closed = False
 
     async def do(self, key: Hashable, call: Callable[[], T], together: Together | None = None) -> T:
         """What `call` returns; it is called once for all who ask for the same key meanwhile.
@@ -141,8 +142,12 @@ class FairQueue:
                     raise Crowded from None
 
     def close(self) -> None:
-        """Let the threads go; what is under way is finished."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        """Let the threads go: what is begun is finished, what waits and what comes is refused."""
+        self._closed = True
+        for work in list(self._waiting.values()):
+            self._leave(work)
+            work.outcome.set_exception(Busy())
+        self._pool.shutdown(wait=False)
 
     def _add(self, client: str, key: Hashable, call: Callable[[], Any], together: Together | None) -> Work:
         self._make_room(client)
@@ -161,6 +166,8 @@ class FairQueue:
         self._lines.setdefault(client, {})[work.key] = work
 
     def _make_room(self, client: str) -> None:
+        if self._closed:
+            raise Busy
         own = len(self._lines.get(client, ()))
         if own >= self.most_of_one:
             raise Crowded

@@ -7,7 +7,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import uvicorn
 from fastapi import FastAPI, Response
 
 from scripts import serve
@@ -26,9 +25,7 @@ def create_app() -> FastAPI:
 
 def main() -> None:
     """Let the lesson's start script start this application, so that no setting can differ."""
-    run = uvicorn.run
-    uvicorn.run = lambda _, **settings: run("bench.hello:create_app", **settings)
-    serve.main()
+    sys.exit(serve.main(create_app))
 
 
 if __name__ == "__main__":

@@ -1,59 +1,117 @@
 """Serve the lesson: what `make run` and the container start.
 
 HOST (127.0.0.1), PORT (8000), WORKERS (1), CONNECTIONS (4000 for each worker), CLIENT_CONNECTIONS (2000 for
-one address) and TRUSTED_PROXIES (none) come from the environment; every other setting belongs to the
-application. What a proxy says of the client is believed only when the proxy is named. SIGTERM and Ctrl-C stop
-it gracefully: open answers are finished, for at most ten seconds.
+one address), KEEP_ALIVE (130 s) and TRUSTED_PROXIES (none) come from the environment; every other setting
+belongs to the application. What a proxy says of the client is believed only when the proxy is named. SIGTERM
+and Ctrl-C stop it gracefully: open answers are finished, and all is over within ten seconds.
 """
 
+from __future__ import annotations
+
 import errno
+import ipaddress
 import os
 import resource
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
-
-import uvicorn
+from typing import TYPE_CHECKING
 
 ROOT = Path(__file__).resolve().parent.parent
-GRACE = 10  # seconds
+sys.path.insert(0, str(ROOT))
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+BACKLOG = 2048
 OTHER_FILES = 256  # that a worker has open besides its connections
-IDLE = 10  # seconds that a connection may rest before it is closed
+KEEP_ALIVE = 130
+"""Seconds that a connection may rest: longer than nginx and AWS (60) and Caddy (120) keep one for the next
+request, so that it is never closed just when a proxy uses it."""
 
 
-def main() -> None:
+def main(make_app: Callable[[], FastAPI] | None = None) -> int:
+    """Serve an application, the lesson if none is given, until a signal comes."""
     host = os.environ.get("HOST", "127.0.0.1")
     port = whole_number("PORT", default=8000, low=1, high=65535)
     workers = whole_number("WORKERS", default=1, low=1, high=64)
     connections = whole_number("CONNECTIONS", default=4000, low=8, high=100_000)
     of_one_client = whole_number("CLIENT_CONNECTIONS", default=2000, low=8, high=100_000)
-    proxies = os.environ.get("TRUSTED_PROXIES", "")
-    stop_if_taken(host, port)
+    keep_alive = whole_number("KEEP_ALIVE", default=KEEP_ALIVE, low=1, high=3600)
+    proxies = trusted_proxies()
+    sockets = bound(host, port)
     # The matrices are small and the workers share the cores: more threads would only wait for each other.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    stop_if_unusable()
     os.environ["CLIENT_CONNECTIONS"] = str(of_one_client)
-    from app.logs import logging_config
 
-    print(f"Serving the lesson on http://{host}:{port} (Ctrl-C stops it)", flush=True)
+    import uvicorn
+
+    from app.connections import BoundedHttp
+    from app.logs import logging_config
+    from app.supervisor import GRACE, Server, Supervisor
+
+    app = (make_app or lesson)()
     connections = with_files_for(connections)
-    uvicorn.run(
-        "app:create_app",
-        factory=True,
-        host=host,
-        port=port,
-        workers=workers,
-        app_dir=str(ROOT),
-        http="app.connections:BoundedHttp",
-        ws="none",
-        limit_concurrency=connections,
-        log_config=logging_config(),
-        server_header=False,
-        proxy_headers=bool(proxies),
-        forwarded_allow_ips=proxies or None,
-        timeout_keep_alive=IDLE,
-        timeout_graceful_shutdown=GRACE,
-    )
+
+    def server(sign_of_life: Callable[[], None]) -> uvicorn.Server:
+        async def notify() -> None:
+            sign_of_life()
+
+        config = uvicorn.Config(
+            app,
+            http=BoundedHttp,
+            ws="none",
+            lifespan="on",
+            limit_concurrency=connections,
+            log_config=logging_config(),
+            server_header=False,
+            proxy_headers=bool(proxies),
+            forwarded_allow_ips=proxies or None,
+            backlog=BACKLOG,
+            timeout_keep_alive=keep_alive,
+            timeout_graceful_shutdown=GRACE,
+            callback_notify=notify,
+            timeout_notify=1,
+        )
+        return Server(config, getattr(app.state, "stop", lambda: None))
+
+    for listening in sockets:
+        try:
+            listening.listen(BACKLOG)
+        except OSError as error:
+            sys.exit(taken(host, port, error))
+    print(f"Serving the lesson on http://{host}:{port} (Ctrl-C stops it)", flush=True)
+    return Supervisor(workers, server, sockets).run()
+
+
+def lesson() -> FastAPI:
+    """The lesson with everything read; stop with one line for each setting that cannot be used."""
+    from app.assets import version
+
+    version()  # of the files as they are now, before the code that is read here
+
+    from pydantic import ValidationError
+
+    from app.answers import settle
+    from app.content import ContentChangedError, read_everything
+    from app.jobs import unusable
+    from app.main import create_app
+    from app.settings import Settings, explained
+
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        sys.exit(explained(error))
+    if reason := unusable(settings.jobs_folder):
+        sys.exit(f"ACADEMY_JOBS_FOLDER={settings.jobs_folder!r} cannot be used: {reason}.")
+    app = create_app(settings)
+    try:
+        read_everything(app.state.answers, pseudo_languages=settings.pseudo_languages)
+    except ContentChangedError:
+        sys.exit("Files of the lesson were changed while they were read: start it again.")
+    settle()
+    return app
 
 
 def whole_number(name: str, default: int, low: int, high: int) -> int:
@@ -78,31 +136,50 @@ def with_files_for(connections: int) -> int:
     return connections
 
 
-def stop_if_taken(host: str, port: int) -> None:
-    """Try the address first: uvicorn's own message comes late, from a worker and with a stack."""
+def trusted_proxies() -> str:
+    """Read TRUSTED_PROXIES; stop with one line where it is no list of addresses."""
+    given = os.environ.get("TRUSTED_PROXIES", "").strip()
+    if given and given != "*":
+        for address in given.split(","):
+            try:
+                ipaddress.ip_network(address.strip())
+            except ValueError:
+                sys.exit(
+                    f"TRUSTED_PROXIES={given!r} cannot be used: {address.strip()!r} is neither an IP address "
+                    "nor a network such as 10.0.0.0/8. Give them comma-separated, or *."
+                )
+    return given
+
+
+def bound(host: str, port: int) -> list[socket.socket]:
+    """Sockets on all addresses of the host; stop with one line where there are none to be had."""
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
+        found = dict.fromkeys(
+            socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        )
+        return [_bound(*address, alone=len(found) == 1) for address in found]
     except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            sys.exit(f"Port {port} on {host} is taken: stop what listens there or choose another with PORT=…")
-        sys.exit(f"Cannot serve on {host}:{port} ({error.strerror}): choose another with HOST=… and PORT=…")
+        sys.exit(taken(host, port, error))
 
 
-def stop_if_unusable() -> None:
-    """Read the application's settings first: a worker would fail with a stack, and be started again."""
-    sys.path.insert(0, str(ROOT))
-    from pydantic import ValidationError
+def _bound(
+    family: int, kind: int, protocol: int, _name: str, address: tuple[str, int], *, alone: bool
+) -> socket.socket:
+    listening = socket.socket(family, kind, protocol)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if family == socket.AF_INET6 and not alone:
+        listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    listening.bind(address)
+    listening.setblocking(False)
+    return listening
 
-    from app.settings import Settings, explained
 
-    try:
-        Settings()
-    except ValidationError as error:
-        sys.exit(explained(error))
+def taken(host: str, port: int, error: OSError) -> str:
+    """Say why an address cannot be listened on."""
+    if error.errno == errno.EADDRINUSE:
+        return f"Port {port} on {host} is taken: stop what listens there or choose another with PORT=…"
+    return f"Cannot serve on {host}:{port} ({error.strerror}): choose another with HOST=… and PORT=…"
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -81,7 +81,7 @@ def test_every_bound_is_documented() -> None:
         f"{connections.REQUEST_BYTES // 1024} KiB, {connections.REQUEST_SECONDS:.0f} s"
     )
     assert rows["an answer until it is taken"] == f"{connections.ANSWER_SECONDS:.0f} s"
-    assert rows["rest between two requests"] == f"{serve.IDLE} s"
+    assert rows["rest between two requests"] == f"`KEEP_ALIVE`, {serve.KEEP_ALIVE} s"
 
 
 @pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])

@@ -10,6 +10,7 @@ import pkgutil
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pygments import highlight as pygments_highlight
@@ -35,7 +36,9 @@ class Source:
 @functools.lru_cache(maxsize=256)
 def source_of(function: Callable[..., Any]) -> Source:
     """The source of a function as it stands in its file."""
-    code = textwrap.dedent(inspect.getsource(function))
+    where = function.__code__
+    following = _lines(where.co_filename)[where.co_firstlineno - 1 :]
+    code = textwrap.dedent("".join(inspect.getblock(following)))
     lines = highlight(code).rstrip("\n").split("\n")
     definition = ast.parse(code).body[0]
     assert isinstance(definition, ast.FunctionDef)
@@ -61,17 +64,26 @@ def dotted_name(function: Callable[..., Any]) -> str:
 
 
 @functools.cache
+def _lines(file: str) -> list[str]:
+    """The lines of a module, read once: those that run, whatever is in the file later."""
+    return Path(file).read_text("utf-8").splitlines(keepends=True)
+
+
+@functools.cache
 def library_functions() -> dict[str, Callable[..., Any]]:
     """Every function and method of `quant_core` by its dotted name: all that an address may ask for."""
     names = [found.name for found in pkgutil.walk_packages(quant_core.__path__, "quant_core.")]
     modules = [importlib.import_module(name) for name in names if not name.endswith("__main__")]
+    files = {str(module.__file__): _lines(str(module.__file__)) for module in modules}
     classes = [kind for module in modules for _, kind in inspect.getmembers(module, inspect.isclass)]
     members = [member for owner in (*modules, *classes) for member in vars(owner).values()]
     functions = [inspect.unwrap(member) for member in members if callable(member)]
     return {
         dotted_name(function): function
         for function in functions
-        if inspect.isfunction(function) and function.__module__ in names
+        if inspect.isfunction(function)
+        and function.__module__ in names
+        and function.__code__.co_filename in files  # a dataclass has some that are in none
     }
 
 

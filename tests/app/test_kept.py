@@ -11,6 +11,7 @@ import pytest
 
 from app.body import Body
 from app.kept import MOST_AHEAD, Kept
+from app.queue import Busy
 
 
 def body(size: int) -> Body:
@@ -49,6 +50,37 @@ def test_those_who_ask_at_the_same_time_wait_for_the_same_answer() -> None:
 
     asyncio.run(ask_together())
     assert made == ["once"]
+
+
+def test_after_a_stop_what_is_begun_is_finished_and_everything_else_refused() -> None:
+    kept, begun, ready = Kept(1000), threading.Event(), threading.Event()
+
+    def make() -> Body:
+        begun.set()
+        ready.wait(10)
+        return body(10)
+
+    async def stop_meanwhile() -> None:
+        first = [asyncio.create_task(kept.get(key, make)) for key in "ab"]  # as many as there are threads
+        waiting = [
+            asyncio.create_task(kept.get("c", make)),
+            asyncio.create_task(kept.get("c", make)),
+            asyncio.create_task(kept.fresh(make)),
+        ]
+        while not begun.is_set():
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        kept.close()
+        refused = await asyncio.gather(
+            *waiting, kept.get("d", make), kept.fresh(make), return_exceptions=True
+        )
+        assert [type(error) for error in refused] == [Busy] * 5
+        with pytest.raises(Busy):
+            await kept.get("e", make, typed=True)
+        ready.set()
+        assert [answer.size for answer in await asyncio.gather(*first)] == [10, 10]
+
+    asyncio.run(stop_meanwhile())
 
 
 def test_who_gives_up_does_not_take_the_answer_from_the_others() -> None:

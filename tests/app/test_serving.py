@@ -18,56 +18,13 @@ from typing import cast
 import pytest
 
 from app import assets
-
-ROOT = Path(__file__).resolve().parents[2]
-LIMIT = 60  # seconds
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def start(port: int, **environment: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, ROOT / "scripts" / "serve.py"],
-        env=os.environ | {"PORT": str(port), "HOST": "127.0.0.1"} | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def fetch(port: int, path: str) -> bytes:
-    # A connection of its own each time, so that the kernel may hand it to any worker.
-    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers={"Connection": "close"})
-    with urllib.request.urlopen(request, timeout=LIMIT) as answer:
-        return bytes(answer.read())
-
-
-def wait(port: int, process: subprocess.Popen[str]) -> None:
-    end = time.monotonic() + LIMIT
-    while time.monotonic() < end and process.poll() is None:
-        try:
-            fetch(port, "/readyz")
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return
-    pytest.fail("the server did not get ready")
+from tests.app.servers import LIMIT, ROOT, fetch, free_port, serving, start, wait, workers_of
 
 
 @pytest.fixture(scope="module")
 def two_workers() -> Iterator[int]:
-    port = free_port()
-    process = start(port, WORKERS="2")
-    try:
-        wait(port, process)
+    with serving(WORKERS="2") as (port, _):
         yield port
-    finally:
-        process.terminate()
-        process.communicate(timeout=LIMIT)
 
 
 @pytest.mark.parametrize(
@@ -79,15 +36,9 @@ def test_two_workers_give_the_same_bytes(two_workers: int, path: str) -> None:
 
 @pytest.fixture(scope="module")
 def trusting_nobody() -> Iterator[tuple[int, int]]:
-    """A server as `make run` starts it: its port and its process."""
-    port = free_port()
-    process = start(port)
-    try:
-        wait(port, process)
-        yield port, process.pid
-    finally:
-        process.terminate()
-        process.communicate(timeout=LIMIT)
+    """A server as `make run` starts it: its port and its worker."""
+    with serving() as (port, process):
+        yield port, workers_of(process.pid)[0]
 
 
 @pytest.mark.parametrize(
@@ -96,13 +47,22 @@ def trusting_nobody() -> Iterator[tuple[int, int]]:
         ("PORT", "http", "1 to 65535"),
         ("WORKERS", "0", "1 to 64"),
         ("CONNECTIONS", "0", "8 to 100000"),
+        ("KEEP_ALIVE", "0", "1 to 3600"),
+        ("TRUSTED_PROXIES", "notanip", "'notanip' is neither an IP address nor a network"),
+        ("TRUSTED_PROXIES", "10.0.0.1,", "'' is neither"),
+        ("TRUSTED_PROXIES", "10.0.0.1/8", "'10.0.0.1/8' is neither"),
+        ("TRUSTED_PROXIES", "10.0.0.1,*", "'*' is neither"),
+        ("HOST", "256.1.1.1", "Cannot serve on 256.1.1.1"),
+        ("HOST", "192.0.2.1", "Cannot serve on 192.0.2.1"),  # for documentation: nobody has it
+        ("ACADEMY_JOBS_FOLDER", "/proc/jobs", "ACADEMY_JOBS_FOLDER='/proc/jobs' cannot be used: "),
+        ("ACADEMY_JOBS_FOLDER", "/dev/null", "ACADEMY_JOBS_FOLDER='/dev/null' cannot be used: "),
         ("ACADEMY_EMBED_ANCESTORS", "*; script-src *", "ACADEMY_EMBED_ANCESTORS='*; script-src *'"),
     ],
 )
 def test_a_wrong_setting_is_named_in_one_line(setting: str, value: str, words: str) -> None:
     process = start(free_port(), **{setting: value})
     output, _ = process.communicate(timeout=LIMIT)
-    assert process.returncode != 0
+    assert process.returncode == 1
     assert output.count("\n") == 1
     assert words in output
 

@@ -1,0 +1,230 @@
+"""Workers are copies of one process: replaced, stopped in time, and never left alone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.app.servers import LIMIT, ROOT, fetch, free_port, gone, serving, stop, until, wait, workers_of
+
+SMALL = """
+import asyncio, socket, sys, time
+sys.path.insert(0, {root!r})
+import uvicorn
+from app import supervisor
+from app.supervisor import Server, Supervisor
+from starlette.responses import PlainTextResponse
+
+supervisor.HANGS_AFTER, supervisor.PAUSE = 1.5, 0.1
+stopping = []
+
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        if {fails!r}:
+            raise OSError("no reason")
+        while True:
+            message = await receive()
+            await send({{"type": message["type"] + ".complete"}})
+            if message["type"] == "lifespan.shutdown":
+                return
+    if scope["path"] == "/hang":
+        time.sleep(60)
+    if scope["path"].startswith("/slow"):
+        await asyncio.sleep(float(scope["path"][5:]))
+    await PlainTextResponse("stopping" if stopping else "done")(scope, receive, send)
+
+listening = socket.create_server(("127.0.0.1", {port}))
+
+def server(sign):
+    async def notify():
+        sign()
+    config = uvicorn.Config(
+        app, callback_notify=notify, timeout_notify=0.2, timeout_graceful_shutdown=supervisor.GRACE,
+        log_level="error", lifespan="on",
+    )
+    return Server(config, lambda: stopping.append(True))
+
+sys.exit(Supervisor({workers}, server, [listening]).run())
+"""
+
+
+@contextlib.contextmanager
+def small(workers: int = 1, *, fails: bool = False) -> Iterator[tuple[int, subprocess.Popen[str]]]:
+    """A supervisor of a small application, which hangs and dawdles when it is asked to."""
+    port = free_port()
+    code = SMALL.format(root=str(ROOT), port=port, workers=workers, fails=fails)
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        try:
+            yield port, process
+        finally:
+            process.kill()
+
+
+def asking(port: int, path: str) -> socket.socket:
+    client = socket.create_connection(("127.0.0.1", port), LIMIT)
+    client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    return client
+
+
+def answer(client: socket.socket) -> bytes:
+    received = b""
+    with contextlib.suppress(ConnectionError):
+        while data := client.recv(65536):
+            received += data
+    client.close()
+    return received
+
+
+def test_a_worker_that_is_killed_is_replaced() -> None:
+    with small(workers=2) as (port, process):
+        wait(port, process, "/")
+        before = workers_of(process.pid)
+        os.kill(before[0], signal.SIGKILL)
+        assert until(lambda: len(set(workers_of(process.pid)) - {before[0]}) == 2)
+        assert fetch(port, "/") == b"done"
+        assert before[1] in workers_of(process.pid)
+
+
+def test_a_worker_that_hangs_is_replaced() -> None:
+    with small() as (port, process):
+        wait(port, process, "/")
+        (before,) = workers_of(process.pid)
+        with asking(port, "/hang"):
+            assert until(lambda: before not in workers_of(process.pid), 10)
+            assert until(lambda: len(workers_of(process.pid)) == 1)
+            assert fetch(port, "/") == b"done"
+
+
+def test_where_no_worker_can_start_the_server_ends() -> None:
+    with small(workers=2, fails=True) as (_, process):
+        output, _ = process.communicate(timeout=LIMIT)
+        assert process.returncode == 1
+        assert "A worker cannot start" in output
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_do_not_outlive_their_supervisor(workers: int) -> None:
+    with small(workers) as (port, process):
+        wait(port, process, "/")
+        orphans = workers_of(process.pid)
+        assert len(orphans) == workers
+        process.kill()
+        process.wait()
+        assert until(lambda: all(gone(pid) for pid in orphans), 5)
+        with pytest.raises(OSError, match="refused"):
+            socket.create_connection(("127.0.0.1", port), LIMIT)
+
+
+def test_a_stop_finishes_what_is_open_and_takes_nothing_more() -> None:
+    with small() as (port, process):
+        wait(port, process, "/")
+        open_one = asking(port, "/slow2")
+        time.sleep(0.3)
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        with pytest.raises(OSError, match="refused"):
+            socket.create_connection(("127.0.0.1", port), LIMIT)
+        assert answer(open_one).endswith(b"stopping")
+        process.wait(LIMIT)
+        assert process.returncode == 0
+
+
+@pytest.mark.parametrize("path", ["/slow60", "/hang"])
+def test_a_stop_waits_for_nobody_longer_than_ten_seconds(path: str) -> None:
+    with small() as (port, process):
+        wait(port, process, "/")
+        with asking(port, path):
+            time.sleep(0.5)
+            began = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            process.wait(LIMIT)
+            assert time.monotonic() - began < 9.8
+
+
+def test_ctrl_c_in_a_terminal_is_a_stop_too() -> None:
+    with small(workers=2) as (port, process):
+        wait(port, process, "/")
+        workers = workers_of(process.pid)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(LIMIT) == 0
+        assert all(gone(pid) for pid in workers)
+
+
+# --- the lesson itself --------------------------------------------------------------------------------------
+
+ADDRESSES = [
+    "/lessons/quantization",
+    "/lessons/quantization/figures/rtn?bits=5",
+    "/lessons/quantization/summary",
+    "/lessons/quantization/code/quant_core.rtn.round_to_nearest",
+    "/accessibility",
+]
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The parts of the project that a server reads, where they may be changed."""
+    without = shutil.ignore_patterns("__pycache__")
+    for folder in ("app", "lessons", "quant_core", "templates", "static"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=without)
+    (tmp_path / "scripts").mkdir()
+    shutil.copy(ROOT / "scripts" / "serve.py", tmp_path / "scripts")
+    return tmp_path
+
+
+def test_a_server_answers_from_the_files_that_it_started_with(copy: Path) -> None:
+    """As after a `git pull` beneath it: nothing has been asked for before, and a worker is replaced."""
+    with serving(copy, ACADEMY_MAKE_AHEAD="0") as (port, process):
+        ready = fetch(port, "/readyz")
+        version = ready.decode().split('"version":"')[1][:16]
+        sheets = [
+            f"/static/{version}/{name}" for name in ("lesson.css", "late.css", "js/share.js", "icon.svg")
+        ]
+        with serving(copy, ACADEMY_MAKE_AHEAD="0") as (other, _):
+            expected = {address: fetch(other, address) for address in [*ADDRESSES, *sheets]}
+        for path in copy.rglob("*"):
+            if path.suffix in (".py", ".md", ".toml", ".jinja", ".css", ".js", ".svg", ".json", ".br"):
+                path.write_text("!changed!")
+            elif path.suffix in (".safetensors", ".npy"):
+                path.write_bytes(b"changed")
+        (worker,) = workers_of(process.pid)
+        os.kill(worker, signal.SIGKILL)
+        assert until(lambda: workers_of(process.pid) not in ([], [worker]))
+        assert fetch(port, "/readyz") == ready
+        for address, body in expected.items():
+            assert fetch(port, address) == body, address
+
+
+def test_a_start_beside_a_change_is_refused(copy: Path) -> None:
+    module = copy / "app" / "content.py"
+    change = 'open(__file__.replace("content.py", "more.py"), "w").write("")'
+    module.write_text(module.read_text() + f"\n{change}\n")
+    with subprocess.Popen(
+        [sys.executable, copy / "scripts" / "serve.py"],
+        env=os.environ | {"PORT": str(free_port())},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        output = stop_when_over(process)
+    assert process.returncode == 1
+    assert output == "Files of the lesson were changed while they were read: start it again.\n"
+
+
+def stop_when_over(process: subprocess.Popen[str]) -> str:
+    try:
+        return process.communicate(timeout=LIMIT)[0]
+    finally:
+        stop(process)

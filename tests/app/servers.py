@@ -26,7 +26,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def start(port: int, root: Path = ROOT, **environment: str) -> subprocess.Popen[str]:
+def start(port: int, root: Path = ROOT, /, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, root / "scripts" / "serve.py"],
         env=os.environ | {"PORT": str(port), "HOST": "127.0.0.1"} | environment,
@@ -56,7 +56,7 @@ def wait(port: int, process: subprocess.Popen[str], path: str = "/readyz") -> No
 
 
 @contextlib.contextmanager
-def serving(root: Path = ROOT, **environment: str) -> Iterator[tuple[int, subprocess.Popen[str]]]:
+def serving(root: Path = ROOT, /, **environment: str) -> Iterator[tuple[int, subprocess.Popen[str]]]:
     """A server that is ready: its port and its process."""
     port = free_port()
     process = start(port, root, **environment)

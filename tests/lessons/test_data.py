@@ -73,6 +73,11 @@ def test_the_configuration_says_what_the_entry_says(preset: sources.ModelPreset)
         assert kept == attention["linear_state_elems_per_layer"]
 
 
+def test_every_model_names_a_file_at_a_commit() -> None:
+    for entry in ENTRIES.values():
+        assert set(entry["source"]) >= {"repo", "path", "commit"}, entry["id"]
+
+
 @pytest.mark.parametrize("preset", models(), ids=lambda preset: preset.id)
 def test_every_model_can_be_weighed(preset: sources.ModelPreset) -> None:
     """In some mixes each, and in every mix some of them."""

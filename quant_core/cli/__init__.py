@@ -7,8 +7,6 @@ error output, with exit code 2. `compare` answers as `cmp` does: 0 for equal, 1 
 from __future__ import annotations
 
 import argparse
-import io
-import os
 import signal
 import sys
 import threading
@@ -17,6 +15,7 @@ from concurrent.futures import BrokenExecutor
 from types import FrameType
 
 from quant_core.cli import block, compare, inspect, perplexity, quantize
+from quant_core.cli.streams import flush, lasting_streams, silence
 from quant_core.files.errors import printable, short_path
 
 COMMANDS = (quantize, inspect, compare, block, perplexity)
@@ -33,25 +32,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit code: 0; 1 where `compare` finds a difference; 2 for a wrong argument or file.
+        The exit code: 0; 1 where `compare` finds a difference; 2 for a wrong argument or file. It does not
+        depend on whether somebody reads what is printed.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a name in a file may need any character
+    with lasting_streams():
+        try:
+            code = _run(_options(arguments))
+        except SystemExit as end:  # of argparse, and after a termination
+            if _flushed(0):
+                return 2
+            raise end
+        return _flushed(code)
+
+
+def _flushed(code: int) -> int:
+    """The exit code of a command that ended with `code`, after all that it printed is written."""
+    try:
+        flush()
+    except OSError as error:
+        return 2 if code == 2 else _refuse_file(error)
+    return code
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="quant_core", description=__doc__.partition("\n")[0])
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.add_parser(commands)
-    options = parser.parse_args(arguments)
+    return parser.parse_args(arguments)
+
+
+def _run(options: argparse.Namespace) -> int:
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _end)
     try:
         code: int = options.run(options)
-        sys.stdout.flush()
         return code
     except BrokenPipeError:
-        # The reader of a pipe has gone, as `| head` does; the interpreter must not flush into it at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of a pipe has gone, as `| head` does.
+        silence(sys.stdout)
         return 0
     except KeyboardInterrupt:
         print("quant_core: interrupted", file=sys.stderr)
@@ -59,9 +78,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenExecutor:
         return _refuse("a worker process has ended: it was killed, or memory ran out; try fewer --jobs")
     except OSError as error:
-        return _refuse(f"{short_path(error.filename)}: {error.strerror}" if error.filename else str(error))
+        return _refuse_file(error)
     except (ValueError, MemoryError) as error:
         return _refuse(str(error) or "memory ran out")
+
+
+def _refuse_file(error: OSError) -> int:
+    return _refuse(f"{short_path(error.filename)}: {error.strerror}" if error.filename else str(error))
 
 
 def _refuse(problem: str) -> int:

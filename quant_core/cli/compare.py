@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from quant_core.cli.streams import say
 from quant_core.files import StoredTensor, open_tensors
 from quant_core.files.errors import printable
 from quant_core.files.quantizing import WEIGHTS_AT_ONCE
@@ -28,16 +29,16 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(options: argparse.Namespace) -> int:
     """Print a line for each tensor; SQNR is the signal-to-quantization-noise ratio with A as the signal."""
     first, second = open_tensors(options.a), open_tensors(options.b)
-    print(f"{'tensor':<44} {'A':<8} {'B':<8} {'bytes':<8} SQNR in dB")
+    say(f"{'tensor':<44} {'A':<8} {'B':<8} {'bytes':<8} SQNR in dB")
     equal = 0
     for name in dict.fromkeys((*first, *second)):
         a, b = first.get(name), second.get(name)
         line, same = _difference(a, b)
         equal += same
         types = " ".join(f"{tensor.type_name if tensor else '-':<8}" for tensor in (a, b))
-        print(f"{printable(name, 44):<44} {types} {line}")
+        say(f"{printable(name, 44):<44} {types} {line}")
     count = len(first.keys() | second.keys())
-    print(f"{equal} of {count} tensors have equal bytes")
+    say(f"{equal} of {count} tensors have equal bytes")
     return 0 if equal == count else 1
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import resource
 import runpy
 import signal
 import subprocess
@@ -494,12 +495,65 @@ def test_the_package_is_a_program(small: Path, monkeypatch: pytest.MonkeyPatch) 
     assert end.value.code == 0
 
 
-def test_a_pipe_that_closes_early_is_no_error(small: Path) -> None:
-    command = f"{sys.executable} -m quant_core block {small} blk.0.ffn_up.weight 0 | head -c 1"
+BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+UNBUFFERED = {**BUFFERED, "PYTHONUNBUFFERED": "1"}
+CLOSED = ["| head -n 1", ">&-", "2>&-", "<&- >&- 2>&-", "2>&1 | head -c 1"]
+
+
+@pytest.mark.parametrize(
+    ("closed", "buffer"), [*((closed, BUFFERED) for closed in CLOSED), (CLOSED[-1], UNBUFFERED)]
+)
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        ("inspect {small}", 0),
+        ("compare {weights} {small}", 1),
+        ("quantize {weights} {out} --type Q8_0 --jobs 1", 0),
+        ("inspect {small}.none", 2),
+        ("compare --help", 0),
+    ],
+)
+def test_a_closed_stream_changes_neither_the_work_nor_the_exit_code(
+    tmp_path: Path, small: Path, arguments: str, code: int, closed: str, buffer: dict[str, str]
+) -> None:
+    out = tmp_path / "out.gguf"
+    command = arguments.format(small=small, weights=WEIGHTS, out=out)
     done = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False
+        ["bash", "-o", "pipefail", "-c", f"{sys.executable} -m quant_core {command} {closed}"],
+        cwd=ROOT,
+        env=buffer,
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "t", "")
+    assert done.returncode == code
+    printed = done.stdout + done.stderr
+    assert "Traceback" not in printed
+    assert "Exception ignored" not in printed
+    assert out.exists() == ("--type Q8_0" in arguments)
+    if "2>" not in closed and code == 2:
+        assert "quant_core" in done.stderr.splitlines()[-1]
+    if closed == "| head -n 1" and code < 2 and "quantize" not in arguments:
+        assert len(done.stdout.splitlines()) == 1
+
+
+def test_an_output_that_cannot_be_written_is_said(tmp_path: Path, small: Path) -> None:
+    # A limit on the length of a file fails at the same place as a full disk.
+    for command in (["inspect", small], ["compare", small, small], ["--help"]):
+        with open(tmp_path / "printed", "wb") as printed:
+            done = subprocess.run(
+                [sys.executable, "-m", "quant_core", *command],
+                cwd=ROOT,
+                env=BUFFERED,  # without a buffer Python itself lets a part of a write pass for the whole
+                preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10)),
+                stdout=printed,
+                stderr=subprocess.PIPE,
+                text=True,
+                check=False,
+            )
+        assert done.returncode == 2
+        assert done.stderr == "quant_core: the standard output: File too large\n"
+        assert (tmp_path / "printed").stat().st_size == 10
 
 
 def test_the_rest_of_a_closed_pipe_goes_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

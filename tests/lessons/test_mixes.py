@@ -10,9 +10,10 @@ import pytest
 
 from lessons.catalogue import load_lesson
 from lessons.kit.view import View
+from lessons.quantization import sources
 from lessons.quantization.figures import mixes
 from lessons.quantization.figures.mixes import K_MIXES, KINDS, MODELS, OTHER_MIXES, Controls, runs, view
-from quant_core.mixes import BLOCK_SIZES
+from quant_core.mixes import BLOCK_SIZES, tensor_types
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = load_lesson("quantization").texts["mixes"]
@@ -170,3 +171,24 @@ def test_runs_of_layers() -> None:
     assert runs([0, 1, 2, 3, 6, 9, 10]) == "0–3, 6, 9, 10"
     assert runs([5]) == "5"
     assert mixes.MOST_RUNS >= 10, "Q4_K_M of an 8B is spelt out"
+
+
+def test_the_prose_names_the_tensors_that_a_suffix_changes() -> None:
+    """attn_v and ffn_down; attn_output too in the Q2 and Q3 mixes, and in no other."""
+    shape = sources.model("llama-3.1-8b").shape
+
+    def changed(mix: str, other: str) -> set[str]:
+        pairs = zip(tensor_types(shape, mix), tensor_types(shape, other), strict=True)
+        return {one.kind for one, two in pairs if one.type != two.type}
+
+    pairs = {
+        "Q2": [("Q2_K", "Q2_K_S")],
+        "Q3": [("Q3_K_M", "Q3_K_S"), ("Q3_K_L", "Q3_K_M")],
+        "Q4": [("Q4_K_M", "Q4_K_S")],
+        "Q5": [("Q5_K_M", "Q5_K_S")],
+    }
+    kinds = {bits: set().union(*(changed(*pair) for pair in two)) for bits, two in pairs.items()}
+    assert set().union(*kinds.values()) == {"attn_v", "ffn_down", "attn_output"}
+    output = [bits for bits, found in kinds.items() if "attn_output" in found]
+    prose = " ".join((ROOT / "lessons/quantization/en/05-gguf.md").read_text("utf-8").split())
+    assert f"changes `attn_v` and `ffn_down`, and for {' and '.join(output)} also `attn_output`" in prose

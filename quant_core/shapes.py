@@ -363,6 +363,7 @@ def read_shape(config: Mapping[str, Any]) -> tuple[ModelShape, dict[str, Any]]:
     fields = Fields(_text_part(config))
     model_type, arch = architecture_of(fields)
     fields.defaults = arch.defaults
+    _refuse_whole(config, model_type, arch)
     shape = _shape(fields, model_type, arch)
     _refuse_unread(fields, model_type, arch)
     return shape, fields.seen
@@ -373,8 +374,22 @@ def _text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
     nested = config.get("text_config")
     if not isinstance(nested, Mapping):
         return config
-    outer = {"tie_word_embeddings": config.get("tie_word_embeddings"), "model_type": config.get("model_type")}
-    return {**outer, **nested}
+    part = {"model_type": config.get("model_type"), **nested}
+    tied = config.get("tie_word_embeddings")  # the whole model's word counts
+    return part if tied is None else {**part, "tie_word_embeddings": tied}
+
+
+def _refuse_whole(config: Mapping[str, Any], model_type: str, arch: Architecture) -> None:
+    """Refuse a model of several parts of which the text is not the one that counts."""
+    outer = config.get("model_type")
+    if not isinstance(config.get("text_config"), Mapping) or not isinstance(outer, str):
+        return
+    if outer in NOT_MODELLED:
+        raise ValueError(f"model_type {outer!r} is not modelled: {NOT_MODELLED[outer]}")
+    if arch.encoder and outer.partition("_")[0] != model_type.partition("_")[0]:
+        raise ValueError(
+            f"model_type {shown(outer)} is not known, and its text part only reads; it is not counted"
+        )
 
 
 def _shape(fields: Fields, model_type: str, arch: Architecture) -> ModelShape:

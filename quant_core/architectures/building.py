@@ -154,6 +154,12 @@ def decoder(fields: Fields, arch: Architecture) -> list[Block]:
     return with_shared_caches(fields, blocks, shared) if shared else blocks
 
 
+def read_unused(fields: Fields, *names: str) -> None:
+    """Note fields as read that the class has and that decide nothing where no layer is of their kind."""
+    for name in names:
+        fields.raw(name)
+
+
 def count_of_layers(fields: Fields) -> int:
     """``num_hidden_layers``."""
     return fields.integer("num_hidden_layers", MOST_LAYERS)
@@ -170,10 +176,11 @@ def attention_layers(fields: Fields, arch: Architecture, kinds: Sequence[str]) -
     if SLIDING in kinds and not window:
         raise ValueError(f"sliding_window is missing; it must be an integer from 1 to {1 << 32}")
     latent = latent_attention(fields, arch)
+    if latent is not None and fields.has("indexer_types"):
+        return _indexed_layers(fields, latent, len(kinds))
     made: dict[str, tuple[Mixer, ...]] = {}
     if FULL not in kinds and SLIDING not in kinds:
-        for unused in ("num_attention_heads", "num_key_value_heads", "head_dim"):
-            fields.raw(unused)
+        read_unused(fields, "num_attention_heads", "num_key_value_heads", "head_dim")
     for kind in dict.fromkeys(kinds):
         if kind == LINEAR:
             made[kind] = (delta_net(fields),)
@@ -184,9 +191,18 @@ def attention_layers(fields: Fields, arch: Architecture, kinds: Sequence[str]) -
     return [made[kind] for kind in kinds]
 
 
+def _indexed_layers(fields: Fields, latent: LatentAttention, n_layers: int) -> list[tuple[Mixer, ...]]:
+    """GLM-5.2: a layer that shares the choice of an earlier one has no indexer and keeps no keys for it."""
+    named = fields.names("indexer_types", n_layers, ("full", "shared")) or ()
+    sharing = replace(latent, index_heads=0, index_dim=0)
+    mixers: dict[str, tuple[Mixer, ...]] = {"full": (latent,), "shared": (sharing,)}
+    return [mixers[name] for name in named]
+
+
 def attention(fields: Fields, arch: Architecture, window: int = 0) -> Attention:
     """The attention of full layers, or of those with a window."""
     own = arch.heads_of.get(SLIDING if window else FULL, {})
+    fields.raw("sliding_window")  # llama.cpp ignores it where no layer is said to have one
 
     def size(name: str, high: int, default: int | None) -> int:
         usual = fields.integer(name, high, default=default)
@@ -350,8 +366,7 @@ def feed_forwards(fields: Fields, arch: Architecture, n_layers: int) -> list[tup
         dense_layers=in_dense,
         dense_beside=beside,
     )
-    for unused in ("intermediate_size", "intermediate_size_mlp"):
-        fields.raw(unused)  # where every layer has experts alone, it decides nothing
+    read_unused(fields, "intermediate_size", "intermediate_size_mlp")
     if not in_dense and not beside:
         return [(experts,)] * n_layers
     plain = (dense(fields, arch, fields.integer("intermediate_size_mlp", _MOST_FFN, default=0)),)
@@ -446,6 +461,8 @@ def _expert_frequency(fields: Fields, n_layers: int) -> list[bool]:
 def mimo(fields: Fields, arch: Architecture) -> list[Block]:
     """MiMo-V2: windows by ``hybrid_layer_pattern``, heads of their own there, sinks where a field says so."""
     n_layers = count_of_layers(fields)
+    kv_heads = fields.integer("num_key_value_heads", _MOST_HEADS)
+    fields.defaults = {**fields.defaults, "swa_num_key_value_heads": 2 * kv_heads}
     pattern = fields.integers("hybrid_layer_pattern", n_layers, 0, 1)
     if pattern is None:
         kinds = layer_kinds(fields, arch, n_layers)
@@ -498,19 +515,22 @@ def arctic(fields: Fields, arch: Architecture) -> list[Block]:
 def one_key_head(fields: Fields, arch: Architecture) -> list[Block]:
     """GPT-BigCode: ``multi_query`` gives all query heads one key head."""
     one = fields.flag("multi_query", True)
-    heads = fields.integer("num_attention_heads", _MOST_HEADS)
-    fields.defaults = {**fields.defaults, "num_key_value_heads": 1 if one else heads}
+    kv_heads = 1 if one else fields.integer("num_attention_heads", _MOST_HEADS)
+    if fields.integer("num_key_value_heads", _MOST_HEADS, default=kv_heads) != kv_heads:
+        raise ValueError(f"num_key_value_heads contradicts multi_query, which makes {kv_heads}")
+    fields.defaults = {**fields.defaults, "num_key_value_heads": kv_heads}
     return decoder(fields, arch)
 
 
 def falcon(fields: Fields, arch: Architecture) -> list[Block]:
     """Falcon: the new decoder has key heads of their own number, the old one has one or all of them."""
     heads = fields.integer("num_attention_heads", _MOST_HEADS)
+    one = fields.flag("multi_query", True)
     if fields.flag("new_decoder_architecture", False):
         kv_heads = fields.integer("num_kv_heads", _MOST_HEADS, default=heads)
     else:
         fields.raw("num_kv_heads")  # not what the old decoder has
-        kv_heads = 1 if fields.flag("multi_query", True) else heads
+        kv_heads = 1 if one else heads
     if heads % kv_heads:
         raise ValueError(f"num_kv_heads is {kv_heads}; it must divide num_attention_heads ({heads})")
     mixer = replace(attention(_without(fields, "num_kv_heads"), arch), kv_heads=kv_heads)
@@ -562,8 +582,9 @@ def mpt(fields: Fields, arch: Architecture) -> list[Block]:
             raise ValueError(
                 f"attn_config.{name} is {shown(inner[name])}; only attention without it is counted"
             )
-    ratio = fields.integer("expansion_ratio", 64, default=4)
-    return decoder(fields, replace(arch, ffn_ratio=ratio))
+    if fields.integer("expansion_ratio", 64, default=4) != 4:
+        raise ValueError("expansion_ratio must be 4, which the class takes whatever is said")
+    return decoder(fields, arch)
 
 
 def cross_attending(fields: Fields, arch: Architecture) -> list[Block]:
@@ -730,10 +751,11 @@ def granite_hybrid(fields: Fields, arch: Architecture) -> list[Block]:
             )
         ]
     elif shared:
-        fields.raw("intermediate_size")
-        fields.raw("num_experts_per_tok")
+        read_unused(fields, "intermediate_size", "num_experts_per_tok")
         feeds = [Dense(width=shared)]
     made: dict[str, tuple[Mixer, ...]] = {}
+    read_unused(fields, "num_attention_heads", "num_key_value_heads", "mamba_expand", "mamba_d_state")
+    read_unused(fields, "mamba_n_heads", "mamba_n_groups", "mamba_d_conv", "mamba_conv_bias")
     if LINEAR in kinds:
         inner = fields.integer("mamba_expand", 64, default=2) * hidden_size(fields)
         made[LINEAR] = (mamba2(fields, inner),)
@@ -760,6 +782,8 @@ _NEMOTRON_NAMES = {"linear_attention": "mamba", "full_attention": "attention"}
 def nemotron_h(fields: Fields, arch: Architecture) -> list[Block]:
     """Nemotron-H and Nemotron 3: every layer is a state space, attention, experts or a dense block."""
     kinds = _nemotron_pattern(fields)
+    if fields.flag("tie_word_embeddings", False):
+        raise ValueError("tie_word_embeddings is true, which the class does not do; it must be false")
     made: dict[str, Block] = {}
     for kind in dict.fromkeys(kinds):
         if kind == "mamba":
@@ -770,8 +794,11 @@ def nemotron_h(fields: Fields, arch: Architecture) -> list[Block]:
             made[kind] = (), (_nemotron_experts(fields, kinds),)
         else:
             made[kind] = (), (dense(fields, arch),)
-    for unused in ("intermediate_size", "num_attention_heads", "num_key_value_heads", "head_dim", "expand"):
-        fields.raw(unused)
+    read_unused(
+        fields, "intermediate_size", "num_attention_heads", "num_key_value_heads", "head_dim", "expand"
+    )
+    read_unused(fields, "num_experts", "num_experts_per_tok", "n_shared_experts", "moe_intermediate_size")
+    read_unused(fields, "moe_shared_expert_intermediate_size")
     return [made[kind] for kind in kinds]
 
 
@@ -796,13 +823,12 @@ def _nemotron_pattern(fields: Fields) -> tuple[str, ...]:
 def _nemotron_experts(fields: Fields, kinds: Sequence[str]) -> Experts:
     count = fields.integer("num_experts", _MOST_WIDTH)
     size = fields.integer("moe_intermediate_size", _MOST_FFN)
-    shared = fields.integer("n_shared_experts", 1024, low=0, default=1)
+    fields.raw("n_shared_experts")  # all of them are one block of the width that is given
     return Experts(
         count=count,
         per_token=fields.integer("num_experts_per_tok", count),
         ffn_size=size,
-        shared_ffn_size=shared
-        * fields.integer("moe_shared_expert_intermediate_size", _MOST_FFN, default=size),
+        shared_ffn_size=fields.integer("moe_shared_expert_intermediate_size", _MOST_FFN, default=size),
         gated=False,
         latent=fields.integer("moe_latent_size", _MOST_WIDTH, default=0),
         dense_layers=tuple(i for i, kind in enumerate(kinds) if kind != "moe"),
@@ -839,8 +865,7 @@ def _lfm2_dense(fields: Fields) -> Dense:
             width = int(factor * width)
         multiple = fields.integer("block_multiple_of", _MOST_WIDTH, default=256)
         width = multiple * -(-width // multiple)
-    for unused in ("block_dim", "block_mlp_init_scale", "block_use_swiglu", "block_norm_eps"):
-        fields.raw(unused)
+    read_unused(fields, "block_multiple_of", "block_ffn_dim_multiplier", "block_dim", "block_use_swiglu")
     return Dense(width=max(1, width))
 
 
@@ -927,6 +952,8 @@ def encoder_embeddings(fields: Fields, arch: Architecture) -> Extras:
         head = hidden * (hidden + 1) if arch.pooler else 0
     else:
         head = hidden * (hidden + (3 if biased else 1)) + vocabulary
+        if not fields.flag("tie_word_embeddings", True):
+            head += vocabulary * hidden
     return Extras(of_model=of_model, beside_file=head)
 
 

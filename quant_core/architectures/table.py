@@ -53,6 +53,7 @@ _GEMMA2 = Architecture(
     output_bias=_EVERYWHERE,
     norms=("attn_norm", "ffn_norm", "post_attention_norm", "post_ffw_norm"),
     sliding_every=2,
+    defaults={"head_dim": 256},
 )
 _QWEN3_NEXT = Architecture(
     classes=("Qwen3Next",),
@@ -61,6 +62,13 @@ _QWEN3_NEXT = Architecture(
     gated_attention=True,
     shared_gate=True,
     linear_every=4,
+    ignored=(
+        "attn_output_gate",
+        "output_gate_type",
+        "mtp_num_hidden_layers",
+        "mlp_only_layers",
+        "use_qk_norm",
+    ),
 )
 _DEEPSEEK_V3 = Architecture(
     classes=("DeepseekV3",), router_bias=True, ignored=("head_dim", "qk_head_dim", "num_key_value_heads")
@@ -109,7 +117,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         classes=("Qwen3Moe", "Qwen3VLMoe"),
         output_bias=_EVERYWHERE,
         query_key_norm="head",
-        ignored=("shared_expert_intermediate_size",),
+        ignored=("shared_expert_intermediate_size", "use_qk_norm"),
     ),
     "qwen3_next": _QWEN3_NEXT,
     "qwen3_5": replace(_QWEN3_NEXT, classes=("Qwen3_5",)),
@@ -196,6 +204,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         classes=("Mpt", "MPT"),
         plan=building.mpt,
         has_experts=False,
+        ffn_ratio=4,
         fused_qkv=True,
         gated_ffn=False,
         tied=True,
@@ -237,6 +246,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         ffn_bias=("use_bias", True),
         norm_bias=True,
         tied=True,
+        ignored=("mlp_type",),
     ),
     "stablelm": Architecture(
         classes=("StableLm", "StableLmEpoch", "StableLM"),
@@ -456,6 +466,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             "mtp_layers_block_type",
             "mtp_hybrid_override_pattern",
             "moe_shared_expert_overlap",
+            "time_step_rank",
             "attention_head_dim",
         ),
     ),
@@ -585,6 +596,7 @@ NOT_MODELLED: dict[str, str] = {
     "electra": "its embedding has a width of its own, which is not counted here",
     "zamba": "its attention layers share their weights, which a count of layers does not show",
     "zamba2": "its attention layers share their weights, which a count of layers does not show",
+    "vibevoice": "its decoder of sound is not counted here",
     "openelm": "every layer has another width, which is not counted here",
     "deci": "every layer has another width, which is not counted here",
     "nemotron-nas": "every layer has another width, which is not counted here",
@@ -650,6 +662,8 @@ def architecture_of(fields: Fields) -> tuple[str, Architecture]:
         raise ValueError(f"model_type {refused!r} is not modelled: {NOT_MODELLED[refused]}")
     fields.headless = bool(class_name) and stem not in _SAY_NOTHING and not _HEADS.search(class_name)
     arch = ARCHITECTURES.get(name)
+    if model_type:
+        fields.seen["model_type"] = name
     if stem in _SAY_NOTHING:
         return (name, arch or PLAIN) if name else ("llama", _LLAMA)
     if arch is not None:
@@ -660,6 +674,7 @@ def architecture_of(fields: Fields) -> tuple[str, Architecture]:
             "be right"
         )
     if stem in _BY_CLASS:
+        fields.seen["model_type"] = _BY_CLASS[stem]
         return _BY_CLASS[stem], ARCHITECTURES[_BY_CLASS[stem]]
     return name or stem, PLAIN
 

@@ -1,0 +1,293 @@
+"""Every architecture of the table: its parameters, its cache and state, and what is refused."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quant_core.architectures.fields import decides_nothing
+from quant_core.architectures.table import ARCHITECTURES
+from quant_core.memory import kv_bytes_per_token, kv_cache_bytes, recurrent_state_bytes, weight_bytes
+from quant_core.shapes import model_shape, read_shape
+
+CASES = json.loads((Path(__file__).parents[1] / "data" / "shape_cases.json").read_text("utf-8"))["cases"]
+NAMED: dict[str, dict[str, Any]] = {case["name"]: case["config"] for case in CASES}
+LLAMA: dict[str, Any] = {
+    "model_type": "llama", "hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32,
+    "num_key_value_heads": 8, "intermediate_size": 14336, "vocab_size": 128256, "tie_word_embeddings": False,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
+def test_a_published_configuration_is_counted_or_refused(case: dict[str, Any]) -> None:
+    if words := case.get("refused"):
+        with pytest.raises(ValueError, match=words):
+            model_shape(case["config"])
+        return
+    shape = model_shape(case["config"])
+    if case["parameters"]:
+        assert shape.parameters == pytest.approx(case["parameters"], rel=0.001)
+    if case["cache_bytes_per_token"] is not None:
+        assert kv_bytes_per_token(shape) == case["cache_bytes_per_token"]
+    assert sum(t.elements for t in shape.tensors()) > 0.99 * shape.parameters
+    assert weight_bytes(shape, "Q4_K_M") < weight_bytes(shape, "F16")
+
+
+# --- what layers keep -------------------------------------------------------------------------------------
+
+
+def test_few_layers_of_jamba_attend_and_the_others_keep_a_state() -> None:
+    shape = model_shape(NAMED["jamba-v0.1"])
+    assert Counter(shape.layer_kinds) == {"linear": 28, "full": 4}
+    assert kv_cache_bytes(shape, 4096) == 4096 * 4 * 2 * 8 * 128 * 2
+    assert recurrent_state_bytes(shape, 2) == 2 * 4 * 28 * 8192 * (16 + 3)
+
+
+def test_falcon_h1_attends_and_keeps_a_state_in_every_layer() -> None:
+    shape = model_shape(NAMED["falcon-h1-7b"])
+    assert set(shape.layer_kinds) == {"full"}
+    assert recurrent_state_bytes(shape) == 4 * 44 * (3072 * 256 + 3 * (3072 + 2 * 256))
+    assert kv_bytes_per_token(shape) == 44 * 2 * 2 * 128 * 2
+
+
+def test_lightning_attention_keeps_a_matrix_for_each_head() -> None:
+    shape = model_shape(NAMED["minimax-text-01"])
+    assert Counter(shape.layer_kinds) == {"linear": 70, "full": 10}
+    assert recurrent_state_bytes(shape) == 4 * 70 * 64 * 128 * 128
+
+
+def test_an_encoder_keeps_nothing() -> None:
+    for name in ("bge-m3", "nomic-embed-text-v1.5"):
+        shape = model_shape(NAMED[name])
+        assert shape.is_encoder
+        assert kv_cache_bytes(shape, 8192) == recurrent_state_bytes(shape) == 0
+    assert not model_shape(LLAMA).is_encoder
+    assert not model_shape(MAMBA).is_encoder
+
+
+def test_the_head_of_an_encoder_is_counted_but_is_in_no_file() -> None:
+    """Read as a masked language model, bge-m3 has the number that its class has: dense, norm and bias."""
+    base = model_shape(NAMED["bge-m3"])
+    masked = model_shape({**NAMED["bge-m3"], "architectures": ["XLMRobertaForMaskedLM"]})
+    assert masked.parameters == 568_006_802
+    assert base.parameters == 567_754_752  # with the pooler
+    assert weight_bytes(masked, "F16") == weight_bytes(base, "F16")
+
+
+def test_layers_that_attend_to_a_picture_keep_no_text() -> None:
+    shape = model_shape(NAMED["llama-3.2-11b-vision"])
+    assert [i for i, kind in enumerate(shape.layer_kinds) if kind == "cross"] == list(range(3, 40, 5))
+    assert kv_bytes_per_token(shape) == 32 * 2 * 8 * 128 * 2
+
+
+def test_keys_and_values_of_mimo_differ_and_its_windows_have_heads_of_their_own() -> None:
+    shape = model_shape(NAMED["mimo-v2-flash"])
+    assert Counter(shape.layer_kinds) == {"sliding": 39, "full": 9}
+    assert kv_bytes_per_token(shape) == 9 * 4 * (192 + 128) * 2
+    window = 39 * 8 * (192 + 128) * 2
+    assert kv_cache_bytes(shape, 8192) == 8192 * kv_bytes_per_token(shape) + 768 * window
+
+
+def test_an_indexer_keeps_keys_of_its_own() -> None:
+    config = NAMED["deepseek-v3.2"]
+    assert kv_bytes_per_token(model_shape(config)) == 61 * (512 + 64 + 128) * 2
+    plain = {key: value for key, value in config.items() if not key.startswith("index_")}
+    assert kv_bytes_per_token(model_shape(plain)) == 61 * (512 + 64) * 2
+    shared = ["full", *["shared"] * 60]
+    sharing = model_shape(
+        {**config, "model_type": "glm_moe_dsa", "architectures": None, "indexer_types": shared}
+    )
+    assert kv_bytes_per_token(sharing) == 61 * (512 + 64) * 2 + 128 * 2
+
+
+GEMMA_3N_E4B: dict[str, Any] = {
+    "model_type": "gemma3n_text", "hidden_size": 2048, "hidden_size_per_layer_input": 256,
+    "intermediate_size": [16384] * 35, "num_hidden_layers": 35, "num_attention_heads": 8,
+    "num_key_value_heads": 2, "head_dim": 256, "num_kv_shared_layers": 15, "sliding_window": 512,
+    "vocab_size": 262400, "vocab_size_per_layer_input": 262144, "laurel_rank": 64, "altup_num_inputs": 4,
+    "layer_types": (["sliding_attention"] * 4 + ["full_attention"]) * 7,
+}  # fmt: skip
+MAMBA: dict[str, Any] = {
+    "model_type": "mamba", "hidden_size": 768, "num_hidden_layers": 24, "state_size": 16, "vocab_size": 50280,
+    "expand": 2, "conv_kernel": 4, "use_bias": False, "use_conv_bias": True, "time_step_rank": 48,
+}  # fmt: skip
+NEMOTRON_3: dict[str, Any] = {
+    "model_type": "nemotron_h", "hybrid_override_pattern": "MEM*EM-", "hidden_size": 2688, "vocab_size": 131072,
+    "num_attention_heads": 32, "num_key_value_heads": 2, "head_dim": 128, "intermediate_size": 1856,
+    "mamba_num_heads": 64, "mamba_head_dim": 64, "ssm_state_size": 128, "n_groups": 8, "conv_kernel": 4,
+    "n_routed_experts": 128, "num_experts_per_tok": 6, "moe_intermediate_size": 1856, "n_shared_experts": 1,
+    "moe_shared_expert_intermediate_size": 3712, "tie_word_embeddings": False,
+}  # fmt: skip
+
+
+def test_the_last_layers_of_gemma_3n_read_an_earlier_cache() -> None:
+    shape = model_shape(GEMMA_3N_E4B)
+    assert shape.parameters == 6_835_235_568  # transformers 5.18
+    assert kv_bytes_per_token(shape) == 4 * 2 * 2 * 256 * 2  # of seven full layers, three are among the last
+    assert {t.kind for t in shape.tensors() if t.layer == 34} >= {"laurel_l", "altup_router", "inp_gate"}
+    assert "attn_k" not in {t.kind for t in shape.tensors() if t.layer == 34}
+
+
+def test_layers_that_share_a_cache_may_be_twice_as_wide() -> None:
+    config = {**LLAMA, "model_type": "gemma4", "num_kv_shared_layers": 8, "tie_word_embeddings": True}
+    narrow, wide = (model_shape({**config, "use_double_wide_mlp": double}) for double in (False, True))
+    assert wide.parameters - narrow.parameters == 8 * 3 * 4096 * 14336
+
+
+def test_mamba_is_a_state_and_nothing_else() -> None:
+    shape = model_shape(MAMBA)
+    assert shape.parameters == 129_135_360  # as published for mamba-130m-hf
+    assert set(shape.layer_kinds) == {"linear"}
+    assert kv_cache_bytes(shape, 4096) == 0
+    assert recurrent_state_bytes(shape) == 4 * 24 * 1536 * (16 + 3)
+
+
+def test_every_layer_of_nemotron_is_one_thing() -> None:
+    shape = model_shape(NEMOTRON_3)
+    assert shape.layer_kinds == ("linear", "none", "linear", "full", "none", "linear", "none")
+    kinds = [{t.kind for t in shape.tensors() if t.layer == layer} for layer in range(7)]
+    assert {kind for kind in kinds[1] if kind.endswith("_exps")} == {"ffn_up_exps", "ffn_down_exps"}
+    assert kinds[6] == {"attn_norm", "ffn_up", "ffn_down"}
+    named = [{"M": "mamba", "E": "moe", "*": "attention", "-": "mlp"}[letter] for letter in "MEM*EM-"]
+    listed = {k: v for k, v in NEMOTRON_3.items() if k != "hybrid_override_pattern"}
+    assert model_shape({**listed, "layers_block_type": named}) == shape
+
+
+# --- what is refused --------------------------------------------------------------------------------------
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"model_type": "novel", "num_experts": 8}, "'num_experts' may decide a size and is not understood"),
+    ({"model_type": "novel", "ssm_state_size": 16}, "'ssm_state_size' may decide"),
+    ({"model_type": "novel", "v_head_dim": 64}, "'v_head_dim' may decide"),
+    ({"model_type": "novel", "what_is_this": 3}, "'what_is_this' may decide"),
+    ({"model_type": "novel", "hidden_act": "relu2"}, "hidden_act is 'relu2', which may mean two matrices"),
+    ({"model_type": "novel", "hidden_act": "gelu"}, "hidden_act is 'gelu', which may mean two matrices"),
+    ({"model_type": "novel", "tie_word_embeddings": None}, "tie_word_embeddings is missing; 'novel' is"),
+    ({"model_type": "novel", "is_encoder_decoder": True}, "'is_encoder_decoder' may decide"),
+    ({"hybrid_layer_pattern": [0, 1]}, "'hybrid_layer_pattern' may decide"),
+    ({"multi_query": True}, "'multi_query' may decide"),
+    ({"cross_attention_layers": [3]}, "'cross_attention_layers' may decide"),
+    ({"moe_intermediate_size": 64}, "num_experts is missing, though 'moe_intermediate_size' is given"),
+    ({"hidden_act": "xielu"}, "hidden_act is 'xielu'"),
+    ({"architectures": ["Qwen2ForCausalLM"]}, "architectures says 'Qwen2ForCausalLM' and model_type 'llama'"),
+    ({"architectures": ["DeepseekV4ForCausalLM"]}, "'deepseek_v4' is not modelled"),
+    ({"architectures": ["T5ForConditionalGeneration"]}, "'t5' is not modelled"),
+    ({"architectures": [7]}, "architectures is list of 1; it must name a class"),
+    ({"model_type": "mamba"}, "'num_attention_heads' may decide|'num_key_value_heads' may decide"),
+    ({"model_type": "nemotron_h", "hybrid_override_pattern": "MX"}, "it must be of the letters M"),
+    ({"model_type": "lfm2"}, "layer_types is missing"),
+    ({"model_type": "minimax"}, "attn_type_list is missing"),
+    ({"num_hidden_layers": 512, "num_experts": 8, "num_experts_per_tok": 2, "attention_bias": True,
+      "model_type": "qwen2_moe", "shared_expert_intermediate_size": 64}, "tensors; at most 8192"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "words"), REFUSED, ids=[words[:50] for _, words in REFUSED])
+def test_what_is_not_understood_is_refused_by_name(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        model_shape({**LLAMA, **change})
+
+
+NEUTRAL: list[dict[str, Any]] = [
+    {"num_experts": 0, "use_sliding_window": False, "attention_bias": False, "is_encoder_decoder": False},
+    {"ssm_cfg": {}, "attn_layer_offset": None, "layers_block_type": [], "anything": ""},
+    {
+        "rope_theta": 5e5,
+        "rms_norm_eps": 1e-5,
+        "eos_token_id": [1, 2],
+        "torch_dtype": "bfloat16",
+        "use_cache": True,
+    },
+    {"quantization_config": {"bits": 4, "ignore": ["x"] * 1000}, "auto_map": {"AutoConfig": "a.B"}},
+    {
+        "_name_or_path": "x",
+        "transformers_version": "5.18",
+        "initializer_range": 0.02,
+        "attention_dropout": 0.1,
+    },
+]
+
+
+@pytest.mark.parametrize("fields", NEUTRAL)
+@pytest.mark.parametrize("model_type", ["llama", "novel"])
+def test_what_decides_nothing_changes_nothing(fields: dict[str, Any], model_type: str) -> None:
+    plain = {**LLAMA, "model_type": model_type}
+    assert model_shape({**plain, **fields}) == model_shape(plain)
+
+
+def test_a_llama_under_a_new_name_is_counted_as_one() -> None:
+    new = model_shape(
+        {**LLAMA, "model_type": "novel", "hidden_act": "silu", "architectures": ["NovelForCausalLM"]}
+    )
+    assert new.parameters == model_shape(LLAMA).parameters
+    assert (
+        model_shape({**LLAMA, "model_type": "mine", "architectures": ["LlamaForCausalLM"]}).model_type
+        == "llama"
+    )
+
+
+def test_a_class_without_a_head_has_no_output() -> None:
+    base = model_shape({**LLAMA, "model_type": "mistral", "architectures": ["MistralModel"]})
+    whole = model_shape({**LLAMA, "model_type": "mistral", "architectures": ["MistralForCausalLM"]})
+    assert whole.parameters - base.parameters == 128256 * 4096
+
+
+def test_read_fields_are_those_that_decide() -> None:
+    shape, read = read_shape({**LLAMA, "rms_norm_eps": 1e-5, "num_experts": 0, "bos_token_id": 1})
+    assert model_shape(read) == shape
+    assert not {"rms_norm_eps", "bos_token_id"} & set(read)
+
+
+def test_the_worst_configuration_is_cheap() -> None:
+    """64 kB with 512 layers and a list that names one layer over and over."""
+    config = {**LLAMA, "num_hidden_layers": 512, "num_experts": 8, "num_experts_per_tok": 2}
+
+    def seconds(count: int) -> float:
+        start = time.process_time()
+        model_shape({**config, "mlp_only_layers": [0] * count})
+        return time.process_time() - start
+
+    assert min(seconds(31_800) for _ in range(5)) < 0.05
+
+
+@pytest.mark.parametrize(
+    "name", ["rope_theta", "router_aux_loss_coef", "rms_norm_eps", "bos_token_id", "_name"]
+)
+def test_names_that_decide_nothing(name: str) -> None:
+    assert decides_nothing(name)
+
+
+SIZES = st.none() | st.booleans() | st.integers(-2, 70) | st.integers() | st.floats() | st.text(max_size=5)
+VALUES = SIZES | st.lists(st.integers(0, 1) | st.text(max_size=4), max_size=8) | st.dictionaries(
+    st.text(max_size=4), SIZES, max_size=3
+)  # fmt: skip
+OWN_FIELDS = sorted(
+    {field for config in [*NAMED.values(), GEMMA_3N_E4B, MAMBA, NEMOTRON_3] for field in config}
+)
+
+
+@given(
+    st.sampled_from([*NAMED.values(), GEMMA_3N_E4B, MAMBA, NEMOTRON_3]),
+    st.sampled_from(sorted(ARCHITECTURES)),
+    st.booleans(),
+    st.dictionaries(st.sampled_from(OWN_FIELDS), VALUES, max_size=4),
+)
+@settings(deadline=None, max_examples=300)
+def test_nothing_but_value_error_comes_out_of_any_architecture(
+    config: dict[str, Any], model_type: str, other: bool, changes: dict[str, Any]
+) -> None:
+    changed = {**config, **changes, **({"model_type": model_type, "architectures": None} if other else {})}
+    with contextlib.suppress(ValueError):
+        shape = model_shape(changed)
+        assert shape.parameters > 0
+        assert len(shape.layer_kinds) == shape.n_layers
+        assert kv_cache_bytes(shape, 256) >= 0
+        assert recurrent_state_bytes(shape) >= 0

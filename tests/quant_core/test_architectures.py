@@ -120,8 +120,8 @@ MAMBA: dict[str, Any] = {
     "expand": 2, "conv_kernel": 4, "use_bias": False, "use_conv_bias": True, "time_step_rank": 48,
 }  # fmt: skip
 NEMOTRON_3: dict[str, Any] = {
-    "model_type": "nemotron_h", "hybrid_override_pattern": "MEM*EM-", "hidden_size": 2688, "vocab_size": 131072,
-    "num_attention_heads": 32, "num_key_value_heads": 2, "head_dim": 128, "intermediate_size": 1856,
+    "model_type": "nemotron_h", "hybrid_override_pattern": "MEM*EM-", "hidden_size": 2688, 
+    "vocab_size": 131072, "num_attention_heads": 32, "num_key_value_heads": 2, "head_dim": 128, "intermediate_size": 1856,
     "mamba_num_heads": 64, "mamba_head_dim": 64, "ssm_state_size": 128, "n_groups": 8, "conv_kernel": 4,
     "n_routed_experts": 128, "num_experts_per_tok": 6, "moe_intermediate_size": 1856, "n_shared_experts": 1,
     "moe_shared_expert_intermediate_size": 3712, "tie_word_embeddings": False,

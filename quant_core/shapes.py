@@ -17,7 +17,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -122,8 +122,6 @@ class ModelShape:
         Rows of the embedding where they are not ``vocab_size``; 0 for that.
     beside_file : int
         Parameters of the model that its GGUF file does not hold (an encoder's head).
-    left_out : tuple of str
-        What a configuration describes and is not counted here, as a vision tower.
 
     Examples
     --------
@@ -145,7 +143,6 @@ class ModelShape:
     rope_table: int = 0
     embedding_rows: int = 0
     beside_file: int = 0
-    left_out: tuple[str, ...] = field(default=(), compare=False)
 
     @cached_property
     def n_layers(self) -> int:

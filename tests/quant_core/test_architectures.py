@@ -18,7 +18,9 @@ from quant_core.architectures.table import ARCHITECTURES
 from quant_core.memory import kv_bytes_per_token, kv_cache_bytes, recurrent_state_bytes, weight_bytes
 from quant_core.shapes import model_shape, read_shape
 
-CASES = json.loads((Path(__file__).parents[1] / "data" / "shape_cases.json").read_text("utf-8"))["cases"]
+DATA = Path(__file__).parents[1] / "data"
+CASES = json.loads((DATA / "shape_cases.json").read_text("utf-8"))["cases"]
+PUBLISHED = json.loads((DATA / "architectures.json").read_text("utf-8"))["models"]
 NAMED: dict[str, dict[str, Any]] = {case["name"]: case["config"] for case in CASES}
 LLAMA: dict[str, Any] = {
     "model_type": "llama", "hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32,
@@ -39,6 +41,26 @@ def test_a_published_configuration_is_counted_or_refused(case: dict[str, Any]) -
         assert kv_bytes_per_token(shape) == case["cache_bytes_per_token"]
     assert sum(t.elements for t in shape.tensors()) > 0.99 * shape.parameters
     assert weight_bytes(shape, "Q4_K_M") < weight_bytes(shape, "F16")
+
+
+#: Published models that are not counted: by `model_type`.
+NOT_COUNTED = {
+    "arctic", "bitnet", "dbrx", "deepseek_ref", "deepseek_v4", "gpt_neo", "kimi_k3", "kimi_linear", "minicpm3",
+    "minimax_m3", "nemotron-nas", "persimmon", "step3p7", "t5", "zamba2",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("entry", PUBLISHED, ids=[entry["name"] for entry in PUBLISHED])
+def test_published_models_have_the_parameters_that_transformers_counts(entry: dict[str, Any]) -> None:
+    try:
+        shape = model_shape(entry["config"])
+    except ValueError as error:
+        listed = entry["config"]["model_type"] in NOT_COUNTED or "is missing" in str(error)
+        assert listed or "only hidden_size" in str(error), error
+        return
+    assert entry["config"]["model_type"] not in NOT_COUNTED
+    if entry.get("parameters"):
+        assert shape.parameters == pytest.approx(entry["parameters"], rel=0.001)
 
 
 # --- what layers keep -------------------------------------------------------------------------------------
@@ -120,8 +142,9 @@ MAMBA: dict[str, Any] = {
     "expand": 2, "conv_kernel": 4, "use_bias": False, "use_conv_bias": True, "time_step_rank": 48,
 }  # fmt: skip
 NEMOTRON_3: dict[str, Any] = {
-    "model_type": "nemotron_h", "hybrid_override_pattern": "MEM*EM-", "hidden_size": 2688, 
-    "vocab_size": 131072, "num_attention_heads": 32, "num_key_value_heads": 2, "head_dim": 128, "intermediate_size": 1856,
+    "model_type": "nemotron_h", "hybrid_override_pattern": "MEM*EM-", "hidden_size": 2688,
+    "vocab_size": 131072, "num_attention_heads": 32, "num_key_value_heads": 2, "head_dim": 128,
+    "intermediate_size": 1856,
     "mamba_num_heads": 64, "mamba_head_dim": 64, "ssm_state_size": 128, "n_groups": 8, "conv_kernel": 4,
     "n_routed_experts": 128, "num_experts_per_tok": 6, "moe_intermediate_size": 1856, "n_shared_experts": 1,
     "moe_shared_expert_intermediate_size": 3712, "tie_word_embeddings": False,

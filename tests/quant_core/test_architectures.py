@@ -45,7 +45,8 @@ def test_a_published_configuration_is_counted_or_refused(case: dict[str, Any]) -
 
 #: Published models that are not counted: by `model_type`.
 NOT_COUNTED = {
-    "arctic", "bitnet", "dbrx", "deepseek_ref", "deepseek_v4", "gpt_neo", "kimi_k3", "kimi_linear", "minicpm3",
+    "arctic",
+    "bitnet", "dbrx", "deepseek_ref", "deepseek_v4", "gpt_neo", "kimi_k3", "kimi_linear", "minicpm3",
     "minimax_m3", "nemotron-nas", "persimmon", "step3p7", "t5", "zamba2",
 }  # fmt: skip
 

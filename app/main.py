@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from starlette.responses import RedirectResponse
 
 from app import errors, jobs, pages
 from app.answers import Answers
@@ -75,6 +76,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.include_router(pages.probes, prefix=prefix)
     app.include_router(jobs.router, prefix=settings.root_path)
     app.include_router(pages.router, prefix=settings.root_path)
+    if settings.root_path:
+        app.add_route(settings.root_path, lambda _: RedirectResponse(f"{settings.root_path}/"))
     errors.install(app)
     app.add_middleware(Asking)
     app.add_middleware(ShortWay, lane=app.state.lane)

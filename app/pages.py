@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
+from app import memory
 from app.answers import HTML, NO_TABLE, Answers, OnOwn, States
 from app.assets import static_file, version
 from app.body import Body
@@ -40,6 +41,7 @@ T = TypeVar("T")
 READ = ["GET", "HEAD"]
 IMMUTABLE = "public, max-age=31536000, immutable"
 REVALIDATE = "no-cache"
+NOT_KEPT = {"Cache-Control": "no-store"}
 SHORT_QUERY = 256  # bytes up to which a query is remembered with its state
 
 router = APIRouter()
@@ -60,15 +62,20 @@ Asked = Annotated[str, Depends(_this_version)]
 @probes.api_route("/healthz", methods=READ)
 async def healthy() -> Response:
     """The process answers."""
-    return JSONResponse({"status": "ok"})
+    return JSONResponse({"status": "ok"}, headers=NOT_KEPT)
 
 
 @probes.api_route("/readyz", methods=READ)
 def ready(request: Request) -> Response:
-    """The lessons are read and can be served."""
+    """The lessons are read and can be served, and there is memory to do so."""
+    least, left = request.app.state.settings.least_free_mib, memory.available_mib()
     if not request.app.state.ready:
-        return JSONResponse({"status": "starting"}, 503)
-    return JSONResponse({"status": "ready", "version": version(), "lessons": list(lesson_slugs())})
+        return JSONResponse({"status": "starting"}, 503, NOT_KEPT)
+    if left is not None and left < least:
+        low = {"status": "low on memory", "free_mib": left, "least_free_mib": least}
+        return JSONResponse(low, 503, NOT_KEPT)
+    told = {"status": "ready", "version": version(), "lessons": list(lesson_slugs())}
+    return JSONResponse(told, headers=NOT_KEPT)
 
 
 @router.api_route("/", methods=READ)

@@ -43,6 +43,9 @@ class Settings(BaseSettings):
         "*", description="who may embed figures: CSP frame-ancestors of embed pages"
     )
     cache_mib: int = Field(64, ge=1, le=4096, description="MiB of rendered answers kept by each worker")
+    least_free_mib: int = Field(
+        64, ge=0, le=65536, description="MiB of memory; with less left /readyz says no, 0 for never"
+    )
     make_ahead: bool = Field(
         True,
         description="after the start, make what readers are likely to ask for: some 20 s of a core, a worker",

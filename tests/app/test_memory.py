@@ -1,0 +1,89 @@
+"""Where little memory is left a server says that it should get no more readers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from app import memory
+from app.main import create_app
+from app.memory import MIB, available_mib
+from app.settings import Settings
+
+
+def written(folder: Path, files: dict[str, str]) -> int | None:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return available_mib(folder / "proc", folder / "cgroup")
+
+
+MACHINE = {"proc/meminfo": "MemTotal:  2097152 kB\nMemFree:  1 kB\nMemAvailable:  1048576 kB\n"}
+V2 = MACHINE | {
+    "proc/self/cgroup": "0::/a/b\n",
+    "cgroup/a/b/memory.max": "max\n",
+    "cgroup/a/b/memory.current": f"{100 * MIB}\n",
+    "cgroup/a/memory.max": f"{256 * MIB}\n",
+    "cgroup/a/memory.current": f"{200 * MIB}\n",
+    "cgroup/a/memory.stat": f"anon 1\ninactive_file {40 * MIB}\nactive_file 5\n",
+}
+CONTAINER = MACHINE | {  # in a name space of its own the group is the root
+    "proc/self/cgroup": "0::/\n",
+    "cgroup/memory.max": f"{512 * MIB}\n",
+    "cgroup/memory.current": f"{500 * MIB}\n",
+}
+V1 = MACHINE | {
+    "proc/self/cgroup": "12:cpu,cpuacct:/\n5:memory:/docker/x\n1:name=systemd:/\n0::/\n",
+    "cgroup/memory/docker/x/memory.limit_in_bytes": f"{300 * MIB}\n",
+    "cgroup/memory/docker/x/memory.usage_in_bytes": f"{290 * MIB}\n",
+    "cgroup/memory/docker/x/memory.stat": f"inactive_file 1\ntotal_inactive_file {5 * MIB}\n",
+    "cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n",
+    "cgroup/memory/memory.usage_in_bytes": f"{900 * MIB}\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("files", "left"),
+    [
+        ({}, None),
+        (MACHINE, 1024),
+        (V2, 96),
+        (CONTAINER, 12),
+        (V1, 15),
+        (CONTAINER | {"cgroup/memory.current": f"{600 * MIB}\n"}, 0),
+        (CONTAINER | {"cgroup/memory.max": "damaged\n"}, 1024),
+    ],
+)
+def test_the_tightest_limit_counts(tmp_path: Path, files: dict[str, str], left: int | None) -> None:
+    assert written(tmp_path, files) == left
+
+
+def test_of_this_machine_something_is_left() -> None:
+    if not Path("/proc/meminfo").exists():
+        pytest.skip("memory is read from /proc")
+    left = available_mib()
+    assert left is not None
+    assert left > 0
+
+
+@pytest.mark.parametrize(
+    ("least", "left", "status"),
+    [(64, 63, 503), (64, 64, 200), (64, None, 200), (0, 0, 200), (2000, 1999, 503)],
+)
+def test_a_server_with_little_memory_is_not_ready(
+    monkeypatch: pytest.MonkeyPatch, least: int, left: int | None, status: int
+) -> None:
+    monkeypatch.setattr(memory, "available_mib", lambda: left)
+    with TestClient(create_app(Settings(least_free_mib=least))) as client:
+        answer = client.get("/readyz")
+        assert answer.status_code == status
+        if status == 503:
+            assert answer.json() == {
+                "status": "low on memory",
+                "free_mib": left,
+                "least_free_mib": least,
+            }
+            assert answer.headers["cache-control"] == "no-store"
+        assert client.get("/healthz").status_code == 200

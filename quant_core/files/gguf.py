@@ -138,7 +138,7 @@ def parse_gguf(cursor: Cursor, *, whole: bool = True, header_alone: bool = False
     cursor : Cursor
         At the first byte.
     whole : bool
-        Whether the weights follow. The places of tensors are not held against the length of a header alone.
+        Whether the weights follow. Of a header alone the places of the tensors are not checked.
     header_alone : bool
         As `read_gguf`.
 
@@ -308,16 +308,16 @@ def _shape(cursor: Cursor, field: str) -> tuple[int, ...]:
 
 
 def _place(cursor: Cursor, listed: Mapping[str, _Listed], start: int, whole: bool) -> dict[str, StoredTensor]:
-    """Check that every tensor lies in the file, if it is there, and that no two share a byte."""
-    for name, entry in listed.items():
-        if whole and start + entry.place + entry.size > cursor.size:
+    """Check that every tensor lies in the file and that no two share a byte, if they are there."""
+    for name, entry in listed.items() if whole else ():
+        if start + entry.place + entry.size > cursor.size:
             cursor.fail(
                 f"tensor {printable(name)} offset",
                 f"{entry.size} bytes from byte {start + entry.place} on end behind the file, "
                 f"which has {cursor.size}",
                 entry.at,
             )
-    in_order = sorted(listed.items(), key=lambda item: item[1].place)
+    in_order = sorted(listed.items(), key=lambda item: item[1].place) if whole else []
     for (name, entry), (next_name, next_entry) in pairwise(in_order):
         if entry.place + entry.size > next_entry.place:
             cursor.fail(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import random
 import re
@@ -22,6 +23,7 @@ from quant_core.files.model import MODEL_TYPES, config_of_header
 from quant_core.files.model import NAMES_IN_FILE as NAMES
 from quant_core.memory import ModelShape, model_shape
 
+ROOT = Path(__file__).resolve().parents[2]
 DATA = json.loads((Path(sources.__file__).parent / "data" / "models.json").read_text("utf-8"))
 LISTED: dict[str, dict[str, Any]] = {e["id"]: e["config"] for e in DATA["models"] if "config" in e}
 
@@ -331,6 +333,45 @@ def test_peculiarities_of_a_gguf_header_are_heeded() -> None:
     assert model_shape(config_of_header(old)) == model_shape(v3)
     # Llama 4 without chunks, as small models of its kind are.
     assert set(shape("llama-4-scout", "llama4", **{"attention.sliding_window": 0}).layer_kinds) == {"full"}
+
+
+@pytest.mark.parametrize("number", [41, 42, 57])
+def test_types_that_are_not_known_say_nothing_of_the_shape(number: int) -> None:
+    """A Qwen3-8B of type Q1_0, whose vocabulary is not padded."""
+    header = (ROOT / "tests" / "data" / "bonsai_q1_0_header.gguf").read_bytes()
+    vocabulary = struct.pack("<Q", 151_669)
+    typed = header.replace(vocabulary + struct.pack("<I", 41), vocabulary + struct.pack("<I", number))
+    assert (typed == header) == (number == 41)
+    text = base64.b64encode(typed).decode()
+    line = own_model.controls_of({"own.file": text})["config"]
+    shape = own_model.shape_of(line)
+    assert shape.parameters == 8_188_548_096
+    assert (shape.n_layers, shape.n_kv_heads, shape.head_dim) == (36, 8, 128)
+
+
+def test_one_of_several_gguf_files_is_read_only_where_it_says_all() -> None:
+    header = (ROOT / "tests" / "data" / "bonsai_q1_0_header.gguf").read_bytes()
+
+    def part(number: int, *, output: bool = True) -> dict[str, str]:
+        keys = [(b"split.no", number), (b"split.count", 2)]
+        pairs = b"".join(
+            struct.pack("<Q", len(key)) + key + struct.pack("<IH", 2, value) for key, value in keys
+        )
+        start = header.index(struct.pack("<Q", 17) + b"token_embd.weight")
+        end = header.index(struct.pack("<Q", 13) + b"output.weight")
+        counts = struct.pack("<QQ", 1 + output, 8 + len(keys))
+        tensors = header[start:] if output else header[start:end]
+        return {
+            "own.file": base64.b64encode(header[:8] + counts + header[24:start] + pairs + tensors).decode()
+        }
+
+    assert own_model.controls_of(part(0)) == own_model.controls_of(
+        {"own.file": base64.b64encode(header).decode()}
+    )
+    with pytest.raises(OwnError, match=r"part 1 of 2 of a model: whether it has an output.weight"):
+        own_model.controls_of(part(0, output=False))
+    with pytest.raises(OwnError, match="part 2 of 2 of a model; the first part says its shape"):
+        own_model.controls_of(part(1))
 
 
 def test_a_gguf_header_that_is_cut_off_or_of_another_architecture_is_refused() -> None:

@@ -184,11 +184,15 @@ def test_configurations_and_tokenizers(folder: Path, config: Any, tokenizer: Any
 @EXAMPLES
 @given(change=st.sampled_from(sorted(CONFIG)), value=JSON, content=damaged(a_gguf_file()))
 def test_opening_any_file(folder: Path, change: str, value: object, content: bytes) -> None:
+    beside = folder / "opening"
+    beside.mkdir(exist_ok=True)
+    (beside / "config.json").write_text(json.dumps({**CONFIG, change: value}), "utf-8", "surrogatepass")
+    (beside / "tokenizer.json").write_text(json.dumps(TOKENIZER))
     for name in ("z.gguf", "z.safetensors", "z"):
-        (folder / name).write_bytes(content)
+        (beside / name).write_bytes(content)
         for opening in (open_model, open_tensors):
             with pytest.raises(FormatError) if opening is open_model else _either():
-                opening(folder / name)
+                opening(beside / name)
 
 
 class _either:

@@ -58,7 +58,7 @@ from lessons.kit.view import Column, Sentence, Table, View
 from quant_core.files.single import reads
 from quant_core.files.storage import SIZES, TYPE_NAMES
 
-MODULE = re.compile(r"js/(?!early|lesson|predict|embed|share|cells|own|cut|config|recall|task)\w+\.js")
+MODULE = re.compile(r"js/(?!early|place|lesson|predict|embed|share|cells|own|cut|config|recall|task)\w+\.js")
 """What `lesson.js` imports: the pages name it, so that it is on its way before `lesson.js` has been read."""
 
 

@@ -1,0 +1,106 @@
+"""Back, forward and reload lead to where the reader was, although drawings came or come meanwhile."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import NewPage
+from tests.browser.figures import PAGE
+
+NEAR = 20  # CSS pixels
+STILL = 20  # tenths of a second
+PLACES = "main h2, .prose > *, figure > figcaption, figure .readouts"
+MIDDLE = """places => {
+    const seen = [...document.querySelectorAll(places)];
+    const middle = innerHeight / 3;
+    const index = seen.findIndex((each) => each.getBoundingClientRect().bottom > middle);
+    return [index, seen[index].getBoundingClientRect().top];
+}"""
+TOP = "([places, index]) => document.querySelectorAll(places)[index].getBoundingClientRect().top"
+Place = tuple[int, float]
+
+
+@pytest.fixture(params=["desktop", "phone"])
+def reader(request: pytest.FixtureRequest, new_page: NewPage) -> Page:
+    page = new_page(request.param)
+    page.goto(PAGE)
+    return page
+
+
+def test_back_and_forward_lead_to_where_the_reader_was(reader: Page) -> None:
+    """Over the drawings that came on the way, and those that were jumped over and come on the way back."""
+    page = reader
+    places = [read_on(page, 2500)]
+    for section in ("family", "awq", "gguf"):
+        page.locator(f'[data-section-link="{section}"]').dispatch_event(
+            "click"
+        )  # which scrolls nothing itself
+        title = page.locator(f"#{section}-title")
+        rest(page)
+        top = title.evaluate("title => title.getBoundingClientRect().top")
+        assert 0 < top < 250, f"{section} landed at {top}"
+        places.append(read_on(page, 1700))
+    for there in places[-2::-1]:
+        page.go_back()
+        expect_at(page, there)
+    for there in places[1:]:
+        page.go_forward()
+        expect_at(page, there)
+
+
+@pytest.mark.parametrize("figure", ["smooth", "measured"])
+def test_reload_and_return_lead_to_where_the_reader_was(reader: Page, figure: str) -> None:
+    """Beneath a drawing that comes late, from another page too."""
+    page = reader
+    page.locator(f"[data-figure={figure}]").scroll_into_view_if_needed()
+    expect(page.locator(f"[data-figure={figure}] [data-late]")).to_have_count(0)
+    page.locator(f"[data-figure={figure}] .readouts").scroll_into_view_if_needed()
+    there = read_on(page, 150)
+    page.reload()
+    expect_at(page, there)
+    page.goto(f"{PAGE}/sources")
+    page.go_back()
+    expect_at(page, there)
+
+
+def test_a_link_lands_where_it_leads_and_back_returns_where_motion_is_welcome(new_page: NewPage) -> None:
+    page = new_page(reduced_motion="no-preference")
+    page.goto(PAGE)
+    there = read_on(page, 2500)
+    page.locator('[data-section-link="family"]').dispatch_event("click")
+    rest(page)
+    top = page.locator("#family-title").evaluate("title => title.getBoundingClientRect().top")
+    assert 0 < top < 250
+    page.go_back()
+    expect_at(page, there)
+
+
+def read_on(page: Page, distance: int) -> Place:
+    """Scroll as a reader does, and give what then stands in the upper third of the window."""
+    for _ in range(5):
+        page.evaluate("top => scrollBy({ top, behavior: 'instant' })", distance / 5)
+        page.wait_for_timeout(60)
+    rest(page)
+    index, top = page.evaluate(MIDDLE, PLACES)
+    page.wait_for_timeout(300)  # somebody reads
+    return index, top
+
+
+def rest(page: Page) -> None:
+    """Wait until nothing on the page has moved for half a second."""
+    before, still = None, 0
+    for _ in range(10 * STILL):
+        now = page.evaluate("[scrollY, document.documentElement.scrollHeight]")
+        still = still + 1 if now == before else 0
+        if still == 5:
+            return
+        before = now
+        page.wait_for_timeout(100)
+
+
+def expect_at(page: Page, place: Place) -> None:
+    rest(page)
+    index, top = place
+    now = page.evaluate(TOP, [PLACES, index])
+    assert abs(now - top) <= NEAR, f"{now - top:+.0f} px off"

@@ -12,6 +12,7 @@ from lessons.quantization import sources
 from lessons.quantization.blocks import block_weights
 from quant_core import awq, grid, memory
 from quant_core.memory import GIB
+from tests.browser.covering import change, covering
 from tests.browser.figures import FIGURES, open_alone
 
 pytestmark = pytest.mark.tidy
@@ -121,3 +122,32 @@ def test_xray_lights_the_bytes_that_a_weight_depends_on(screen: Page) -> None:
         "all => all.map(input => input.value)"
     )
     assert lit == [f"byte-{index}" for index in (0, 1, 2, 3, 5, 9, 21)]
+
+
+STRUCK = """figure => {
+    const ink = (text) => {
+        const range = document.createRange();
+        range.selectNodeContents(text);
+        const box = range.getBoundingClientRect();
+        const middle = (box.top + box.bottom) / 2, half = 0.36 * parseFloat(getComputedStyle(text).fontSize);
+        return { left: box.left, right: box.right, top: middle - half, bottom: middle + half };
+    };
+    const cells = [...figure.querySelectorAll("[class*=row-] label:not(:has(:checked))")].map((label) => {
+        const looks = getComputedStyle(label), edge = parseFloat(looks.borderBottomWidth);
+        const bottom = label.getBoundingClientRect().bottom - edge - (label.matches(".down") ? 4 : 0);
+        return bottom - parseFloat(looks.backgroundSize.split(" ")[1]) - ink(label).bottom;
+    });
+    const bars = [...figure.querySelectorAll(".trade text")].map((text) => {
+        const end = text.previousElementSibling.getBoundingClientRect().right;
+        return Math.max(ink(text).left - end, end - ink(text).right);
+    });
+    return [...cells, ...bars];
+}"""
+
+
+def test_xray_bars_leave_the_digits_alone(screen: Page) -> None:
+    """No bar reaches into the digits that stand over it or on it."""
+    open_alone(screen, "xray")
+    for state in covering("xray"):
+        change(screen, "xray", state)
+        assert min(screen.locator("#fig-05b").evaluate(STRUCK)) > 0, state

@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from lessons.kit.controls import Slider
 from lessons.kit.view import View
 from lessons.quantization.figures.smooth import (
     ALPHAS,
+    FORMATS,
     LAYERS,
+    OFF,
     SHOWN,
     Controls,
     sweep,
@@ -53,6 +56,26 @@ def test_error_by_plain_arithmetic(layer: str, alpha: float) -> None:
     plain = w8a8_error(held_out, weights, np.ones_like(s))
     assert readout(shown, "output_error_plain") == pytest.approx(plain, rel=0.01)
     assert readout(shown, "gain") == pytest.approx(plain / readout(shown, "output_error"), rel=0.01)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("form", FORMATS)
+def test_the_first_stop_is_plain_w8a8_and_zero_is_not(layer: str, form: str) -> None:
+    off = view(Controls(layer=layer, format=form, alpha=OFF))
+    assert readout(off, "output_error") == readout(off, "output_error_plain")
+    assert readout(off, "gain") == 1
+    assert readout(off, "activation_ratio_smoothed") == readout(off, "activation_ratio")
+    table = rows(off)
+    assert np.all(table[:, 2] == 1)
+    np.testing.assert_array_equal(table[:, [1, 4]], table[:, [3, 5]])
+    valley = off.drawing["valley"]
+    assert valley["y"] == valley["plain"]
+    assert all(mark["length"] == 0 for panel in off.drawing["panels"] for mark in panel["marks"])
+    zero = view(Controls(layer=layer, format=form, alpha=0))
+    assert readout(zero, "output_error") != readout(off, "output_error")
+    alpha = Controls.widgets()["alpha"]
+    assert isinstance(alpha, Slider)
+    assert (alpha.low, alpha.text(OFF)) == (OFF, "off")
 
 
 def test_what_the_prose_says() -> None:

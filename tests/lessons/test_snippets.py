@@ -42,7 +42,7 @@ OTHER_STATES = {
     "measured": ["family=gptq", "family=w8a8&row=llm-int8", "row=rtn-2-g64&quoted=on", "row=F16"],
     "sentence": ["example=modern", "sentence=A+wise+king."],
     "awq": ["layer=smollm2.15.q&bits=2&alpha=0.3"],
-    "smooth": ["layer=minilm.1.query&format=e4m3&alpha=0.2"],
+    "smooth": ["layer=minilm.1.query&format=e4m3&alpha=0.2", "alpha=-0.05", "alpha=-0.05&format=e5m2"],
     "qlora": ["rank=0&double_quantization=off&layer=minilm.1.query"],
     "methods": ["layer=minilm.1.query&bits=3&sort=output_error"],
     "quality": ["data=base&scheme=IQ2_M&sort=perplexity", "scheme=F16", "data=base&scheme=Q3_K_S"],

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from lessons.kit import numbers
 from lessons.kit.controls import FigureControls, choice, slider
 from lessons.kit.figure import Figure
+from lessons.kit.language import gettext
 from lessons.kit.mathml import tex
 from lessons.kit.scales import Scale
 from lessons.kit.view import Column, Readout, Sentence, Table, View
@@ -24,6 +25,9 @@ FORMATS = ("int8", "e4m3", "e5m2")
 
 STEPS = 20
 ALPHAS = tuple(step / STEPS for step in range(STEPS + 1))
+OFF = -1 / STEPS
+"""The slider's first stop: not smoothed, all factors 1. α = 0 is not that, it makes the weights flat."""
+
 SHOWN = 24
 HEIGHT = 300
 """Of both panels together: each gets its part by the decades that it spans, so that they share one scale."""
@@ -43,7 +47,9 @@ Array = NDArray[np.float32]
 
 
 class Controls(FigureControls):
-    alpha: float = slider(0.5, low=0, high=1, step=0.05, show=lambda v: numbers.fixed(v, 2))
+    alpha: float = slider(
+        0.5, low=OFF, high=1, step=0.05, show=lambda v: gettext("off") if v < 0 else numbers.fixed(v, 2)
+    )
     layer: str = choice("minilm.5.ffn_in", LAYERS)
     format: str = choice("int8", FORMATS, style="segments")
 
@@ -53,7 +59,8 @@ class Sweep:
     """One layer at every α: the factors come from the calibration text, the error from held-out text.
 
     `activations` and `weights` are the largest magnitudes of each input channel, shape (channels,);
-    `factors` is (alphas, channels), `errors` (alphas,); `plain` is the error without smoothing.
+    `factors` is (alphas, channels), `errors` (alphas,); `plain` is the error without smoothing. A step is
+    that of an α, or -1 where nothing is smoothed.
     """
 
     activations: Array
@@ -62,9 +69,16 @@ class Sweep:
     errors: tuple[float, ...]
     plain: float
 
-    def smoothed(self, at: int) -> tuple[Array, Array]:
-        """Largest magnitudes of activations and weights at a step of α."""
-        return self.activations / self.factors[at], self.weights * self.factors[at]
+    def factors_at(self, step: int) -> Array:
+        return self.factors[step] if step >= 0 else np.ones_like(self.activations)
+
+    def error_at(self, step: int) -> float:
+        return self.errors[step] if step >= 0 else self.plain
+
+    def smoothed(self, step: int) -> tuple[Array, Array]:
+        """Largest magnitudes of activations and weights at a step."""
+        factors = self.factors_at(step)
+        return self.activations / factors, self.weights * factors
 
 
 @functools.lru_cache(maxsize=len(LAYERS) * len(FORMATS))
@@ -125,7 +139,7 @@ def view(c: Controls) -> View:
         "activation_ratio_smoothed": prominence(activations),
         "weight_ratio_smoothed": prominence(weights),
     }
-    error = s.errors[at]
+    error = s.error_at(at)
     gain = s.plain / error
     best = int(np.argmin(s.errors))
     said = {
@@ -143,12 +157,15 @@ def view(c: Controls) -> View:
         "shown": str(SHOWN),
         "channels": str(len(weights)),
     }
-    description = [Sentence("moved", **said), Sentence("lower" if gain > 1 else "higher", **said)]
+    if at < 0:
+        description = [Sentence("off", **said), Sentence("off_error", **said)]
+    else:
+        description = [Sentence("moved", **said), Sentence("lower" if gain > 1 else "higher", **said)]
     if at in (0, STEPS):
         description.append(Sentence("all_to_weights" if at else "all_to_activations", **said))
     description.append(Sentence("valley" if s.errors[best] < s.plain else "no_valley", **said))
     order = loudest(s)
-    columns = (s.activations, s.factors[at], activations, s.weights, weights)
+    columns = (s.activations, s.factors_at(at), activations, s.weights, weights)
     return View(
         readouts=(
             *(Readout(name, ratio, numbers.times(ratio, 1)) for name, ratio in ratios.items()),
@@ -246,15 +263,15 @@ def _panel(key: str, ratios: Array, x: Scale, y: Scale, height: int) -> dict[str
 
 def _valley(s: Sweep, at: int, height: int, reach: tuple[float, float]) -> dict[str, Any]:
     errors, plain = np.array(s.errors) / UNIT, s.plain / UNIT
-    x, y = Scale((0.0, 1.0)), Scale(reach, (float(height), 0.0), log=True)
+    x, y = Scale((OFF, 1.0)), Scale(reach, (float(height), 0.0), log=True)
     return {
         "height": height,
         "path": " ".join(
             f"{'L' if i else 'M'}{10 * x(alpha):.1f} {1000 * y(float(v)) / height:.1f}"
             for i, (alpha, v) in enumerate(zip(ALPHAS, errors, strict=True))
         ),
-        "x": x.percent(ALPHAS[at]),
-        "y": y(float(errors[at])),
+        "x": x.percent(at / STEPS),
+        "y": y(s.error_at(at) / UNIT),
         "plain": y(plain),
         "y_ticks": [{"at": y(v), "text": numbers.significant(v, 1)} for v in y.ticks()],
         "x_ticks": [{"at": x.percent(v), "text": numbers.fixed(v, 2)} for v in (0.0, 0.25, 0.5, 0.75, 1.0)],
@@ -271,6 +288,12 @@ def _reach(name: str) -> tuple[float, float]:
 
 
 def _formulas(s: Sweep, at: int, said: dict[str, str]) -> tuple[str, ...]:
+    product = r"Y = (X \, \mathrm{diag}(s)^{-1}) (\mathrm{diag}(s) \, W^\top)"
+    measure = (
+        r"\frac{\lVert Y - \hat Y \rVert^2}{\lVert Y \rVert^2}" + rf" = {tex(said['error'])} \times 10^{{-4}}"
+    )
+    if at < 0:
+        return r"s_j = 1", product, measure
     loudest = int(np.argmax(s.activations))
     x, w, factor = (
         tex(numbers.significant(float(v)))
@@ -280,9 +303,8 @@ def _formulas(s: Sweep, at: int, said: dict[str, str]) -> tuple[str, ...]:
     return (
         rf"s_j = \frac{{(\max |x_j|)^{{\alpha}}}}{{(\max |w_j|)^{{1-\alpha}}}}, \quad s_{{{loudest}}}"
         rf" = \frac{{{x}^{{{alpha}}}}}{{{w}^{{{rest}}}}} = {factor}",
-        r"Y = (X \, \mathrm{diag}(s)^{-1}) (\mathrm{diag}(s) \, W^\top)",
-        r"\frac{\lVert Y - \hat Y \rVert^2}{\lVert Y \rVert^2}"
-        rf" = {tex(said['error'])} \times 10^{{-4}}",
+        product,
+        measure,
     )
 
 

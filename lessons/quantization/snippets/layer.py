@@ -151,13 +151,16 @@ def smooth(c: smooth_figure.Controls) -> str:
 x, w = (fp8.quantize(side, "{c.format}", per="row").dequantize() for side in (activations, weights))
     return x @ w.T"""
     )
-    library = "smoothquant" if c.format == "int8" else "fp8, smoothquant"
+    factors = (
+        "np.ones_like(of_w)" if c.alpha < 0 else f"smoothquant.smoothing_factors(of_x, of_w, {c.alpha:g})"
+    )
+    library = "smoothquant" if c.format == "int8" else "fp8" if c.alpha < 0 else "fp8, smoothquant"
     return code(
         f"{NUMPY}\n\nfrom quant_core import {library}",
         f"{LOAD}\n{texts}",
         f"""\
 of_x, of_w = (np.abs(side).max(axis=0, keepdims=True) for side in (calibration, weights))
-factors = smoothquant.smoothing_factors(of_x, of_w, {c.alpha:g})
+factors = {factors}
 
 
 def output(activations, weights):

@@ -8,6 +8,7 @@ that is killed outright leaves it behind.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import secrets
@@ -35,7 +36,8 @@ def atomic_file(path: str | Path, reads: Iterable[Path] = ()) -> Iterator[Binary
     Parameters
     ----------
     path : path
-        An existing file is replaced, and untouched if an error comes. Of a symbolic link what it leads to.
+        An existing file is replaced, and untouched if an error comes; its permissions stay. Of a symbolic
+        link what it leads to.
     reads : iterable of Path
         Files that the target must not be, whatever their names.
 
@@ -98,6 +100,8 @@ def check_target(path: Path, reads: Iterable[Path] = ()) -> None:
     if not stat.S_ISREG(found.st_mode):
         kind = next((name for is_kind, name in _KINDS if is_kind(found.st_mode)), "no regular file")
         raise FileExistsError(f"{where} is {kind} and would be replaced; give the name of a file")
+    if not os.access(path, os.W_OK):  # to rename over it would be allowed
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
     for source in reads:
         if source.exists() and os.path.samestat(found, os.stat(source)):
             raise FileExistsError(f"{where} is {short_path(source)}, which is read; give another name")
@@ -127,6 +131,8 @@ class _Aside:
             self._descriptor, self._has_name = _open_unnamed(self._target.parent, self._temporary)
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(path)) from None
+        with suppress(FileNotFoundError):
+            os.fchmod(self._descriptor, stat.S_IMODE(os.stat(self._target).st_mode))
         self.file = io.BufferedWriter(_NamedFile(self._descriptor, path))
 
     def __enter__(self) -> _Aside:

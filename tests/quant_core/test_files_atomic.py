@@ -142,6 +142,22 @@ def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path: Path) -> None:
         atomic_file(tmp_path / "round").__enter__()
 
 
+def test_permissions_stay_and_a_file_that_is_protected_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "t"
+    target.write_bytes(b"old")
+    target.chmod(0o640)
+    with atomic_file(target) as file:
+        file.write(b"new")
+    assert (target.read_bytes(), target.stat().st_mode & 0o777) == (b"new", 0o640)
+    monkeypatch.setattr(os, "access", lambda path, mode: (path, mode) != (target, os.W_OK))  # root may all
+    with pytest.raises(PermissionError) as error:
+        atomic_file(target).__enter__()
+    assert error.value.filename == str(target)
+    assert target.read_bytes() == b"new"
+
+
 # --- what the job reads -----------------------------------------------------------------------------------
 
 

@@ -32,7 +32,8 @@ from quant_core.files import (
     read_gguf,
 )
 from quant_core.files.gguf_writer import text, whole
-from quant_core.files.storage import FILE_TYPES
+from quant_core.files.storage import FILE_TYPES, encode
+from quant_core.ggml import QUANTIZABLE
 from quant_core.mixes import tensor_types
 from tests.quant_core.model_files import (
     CONFIG,
@@ -293,6 +294,14 @@ def test_what_is_not_done_as_asked_is_said(half: Path) -> None:
         assert said(model, mix, importance) == [
             "the importance matrix is not used: no tensor with an entry gets a type that heeds it"
         ]
+
+
+@pytest.mark.parametrize("type_name", QUANTIZABLE)
+def test_the_types_that_heed_importance_are_those_whose_bytes_it_changes(type_name: str) -> None:
+    rows = np.random.default_rng(1).standard_normal((2, 512)).astype(np.float32)
+    importance = np.linspace(0, 1, 512, dtype=np.float32) ** 4
+    changes = not np.array_equal(encode(rows, type_name), encode(rows, type_name, importance))
+    assert changes == (type_name not in quantizing._DEAF)
 
 
 def said(model: Model, mix: str, importance: Mapping[str, Any] | None) -> list[str]:

@@ -37,7 +37,7 @@ COPY scripts/serve.py scripts/healthcheck.py scripts/
 COPY LICENSE* NOTICE* ./
 COPY --from=assets /srv/lesson/static/vendor static/vendor
 RUN .venv/bin/python -m compileall -q --invalidation-mode unchecked-hash app lessons quant_core scripts \
-    && rm scripts/bootstrap.py
+    && rm scripts/bootstrap.py .setup.lock
 
 FROM ${PYTHON_IMAGE}
 ARG VERSION=0.1.0

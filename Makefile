@@ -75,7 +75,7 @@ docker: ## build the container image (IMAGE)
 	@scripts/image.sh $(IMAGE)
 
 clean: ## remove everything that make has made, .venv included
-	rm -rf .venv .venv-interop .venv-oracle node_modules static/vendor build dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache test-results
+	rm -rf .venv .venv.* .venv-interop .venv-oracle node_modules node_modules.* static/vendor .vendor.* .setup.lock build dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache test-results
 	@find . -path ./.git -prune -o -name __pycache__ -type d -print | xargs rm -rf
 
 prepare-test:

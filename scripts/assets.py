@@ -19,6 +19,7 @@ import brotli
 ROOT = Path(__file__).resolve().parent.parent
 NODE_MODULES = ROOT / "node_modules"
 VENDOR = ROOT / "static" / "vendor"
+NEW, OLD = ROOT / ".vendor.new", ROOT / ".vendor.old"  # outside `static`, whose files a server may be reading
 
 SCRIPTS = {
     "htmx.min.js": "htmx.org/dist/htmx.min.js",
@@ -42,7 +43,7 @@ SUBSET = "latin"
 
 def main() -> None:
     if not is_current():
-        fill_vendor()
+        renew()
 
 
 def is_current() -> bool:
@@ -61,26 +62,36 @@ def made_from() -> dict[str, str]:
     return {name: sha256(ROOT / name) for name in ("package-lock.json", "scripts/assets.py")}
 
 
-def fill_vendor() -> None:
-    """Write every vendor file, then the manifest: a broken-off run leaves no manifest and starts again."""
-    shutil.rmtree(VENDOR, ignore_errors=True)
-    (VENDOR / "fonts").mkdir(parents=True)
+def renew() -> None:
+    """Fill a folder aside and let it take the place of `static/vendor`."""
+    for folder in (NEW, OLD):
+        shutil.rmtree(folder, ignore_errors=True)
+    fill(NEW)
+    if VENDOR.exists():
+        VENDOR.rename(OLD)
+    NEW.rename(VENDOR)
+    shutil.rmtree(OLD, ignore_errors=True)
+
+
+def fill(vendor: Path) -> None:
+    """Write every vendor file, and the manifest last."""
+    (vendor / "fonts").mkdir(parents=True)
     for name, source in (SCRIPTS | LICENCES).items():
-        shutil.copyfile(NODE_MODULES / source, VENDOR / name)
-    (VENDOR / "plotly.css").write_text(plotly_css((VENDOR / "plotly-basic.min.js").read_text()))
-    (VENDOR / "fonts.css").write_text("".join(copy_faces()))
-    for path in [*VENDOR.glob("*.js"), *VENDOR.glob("*.css")]:
+        shutil.copyfile(NODE_MODULES / source, vendor / name)
+    (vendor / "plotly.css").write_text(plotly_css((vendor / "plotly-basic.min.js").read_text()))
+    (vendor / "fonts.css").write_text("".join(copy_faces(vendor)))
+    for path in [*vendor.glob("*.js"), *vendor.glob("*.css")]:
         path.with_name(f"{path.name}.br").write_bytes(brotli.compress(path.read_bytes(), quality=11))
     files = {
-        path.relative_to(VENDOR).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256(path)}
-        for path in sorted(VENDOR.rglob("*"))
+        path.relative_to(vendor).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256(path)}
+        for path in sorted(vendor.rglob("*"))
         if path.is_file()
     }
     manifest = {"made_from": made_from(), "packages": package_versions(), "files": files}
-    (VENDOR / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
+    (vendor / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
 
 
-def copy_faces() -> Iterator[str]:
+def copy_faces(vendor: Path) -> Iterator[str]:
     """Copy the woff2 of each face and give its `@font-face` rule, with the subset's own unicode-range.
 
     `optional`: the pages preload the faces, so that a common line has them before the first paint; on a slow
@@ -90,7 +101,7 @@ def copy_faces() -> Iterator[str]:
         package = NODE_MODULES / "@fontsource" / f"ibm-plex-{family}"
         letters = json.loads((package / "unicode.json").read_text())[SUBSET]
         name = f"ibm-plex-{family}-{SUBSET}-{weight}-{style}.woff2"
-        shutil.copyfile(package / "files" / name, VENDOR / "fonts" / name)
+        shutil.copyfile(package / "files" / name, vendor / "fonts" / name)
         yield (
             f'@font-face{{font-family:"IBM Plex {family.title()}";font-style:{style};'
             f"font-weight:{weight};font-display:optional;src:url(fonts/{name}) format('woff2');"

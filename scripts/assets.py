@@ -67,6 +67,7 @@ def renew() -> None:
     for folder in (NEW, OLD):
         shutil.rmtree(folder, ignore_errors=True)
     fill(NEW)
+    VENDOR.parent.mkdir(exist_ok=True)
     if VENDOR.exists():
         VENDOR.rename(OLD)
     NEW.rename(VENDOR)

@@ -319,11 +319,11 @@ def test_the_browsers_files_are_renewed_as_a_whole(
     monkeypatch.setattr(assets, "VENDOR", vendor)
     monkeypatch.setattr(assets, "NEW", tmp_path / ".vendor.new")
     monkeypatch.setattr(assets, "OLD", tmp_path / ".vendor.old")
-    monkeypatch.setattr(assets.brotli, "compress", lambda content, quality: b"compressed")
+    monkeypatch.setattr("brotli.compress", lambda content, quality: b"compressed")
     assets.main()
     assert assets.is_current()
     whole_one = {path.name for path in vendor.rglob("*")}
-    for owner, name in ((assets.shutil, "copyfile"), (assets.shutil, "rmtree"), (Path, "rename")):
+    for owner, name in ((shutil, "copyfile"), (shutil, "rmtree"), (Path, "rename")):
         monkeypatch.setattr(owner, name, machine.counted(getattr(owner, name)))
     machine.killed_before, ended = 0, False
     while not ended:

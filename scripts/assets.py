@@ -50,12 +50,11 @@ def is_current() -> bool:
     """Tell whether `static/vendor` was filled by this script from this lock file, and nothing was lost."""
     try:
         manifest = json.loads((VENDOR / "manifest.json").read_text())
-    except (OSError, ValueError):
+        return bool(manifest["made_from"] == made_from()) and all(
+            (VENDOR / name).stat().st_size == entry["bytes"] for name, entry in manifest["files"].items()
+        )
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return False
-    return bool(manifest["made_from"] == made_from()) and all(
-        (VENDOR / name).is_file() and (VENDOR / name).stat().st_size == entry["bytes"]
-        for name, entry in manifest["files"].items()
-    )
 
 
 def made_from() -> dict[str, str]:

@@ -196,3 +196,15 @@ def test_the_commands_of_the_readme_run(tmp_path: Path, capsys: pytest.CaptureFi
     for command in commands:
         assert cli.main([named.get(word, word) for word in command.split()]) == 0
     assert "Q4_K_M" in capsys.readouterr().out
+
+
+def test_the_library_follows_one_commit_of_llama_cpp() -> None:
+    named = [
+        commit
+        for path in (ROOT / "quant_core").rglob("*.py")
+        for commit in re.findall(
+            r"llama\.cpp`?,?(?: at commit)?\s+([0-9a-f]{7,40})\b", path.read_text("utf-8")
+        )
+    ]
+    assert len(named) > 20
+    assert {commit[:7] for commit in named} == {"0c1e570"}

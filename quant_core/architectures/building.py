@@ -403,12 +403,11 @@ def _expert_size(fields: Fields) -> int:
 
 
 def _shared_size(fields: Fields, arch: Architecture, size: int) -> int:
-    shared = fields.integer("shared_expert_intermediate_size", _MOST_FFN, low=0, default=0)
-    if shared:
-        return shared
+    """Width of the shared expert: told as a whole, or as so many experts."""
+    whole = fields.integer("shared_expert_intermediate_size", _MOST_FFN, low=0, default=0)
     count = uniform(fields, "n_shared_experts", 1024, low=0, default=0)
     own = fields.integer("moe_shared_expert_intermediate_size", _MOST_FFN, default=size)
-    return own * (count or int(arch.shared_is_expert))
+    return whole or own * (count or int(arch.shared_is_expert))
 
 
 def dense_layers(fields: Fields, n_layers: int) -> tuple[int, ...]:

@@ -53,6 +53,8 @@ def run(options: argparse.Namespace) -> int:
     types = [file_type(name) for name in options.types.split(",") if name]
     importance = read_imatrix(options.imatrix).vectors() if options.imatrix else None
     steps = {mix: plan(file, mix, importance) for mix in types}  # refuses before any work
+    if importance is not None and not types:
+        print("warning: the importance matrix is not used: --types names none to round to", file=sys.stderr)
     for mix in types:
         for remark in remarks(steps[mix], importance):
             print(f"warning: {mix}: {remark}", file=sys.stderr)

@@ -1,9 +1,9 @@
 """Model files: bounded readers for GGUF and safetensors, a GGUF writer, and the way from one to the other.
 
 `opening` finds the reader that a file needs; `gguf` and `safetensors` check every number of a header before
-they rely on it; `checkpoint` gives Llama-like checkpoints llama.cpp's names; `quantizing` writes a quantized
-file row by row. How a block is encoded is the business of `quant_core.ggml`, and which type a tensor gets
-that of `quant_core.mixes`.
+they rely on it; `split` reads a GGUF model in several files as one; `checkpoint` gives Llama-like checkpoints
+llama.cpp's names; `quantizing` writes a quantized file row by row. How a block is encoded is the business of
+`quant_core.ggml`, and which type a tensor gets that of `quant_core.mixes`.
 """
 
 from __future__ import annotations

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quant_core.files import StoredTensor
+from quant_core.files import Meta, StoredTensor, TensorSpec, create_gguf, read_gguf
+from quant_core.files import gguf_writer as meta
+from quant_core.files.split import split_metadata
 
 ROOT = Path(__file__).resolve().parents[2]
 TINYLM = ROOT / "lessons" / "quantization" / "weights" / "tinylm"
@@ -155,3 +157,25 @@ def write_checkpoint(
         data += array.tobytes()
     path.write_bytes(safetensors_bytes(header, data))
     return path
+
+
+def split(
+    source: Path,
+    folder: Path,
+    cuts: Sequence[int] = (0, 8, 14),
+    change: Mapping[int, Mapping[str, Meta]] | None = None,
+) -> list[Path]:
+    """Cut a file before these tensors, as llama-gguf-split does: the first part has the metadata."""
+    file = read_gguf(source)
+    names = list(file.tensors)
+    paths = []
+    for number, start in enumerate(cuts):
+        part = names[start : cuts[number + 1] if number + 1 < len(cuts) else None]
+        metadata = dict(file.metadata) if number == 0 else {"general.architecture": meta.text("llama")}
+        metadata |= split_metadata(number, len(cuts), len(names)) | dict((change or {}).get(number, {}))
+        specs = [TensorSpec(name, file.tensors[name].shape, file.tensors[name].type_name) for name in part]
+        paths.append(folder / f"m-{number + 1:05}-of-{len(cuts):05}.gguf")
+        with create_gguf(paths[-1], metadata, specs) as writer:
+            for name in part:
+                writer.write(file.tensors[name].raw())
+    return paths

@@ -151,6 +151,9 @@ def test_an_importance_matrix_with_few_entries_is_warned_of(
     assert code == 0
     assert err[:2] == [line.replace("warning:", "warning: Q4_K_M:") for line in warnings]
     assert err[2].startswith("warning: Q8_0: the importance matrix is not used")
+    code, _, err = run("perplexity", WEIGHTS, "--text", held_out, "--imatrix", tmp_path / "i.gguf")
+    assert (code, len(err)) == (0, 1)
+    assert err[0].startswith("warning: the importance matrix is not used: --types names none")
 
 
 def test_what_was_not_used_is_not_noted(run: Output, tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from quant_core.cli import main
 from quant_core.files import FormatError, Meta, TensorSpec, create_gguf, open_model, quantize_model, read_gguf
 from quant_core.files.gguf_writer import text, whole
 from quant_core.files.model import config_of_header
-from quant_core.files.split import read_parts, split_metadata
-from tests.quant_core.model_files import CONFIG, tensors_of, write_checkpoint
+from quant_core.files.split import read_parts
+from tests.quant_core.model_files import CONFIG, split, tensors_of, write_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -24,28 +24,6 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("one")
     quantize_model(open_model(write_checkpoint(folder / "in")), folder / "one.gguf", "F16")
     return folder / "one.gguf"
-
-
-def split(
-    source: Path,
-    folder: Path,
-    cuts: Sequence[int] = (0, 8, 14),
-    change: Mapping[int, Mapping[str, Meta]] | None = None,
-) -> list[Path]:
-    """Cut a file before these tensors, as llama-gguf-split does: the first part has the metadata."""
-    file = read_gguf(source)
-    names = list(file.tensors)
-    paths = []
-    for number, start in enumerate(cuts):
-        part = names[start : cuts[number + 1] if number + 1 < len(cuts) else None]
-        metadata = dict(file.metadata) if number == 0 else {"general.architecture": text("llama")}
-        metadata |= split_metadata(number, len(cuts), len(names)) | dict((change or {}).get(number, {}))
-        specs = [TensorSpec(name, file.tensors[name].shape, file.tensors[name].type_name) for name in part]
-        paths.append(folder / f"m-{number + 1:05}-of-{len(cuts):05}.gguf")
-        with create_gguf(paths[-1], metadata, specs) as writer:
-            for name in part:
-                writer.write(file.tensors[name].raw())
-    return paths
 
 
 @pytest.mark.parametrize("cuts", [(0, 8, 14), (0, 0, 14), (0, 20)])

@@ -40,7 +40,12 @@ from quant_core.architectures.layers import (
     Undescribed,
     vector,
 )
-from quant_core.architectures.table import ARCHITECTURES, NOT_MODELLED, architecture_of
+from quant_core.architectures.table import (
+    ARCHITECTURES,
+    NOT_MODELLED,
+    TEXT_PARTS,
+    architecture_of,
+)
 
 __all__ = [
     "ARCHITECTURES",
@@ -121,7 +126,8 @@ class ModelShape:
     embedding_rows : int
         Rows of the embedding where they are not ``vocab_size``; 0 for that.
     beside_file : int
-        Parameters of the model that its GGUF file does not hold (an encoder's head).
+        Parameters of the model that its GGUF file does not hold (an encoder's head); below 0, what only the
+        file holds.
 
     Examples
     --------
@@ -379,7 +385,11 @@ def _text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
 def _refuse_whole(config: Mapping[str, Any], model_type: str, arch: Architecture) -> None:
     """Refuse a model of several parts of which the text is not the one that counts."""
     outer = config.get("model_type")
-    if not isinstance(config.get("text_config"), Mapping) or not isinstance(outer, str):
+    if not isinstance(outer, str):
+        return
+    if not isinstance(config.get("text_config"), Mapping):
+        if outer in TEXT_PARTS and not config.get("architectures"):
+            raise ValueError(f"model_type {outer!r} is a part of a model; give the whole config.json")
         return
     if outer in NOT_MODELLED:
         raise ValueError(f"model_type {outer!r} is not modelled: {NOT_MODELLED[outer]}")

@@ -28,19 +28,29 @@ FEWEST, MOST = 1e6, 1e13
 """Parameters of a model that is weighed: below, the drawing has nothing to show; above, nobody has one."""
 
 GGUF_MAGIC = b"GGUF"
-_LAYER_LETTERS = {
-    "full_attention": "f", "attention": "f", "indexed_attention": "f", "sliding_attention": "s",
-    "chunked_attention": "s", "linear_attention": "l", "mamba": "l", "conv": "l",
+#: Lists of names are written with a letter for each; of several names with one letter the last is read.
+_LETTERS: dict[str, dict[str, str]] = {
+    "layer_types": {
+        "attention": "f", "indexed_attention": "f", "full_attention": "f", "chunked_attention": "s",
+        "sliding_attention": "s", "mamba": "l", "conv": "l", "linear_attention": "l",
+    },
+    "mlp_layer_types": {"dense": "d", "sparse": "s"},
+    "indexer_types": {"full": "f", "shared": "s"},
+    "block_types": {"attention": "a", "recurrent": "r"},
+    "layers_block_type": {
+        "linear_attention": "m", "mamba": "m",
+        "full_attention": "a", "attention": "a", "mlp": "d", "moe": "e",
+    },
 }  # fmt: skip
-_LAYER_NAMES = {"f": "full_attention", "s": "sliding_attention", "l": "linear_attention"}
+_NAMES = {field: {letter: name for name, letter in names.items()} for field, names in _LETTERS.items()}
 _SCALINGS = ("rope_scaling", "rope_parameters")
-_LISTS = ("architectures", "block_types", "layers_block_type", "mlp_layer_types", "mlp_only_layers",
-          "moe_layers", "attn_layer_indices", "cross_attention_layers", "full_attn_idxs")  # fmt: skip
+_LISTS = ("architectures", "mlp_only_layers", "moe_layers", "attn_layer_indices", "cross_attention_layers",
+          "full_attn_idxs")  # fmt: skip
 _STAR = "A"
 """Stands in the line for the * of Nemotron's pattern, which an address would have to escape."""
 
 _DECIMAL = re.compile(r"[0-9]{1,6}\.[0-9]{1,6}")
-_WORD = re.compile(r"[A-Za-z0-9_.\-]{1,100}")
+_WORD = re.compile(r"[A-Za-z0-9_.\-]{1,512}")
 
 
 def controls_of(fields: Mapping[str, str]) -> dict[str, str]:
@@ -119,8 +129,8 @@ def _fewest(config: Mapping[str, Any]) -> dict[str, Any]:
 def _written(name: str, value: Any) -> str:
     if name in _SCALINGS:
         value = value.get("rope_type", value.get("type"))
-    if name == "layer_types":
-        return "".join(_LAYER_LETTERS[kind] for kind in value)
+    if name in _LETTERS:
+        return "".join(_LETTERS[name][kind] for kind in value)
     if name == "hybrid_override_pattern":
         value = value.replace("*", _STAR)
     if isinstance(value, bool):
@@ -154,8 +164,8 @@ def config_of(line: str) -> dict[str, Any]:
 def _value(name: str, value: str) -> Any:
     if name in _SCALINGS:
         return {"rope_type": value}
-    if name == "layer_types":
-        return [_LAYER_NAMES.get(letter, letter) for letter in value]
+    if name in _NAMES:
+        return [_NAMES[name].get(letter, letter) for letter in value]
     if name == "hybrid_override_pattern":
         return value.replace(_STAR, "*")
     if name in _LISTS or "," in value:

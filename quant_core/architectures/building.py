@@ -321,14 +321,16 @@ def delta_net(fields: Fields) -> Mixer:
     )
 
 
-def with_shared_caches(fields: Fields, blocks: list[Block], shared: int) -> list[Block]:
+def with_shared_caches(
+    fields: Fields, blocks: list[Block], shared: int, *, in_file: bool = False
+) -> list[Block]:
     """The last layers read an earlier layer's cache (Gemma 3n, 4); some have twice the feed-forward width."""
     double = fields.flag("use_double_wide_mlp", False)
     made: dict[int, Block] = {}
     for block in blocks[-shared:]:
         if id(block[0]) not in made:
             mixers = tuple(
-                replace(mixer, caches=False, has_keys=False, has_values=False)
+                replace(mixer, caches=False, has_keys=in_file, has_values=in_file)
                 if isinstance(mixer, Attention)
                 else mixer
                 for mixer in block[0]
@@ -546,15 +548,16 @@ def _without(fields: Fields, name: str) -> Fields:
 def gemma3n(fields: Fields, arch: Architecture) -> list[Block]:
     """Gemma 3n, whose feed-forward blocks may have a width each."""
     widths = fields.raw("intermediate_size")
-    if not isinstance(widths, list | tuple):
-        return decoder(fields, arch)
     n_layers = count_of_layers(fields)
-    numbers = fields.integers("intermediate_size", n_layers, 1, _MOST_FFN) or ()
+    if isinstance(widths, list | tuple):
+        numbers = fields.integers("intermediate_size", n_layers, 1, _MOST_FFN) or ()
+    else:
+        numbers = (fields.integer("intermediate_size", _MOST_FFN),) * n_layers
     feeds = {width: (Dense(width=width),) for width in set(numbers)}
     mixers = attention_layers(fields, arch, layer_kinds(fields, arch, n_layers))
     shared = fields.integer("num_kv_shared_layers", n_layers - 1, low=0, default=0)
     blocks: list[Block] = [(mixer, feeds[width]) for mixer, width in zip(mixers, numbers, strict=True)]
-    return with_shared_caches(fields, blocks, shared) if shared else blocks
+    return with_shared_caches(fields, blocks, shared, in_file=True) if shared else blocks
 
 
 def nomic_bert(fields: Fields, arch: Architecture) -> list[Block]:
@@ -934,7 +937,18 @@ def gemma3n_extras(fields: Fields, arch: Architecture) -> Extras:
         matrix("altup_proj", rows, hidden, kept="F16"),
         matrix("altup_unembd_proj", rows, hidden, kept="F16"),
     )
-    return Extras((*embeddings.of_layer, *of_layer), (*embeddings.of_model, *(of_model if rows else ())))
+    return Extras(
+        (*embeddings.of_layer, *of_layer),
+        (*embeddings.of_model, *(of_model if rows else ())),
+        beside_file=-_unused_keys(fields, arch),
+    )
+
+
+def _unused_keys(fields: Fields, arch: Architecture) -> int:
+    """Keys and values of layers that read an earlier cache: in a file of Gemma 3n, and in no count of it."""
+    shared = fields.integer("num_kv_shared_layers", MOST_LAYERS, low=0, default=0)
+    own = attention(fields, arch)
+    return shared * (hidden_size(fields) * own.kv_heads * (own.head_dim + own.value_dim) + own.head_dim)
 
 
 def encoder_embeddings(fields: Fields, arch: Architecture) -> Extras:

@@ -602,6 +602,9 @@ NOT_MODELLED: dict[str, str] = {
     "nemotron-nas": "every layer has another width, which is not counted here",
 }
 
+#: Parts that never stand alone: whether there is an output depends on the whole.
+TEXT_PARTS = frozenset({"glm4v_text", "qwen2_vl_text", "qwen2_5_vl_text", "qwen3_vl_text", "glm4v_moe_text"})
+
 #: Other names of the same architecture.
 _SAME = {
     "mllama_text_model": "mllama",

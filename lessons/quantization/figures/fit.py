@@ -590,7 +590,8 @@ def _functions(run: Run) -> tuple[Callable[..., Any], ...]:
     sizes = memory.checkpoint_bytes if run.is_checkpoint else memory.weight_bytes
     state = (memory.recurrent_state_bytes,) if memory.recurrent_state_bytes(run.shape) else ()
     whole = (memory.kv_cache, *state, memory.compute_buffer_bytes) if run.everything else ()
-    return (sizes, *whole, *(() if run.is_checkpoint else (memory.speed_band,)))
+    speed = () if run.is_checkpoint or run.shape.is_encoder else (memory.speed_band,)
+    return (sizes, *whole, *speed)
 
 
 FIGURE = Figure("fit", "fig-06", "FIG.06", Controls, view, from_file=own_model.controls_of)

@@ -92,7 +92,13 @@ def read_single(data: bytes) -> tuple[str, F32]:
 
 
 def reads(type_name: str) -> bool:
-    """Whether `read_single` turns this type into numbers."""
+    """Whether `read_single` turns this type into numbers.
+
+    Examples
+    --------
+    >>> reads("Q4_K"), reads("TQ1_0")
+    (True, False)
+    """
     return is_readable(type_name) or type_name in _INTEGERS or type_name in _FP8
 
 

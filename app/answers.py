@@ -10,7 +10,9 @@ from __future__ import annotations
 import csv
 import gc
 import io
+import math
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, TypeVar
@@ -22,7 +24,7 @@ from app.body import BEST, Body
 from app.colours import Scheme
 from app.kept import Kept
 from app.pictures import picture
-from app.queue import Together
+from app.queue import Busy, Together
 from app.render import Shown, ask, example, practise, render, reveal, show
 from app.styleguide import guide
 from lessons.catalogue import Lesson, course, lesson_slugs, load_lesson, plain_pages
@@ -51,6 +53,7 @@ OnOwn = Literal["figure", "fragment", "csv", "svg"]
 BREATH = 0.02  # seconds between two answers that nobody has asked for yet
 FEW_STATES = 1200
 """Of a figure, up to which a worker makes all of them when it has nothing else to do."""
+TABLE_SECONDS = 0.18  # of a processor, of what one request may spend; the next one goes on from there
 LARGEST_TABLE = 64 * 1024  # bytes, compressed: beyond it the next state alone is the better answer
 NO_TABLE = Body(b"{}", "application/json")
 
@@ -102,7 +105,7 @@ class Answers:
         # A table in which no guess is drawn is that of all who made none.
         teaching = max(views, key=lambda of_view: of_view.guess)
         key = ("states", slug, name, control, rest, teaching)
-        make = partial(self._states, slug, name, control, rest, teaching)
+        make = partial(self._states, slug, name, control, rest, teaching, TABLE_SECONDS)
         return await self._kept.get_ahead((spoken().tag, key), make)
 
     async def lesson(self, slug: str, states: States, route: str = "") -> Body:
@@ -379,14 +382,29 @@ class Answers:
     def _fragment(self, slug: str, name: str, controls: FigureControls, teaching: Teaching) -> Body:
         return self._html("fragment.jinja", f=self._shown(slug, name, controls, teaching=teaching))
 
-    def _states(self, slug: str, name: str, control: str, rest: FigureControls, teaching: Teaching) -> Body:
+    def _states(
+        self,
+        slug: str,
+        name: str,
+        control: str,
+        rest: FigureControls,
+        teaching: Teaching,
+        within: float = math.inf,
+    ) -> Body:
+        """The table; Busy where it takes longer than so many seconds. The views made until then are kept."""
+        end, late = time.thread_time() + within, False
         lines: dict[str, int] = {}
         states: dict[str, list[int]] = {}
         for value, at in _along(rest, control).items():
             self._kept.give_way()
             of_view = _of_view(slug, name, at, teaching)
             key = (spoken().tag, ("fragment", slug, name, at, of_view))
-            view = self._kept.now(key, partial(self._fragment, slug, name, at, of_view))
+            view = self._kept.find(key)
+            if view is None:
+                if late:
+                    raise Busy
+                view = self._kept.now(key, partial(self._fragment, slug, name, at, of_view))
+                late = time.thread_time() > end
             states[value] = _ranges(view.raw.decode().split("\n"), lines)
         beside = [plain(value) for value in rest.part(control).beside]
         body = Body(

@@ -233,24 +233,21 @@ class FairQueue:
             except BaseException as raised:
                 result, error = None, raised
             with suppress(RuntimeError):  # the loop has been closed
-                loop.call_soon_threadsafe(self._tell, work, result, error)
-        with suppress(RuntimeError):
-            loop.call_soon_threadsafe(self._ended, loop)
+                loop.call_soon_threadsafe(self._done, work, result, error, work is batch[-1])
 
-    def _tell(self, work: Work, result: object, error: BaseException | None) -> None:
+    def _done(self, work: Work, result: object, error: BaseException | None, last: bool) -> None:
+        """Tell whoever waits; with the last of its batch a thread is free again."""
         del self._running[work.key]
-        if work.outcome.cancelled():
-            return
-        if error is None:
-            work.outcome.set_result(result)
-        else:
-            work.outcome.set_exception(error)
-
-    def _ended(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._busy_threads -= 1
-        self._start(loop)
-        if not self._busy_threads:
-            self.idle.set()
+        if not work.outcome.cancelled():
+            if error is None:
+                work.outcome.set_result(result)
+            else:
+                work.outcome.set_exception(error)
+        if last:
+            self._busy_threads -= 1
+            self._start(asyncio.get_running_loop())
+            if not self._busy_threads:
+                self.idle.set()
 
 
 class _Dropped(Exception):

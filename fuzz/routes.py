@@ -2,6 +2,8 @@
 
     python fuzz/routes.py [REQUESTS] [SEED]
 
+Then it makes the dearest request of each route that is known (`fuzz.dearest`) and says which took most time.
+
 The application is called as a server calls it, without a client between: 100 000 requests take minutes.
 Besides its status, every answer is held to what must be true of all of them, see `faults`.
 """
@@ -14,24 +16,27 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy is imported
 
 import asyncio
 import gzip
+import heapq
 import random
 import resource
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import brotli
+from fastapi import FastAPI
 
 from app import create_app
 from app.assets import version
 from app.settings import Settings
+from fuzz.asking import Answer, Request, ask
+from fuzz.dearest import dear_requests, routes
 from lessons.catalogue import lesson_slugs, load_lesson
 from lessons.kit.controls import plain
 
@@ -41,31 +46,12 @@ FIGURES = LESSON.figures
 KEPT_MIB = 4  # of answers, so that a flat memory is soon seen
 GROWTH_MIB = 64  # in the second half of the run, when every bounded cache is full
 REPORTS = 20  # progress lines
+DEAREST = 10  # requests whose cost is said
 
 HOST = "fuzzed-host.invalid"
 """No answer may repeat what the client says the host is."""
 
 REQUIRED = ("content-security-policy", "x-content-type-options", "referrer-policy")
-
-Message = MutableMapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Request:
-    method: str
-    address: str
-    headers: tuple[tuple[str, str], ...] = ()
-    body: bytes = b""
-
-    def __str__(self) -> str:
-        return f"{self.method} {self.address} {dict(self.headers)} ({len(self.body)} bytes of body)"
-
-
-@dataclass
-class Answer:
-    status: int = 0
-    headers: dict[str, str] = field(default_factory=dict)
-    body: bytes = b""
 
 
 @dataclass
@@ -78,6 +64,13 @@ class Summary:
     growth_mib: int = 0
     seconds: float = 0.0
     failure: str = ""
+    dearest: list[tuple[float, str]] = field(default_factory=list)
+
+    def cost(self, seconds: float, request: Request) -> None:
+        """Remember what a request took on the processors, if it is one of the dearest."""
+        heapq.heappush(self.dearest, (1000 * seconds, str(request)[:200]))
+        if len(self.dearest) > DEAREST:
+            heapq.heappop(self.dearest)
 
     @property
     def passed(self) -> bool:
@@ -93,21 +86,26 @@ class Summary:
 
 
 def main(requests: int, seed: int) -> int:
-    summary = asyncio.run(fuzz(requests, seed, progress=True))
+    summary = asyncio.run(fuzz(requests, seed, progress=True, dearest=True))
     print(summary)
+    print(f"The {len(summary.dearest)} dearest, ms of a processor:")
+    for milliseconds, request in sorted(summary.dearest, reverse=True):
+        print(f"{milliseconds:>7.0f}  {request}")
     if summary.failure:
         print(summary.failure)
     return int(not summary.passed)
 
 
-async def fuzz(requests: int, seed: int, *, progress: bool = False) -> Summary:
+async def fuzz(requests: int, seed: int, *, progress: bool = False, dearest: bool = False) -> Summary:
     """Send `requests` random requests and stop at the first answer that is not as it must be."""
     app = create_app(Settings(cache_mib=KEPT_MIB))
     app.state.ready = True  # what a server's start does; the drawing in advance is left out
     summary = Summary(requests, seed)
     start, half = time.perf_counter(), 0
     for count, request in enumerate(any_requests(random.Random(seed), requests), 1):
+        before = time.process_time()
         answer = await ask(app, request)
+        summary.cost(time.process_time() - before, request)
         summary.statuses[answer.status] += 1
         summary.seconds = time.perf_counter() - start
         found = faults(request, answer)
@@ -119,7 +117,20 @@ async def fuzz(requests: int, seed: int, *, progress: bool = False) -> Summary:
         if progress and count % max(1, requests // REPORTS) == 0:
             print(f"{count:>8} of {requests}, {count / summary.seconds:.0f}/s, {peak_mib()} MiB", flush=True)
     summary.growth_mib = peak_mib() - half
+    if dearest:
+        await _ask_dearest(app, summary)
     return summary
+
+
+async def _ask_dearest(app: FastAPI, summary: Summary) -> None:
+    """Make the dearest requests that are known of each route; they are valid, so a POST may be answered."""
+    for method, path in routes(app):
+        for _, request in dear_requests(method, path, summary.seed):
+            before = time.process_time()
+            answer = await ask(app, request)
+            summary.cost(time.process_time() - before, request)
+            if answer.status >= 500:
+                summary.failure = f"{request}\nthe server failed: {answer.status}"
 
 
 def faults(request: Request, answer: Answer) -> list[str]:
@@ -152,46 +163,6 @@ def decoded(answer: Answer) -> bytes:
         "gzip": gzip.decompress,
     }
     return readers[encoding](answer.body)
-
-
-async def ask(app: Callable[..., Awaitable[None]], request: Request) -> Answer:
-    """Call the application as a server does: the path decoded once, the query as it came."""
-    path, _, query = request.address.partition("?")
-    answer = Answer()
-    waiting = [{"type": "http.request", "body": request.body, "more_body": False}]
-    scope = {
-        "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.3"},
-        "http_version": "1.1",
-        "method": request.method,
-        "scheme": "http",
-        "path": unquote(path),
-        "raw_path": path.encode(),
-        "query_string": query.encode(),
-        "root_path": "",
-        "headers": [(name.encode(), value.encode("latin-1")) for name, value in request.headers],
-        "client": ("127.0.0.1", 1),
-        "server": ("127.0.0.1", 80),
-        "state": {},
-    }
-
-    async def receive() -> Message:
-        return waiting.pop() if waiting else {"type": "http.disconnect"}
-
-    async def send(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            answer.status = message["status"]
-            answer.headers = {
-                name.decode().lower(): value.decode("latin-1") for name, value in message["headers"]
-            }
-        else:
-            answer.body += message.get("body", b"")
-
-    try:
-        await app(scope, receive, send)
-    except Exception as error:  # Starlette has answered 500 by then, and tells the server as well
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-    return answer
 
 
 def any_requests(dice: random.Random, count: int) -> Iterator[Request]:

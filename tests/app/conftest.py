@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the server does, before numpy is imported
+
 from collections.abc import Iterator
 
 import pytest

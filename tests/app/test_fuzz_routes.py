@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from fuzz.routes import HOST, Answer, Request, faults, fuzz
+from fuzz.asking import Answer, Request
+from fuzz.routes import HOST, faults, fuzz
 
 GOOD = {
     "content-security-policy": "default-src 'none'",

@@ -15,7 +15,7 @@ from app.queue import Crowded
 from lessons.catalogue import Lesson, load_lesson
 from lessons.kit.controls import MOST_TOGETHER, plain
 from tests.app.html import parse
-from tests.app.tables import views_of
+from tests.app.tables import table_of, views_of
 
 LESSON = "/lessons/quantization"
 QUANTIZATION = load_lesson("quantization")
@@ -112,7 +112,7 @@ def test_a_function_has_a_page_with_its_lines(client: TestClient) -> None:
 
 
 def test_table_of_a_control_holds_the_fragment_of_each_of_its_states(client: TestClient) -> None:
-    table = client.get(f"/fragments/{version()}/quantization/rtn/along/bits?block=outlier").json()
+    table = table_of(client, f"/fragments/{version()}/quantization/rtn/along/bits?block=outlier")
     views = views_of(table)
     assert list(views) == ["2", "3", "4", "5", "6", "7", "8"]
     assert views["5"] == client.get(fragment("rtn", "block=outlier&bits=5")).text
@@ -124,13 +124,32 @@ def test_very_many_states_travel_in_parts(client: TestClient, lesson: Lesson) ->
     seen: list[str] = []
     at = ["memory=4"]
     while at:
-        table = client.get(f"{along}?device=own&{at.pop()}").json()
+        table = table_of(client, f"{along}?device=own&{at.pop()}")
         assert len(table["states"]) <= MOST_TOGETHER
         seen += table["states"]
         at = [f"memory={value}" for value in table["beside"] if value not in seen]
     states = [plain(state) for state in lesson.figures["fit"].controls.widgets()["memory"].states()]
     assert len(states) > MOST_TOGETHER
     assert seen == states
+
+
+def test_a_table_that_takes_too_long_is_left_out_and_goes_on_where_it_stopped(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.answers.TABLE_SECONDS", 1e-6)
+    along = f"/fragments/{version()}/quantization/primitive/along/weight?block=llm&bits=3"
+    answer = client.get(along)
+    assert answer.json() == {}
+    assert answer.headers["cache-control"] == "no-store"
+    answers = [client.get(along).json() for _ in range(40)]
+    assert answers[0] == {}
+    assert answers[-1]["states"]
+
+
+def test_what_is_typed_is_sent_as_it_is_asked_for(client: TestClient) -> None:
+    along = f"/fragments/{version()}/quantization/sentence/along/seed"
+    assert client.get(f"{along}?sentence=a+king").json() == {}
+    assert table_of(client, f"{along}?example=modern")["states"]
 
 
 def test_table_of_a_wrong_state_says_what_is_allowed(client: TestClient) -> None:

@@ -17,7 +17,7 @@ from lessons.catalogue import Lesson
 from lessons.kit.controls import plain
 from lessons.kit.question import Reveal
 from tests.app.html import parse
-from tests.app.tables import views_of
+from tests.app.tables import table_of, views_of
 
 PAGE = "/lessons/quantization"
 NAMES = ("primitive", "rtn", "rounding", "gptq", "awq", "quality", "xray", "fit")
@@ -156,7 +156,7 @@ def test_a_chart_has_the_guess_in_both_its_forms(client: TestClient, lesson: Les
 
 def test_a_table_of_states_has_the_guess_where_it_is_true(client: TestClient) -> None:
     along = f"/fragments/{version()}/quantization/rtn/along/bits"
-    table = views_of(client.get(f"{along}?guess=4").json())
+    table = views_of(table_of(client, f"{along}?guess=4"))
     assert [bits for bits, view in table.items() if marked(view)] == ["3"]
     assert client.get(f"{along}?guess=4&block=llm").content == client.get(f"{along}?block=llm").content
 

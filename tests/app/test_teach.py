@@ -14,7 +14,7 @@ from lessons.catalogue import Lesson, load_lesson
 from lessons.kit.controls import Choice, FigureControls
 from lessons.kit.teaching import NAMES
 from tests.app.html import Element, parse
-from tests.app.tables import views_of
+from tests.app.tables import table_of, views_of
 
 LESSON = "/lessons/quantization"
 FIGURES = load_lesson("quantization").figures
@@ -73,7 +73,7 @@ def test_a_fragment_keeps_the_cells_of_a_drawing_fixed(client: TestClient) -> No
     assert "".join(fixed.replace(" disabled", "").split()) == "".join(free.split())
     assert fixed.count(" disabled") == 32
     assert client.get(f"{base}/primitive?bits=3&lock=block&hide=bits&explain=off").text == free
-    table = client.get(f"{base}/primitive/along/bits?lock=weight").json()
+    table = table_of(client, f"{base}/primitive/along/bits?lock=weight")
     assert all(view.count(" disabled") == 32 for view in views_of(table).values())
 
 

@@ -68,7 +68,7 @@ class Controls(FigureControls):
     block: str = choice("ffn_in", SUPER_BLOCKS)
     format: str = choice("Q4_K", FORMATS, together=3)
     importance: bool = switch(False)
-    pick: str = choice("weight-5", PICKS, style="drawn")
+    pick: str = choice("weight-5", PICKS, style="drawn", together=16)
     flip: str = choice("none", FLIPS, style="drawn")
 
 

@@ -393,6 +393,11 @@ def _refuse_whole(config: Mapping[str, Any], model_type: str, arch: Architecture
         return
     if outer in NOT_MODELLED:
         raise ValueError(f"model_type {outer!r} is not modelled: {NOT_MODELLED[outer]}")
+    whole, part = config.get("hidden_size"), config["text_config"].get("hidden_size")
+    if isinstance(whole, int) and whole != part and not config.get("tie_word_embeddings", arch.tied):
+        raise ValueError(
+            f"hidden_size is {shown(whole)} and {shown(part)} in text_config: the output has either"
+        )
     if arch.encoder and outer.partition("_")[0] != model_type.partition("_")[0]:
         raise ValueError(
             f"model_type {shown(outer)} is not known, and its text part only reads; it is not counted"

@@ -68,6 +68,8 @@ class Architecture:
     required : tuple of str
         Fields that decide a size and have no value to assume.
     qkv_bias, output_bias, ffn_bias, head_bias, norm_bias : Flag
+    gated_attention, attention_gate : bool
+        Whether attention is gated: by a part of the query matrix, or by a matrix of its own.
     gated_ffn, joined_ffn : bool
         Whether the feed-forward block has a gate, and whether gate and up are one tensor.
     ffn_ratio : int
@@ -103,6 +105,7 @@ class Architecture:
     head_bias: Flag = False
     fused_qkv: bool = False
     gated_attention: bool = False
+    attention_gate: bool = False
     query_key_norm: str = ""
     query_key_norm_if: Flag = True
     attention_sinks: bool = False
@@ -227,6 +230,7 @@ def attention(fields: Fields, arch: Architecture, window: int = 0) -> Attention:
         and arch.query_key_norm == "head",
         fused=arch.fused_qkv,
         gated=arch.gated_attention,
+        gate_rows=heads * head_dim if arch.attention_gate else 0,
         qkv_bias=fields.chosen(arch.qkv_bias),
         output_bias=fields.chosen(arch.output_bias),
         sinks=arch.attention_sinks,
@@ -543,6 +547,35 @@ def _without(fields: Fields, name: str) -> Fields:
     fewer = Fields({key: value for key, value in fields.config.items() if key != name})
     fewer.defaults, fewer.seen = fields.defaults, fields.seen
     return fewer
+
+
+def gemma4(fields: Fields, arch: Architecture) -> list[Block]:
+    """Gemma 4, whose full layers have heads of their own: in two fields, or as transformers 5 saves them."""
+    given = fields.raw("per_layer_config")
+    if not given:
+        return decoder(fields, arch)
+    kinds = layer_kinds(fields, arch, count_of_layers(fields))
+    full = {layer for layer, kind in enumerate(kinds) if kind == FULL}
+    entries: list[Any] = list(given.values()) if isinstance(given, Mapping) else [None]
+    layers = {int(key) for key in given if isinstance(key, str) and key.isdecimal() and len(key) < 5}
+    alike = isinstance(entries[0], Mapping) and all(entry == entries[0] for entry in entries)
+    if not alike or layers != full or set(entries[0]) - {"head_dim", "num_key_value_heads"}:
+        raise ValueError("per_layer_config must give all full layers, and no others, the same heads")
+    del fields.seen["per_layer_config"]
+    for name, value in entries[0].items():
+        own = arch.heads_of[FULL][name]
+        fields.seen[own] = value
+        fields.defaults = {**fields.defaults, own: value}
+    return decoder(fields, arch)
+
+
+def helium(fields: Fields, arch: Architecture) -> list[Block]:
+    """Helium, whose output matrix is square: its heads must be as wide as the model."""
+    blocks = decoder(fields, arch)
+    own = attention(fields, arch)
+    if own.heads * own.head_dim != hidden_size(fields):
+        raise ValueError(f"head_dim is {own.head_dim}; with num_attention_heads it must make hidden_size")
+    return blocks
 
 
 def gemma3n(fields: Fields, arch: Architecture) -> list[Block]:

@@ -83,6 +83,8 @@ class Attention(Mixer):
         Q, K and V are one tensor.
     gated : bool
         The query matrix holds a gate as well.
+    gate_rows : int
+        Rows of a gate of its own; 0 for none.
     caches : bool
         False in an encoder, and where a layer reads another layer's cache.
     has_keys, has_values : bool

@@ -167,6 +167,24 @@ def test_layers_that_share_a_cache_may_be_twice_as_wide() -> None:
     assert wide.parameters - narrow.parameters == 8 * 3 * 4096 * 14336
 
 
+def test_gemma_4_is_read_as_transformers_5_saves_it() -> None:
+    config = {
+        **LLAMA,
+        "model_type": "gemma4",
+        "head_dim": 128,
+        "sliding_window": 512,
+        "tie_word_embeddings": True,
+    }
+    full = {"head_dim": 256, "num_key_value_heads": 2}
+    saved = {**config, "per_layer_config": {f"{layer:02}": full for layer in range(5, 32, 6)}}
+    own = {**config, "global_head_dim": 256, "num_global_key_value_heads": 2}
+    assert model_shape(saved) == model_shape(own)
+    assert model_shape(read_shape(saved)[1]) == model_shape(own)
+    for entries in ({"05": full}, {**saved["per_layer_config"], "05": {"head_dim": 64}}, {"x": 1}, [1]):
+        with pytest.raises(ValueError, match="per_layer_config must give all full layers"):
+            model_shape({**config, "per_layer_config": entries})
+
+
 def test_mamba_is_a_state_and_nothing_else() -> None:
     shape = model_shape(MAMBA)
     assert shape.parameters == 129_135_360  # as published for mamba-130m-hf

@@ -34,7 +34,7 @@ WITHOUT_EXAMPLE = {
         quant_core.files.errors.naming""",
     "sums whose sources are the logs that their tests hold": """
         quant_core.memory.weight_buffers quant_core.memory.kv_bytes_per_token
-        quant_core.memory.kv_pool_tokens quant_core.memory.recurrent_state_bytes
+        quant_core.memory.kv_pool_tokens
         quant_core.memory.host_buffer_bytes quant_core.memory.speed_band""",
 }
 

@@ -97,7 +97,7 @@ class Architecture:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
     required: tuple[str, ...] = ()
-    strict: bool = False
+    strict: bool = False  # only fields that are known to decide nothing may be left unread
     tied: bool = False
     qkv_bias: Flag = ("attention_bias", False)
     output_bias: Flag = False
@@ -153,6 +153,8 @@ def decoder(fields: Fields, arch: Architecture) -> list[Block]:
     kinds = (FULL,) * n_layers if arch.encoder else layer_kinds(fields, arch, n_layers)
     mixers = attention_layers(fields, arch, kinds)
     blocks = list(zip(mixers, feed_forwards(fields, arch, n_layers), strict=True))
+    if arch.strict:
+        return blocks
     shared = fields.integer("num_kv_shared_layers", n_layers - 1, low=0, default=0)
     return with_shared_caches(fields, blocks, shared) if shared else blocks
 
@@ -178,7 +180,7 @@ def attention_layers(fields: Fields, arch: Architecture, kinds: Sequence[str]) -
     window = fields.integer("sliding_window", 1 << 32, low=0, default=0)
     if SLIDING in kinds and not window:
         raise ValueError(f"sliding_window is missing; it must be an integer from 1 to {1 << 32}")
-    latent = latent_attention(fields, arch)
+    latent = None if arch.strict else latent_attention(fields, arch)
     if latent is not None and fields.has("indexer_types"):
         return _indexed_layers(fields, latent, len(kinds))
     made: dict[str, tuple[Mixer, ...]] = {}
@@ -217,7 +219,7 @@ def attention(fields: Fields, arch: Architecture, window: int = 0) -> Attention:
     if heads % kv_heads:
         raise ValueError(f"num_key_value_heads is {kv_heads}; it must divide num_attention_heads ({heads})")
     head_dim = size("head_dim", _MOST_WIDTH, 0) or _head_dim(fields, usual_heads)
-    keys_are_values = not window and fields.flag("attention_k_eq_v", False)
+    keys_are_values = bool(own) and not window and fields.flag("attention_k_eq_v", False)
     return Attention(
         heads=heads,
         kv_heads=kv_heads,
@@ -469,6 +471,10 @@ def mimo(fields: Fields, arch: Architecture) -> list[Block]:
     kv_heads = fields.integer("num_key_value_heads", _MOST_HEADS)
     fields.defaults = {**fields.defaults, "swa_num_key_value_heads": 2 * kv_heads}
     pattern = fields.integers("hybrid_layer_pattern", n_layers, 0, 1)
+    if pattern is None and not fields.has("layer_types"):
+        raise ValueError(
+            "hybrid_layer_pattern is missing; it must tell the layers with a window from the others"
+        )
     if pattern is None:
         kinds = layer_kinds(fields, arch, n_layers)
     else:

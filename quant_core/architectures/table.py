@@ -151,6 +151,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         _GEMMA2,
         classes=("Gemma4",),
         plan=building.gemma4,
+        defaults={"head_dim": 256, "global_head_dim": 512},
         ignored=("per_layer_config",),
         query_key_norm="head",
         sliding_every=6,
@@ -329,6 +330,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     ),
     "hy_v3": Architecture(
         classes=("HYV3",),
+        defaults={"first_k_dense_replace": 1},
         output_bias=_EVERYWHERE,
         ffn_bias=("mlp_bias", False),
         query_key_norm="head",
@@ -469,7 +471,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "mistral4": replace(_DEEPSEEK_V3, classes=("Mistral4",), router_bias=False),
     "kimi_k2": replace(_DEEPSEEK_V3, classes=("DeepseekV3", "KimiK2")),
     "glm_moe_dsa": replace(_DEEPSEEK_V3, classes=("GlmMoeDsa",)),
-    "glm4_moe_lite": replace(_DEEPSEEK_V3, classes=("Glm4MoeLite",)),
+    "glm4_moe_lite": replace(_DEEPSEEK_V3, classes=("Glm4MoeLite",), defaults={"first_k_dense_replace": 1}),
     "glm": replace(_GLM4, classes=("Glm",), has_experts=False),
     "glm4": replace(
         _GLM4, norms=("attn_norm", "ffn_norm", "post_attention_norm", "post_ffw_norm"), has_experts=False
@@ -659,7 +661,7 @@ _SAME = {
     "glm4v": "glm4",
     "glm4v_moe": "glm4_moe",
     "kimi_k25": "kimi_k2",
-    "gemma3_text_model": "gemma3",
+    "gemma4_unified": "gemma4",
     "rw": "falcon",
 }
 

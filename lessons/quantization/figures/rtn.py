@@ -178,6 +178,8 @@ def _notes(c: Controls, largest: int, own: Own | None) -> Iterable[Sentence]:
         yield Sentence("not_legal", columns=str(columns), fallback=fallback)
     if c.stretch > 1:
         yield Sentence("stretched", factor=str(c.stretch), column=str(largest))
+    else:
+        yield Sentence("unstretched")
 
 
 def _scales(weights: NDArray[Any], kept: Snapped) -> tuple[Scale, Scale]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Page
 
 from lessons.kit.controls import Slider, plain
 from tests.browser.conftest import NewPage

@@ -7,15 +7,17 @@ each time.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gc
 import io
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, TypeVar
+from urllib.parse import parse_qsl, urlencode
 
 import orjson
 
@@ -23,12 +25,13 @@ from app.assets import static_file
 from app.body import BEST, Body
 from app.colours import Scheme
 from app.kept import Kept
+from app.made import Name
 from app.pictures import picture
 from app.queue import Busy, Together
 from app.render import Shown, ask, example, practise, render, reveal, show
 from app.styleguide import guide
 from lessons.catalogue import Lesson, course, lesson_slugs, load_lesson, plain_pages
-from lessons.kit.controls import FigureControls, plain
+from lessons.kit.controls import ControlError, FigureControls, plain
 from lessons.kit.figure import Figure
 from lessons.kit.job import Found
 from lessons.kit.language import SOURCE, spoken
@@ -72,6 +75,7 @@ class Answers:
         self.embeddable = embeddable
         self._kept = Kept(most_bytes)
         self._closing = threading.Event()
+        self.complete = False  # whether all that `warm` makes is here
 
     async def fragment(
         self, slug: str, name: str, controls: FigureControls, teaching: Teaching = OPEN
@@ -334,10 +338,11 @@ class Answers:
             if not lesson.figures[name].is_html:
                 self._picture(slug, name, controls, "light")
 
-    def warm(self) -> None:
+    def warm(self, breath: float = BREATH) -> bool:
         """Make what everybody asks for first, as small as it can be, and then what is likely to be asked for.
 
         Of each figure the tables of a first touch; of those with few states, which compute longest, all.
+        There are `breath` seconds between two of them. Gives whether all of it was made.
         """
         settle()
         static_file("lesson.css")
@@ -349,20 +354,43 @@ class Answers:
             for name, (at, _teaching) in states.items():
                 for control in at.tabled():
                     rest = at.model_copy(update={control: at.part(control).states[0]})
-                    if not self._warm("states", self._states, slug, name, control, rest, OPEN):
-                        return
+                    if not self._warm(breath, "states", self._states, slug, name, control, rest, OPEN):
+                        return False
         for slug in lesson_slugs():
             for name, figure in load_lesson(slug).figures.items():
                 if figure.controls.combinations() > FEW_STATES:
                     continue
                 for state in figure.controls.every():
-                    if not self._warm("fragment", self._fragment, slug, name, state, OPEN):
-                        return
+                    if not self._warm(breath, "fragment", self._fragment, slug, name, state, OPEN):
+                        return False
         settle()
+        return True
 
-    def _warm(self, kind: str, make: Callable[..., Body], *asked: Any) -> bool:
+    def named(self) -> Iterator[tuple[Name, Body]]:
+        """What `warm` has made, by names that `take` understands."""
+        for (tag, key), body in self._kept.items():
+            match key if tag == SOURCE and isinstance(key, tuple) else ():
+                case ("lesson", slug, states, "") if states == _first(slug):
+                    yield ("lesson", slug), body
+                case ("fragment", slug, name, controls, teaching) if teaching == OPEN and not _waits(
+                    slug, name, controls
+                ):
+                    yield ("fragment", slug, name, urlencode(controls.query())), body
+                case ("states", slug, name, control, rest, teaching) if teaching == OPEN:
+                    yield ("states", slug, name, control, urlencode(rest.query())), body
+
+    def take(self, named: Iterable[tuple[Name, Body]]) -> int:
+        """Keep what was made by an earlier process. Gives how many answers could be used."""
+        taken = 0
+        for name, body in named:
+            with contextlib.suppress(ControlError, LookupError, TypeError, ValueError):
+                self._kept.put((SOURCE, _key(*name)), body)
+                taken += 1
+        return taken
+
+    def _warm(self, breath: float, kind: str, make: Callable[..., Body], *asked: Any) -> bool:
         """Make an answer in the source language while nobody waits; false where the worker is closing."""
-        if self._closing.wait(BREATH):
+        if self._closing.wait(breath):
             return False
         self._kept.give_way()
         self._kept.now((SOURCE, (kind, *asked)), partial(make, *asked))
@@ -516,6 +544,24 @@ class Answers:
         figure = lesson.figures[name]
         found = self._found(lesson, figure, controls)
         return show(lesson, figure, controls, self.root_path, brief=brief, teaching=teaching, found=found)
+
+
+def _first(slug: str) -> tuple[tuple[str, tuple[FigureControls, Teaching]], ...]:
+    """The states that the figures of a lesson begin with."""
+    return tuple((name, (figure.controls(), OPEN)) for name, figure in load_lesson(slug).figures.items())
+
+
+def _key(kind: str, slug: str, name: str = "", *state: str) -> Hashable:
+    """The key of an answer that `named` has named."""
+    if slug not in lesson_slugs():
+        raise LookupError(slug)
+    if kind == "lesson":
+        return ("lesson", slug, _first(slug), "")
+    *control, query = state
+    controls = load_lesson(slug).figures[name].controls.parse(parse_qsl(query, keep_blank_values=True))
+    if (kind, len(control)) not in (("fragment", 0), ("states", 1)):
+        raise LookupError(kind)
+    return (kind, slug, name, *control, controls, OPEN)
 
 
 def _waits(slug: str, name: str, controls: FigureControls) -> bool:

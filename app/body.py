@@ -66,6 +66,19 @@ class Body:
             self._forms = {"br": compressed}
         self.size = sum(map(len, self._forms.values()))
 
+    def stored(self) -> tuple[str, str, str, bytes]:
+        """What a body can be restored from: media type, hash, encoding and the bytes in it."""
+        (encoding, content), *_ = self._forms.items()
+        return self.media_type, self._digest, encoding, content
+
+    @classmethod
+    def restored(cls, media_type: str, digest: str, encoding: str, content: bytes) -> Body:
+        """A body as it was stored; it has no headers of its own."""
+        body = cls.__new__(cls)
+        body.media_type, body._digest, body._own_headers, body.lasting = media_type, digest, {}, True
+        body._forms, body._headers, body.size = {encoding: content}, {}, len(content)
+        return body
+
     @property
     def raw(self) -> bytes:
         """The bytes, uncompressed."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from app.body import Body
 from app.queue import Busy, FairQueue, Together
@@ -138,6 +138,11 @@ class Kept:
             while self.bytes > self.most_bytes:
                 _, oldest = self._bodies.popitem(last=False)
                 self.bytes -= oldest.size
+
+    def items(self) -> list[tuple[Any, Body]]:
+        """All keys with their bodies."""
+        with self._lock:
+            return list(self._bodies.items())
 
     def close(self) -> None:
         """Let the threads go: what is begun is finished, what waits and what comes is refused."""

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.responses import RedirectResponse
 
-from app import errors, jobs, pages
+from app import ahead, errors, jobs, pages
 from app.answers import Answers
 from app.assets import version
 from app.lane import Lane, ShortWay
@@ -41,8 +41,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         log.info("serving content version %s", version())
         app.state.ready = True
         # Beside the first requests, not before them: a start stays quick and the first drawing is soon there.
-        if settings.make_ahead:
-            threading.Thread(target=app.state.answers.warm, name="warm", daemon=True).start()
+        if settings.make_ahead and not app.state.answers.complete:
+            threading.Thread(target=ahead.make, args=(app,), name="warm", daemon=True).start()
         yield
         stop()
         await app.state.office.close()

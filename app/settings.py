@@ -50,6 +50,9 @@ class Settings(BaseSettings):
         True,
         description="after the start, make what readers are likely to ask for: some 20 s of a core, a worker",
     )
+    answers_folder: str = Field(
+        "", description="where what is made ahead survives a restart; if empty, build/answers of the project"
+    )
     pseudo_languages: bool = Field(
         False, description="also answer in the pseudo-languages that show what is not translated"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import resource
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ import uvloop
 
 from bench.load import Connection, request
 from bench.serving import hello_server, lesson_server
-from bench.states import FIGURES, fragment_path, table_path
+from bench.states import FIGURES, LESSON, fragment_path, table_path
 from bench.table import Table, median, number, quantile, yes
 from lessons.kit.controls import FigureControls
 
@@ -24,6 +25,7 @@ SHORT = 10.0  # seconds of the class that says hello
 PATIENCE = 10.0  # seconds after the end for answers still on their way
 STAYS = 4  # changes, on average, before a student takes another control; and controls before another figure
 P99_AIM = 100.0
+ARRIVING, FIRST_SECONDS, PAGE_AIM = 300, 10.0, 300.0
 EMPTY = 64  # bytes up to which a table holds nothing: it was too large, or the server had no time for it
 
 
@@ -73,7 +75,7 @@ class Answers:
     """What a class got."""
 
     times: dict[str, list[float]] = field(
-        default_factory=lambda: {"state table": [], "fragment": [], "hello": []}
+        default_factory=lambda: {"state table": [], "fragment": [], "hello": [], "page": []}
     )
     errors: int = 0
     acted: int = 0
@@ -82,10 +84,10 @@ class Answers:
     own: float = 0.0  # cores that the class itself held
 
 
-async def _class(url: str, seconds: float, kind: type[Student]) -> Answers:
+async def _class(url: str, seconds: float, kind: type[Student], count: int = STUDENTS) -> Answers:
     """Let everybody in over one interval, work, and wait for the last answers."""
     loop, answers, source = asyncio.get_running_loop(), Answers(), random.Random(0)
-    students = [kind(url, random.Random(source.random()), answers, loop) for _ in range(STUDENTS)]
+    students = [kind(url, random.Random(source.random()), answers, loop) for _ in range(count)]
     for student in students:
         await student.connect()
     start, own = time.perf_counter(), time.process_time()
@@ -264,6 +266,44 @@ class Greeter(WithoutTables):
     def path(self) -> tuple[str, str]:
         """Always the same."""
         return "hello", "/"
+
+
+class Arriving(Student):
+    """Opens the page, and then works on it."""
+
+    arrived = False
+
+    def path(self) -> tuple[str, str]:
+        """The page first."""
+        if self.arrived:
+            return super().path()
+        self.arrived = True
+        return "page", LESSON.url
+
+    def _ask_ahead(self) -> None:
+        if self.arrived:
+            super()._ask_ahead()
+
+
+def start() -> None:
+    """A class that comes in the moment in which a server starts: its first one ever, and the next one."""
+    _allow_connections()
+    table = Table(
+        f"{ARRIVING} students open the page within {EVERY:.0f} s of a start of 2 workers, and work on it.",
+        *("server", "asked for", "answers", "answers/s", "p50 ms", "p95 ms", "p99 ms", "max ms", "errors"),
+        *("aim", "reached"),
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("nothing made yet", "made by an earlier one"):
+            with lesson_server(2, visited=False, answers_folder=folder) as server:
+                answers = uvloop.run(_class(server.url, FIRST_SECONDS, Arriving, ARRIVING))
+                server.wait_until_idle()
+            for asked in ("page", "fragment", "state table"):
+                times = answers.times[asked]
+                reached = f"p95 ≤ {PAGE_AIM:.0f}", yes(quantile(times, 0.95) <= PAGE_AIM)
+                aim = reached if asked == "page" else ()
+                table.add(name, asked, *_cells(times, answers.seconds), str(answers.errors), *aim)
+    table.print()
 
 
 def _cells(times: list[float], seconds: float) -> list[str]:

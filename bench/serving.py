@@ -47,10 +47,13 @@ class Server:
 
 
 @contextmanager
-def lesson_server(workers: int = 1, *, make_ahead: bool = True) -> Iterator[Server]:
+def lesson_server(
+    workers: int = 1, *, make_ahead: bool = True, visited: bool = True, answers_folder: str = ""
+) -> Iterator[Server]:
     """The lesson on a free port, its first drawings made; with or without what it makes when it is idle."""
-    with _serving(LESSON, workers, "/readyz", ACADEMY_MAKE_AHEAD=str(make_ahead)) as server:
-        for _ in range(4 * workers):  # enough for each worker to have drawn the page once
+    settings = {"ACADEMY_MAKE_AHEAD": str(make_ahead), "ACADEMY_ANSWERS_FOLDER": answers_folder}
+    with _serving(LESSON, workers, "/readyz", **settings) as server:
+        for _ in range(4 * workers if visited else 0):  # enough for each worker to have drawn the page once
             _get(f"{server.url}/lessons/quantization")
         yield server
 

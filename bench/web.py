@@ -1,7 +1,7 @@
 """The web bench: what a reader waits for, what a page weighs, what a server bears. See bench/README.md.
 
 python bench/web.py                  everything, in about eight minutes
-python bench/web.py compute class    these parts only: input, page, server, compute, class, typing
+python bench/web.py compute class    these parts only: input, page, server, compute, class, start, typing
 python bench/web.py input rtn xray   every control of these figures, however long it takes
 """
 
@@ -28,6 +28,7 @@ PARTS: dict[str, Callable[..., None]] = {
     "server": routes.main,
     "compute": compute.main,
     "class": classroom.main,
+    "start": classroom.start,
     "typing": sentences.main,
 }
 

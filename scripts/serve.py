@@ -93,6 +93,7 @@ def lesson() -> FastAPI:
 
     from pydantic import ValidationError
 
+    from app import ahead
     from app.answers import settle
     from app.content import ContentChangedError, read_everything
     from app.jobs import unusable
@@ -110,6 +111,8 @@ def lesson() -> FastAPI:
         read_everything(app.state.answers, pseudo_languages=settings.pseudo_languages)
     except ContentChangedError:
         sys.exit("Files of the lesson were changed while they were read: start it again.")
+    if settings.make_ahead:
+        ahead.take(app)
     settle()
     return app
 

@@ -29,10 +29,9 @@ class Quick(Answers):
 @pytest.fixture(scope="module")
 def warmed() -> Answers:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(answers, "BREATH", 0)
         patch.setattr(answers, "FEW_STATES", FIGURES[FEW].controls.combinations())
         made = Quick("", 2**26)
-        made.warm()
+        made.warm(breath=0.0)
         made.close()
     return made
 

@@ -1,0 +1,62 @@
+"""What a server makes before it is asked: taken from a file of an earlier one, or made and left for the next.
+
+python -m app.ahead      make it now: the image does so when it is built
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from app import made
+from app.answers import Answers
+from app.settings import Settings
+
+log = logging.getLogger("academy")
+
+
+def take(app: FastAPI) -> None:
+    """Take what an earlier server has made, if it can be trusted."""
+    answers: Answers = app.state.answers
+    file = _file(app)
+    try:
+        found = made.load(file)
+    except made.UnusableError as error:
+        log.warning("%s is left alone: %s", file, error)
+        return
+    answers.complete = bool(found) and answers.take(found) == len(found)
+
+
+def make(app: FastAPI) -> None:
+    """Make it, in the pauses between requests, and leave it for the next server where that can be done."""
+    answers: Answers = app.state.answers
+    if not answers.warm():
+        return
+    answers.complete = True
+    try:
+        made.save(_file(app), answers.named())
+    except OSError as error:
+        log.info("what was made ahead is not kept: %s", error)
+
+
+def _file(app: FastAPI) -> Path:
+    settings: Settings = app.state.settings
+    folder = Path(settings.answers_folder) if settings.answers_folder else made.FOLDER
+    return made.file_of(folder, settings.root_path, app.state.answers.embeddable)
+
+
+def main() -> None:
+    """Make everything and keep it."""
+    from app.content import read_everything
+    from app.main import create_app
+
+    app = create_app(Settings())
+    read_everything(app.state.answers)
+    app.state.answers.warm(breath=0.0)
+    made.save(_file(app), app.state.answers.named())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""Answers that were made ahead, in a file: a server that is started again has them at once.
+
+The file is named by what its answers depend on, so one of another version is never looked at. It holds bytes
+to send and no code: a first line with the hash of the rest, a line of JSON that lists the answers, and their
+bytes one after the other. What is damaged, or could have been written by somebody else, is left alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import stat
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from importlib.metadata import version as version_of
+from pathlib import Path
+from typing import IO
+
+from app.assets import ROOT, version
+from app.body import Body
+
+FOLDER = ROOT / "build" / "answers"
+FILE = re.compile(r"answers-[0-9a-f]{16}")
+PACKAGES = ("brotli", "jinja2", "latex2mathml", "numpy", "pygments")
+"""Whose versions the bytes of an answer depend on, besides the lesson's own."""
+
+MOST_BYTES = 256 * 2**20
+MOST_FILES = 4  # of different versions and settings; the oldest give way
+
+Name = tuple[str, ...]
+"""What an answer is of: its kind, the lesson, the figure and its state."""
+
+
+class UnusableError(Exception):
+    """A file of answers that is not taken, and why."""
+
+
+def file_of(folder: Path, *settings: object) -> Path:
+    """Where the answers of this version are, under settings that change their bytes."""
+    depends_on = [version(), sys.version, *map(version_of, PACKAGES), *map(str, settings)]
+    return folder / f"answers-{hashlib.sha256(json.dumps(depends_on).encode()).hexdigest()[:16]}"
+
+
+def save(file: Path, answers: Iterable[tuple[Name, Body]]) -> None:
+    """Write a file of answers, all of it or nothing; the oldest of too many other ones go.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be written to.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    listed, contents = [], []
+    for name, body in answers:
+        media_type, digest, encoding, content = body.stored()
+        listed.append([name, media_type, digest, encoding, len(content)])
+        contents.append(content)
+    rest = b"\n".join([json.dumps(listed).encode(), b"".join(contents)])
+    with tempfile.NamedTemporaryFile(dir=file.parent, prefix=".new-", delete=False) as new:
+        try:
+            new.write(hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest)
+            os.fchmod(new.fileno(), 0o644)  # that of an image is written by root, and read by the server
+            new.close()
+            os.replace(new.name, file)
+        except BaseException:
+            os.unlink(new.name)
+            raise
+    others = [path for path in file.parent.iterdir() if FILE.fullmatch(path.name) and path != file]
+    for old in sorted(others, key=lambda path: path.stat().st_mtime)[: -MOST_FILES + 1]:
+        old.unlink(missing_ok=True)
+
+
+def load(file: Path) -> list[tuple[Name, Body]]:
+    """The answers of a file; none if there is no such file.
+
+    Raises
+    ------
+    UnusableError
+        If it is damaged, or if somebody else could have written it.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            opened = stack.enter_context(
+                open(os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
+            )
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise UnusableError(str(error)) from None
+        return list(_answers(_trusted(opened)))
+
+
+def _trusted(opened: IO[bytes]) -> bytes:
+    """The bytes of a file that only this user, or root, can have written, as they were written."""
+    is_of = os.fstat(opened.fileno())
+    if not stat.S_ISREG(is_of.st_mode) or is_of.st_size > MOST_BYTES:
+        raise UnusableError("it is no file of answers")
+    if is_of.st_uid not in (os.geteuid(), 0) or is_of.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise UnusableError("others than this user can write it")
+    digest, _, rest = opened.read(MOST_BYTES + 1).partition(b"\n")
+    if hashlib.sha256(rest).hexdigest().encode() != digest:
+        raise UnusableError("it is damaged")
+    return rest
+
+
+def _answers(rest: bytes) -> Iterator[tuple[Name, Body]]:
+    listed, _, contents = rest.partition(b"\n")
+    at = 0
+    try:
+        for name, media_type, digest, encoding, size in json.loads(listed):
+            if encoding not in ("", "br"):
+                raise ValueError(f"nothing is encoded as {encoding!r}")
+            content = contents[at : at + size]
+            at += size
+            yield tuple(map(str, name)), Body.restored(str(media_type), str(digest), str(encoding), content)
+    except (ValueError, TypeError) as error:
+        raise UnusableError(f"it cannot be read: {error}") from None

@@ -1,0 +1,200 @@
+"""What was made ahead survives a restart, and nothing else gets into a server from that file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from app import ahead, answers, made
+from app.assets import version
+from app.body import Body
+from app.main import create_app
+from app.settings import Settings
+from lessons.catalogue import load_lesson
+from tests.app.servers import fetch, serving
+
+FIGURES = load_lesson("quantization").figures
+FEW = min(FIGURES, key=lambda name: FIGURES[name].controls.combinations())
+ADDRESS = f"/fragments/{version()}/quantization/{FEW}"
+TABLE = f"/fragments/{version()}/quantization/rtn/along/bits"
+STUB = Body(b'{"made": "ahead"}', "application/json")
+
+
+def application(folder: Path, **settings: str) -> FastAPI:
+    return create_app(Settings(answers_folder=str(folder), **settings))  # type: ignore[arg-type]
+
+
+class Quick(answers.Answers):
+    """Without the tables, which take seconds."""
+
+    def warm(self, breath: float = 0.0) -> bool:
+        return super().warm(breath)
+
+    def _states(self, *_: object) -> Body:
+        return STUB
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a server has left: the page, a stub for each table, and of one figure all states."""
+    folder = tmp_path_factory.mktemp("answers")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(answers, "FEW_STATES", FIGURES[FEW].controls.combinations())
+        app = application(folder)
+        app.state.answers = Quick("", 2**26)
+        ahead.make(app)
+    return folder
+
+
+@pytest.fixture
+def file(folder: Path, tmp_path: Path) -> Path:
+    """A copy of that file, which a test may damage."""
+    (written,) = folder.iterdir()
+    copy = tmp_path / written.name
+    copy.write_bytes(written.read_bytes())
+    return copy
+
+
+def taken(folder: Path, **settings: str) -> FastAPI:
+    app = application(folder, **settings)
+    ahead.take(app)
+    return app
+
+
+def test_the_next_server_has_the_same_answers_without_making_them(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states = [f"{ADDRESS}?{urlencode(state.query())}" for state in FIGURES[FEW].controls.every()]
+    with TestClient(application(folder)) as client:
+        expected = {address: client.get(address) for address in [*states, "/lessons/quantization"]}
+    app = taken(folder)
+    assert app.state.answers.complete
+
+    def never(*_: object, **__: object) -> Body:
+        raise AssertionError("made again")
+
+    for name in ("_fragment", "_states", "_lesson"):
+        monkeypatch.setattr(app.state.answers, name, never)
+    with TestClient(app) as client:
+        for address, answer in expected.items():
+            again = client.get(address)
+            assert (again.status_code, again.content) == (200, answer.content), address
+            assert again.headers["etag"] == answer.headers["etag"]
+            assert again.headers["content-type"] == answer.headers["content-type"]
+
+
+@pytest.mark.parametrize("settings", [{"root_path": "/academy"}, {"embed_ancestors": "'none'"}])
+def test_answers_of_other_settings_are_not_taken(folder: Path, settings: dict[str, str]) -> None:
+    app = taken(folder, **settings)
+    assert not app.state.answers.complete
+    assert app.state.answers._kept.bytes == 0
+
+
+def resealed(rest: bytes) -> bytes:
+    return hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest
+
+
+def listing(*entries: object) -> bytes:
+    return resealed(json.dumps(entries).encode() + b"\nabc")
+
+
+NAME = ["fragment", "quantization", FEW, ""]
+DAMAGED = {
+    "empty": b"",
+    "cut off": b"half",
+    "other bytes": b"other",
+    "no json": resealed(b"{]\nabc"),
+    "not a list": resealed(b"3\nabc"),
+    "short entries": listing(["fragment"]),
+    "an encoding that is none": listing(
+        [["fragment", "quantization", FEW, ""], "text/html", "a", "x\r\ny", 3]
+    ),
+    "a size that is none": listing([["fragment", "quantization", FEW, ""], "text/html", "a", "br", "3"]),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_a_damaged_file_is_left_alone(file: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
+    whole = file.read_bytes()
+    changed = bytearray(whole)
+    changed[len(whole) // 2] ^= 1
+    file.write_bytes(
+        {"cut off": whole[: len(whole) // 2], "other bytes": bytes(changed)}.get(damage, DAMAGED[damage])
+    )
+    app = taken(file.parent)
+    assert app.state.answers._kept.bytes == 0
+    assert not app.state.answers.complete
+    assert "is left alone" in caplog.text
+
+
+@pytest.mark.parametrize("mode", [0o646, 0o664])
+def test_a_file_that_others_can_write_is_left_alone(file: Path, mode: int) -> None:
+    file.chmod(mode)
+    with pytest.raises(made.UnusableError, match="others than this user"):
+        made.load(file)
+
+
+def test_a_file_of_somebody_else_is_left_alone(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if os.geteuid() == 0:
+        os.chown(file, 12345, -1)
+    else:
+        monkeypatch.setattr("os.geteuid", lambda: 12345)
+    with pytest.raises(made.UnusableError, match="others than this user"):
+        made.load(file)
+
+
+@pytest.mark.parametrize("kind", ["folder", "link", "pipe"])
+def test_what_is_no_file_is_left_alone(file: Path, kind: str) -> None:
+    place = file.with_name("answers-0123456789abcdef")
+    if kind == "folder":
+        place.mkdir()
+    elif kind == "link":
+        place.symlink_to(file)
+    else:
+        os.mkfifo(place)
+    with pytest.raises(made.UnusableError):
+        made.load(place)
+
+
+def test_answers_that_the_lesson_does_not_know_are_passed_over(file: Path) -> None:
+    entries = [
+        ["fragment", "none", "rtn", ""],
+        ["fragment", "quantization", "rtn", "bits=99"],
+        ["other", "a", "b"],
+        [],
+    ]
+    file.write_bytes(listing(*([name, "text/html", "a", "", 0] for name in entries)))
+    app = taken(file.parent)
+    assert app.state.answers._kept.bytes == 0
+    assert not app.state.answers.complete
+
+
+def test_where_nothing_can_be_written_a_server_does_without(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    app = application(tmp_path / "file" / "folder")
+    app.state.answers.warm = lambda: True
+    ahead.take(app)
+    ahead.make(app)
+    assert app.state.answers.complete
+
+
+def test_the_oldest_files_give_way_and_no_other_is_touched(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").touch()
+    for number in range(6):
+        file = tmp_path / f"answers-{number:016x}"
+        made.save(file, [])
+        os.utime(file, (number, number))
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == [*(f"answers-{number:016x}" for number in range(2, 6)), "notes.txt"]
+
+
+def test_a_server_that_is_started_takes_them(folder: Path) -> None:
+    with serving(ACADEMY_ANSWERS_FOLDER=str(folder), ACADEMY_MAKE_AHEAD="1", WORKERS="2") as (port, _):
+        assert {fetch(port, TABLE) for _ in range(6)} == {STUB.raw}

@@ -462,7 +462,16 @@ def environment() -> Environment:
         table_rows=table_rows,
         **{
             name: getattr(numbers, name)
-            for name in ("integer", "fixed", "significant", "percent", "times", "signed", "as_printed")
+            for name in (
+                "ordinal",
+                "integer",
+                "fixed",
+                "significant",
+                "percent",
+                "times",
+                "signed",
+                "as_printed",
+            )
         },
     )
     return env

@@ -23,6 +23,13 @@ class Readout:
     unit: str = ""
     accent: bool = False
 
+    @property
+    def length(self) -> str:
+        """Whether a number has to be printed smaller to stay in one line: "", "long" or "longest"."""
+        if isinstance(self.value, str) or len(self.text) <= 8:
+            return ""
+        return "long" if len(self.text) <= 11 else "longest"
+
 
 class Sentence:
     """A sentence of the figure's text by its key, with the printed values of its slots."""

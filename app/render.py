@@ -63,6 +63,20 @@ MODULE = re.compile(r"js/(?!early|place|lesson|predict|embed|share|cells|own|cut
 
 
 @dataclass(frozen=True, slots=True)
+class Limited:
+    """What a control cannot do here: its options (None for all of it), why, and where that is said.
+
+    `says`: whether the reason stands beside this control. Others of the same reason refer to it by `id`.
+    """
+
+    reason: str
+    options: tuple[str, ...] | None
+    id: str
+    says: bool
+    lasting: bool = False  # for as long as this host is as it is
+
+
+@dataclass(frozen=True, slots=True)
 class Shown:
     """One figure in one state, ready for the templates: its view, its words and its addresses.
 
@@ -90,6 +104,54 @@ class Shown:
     @property
     def id(self) -> str:
         return self.figure.id
+
+    @property
+    def limits(self) -> dict[str, Limited]:
+        """What its controls cannot do in this state and on this host."""
+        said = {
+            name: (self.text.sentence(limit.reason), limit.options, False)
+            for name, limit in self.view.limits.items()
+        }
+        for name, widget in self.controls.widgets().items():
+            missing = widget.missing() if isinstance(widget, Choice) else ()
+            if missing:
+                chosen = getattr(self.controls, name)  # stays as the address asks for it
+                options = tuple(option for option in missing if option != chosen)
+                said[name] = self.text.missing(name, missing[0]), options, True
+        places: dict[str, str] = {}
+        for name, (reason, _, _) in said.items():
+            places.setdefault(reason, name)
+        return {
+            name: Limited(
+                reason, options, f"{self.id}-{places[reason]}-reason", places[reason] == name, lasting
+            )
+            for name, (reason, options, lasting) in said.items()
+        }
+
+    @property
+    def announced(self) -> str:
+        """What a screen reader hears after a change: what is said of what was typed, then the drawing."""
+        said = [limit.reason for limit in self.limits.values() if limit.options == ()]
+        return " ".join([*said, self.description[0]])
+
+    @property
+    def limits_json(self) -> str:
+        """Those of this state, for static/js/limits.js; "" for none."""
+        told = {
+            name: {"reason": limit.reason, "options": limit.options, "id": limit.id, "says": limit.says}
+            for name, limit in self.limits.items()
+            if not limit.lasting
+        }
+        return json.dumps(told, ensure_ascii=False) if told else ""
+
+    @property
+    def unused(self) -> list[tuple[str, str]]:
+        """What its form sends in place of controls that cannot be used now: they keep their values."""
+        return [
+            (name, plain(getattr(self.controls, name)))
+            for name, limit in self.view.limits.items()
+            if limit.options is None and name not in self.teaching.fixed
+        ]
 
     @property
     def kept(self) -> list[tuple[str, str]]:

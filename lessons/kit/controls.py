@@ -12,6 +12,8 @@ import difflib
 import functools
 import itertools
 import math
+import re
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self, cast
@@ -84,7 +86,8 @@ class Choice:
     `drawn`: the figure's own template draws the radio buttons (cells of a diagram), so the row of controls
     leaves them out. `labels` holds names that are data (a model, a device), not words of the lesson. `ahead`:
     whether a page may fetch its states before they are asked for; not those that change with this host.
-    `together`: how many of them at once, fewer where each state is a whole drawing of its own.
+    `together`: how many of them at once, fewer where each state is a whole drawing of its own. `needs`: of an
+    option that not every host has, whether this one does.
     """
 
     options: tuple[str, ...]
@@ -93,6 +96,11 @@ class Choice:
     groups: Mapping[str, tuple[str, ...]] | None = None
     ahead: bool = True
     together: int = MOST_TOGETHER
+    needs: Mapping[str, Callable[[], bool]] | None = None
+
+    def missing(self) -> tuple[str, ...]:
+        """Options that this host does not have."""
+        return tuple(option for option, is_here in (self.needs or {}).items() if not is_here())
 
     @property
     def drawn(self) -> bool:
@@ -148,7 +156,8 @@ class Text:
     length bounds whatever is computed from it. It has no list of states: `samples` stand for them in tests,
     and a page never fetches them ahead. `instead_of` names a control whose change empties the text.
     `reads`: what a text that is not empty has to be; its ValueError says why it is not. `slow`: whether what
-    is computed from it takes so long that it must not hold up other answers.
+    is computed from it takes so long that it must not hold up other answers. `lenient`: other letters are
+    taken too, and left out by `readable`, so that the figure can say which.
     """
 
     most: int
@@ -156,9 +165,12 @@ class Text:
     instead_of: str = ""
     reads: Callable[[str], object] | None = None
     slow: bool = False
+    lenient: bool = False
     drawn = False
 
     def allowed(self) -> str:
+        if self.lenient:
+            return _("at most %(most)s characters in one line", most=str(self.most))
         return _(
             "at most %(most)s characters: letters without accents, digits, punctuation and spaces",
             most=str(self.most),
@@ -172,9 +184,9 @@ class Text:
         return self._misread(value) if self._is_plain(value) else self.allowed()
 
     def _is_plain(self, value: str) -> bool:
-        return len(value) <= self.most and all(
-            " " <= letter <= "~" or letter in TYPOGRAPHIC for letter in value
-        )
+        if self.lenient:
+            return len(value) <= self.most and "Cc" not in map(unicodedata.category, value)
+        return len(value) <= self.most and all(map(_is_ascii, value))
 
     def _misread(self, value: str) -> str:
         if self.reads is None or not value.strip():
@@ -191,6 +203,29 @@ class Text:
 
 TYPOGRAPHIC = {"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-", "\u00a0": " "}
 """What keyboards and word processors put for a plain character."""
+
+
+_CLUSTER = re.compile("(?s).(?:[\u0300-\u036f\ufe00-\ufe0f\U0001f3fb-\U0001f3ff]|\u200d.)*")
+
+
+def readable(text: str) -> tuple[str, list[str]]:
+    """A text in ASCII, and the characters that it had to change: accents are taken off, the rest left out.
+
+    >>> readable("a café 🙂"), readable("“no”")
+    (('a cafe ', ['é', '🙂']), ('"no"', []))
+    """
+    kept, changed = [], []
+    for cluster in _CLUSTER.findall(text):
+        if len(cluster) == 1 and _is_ascii(cluster):
+            kept.append(straight(cluster))
+        else:
+            kept.append("".join(filter(_is_ascii, unicodedata.normalize("NFKD", cluster))))
+            changed.append(cluster)
+    return "".join(kept), list(dict.fromkeys(changed))
+
+
+def _is_ascii(letter: str) -> bool:
+    return " " <= letter <= "~" or letter in TYPOGRAPHIC
 
 
 def straight(text: str) -> str:
@@ -223,9 +258,10 @@ def choice(
     groups: Mapping[str, tuple[str, ...]] | None = None,
     ahead: bool = True,
     together: int = MOST_TOGETHER,
+    needs: Mapping[str, Callable[[], bool]] | None = None,
 ) -> Any:
     """Declare a control with named options, in the style "menu", "segments" or "drawn". Annotate it `str`."""
-    return _declare(default, Choice(tuple(options), style, labels, groups, ahead, together))
+    return _declare(default, Choice(tuple(options), style, labels, groups, ahead, together, needs))
 
 
 def switch(default: bool) -> Any:
@@ -241,9 +277,10 @@ def line(
     instead_of: str = "",
     reads: Callable[[str], object] | None = None,
     slow: bool = False,
+    lenient: bool = False,
 ) -> Any:
     """Declare a control for a line of free text. Annotate the field `str`."""
-    return _declare(default, Text(most, tuple(samples), instead_of, reads, slow))
+    return _declare(default, Text(most, tuple(samples), instead_of, reads, slow, lenient))
 
 
 def _declare(default: Any, widget: Widget) -> Any:

@@ -65,6 +65,10 @@ class FigureText:
     def hint(self, name: str) -> str:
         return str(self._content.get("controls", {}).get(name, {}).get("hint", ""))
 
+    def missing(self, name: str, option: str) -> str:
+        """Why an option cannot be chosen on a host that lacks what it needs."""
+        return str(self._find("controls", name, "missing", option))
+
     def option(self, name: str, value: str, widget: Widget) -> str:
         """The label of an option: the text's own word, else the name that the data gives it."""
         options = self._content.get("controls", {}).get(name, {}).get("options", {})

@@ -82,6 +82,22 @@ class Plot:
 
 
 @dataclass(frozen=True, slots=True)
+class Limit:
+    """What a control cannot do in this state, and why.
+
+    Parameters
+    ----------
+    reason
+        Beside the control, for the reader.
+    options
+        Options that cannot be chosen; None for the control as a whole, () where the reason is only said.
+    """
+
+    reason: Sentence
+    options: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     """Everything that a figure shows in one state.
 
@@ -106,6 +122,8 @@ class View:
         The data chart, when the figure is one.
     plots
         The scales of those parts of the drawing on which a guess can be marked, by name.
+    limits
+        What controls, by name, cannot do in this state.
     """
 
     readouts: tuple[Readout, ...]
@@ -117,3 +135,4 @@ class View:
     notes: tuple[Sentence, ...] = ()
     chart: Chart | None = None
     plots: Mapping[str, Plot] = field(default_factory=dict)
+    limits: Mapping[str, Limit] = field(default_factory=dict)

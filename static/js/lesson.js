@@ -7,6 +7,7 @@ import { watchDrops } from "./drop.js";
 import { watchFold } from "./fold.js";
 import { watchFolded } from "./folded.js";
 import { watchLate } from "./late.js";
+import { watchLimits } from "./limits.js";
 import { watchLine } from "./line.js";
 import { watchLinked } from "./linked.js";
 import { watchPatches } from "./patch.js";
@@ -20,6 +21,7 @@ else document.documentElement.classList.remove("js"); // it did not arrive: then
 
 function watchFigures() {
   watchLine();
+  watchLimits();
   watchPatches();
   watchStates();
   watchAddress();

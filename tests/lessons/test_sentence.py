@@ -60,14 +60,39 @@ def test_typographic_marks_are_read_as_plain_ones() -> None:
 
 
 @pytest.mark.parametrize(
-    "sentence", ["x" * (MOST_CHARACTERS + 1), "naïve", "a\nb", "\t", "日本", "\x00", "🙂"]
+    ("sentence", "read", "named"),
+    [
+        ("a café 🙂", "a cafe", ["“é”", "“🙂”"]),
+        ("naïve naïve", "naive naive", ["“ï”"]),
+        ("cafe\u0301", "cafe", ["“e\u0301”"]),
+        ("👩‍👩‍👧 I see", "I see", ["“👩‍👩‍👧”"]),
+        ("日本", EXAMPLES["genesis"], ["“日”", "“本”"]),
+        ("…" * MOST_CHARACTERS, "." * MOST_CHARACTERS, ["“…”"]),
+    ],
 )
-def test_what_is_too_long_or_of_other_letters_is_refused_by_name(sentence: str) -> None:
+def test_letters_that_are_not_read_are_named_beside_the_field_and_the_rest_is_drawn(
+    sentence: str, read: str, named: list[str]
+) -> None:
+    shown = view(sentence=sentence)
+    assert "".join(token["text"] for token in shown.drawing["rows"][0]["tokens"]) == read
+    limit = shown.limits["sentence"]
+    assert limit.options == ()
+    said = TEXT.sentence(limit.reason)
+    assert all(name in said for name in named)
+    assert said.count("“") == len(named) + 1
+    assert read in said
+    assert not view(sentence="To be").limits
+
+
+@pytest.mark.parametrize(
+    "sentence", ["x" * (MOST_CHARACTERS + 1), "🙂" * (MOST_CHARACTERS + 1), "a\nb", "\t", "\x00"]
+)
+def test_what_is_too_long_or_no_line_is_refused_by_name(sentence: str) -> None:
     with pytest.raises(ControlError) as caught:
         Controls.parse([("sentence", sentence)])
     (problem,) = caught.value.problems
     assert problem.control == "sentence"
-    assert problem.allowed.startswith("at most 100 characters: letters without accents")
+    assert problem.allowed == "at most 100 characters in one line"
 
 
 def test_the_longest_sentence_fits_the_models_context() -> None:

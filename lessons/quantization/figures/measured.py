@@ -18,7 +18,7 @@ from lessons.kit.job import Found, Nothing
 from lessons.kit.labels import Label, Placed, Plot, place
 from lessons.kit.mathml import tex
 from lessons.kit.scales import Scale, linear_ticks
-from lessons.kit.view import Column, Readout, Sentence, Table, View
+from lessons.kit.view import Column, Limit, Readout, Sentence, Table, View
 from lessons.quantization import bigger, sources
 from lessons.quantization.measuring import Recipe
 from lessons.quantization.sources import Measured, name_of
@@ -68,7 +68,13 @@ LABELLED = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K", "Q3_K_S", "Q4_
 class Controls(FigureControls):
     """Of which model which rows are shown, what is laid over them, and the chosen one."""
 
-    model: str = choice("tinylm", ("tinylm", "smollm2"), style="segments", ahead=False)
+    model: str = choice(
+        "tinylm",
+        ("tinylm", "smollm2"),
+        style="segments",
+        ahead=False,
+        needs={"smollm2": bigger.is_installed},
+    )
     family: str = choice("all", FAMILIES)
     imatrix: str = choice("both", ("both", "without", "with"), style="segments")
     group: str = choice("64", GROUPS, style="segments")
@@ -227,8 +233,19 @@ def on_found(c: Controls, found: Found) -> View:
         ),
         ran=(evaluate.evaluate_each, evaluate.windows, model.Transformer.logits, calibrate.gptq_layers),
         notes=tuple(notes),
+        limits=_limits(c),
         chart=_chart([row for row in rows if row not in beyond], chosen, known, quoted=c.quoted),
     )
+
+
+def _limits(c: Controls) -> dict[str, Limit]:
+    """Controls of rows that the chosen family does not have."""
+    limits = {}
+    if c.family not in ("all", "gguf"):
+        limits["imatrix"] = Limit(Sentence("gguf_only"))
+    if c.family in ("gguf", "w8a8"):
+        limits["group"] = Limit(Sentence("own_blocks" if c.family == "gguf" else "by_row"))
+    return limits
 
 
 def chosen_row(c: Controls, of: Sequence[Measured] | None = None) -> Measured:

@@ -19,7 +19,7 @@ from lessons.kit.figure import Figure
 from lessons.kit.labels import Label, Placed, Plot, place
 from lessons.kit.mathml import tex
 from lessons.kit.scales import Scale, linear_ticks
-from lessons.kit.view import Column, Readout, Sentence, Table, View
+from lessons.kit.view import Column, Limit, Readout, Sentence, Table, View
 from lessons.quantization import sources
 from quant_core import memory, mixes
 
@@ -150,6 +150,7 @@ def view(c: Controls) -> View:
     known = scheme == c.scheme
     chosen = next(row for row in rows if row.scheme == scheme)
     measure = c.measure if c.measure in SETS[c.data] else "perplexity"
+    lacking = tuple(name for name in MEASURES if name not in SETS[c.data])
     sort = c.sort if c.sort in SETS[c.data] else "size_gb"
     rows = _sorted(rows, baseline, sort, descending=c.order == "descending")
     columns = {name: COLUMNS[name] for name in SETS[c.data]}
@@ -187,6 +188,7 @@ def view(c: Controls) -> View:
         formulas=_formulas(c.data, chosen, baseline),
         ran=(memory.weight_bytes, memory.bits_per_weight, mixes.tensor_types),
         notes=tuple(notes),
+        limits={"measure": Limit(Sentence("only_perplexity"), lacking)} if lacking else {},
         chart=_chart(rows_of(c.data), baseline, chosen, measure),
     )
 

@@ -13,12 +13,12 @@ from urllib.parse import urlencode
 import numpy as np
 
 from lessons.kit import numbers
-from lessons.kit.controls import FigureControls, choice, line, straight
+from lessons.kit.controls import FigureControls, choice, line, readable
 from lessons.kit.figure import Figure
 from lessons.kit.job import Found, Row
 from lessons.kit.mathml import tex
-from lessons.kit.view import Column, Readout, Sentence, Table, View
-from lessons.quantization import small_model
+from lessons.kit.view import Column, Limit, Readout, Sentence, Table, View
+from lessons.quantization import bigger, small_model
 from lessons.quantization.small_model import WIDTHS, Reading
 from quant_core import batch, evaluate, model, rtn
 
@@ -47,7 +47,12 @@ class Asked(FigureControls):
 
     example: str = choice("genesis", EXAMPLES)
     sentence: str = line(
-        "", most=MOST_CHARACTERS, samples=("", "To be, or not to be", "!?"), instead_of="example", slow=True
+        "",
+        most=MOST_CHARACTERS,
+        samples=("", "To be, or not to be", "!?"),
+        instead_of="example",
+        slow=True,
+        lenient=True,
     )
     seed: str = choice("1", tuple("123456789"))
 
@@ -55,13 +60,29 @@ class Asked(FigureControls):
 class Controls(Asked):
     """The same, and which model reads it."""
 
-    model: str = choice("tinylm", ("tinylm", "smollm2"), style="segments", ahead=False)
+    model: str = choice(
+        "tinylm",
+        ("tinylm", "smollm2"),
+        style="segments",
+        ahead=False,
+        needs={"smollm2": bigger.is_installed},
+    )
 
 
 def said(asked: Asked) -> str:
     """The sentence that is read."""
-    own = " ".join(straight(asked.sentence).split())
+    own = " ".join(readable(asked.sentence)[0].split())[:MOST_CHARACTERS]
     return own or EXAMPLES[asked.example]
+
+
+def unread(asked: Asked) -> dict[str, Limit]:
+    """What is said beside the field of characters that are not read."""
+    text, changed = readable(asked.sentence)
+    if not changed:
+        return {}
+    characters = ", ".join(f"“{character}”" for character in changed)
+    reason = Sentence("unread" if text.strip() else "all_unread", characters=characters, read=said(asked))
+    return {"sentence": Limit(reason, ())}
 
 
 def asked_of(c: Controls) -> Asked:
@@ -117,6 +138,7 @@ def on_found(c: Controls, found: Found) -> View:
             Readout("first", visible(reading.tokens[first]), visible(reading.tokens[first])),
             Readout("first_rise", float(rises[FIRST_AT][first]), words["first_rise"], "nats"),
         ),
+        limits=unread(c),
         drawing=drawing_of(reading) | ({"awaited": awaited, "query": query} if awaited else {}),
         description=(
             Sentence("perplexities_awaited" if awaited else "perplexities", **words),

@@ -16,7 +16,7 @@ from lessons.kit.figure import Figure
 from lessons.kit.mathml import tex
 from lessons.kit.own import Own
 from lessons.kit.scales import Scale
-from lessons.kit.view import Column, Plot, Readout, Sentence, Table, View
+from lessons.kit.view import Column, Limit, Plot, Readout, Sentence, Table, View
 from lessons.quantization import anatomy
 from lessons.quantization.anatomy import FORMATS, Anatomy, Decoded, Term, byte_roles, flipped, weight_bytes
 from lessons.quantization.super_blocks import SUPER_BLOCKS, SuperBlock, super_block
@@ -119,6 +119,7 @@ def view(c: Controls, own: Own | None = None) -> View:
             Readout("plain_error", errors.plain, _percent(errors.plain), "%"),
             Readout("weighted_error", *_weighted(errors.weighted)),
         ),
+        limits=_limits(c, block),
         drawing={
             "byte": {"index": str(picked.byte), "hex": f"{after.data[picked.byte]:02X}"},
             "bits": _bits(before, picked.byte, c.flip),
@@ -769,6 +770,14 @@ def _origin(c: Controls, block: SuperBlock) -> Iterable[Sentence]:
         yield Sentence(f"outlier_{kind}")
     if block.row_length % form.layout.block_size:
         yield Sentence("not_legal", fallback=str(form.layout.fallback), **place)
+
+
+def _limits(c: Controls, block: SuperBlock) -> dict[str, Limit]:
+    if block.importance is None:
+        return {"importance": Limit(Sentence("no_importance"))}
+    if c.format in WITHOUT_SEARCH:
+        return {"importance": Limit(Sentence("not_weighted", format=c.format))}
+    return {}
 
 
 def _importance_notes(c: Controls, block: SuperBlock) -> Iterable[Sentence]:

@@ -13,7 +13,7 @@ watch();
 function watch() {
   document.addEventListener("submit", (event) => {
     const question = event.target.closest(".ask");
-    if (!question) return;
+    if (!question || !formBelow(question)) return; // its own page: the figure comes with the answer
     event.preventDefault();
     const { submitter } = event;
     const given = submitter?.name ? new URLSearchParams({ [submitter.name]: submitter.value }) : new URLSearchParams(new FormData(event.target));
@@ -28,6 +28,7 @@ function watch() {
     const question = link.closest(".ask");
     event.preventDefault();
     if (link.matches("[data-see]")) see(question, link).scrollIntoView({ block: "nearest" });
+    else if (isAlone(question)) forget(question, link);
     else afresh(question);
   });
   for (const question of document.querySelectorAll(".ask")) {
@@ -35,7 +36,8 @@ function watch() {
     const query = remembered()[nameOf(question)];
     const shown = question.querySelector("[data-query]");
     if (shown) remember(question, shown.dataset.query); // the question's own page, after a commit without us
-    else if (query) putBack(question, new URLSearchParams(query));
+    else if (query && isAlone(question)) putBack(question, new URLSearchParams(query));
+    else if (query) showAgain(question, query);
   }
   const link = document.querySelector('.try a[href$="/questions"]');
   if (link) import("./recall.js").then(({ watchRecall }) => watchRecall(link.parentElement), () => {}); // the line is bad: the link stays
@@ -81,14 +83,35 @@ async function commit(question, query) {
   arrived.querySelector(".verdict").focus({ preventScroll: true });
 }
 
+/** What was answered on an earlier visit, answered; its figure is where the address has it, now with the guess on it. */
+async function showAgain(question, query) {
+  const arrived = await fetched(question, query);
+  if (!arrived?.querySelector(".reveal") || !question.isConnected) { // of an older lesson, or the line is bad
+    putBack(question, new URLSearchParams(query));
+    return;
+  }
+  const form = formBelow(question);
+  if (!form.querySelector("[name=guess]")) mark(form, guessIn(arrived.querySelector("[data-see]"))); // else a link has brought one
+  question.replaceWith(arrived);
+  const state = stateOf(form);
+  const defaults = defaultsOf(form);
+  const moved = Object.keys(defaults).some((name) => state[name] !== defaults[name]);
+  if (window.htmx && moved && !form.querySelector("[data-late]")) ask(form, state);
+}
+
+/** The question's own page asks again when it is loaded without an answer. */
+function forget(question, link) {
+  remember(question, "");
+  location.assign(link.href);
+}
+
 async function afresh(question) {
   const arrived = await fetched(question, "");
   if (!arrived) return;
   remember(question, "");
   const form = formBelow(question);
   mark(form, "");
-  const { guess, ...state } = { ...wantedBy(form), ...Object.fromEntries(new FormData(form)) };
-  if (window.htmx) ask(form, state);
+  if (window.htmx) ask(form, stateOf(form));
   question.replaceWith(arrived);
   arrived.querySelectorAll("input[type=range]").forEach(show);
   arrived.querySelector("input").focus({ preventScroll: true });
@@ -137,8 +160,24 @@ function mark(form, guess) {
   if (guess) form.append(Object.assign(document.createElement("input"), { type: "hidden", name: "guess", value: guess }));
 }
 
+/** What the figure shows, or is about to, without the guess on it. */
+function stateOf(form) {
+  const { guess, ...state } = { ...wantedBy(form), ...Object.fromEntries(new FormData(form)) };
+  return state;
+}
+
+function guessIn(link) {
+  return [...new URL(link.href).searchParams].find(([name]) => name.endsWith(".guess"))?.[1] ?? "";
+}
+
+/** The form of the question's figure; none on the question's own page before the answer. */
 function formBelow(question) {
-  return question.nextElementSibling.querySelector("form[data-defaults]");
+  return question.nextElementSibling?.querySelector("form[data-defaults]");
+}
+
+/** Whether this is the page of one question, whose address is the answer. */
+function isAlone(question) {
+  return location.pathname.endsWith(`/questions/${nameOf(question)}`);
 }
 
 /** A slider's value, and the line of its mark where it lies along the axes of a figure. */

@@ -67,6 +67,7 @@ def test_nothing_of_the_reveal_is_on_the_page_of_the_question(
     for sentence in lesson.questions[name].reveal(None).sentences:
         assert text.sentence(sentence) not in page.text
     assert not page.all("output", name="truth")
+    assert not parse(client.get(alone(name)).text).all("figure"), "it would show what is asked"
     assert not page.all("circle")
     assert not page.all("path")
 

@@ -1,4 +1,4 @@
-"""Controls that can do nothing are disabled, after a change as in a fresh page; what was chosen is not lost."""
+"""Controls that can do nothing are disabled, changed or fresh; what was chosen is not lost."""
 
 from __future__ import annotations
 

@@ -157,6 +157,48 @@ def test_an_answer_that_cannot_be_read_gets_the_focus_and_the_others_stay(
     expect(page.get_by_role("status")).to_have_text("2 of 4 right")
 
 
+def test_after_a_reload_what_was_answered_is_answered_and_drawn(page: Page) -> None:
+    page.goto(f"{PAGE}#ask-gptq")
+    page.locator("html.js").wait_for()
+    asked, shown = question(page, "gptq"), page.locator("#fig-03b")
+    asked.get_by_role("button", name="Commit").click()
+    expect(asked.locator("output[name=truth]")).to_be_visible()
+    expect(shown.locator(".told.guess")).to_have_count(1)
+    page.wait_for_url("**gptq.*")
+    told, drawn = asked.inner_text(), shown.locator(".told").all_inner_texts()
+    address = page.url
+
+    page.reload()
+    expect(asked.locator("output[name=truth]")).to_be_visible()
+    assert asked.inner_text() == told
+    expect(shown.locator(".told.guess")).to_have_count(1)
+    assert shown.locator(".told").all_inner_texts() == drawn
+    assert page.url == address
+    expect(question(page, "rtn").get_by_role("button", name="Commit")).to_be_visible()
+
+    asked.get_by_role("link", name="Ask me again").click()
+    expect(asked.get_by_role("button", name="Commit")).to_be_visible()
+    expect(shown.locator(".told")).to_have_count(0)
+    page.reload()
+    expect(asked.get_by_role("button", name="Commit")).to_be_visible()
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_the_page_of_a_question_has_its_figure_with_the_answer(
+    page: Page, no_js: Page, scripts: bool
+) -> None:
+    shown = page if scripts else no_js
+    shown.goto(f"{PAGE}/questions/xray")
+    expect(question(shown, "xray").get_by_role("button", name="Commit")).to_be_visible()
+    expect(shown.locator("figure")).to_have_count(0)
+    question(shown, "xray").locator('input[value="8"]').check(force=True)
+    question(shown, "xray").get_by_role("button", name="Commit").click()
+    expect(shown).to_have_url(re.compile(r"/questions/xray\?answer=8$"))
+    expect(shown.locator("#fig-05b label.guessed")).to_have_count(8)
+    question(shown, "xray").get_by_role("link", name="Ask me again").click()
+    expect(shown.locator("figure")).to_have_count(0)
+
+
 def test_what_was_predicted_is_put_beside_what_is_so_on_a_page_and_at_the_end_of_the_lesson(
     page: Page, axe: Callable[..., list[str]]
 ) -> None:

@@ -98,6 +98,8 @@ def test_a_guess_is_remembered_in_this_browser(page: Page) -> None:
     asked.locator("button").first.click()
     expect(asked.locator('output[name="guess"]')).to_have_text("8×")
     page.reload()
+    expect(asked.locator('output[name="guess"]')).to_have_text("8×")
+    page.goto(f"{PAGE}/questions/rtn")
     expect(asked.locator("[data-said]")).to_have_text("You said 8×")
     expect(asked.locator("input")).to_have_value("8")
     expect(asked.locator(".reveal")).to_have_count(0)

@@ -394,8 +394,7 @@ def _refuse_whole(config: Mapping[str, Any], model_type: str, arch: Architecture
     if outer in NOT_MODELLED:
         raise ValueError(f"model_type {outer!r} is not modelled: {NOT_MODELLED[outer]}")
     whole, part = config.get("hidden_size"), config["text_config"].get("hidden_size")
-    tied = config.get("tie_word_embeddings")
-    if isinstance(whole, int) and whole != part and not (arch.tied if tied is None else tied):
+    if isinstance(whole, int) and whole != part and config.get("tie_word_embeddings") is False:
         raise ValueError(
             f"hidden_size is {shown(whole)} and {shown(part)} in text_config: the output has either"
         )

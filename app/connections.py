@@ -25,7 +25,7 @@ from app.errors import RETRY_AFTER
 from app.queue import client_of
 from app.security import DATA_POLICY, HEADERS
 
-REQUEST_BYTES = 128 * 1024
+REQUEST_BYTES = 256 * 1024
 REQUEST_SECONDS = 10.0
 ANSWER_SECONDS = 120.0
 """The largest file, compressed, takes less than half of this on a slow mobile connection (50 kbit/s)."""

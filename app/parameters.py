@@ -12,8 +12,8 @@ from lessons.kit.language import gettext as _
 MAXIMUM_BYTES = 8192
 MAXIMUM_FIELDS = 128
 
-MAXIMUM_FORM_BYTES = 120 * 1024
-"""Of what a form sends: 4096 numbers of every digit, each with its separators escaped."""
+MAXIMUM_FORM_BYTES = 248 * 1024
+"""Of what a form sends: a config.json of 128 KiB, with every second byte escaped."""
 
 FORM = "application/x-www-form-urlencoded"
 

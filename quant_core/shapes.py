@@ -17,12 +17,13 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Any, TypeVar
 
 from quant_core.architectures.building import Architecture, Block, Extras
+from quant_core.architectures.defaults import class_defaults
 from quant_core.architectures.fields import Fields, shown
 from quant_core.architectures.layers import (
     CROSS,
@@ -128,6 +129,8 @@ class ModelShape:
     beside_file : int
         Parameters of the model that its GGUF file does not hold (an encoder's head); below 0, what only the
         file holds.
+    assumed : tuple of str
+        Sizes that the configuration leaves to the defaults of its class.
 
     Examples
     --------
@@ -149,6 +152,7 @@ class ModelShape:
     rope_table: int = 0
     embedding_rows: int = 0
     beside_file: int = 0
+    assumed: tuple[str, ...] = field(default=(), compare=False)
 
     @cached_property
     def n_layers(self) -> int:
@@ -346,8 +350,16 @@ def model_shape(config: Mapping[str, Any]) -> ModelShape:
     return read_shape(config)[0]
 
 
-def read_shape(config: Mapping[str, Any]) -> tuple[ModelShape, dict[str, Any]]:
+def read_shape(config: Mapping[str, Any], *, assume: bool = True) -> tuple[ModelShape, dict[str, Any]]:
     """As :func:`model_shape`; with the fields that were read, in the order of reading.
+
+    Parameters
+    ----------
+    config : mapping
+        As for :func:`model_shape`.
+    assume : bool
+        Whether a field that is missing has the default of its class in transformers. Those that were taken
+        are among the fields that were read, and in ``ModelShape.assumed``.
 
     Raises
     ------
@@ -367,9 +379,12 @@ def read_shape(config: Mapping[str, Any]) -> tuple[ModelShape, dict[str, Any]]:
     model_type, arch = architecture_of(fields)
     fields.defaults = arch.defaults
     _refuse_whole(config, model_type, arch)
+    if assume:
+        fields.of_class = class_defaults(fields.text("model_type", ""))
     shape = _shape(fields, model_type, arch)
     _refuse_unread(fields, model_type, arch)
-    return shape, fields.seen
+    sizes = [name for name, value in fields.assumed.items() if type(value) is int]
+    return replace(shape, assumed=tuple(sizes)), fields.seen | fields.assumed
 
 
 def _text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -377,7 +392,8 @@ def _text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
     nested = config.get("text_config")
     if not isinstance(nested, Mapping):
         return config
-    part = {"model_type": config.get("model_type"), **nested}
+    outer = config.get("model_type")
+    part = {**nested} if outer is None else {"model_type": outer, **nested}
     tied = config.get("tie_word_embeddings")  # the whole model's word counts
     return part if tied is None else {**part, "tie_word_embeddings": tied}
 
@@ -506,7 +522,8 @@ def _refuse_unread(fields: Fields, model_type: str, arch: Architecture) -> None:
             raise ValueError(
                 f"{name} is missing; {shown(model_type)} is not known, so nothing can be assumed for it"
             )
-    activation = fields.config.get("hidden_act")
+    names = ("hidden_act", "hidden_activation", "activation_function") if arch.strict else ("hidden_act",)
+    activation = next((fields.config[name] for name in names if fields.config.get(name)), None)
     if arch.gated_ffn and isinstance(activation, str):
         gated = activation in _GATED if arch.strict else activation not in _NO_GATE
         if not gated:

@@ -27,6 +27,8 @@ PREFIX = "own."
 
 FIELDS = ("own.text", "own.file", "own.name", "own.at", "own.column")
 MOST_NAME = 80
+MOST_TEXT = 120_000
+"""Characters of pasted numbers: 4096 with every digit, and what stands around them."""
 MOST_COLUMN = 2**31
 LARGEST = 60_000.0
 """Scales of block formats are half-precision numbers, which end at 65504."""
@@ -107,6 +109,8 @@ def read_own(fields: Mapping[str, str]) -> Own:
 
 
 def _text(text: str) -> NDArray[np.float32]:
+    if len(text) > MOST_TEXT:
+        raise OwnError(_("The text is longer than %(most)s characters.", most=str(MOST_TEXT)))
     try:
         return np.array(read_pasted(text, MOST_NUMBERS), np.float32)
     except ValueError as error:

@@ -2,7 +2,9 @@
 
 The line is what is left of a configuration when every field is dropped without which the shape stays the
 same: `model_type=llama hidden_size=4096 …`. A config.json of kilobytes becomes a few hundred characters,
-which are read as strictly as the file.
+which are read as strictly as the file. It holds the sizes that the file left to the defaults of its class, so
+that a link keeps its meaning, and names them (`assumed`); and what reads pictures and sound (`towers`), which
+is no part of the shape.
 """
 
 from __future__ import annotations
@@ -11,18 +13,21 @@ import base64
 import binascii
 import functools
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from itertools import groupby
+from typing import Any, NamedTuple
 
 from lessons.kit.language import gettext as _
 from lessons.kit.own import OwnError
+from quant_core.architectures.table import TEXT_PARTS
 from quant_core.files import FormatError
-from quant_core.files.bounded import parse_object
+from quant_core.files.bounded import parse_config
 from quant_core.files.model import config_of_header
-from quant_core.memory import ModelShape, model_shape
+from quant_core.memory import ModelShape
 from quant_core.shapes import read_shape
+from quant_core.towers import tower_parameters
 
-MOST_BYTES = 1 << 16
+MOST_BYTES = 1 << 17
 MOST_LINE = 1000
 FEWEST, MOST = 1e6, 1e13
 """Parameters of a model that is weighed: below, the drawing has nothing to show; above, nobody has one."""
@@ -46,11 +51,25 @@ _NAMES = {field: {letter: name for name, letter in names.items()} for field, nam
 _SCALINGS = ("rope_scaling", "rope_parameters")
 _LISTS = ("architectures", "mlp_only_layers", "moe_layers", "attn_layer_indices", "cross_attention_layers",
           "full_attn_idxs")  # fmt: skip
+_UNKNOWN = "unknown"
 _STAR = "A"
 """Stands in the line for the * of Nemotron's pattern, which an address would have to escape."""
 
 _DECIMAL = re.compile(r"[0-9]{1,6}\.[0-9]{1,6}")
 _WORD = re.compile(r"[A-Za-z0-9_.\-]{1,512}")
+_RUN = re.compile(r"([0-9]{1,3}):(.+)")
+_MOST_ITEMS = 512
+
+
+class Beside(NamedTuple):
+    """What a line says beside the shape.
+
+    `towers` is the number of parameters that read pictures and sound, None where it is not known, 0 where
+    there are none; `assumed` has the sizes that the file left to the defaults of its class.
+    """
+
+    towers: int | None
+    assumed: tuple[tuple[str, int], ...]
 
 
 def controls_of(fields: Mapping[str, str]) -> dict[str, str]:
@@ -64,10 +83,9 @@ def controls_of(fields: Mapping[str, str]) -> dict[str, str]:
     try:
         data = _sent(fields)
         if data.startswith(GGUF_MAGIC):
-            config = config_of_header(data)
+            line = line_of(config_of_header(data), assume=False)
         else:
-            config = parse_object(data, "config.json")
-        line = line_of(config)
+            line = line_of(parse_config(data, "config.json"))
         shape_of(line)
     except (FormatError, ValueError) as error:
         raise OwnError(str(error)) from None
@@ -89,18 +107,27 @@ def _sent(fields: Mapping[str, str]) -> bytes:
     return data
 
 
-def line_of(config: Mapping[str, Any]) -> str:
+def line_of(config: Mapping[str, Any], *, assume: bool = True) -> str:
     """The shortest line that gives the shape of a configuration.
+
+    `assume` is as for `read_shape`: a header of a GGUF file leaves nothing to a class.
 
     Raises
     ------
     ValueError
         The configuration is none that `model_shape` reads, or its line would be too long for an address.
     """
-    kept = _fewest(config)
-    while list(again := _fewest(kept)) != list(kept):  # without some fields others are read
-        kept = again
-    line = " ".join(f"{name}={_written(name, value)}" for name, value in kept.items())
+    shape, kept = read_shape(config, assume=assume)
+    if kept.get("model_type") in TEXT_PARTS:  # which is refused where it stands alone
+        kept["model_type"] = kept["model_type"].removesuffix("_text")
+    while list(fewer := _fewest(kept, shape)) != list(kept):  # without some fields others are read
+        kept = fewer
+    parts = [f"{name}={_written(name, value)}" for name, value in kept.items()]
+    if assumed := [name for name in shape.assumed if name in kept]:
+        parts.append(f"assumed={_list(assumed)}")
+    if (towers := tower_parameters(config)) != 0:
+        parts.append(f"towers={towers or _UNKNOWN}")
+    line = " ".join(parts)
     if len(line) > MOST_LINE:
         raise ValueError(
             _(
@@ -112,18 +139,17 @@ def line_of(config: Mapping[str, Any]) -> str:
     return line
 
 
-def _fewest(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that were read, in the order of reading, without those that change nothing."""
-    shape, read = read_shape(config)
-    kept = dict(read)
-    for name in read:
+def _fewest(config: dict[str, Any], shape: ModelShape) -> dict[str, Any]:
+    """The fields of a configuration, in the order of reading, without those that change nothing."""
+    kept = config
+    for name in config:
         fewer = {key: value for key, value in kept.items() if key != name}
         try:
-            if name != "model_type" and model_shape(fewer) == shape:
+            if name != "model_type" and read_shape(fewer, assume=False)[0] == shape:
                 kept = fewer
         except ValueError:
             continue  # it is needed
-    return kept
+    return read_shape(kept, assume=False)[1]
 
 
 def _written(name: str, value: Any) -> str:
@@ -132,14 +158,27 @@ def _written(name: str, value: Any) -> str:
     if name in _LETTERS:
         return "".join(_LETTERS[name][kind] for kind in value)
     if name == "hybrid_override_pattern":
-        value = value.replace("*", _STAR)
+        return str(value).replace("*", _STAR)
+    if isinstance(value, list | tuple):
+        return _list([_word(name, item) for item in value])
+    return _word(name, value)
+
+
+def _word(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, list | tuple):
-        return ",".join(str(item) for item in value)
-    if isinstance(value, str) and not _WORD.fullmatch(value):
-        raise ValueError(f"{name} is {value[:40]!r}; it must be of letters, digits and ._-")
+    if isinstance(value, int):
+        return str(value)
+    if not isinstance(value, str | float) or not _WORD.fullmatch(str(value)):
+        raise ValueError(f"{name} is {str(value)[:40]!r}; it must be of letters, digits and ._-")
     return str(value)
+
+
+def _list(items: list[str]) -> str:
+    """Items behind commas; a row of equal ones, and an only one, as `3:item`."""
+    runs = [(item, len(list(run))) for item, run in groupby(items)]
+    only = len(items) == 1
+    return ",".join(f"{count}:{item}" if count > 1 or only else item for item, count in runs)
 
 
 def config_of(line: str) -> dict[str, Any]:
@@ -168,8 +207,21 @@ def _value(name: str, value: str) -> Any:
         return [_NAMES[name].get(letter, letter) for letter in value]
     if name == "hybrid_override_pattern":
         return value.replace(_STAR, "*")
-    if name in _LISTS or "," in value:
-        return [int(item) if item.isdecimal() and len(item) < 9 else item for item in value.split(",")]
+    if name in _LISTS or "," in value or ":" in value:
+        items = list(_items(value))
+        if len(items) > _MOST_ITEMS:
+            raise ValueError(f"{name} has {len(items)} items; at most {_MOST_ITEMS} are read")
+        return items
+    return _single(value)
+
+
+def _items(written: str) -> Iterator[Any]:
+    for part in written.split(","):
+        run = _RUN.fullmatch(part)
+        yield from [_single(run[2])] * int(run[1]) if run else [_single(part)]
+
+
+def _single(value: str) -> Any:
     if value in ("true", "false"):
         return value == "true"
     if value.isascii() and value.isdecimal() and len(value) < 19:
@@ -187,7 +239,10 @@ def shape_of(line: str) -> ModelShape:
         A field is missing, not known, out of range or contradicts another; the message names it.
     """
     config = config_of(line)
-    shape, read = read_shape(config)
+    beside_of(line)
+    for name in Beside._fields:
+        config.pop(name, None)
+    shape, read = read_shape(config, assume=False)
     unread = [name for name in config if name not in read]
     if unread:
         raise ValueError(_("%(name)s decides nothing about this model's memory", name=unread[0][:40]))
@@ -202,3 +257,20 @@ def shape_of(line: str) -> ModelShape:
             )
         )
     return shape
+
+
+def beside_of(line: str) -> Beside:
+    """What a line says beside the shape.
+
+    Raises
+    ------
+    ValueError
+        It is none of what `line_of` writes there; the message names the field.
+    """
+    config = config_of(line)
+    towers, assumed = config.get("towers", 0), config.get("assumed", [])
+    if towers != _UNKNOWN and (type(towers) is not int or not 0 <= towers < MOST):
+        raise ValueError(f"towers is {str(towers)[:40]!r}; it must be a number of parameters, or {_UNKNOWN}")
+    if not isinstance(assumed, list) or not all(type(config.get(str(name))) is int for name in assumed):
+        raise ValueError("assumed must name fields of this line")
+    return Beside(None if towers == _UNKNOWN else towers, tuple((name, config[name]) for name in assumed))

@@ -35,6 +35,9 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
     "rope_scaling": ("rope_parameters",),
 }
 
+#: Fields that say the same in another way: where one of them is given, no default is taken.
+_INSTEAD = {"shared_expert_intermediate_size": ("n_shared_experts", *SPELLINGS["n_shared_experts"])}
+
 _MOST_TEXT = 100
 
 #: A constant of the architecture, or the name of a field and what the class assumes without it.
@@ -42,12 +45,14 @@ Flag = bool | tuple[str, bool]
 
 
 class Fields:
-    """The fields of a configuration by name. A null counts as a missing field, as in Hugging Face."""
+    """The fields of a configuration by name. A null is none, and no default of a class takes its place."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.config = config
-        self.defaults: Mapping[str, Any] = {}
+        self.defaults: Mapping[str, Any] = {}  # of the architecture
+        self.of_class: Mapping[str, Any] = {}  # of its class in transformers
         self.seen: dict[str, Any] = {}
+        self.assumed: dict[str, Any] = {}
         self.headless = False  # the class has no output head (LlamaModel, …ForSequenceClassification)
 
     def raw(self, name: str) -> Any:
@@ -57,7 +62,14 @@ class Fields:
             if value is not None:
                 self.seen[spelling] = value
                 return value
-        return self.defaults.get(name)
+        if name in self.defaults:
+            return self.defaults[name]
+        value = self.of_class.get(name)
+        others = (name, *SPELLINGS.get(name, ()), *_INSTEAD.get(name, ()))
+        if value is None or any(other in self.config for other in others):
+            return None
+        self.assumed[name] = value
+        return value
 
     def has(self, name: str) -> bool:
         """Whether the field is there."""

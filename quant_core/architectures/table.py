@@ -21,16 +21,6 @@ from quant_core.architectures.building import Architecture
 from quant_core.architectures.fields import Fields, shown
 
 _EVERYWHERE = ("attention_bias", False)
-_GEMMA3_DEFAULTS = {
-    "hidden_size": 2304,
-    "num_hidden_layers": 26,
-    "intermediate_size": 9216,
-    "num_attention_heads": 8,
-    "num_key_value_heads": 4,
-    "head_dim": 256,
-    "vocab_size": 262_208,
-    "sliding_window": 4096,
-}
 # Files of Llamas with biases of Q, K and V alone are as good: the bias of the output is not listed.
 _LLAMA = Architecture(classes=("Llama", "LLaMA"), ffn_bias=("mlp_bias", False))
 _GPT2 = Architecture(
@@ -124,9 +114,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "qwen3_5_moe": replace(_QWEN3_NEXT, classes=("Qwen3_5Moe",)),
     "gemma": Architecture(classes=("Gemma",), tied=True, output_bias=_EVERYWHERE, defaults={"head_dim": 256}),
     "gemma2": _GEMMA2,
-    "gemma3": replace(
-        _GEMMA2, classes=("Gemma3",), query_key_norm="head", sliding_every=6, defaults=_GEMMA3_DEFAULTS
-    ),
+    "gemma3": replace(_GEMMA2, classes=("Gemma3",), query_key_norm="head", sliding_every=6),
     "gemma3n": replace(
         _GEMMA2,
         classes=("Gemma3n",),

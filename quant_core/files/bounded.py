@@ -10,7 +10,7 @@ import json
 import os
 import stat
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
@@ -114,7 +114,7 @@ def open_bounded(path: Path) -> Iterator[Cursor]:
 
 
 def read_json(path: Path, most: int) -> dict[str, Any]:
-    """Return the object of a JSON file of at most `most` bytes.
+    """Return the object of a JSON file of at most `most` bytes, read as by `parse_config`.
 
     Raises
     ------
@@ -124,7 +124,7 @@ def read_json(path: Path, most: int) -> dict[str, Any]:
     with open_bounded(path) as cursor:
         if cursor.size > most:
             raise FormatError(f"{short_path(path)}: {cursor.size} bytes; at most {most} are read")
-        return parse_object(cursor.take(cursor.size, "text"), short_path(path))
+        return parse_config(cursor.take(cursor.size, "text"), short_path(path))
 
 
 def parse_object(text: bytes, where: str) -> dict[str, Any]:
@@ -142,8 +142,33 @@ def parse_object(text: bytes, where: str) -> dict[str, Any]:
         ...
     quant_core.files.errors.FormatError: header: not valid JSON: the name 'a' occurs twice
     """
+    return _object(text, where, "utf-8", _not_a_number)
+
+
+def parse_config(text: bytes, where: str) -> dict[str, Any]:
+    """Return a JSON object as programs and editors write it.
+
+    As `parse_object`; besides with a byte-order mark, in UTF-16, and with Infinity, -Infinity and NaN, which
+    Python writes and JSON does not have.
+
+    Raises
+    ------
+    FormatError
+        If the text is anything else; `where` begins the message.
+
+    Examples
+    --------
+    >>> parse_config(b'{"time_step_limit": [0.0, Infinity]}', "config.json")
+    {'time_step_limit': [0.0, inf]}
+    """
+    marks = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+    encoding = next((name for mark, name in marks.items() if text.startswith(mark)), "utf-8")
+    return _object(text, where, encoding, float)
+
+
+def _object(text: bytes, where: str, encoding: str, constant: Callable[[str], float]) -> dict[str, Any]:
     try:
-        value = json.loads(text.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_not_a_number)
+        value = json.loads(text.decode(encoding), object_pairs_hook=_unique, parse_constant=constant)
     except RecursionError:
         raise FormatError(f"{where}: not valid JSON: nested too deeply") from None
     except ValueError as error:

@@ -14,7 +14,7 @@ from quant_core.files.errors import FormatError, printable, short_path
 from quant_core.files.gguf import GgufFile, Meta
 from quant_core.files.header import MODEL_TYPES, NAMES_IN_FILE, config_of, config_of_header
 from quant_core.files.tensors import StoredTensor
-from quant_core.shapes import ModelShape, model_shape
+from quant_core.shapes import ModelShape, read_shape
 
 __all__ = [
     "ARCHITECTURES",
@@ -83,7 +83,7 @@ def model_of_gguf(file: GgufFile) -> Model:
             f"known are {', '.join(ARCHITECTURES)}"
         )
     try:
-        shape = model_shape(config_of(file, architecture))
+        shape, _ = read_shape(config_of(file, architecture), assume=False)
     except ValueError as error:
         raise FormatError(f"{short_path(file.path)}: metadata of {architecture}: {error}") from None
     tensors = in_file_order(file.tensors.values())

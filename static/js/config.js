@@ -1,12 +1,12 @@
 // A figure for a reader's own model: a config.json, or what the header of a GGUF file says about the model's shape. The
 // server makes of it a line of fields, which is a control like any other and stands in the address.
 import { setControls } from "./controls.js";
-import { CutError, shapeOf } from "./cut.js";
+import { CutError, leanConfig, shapeOf } from "./cut.js";
 import { formOf, tell } from "./drop.js";
 import { ask, wantedBy } from "./line.js";
 
 export function paste(panel, fields) {
-  offer(panel, { "own.text": fields.get("own.text") });
+  offer(panel, { "own.text": leanConfig(fields.get("own.text")) });
 }
 
 export async function open(panel, file) {

@@ -5,6 +5,10 @@ const CHUNK = 1 << 20;
 const MOST_SENT = 1 << 16; // bytes that the server reads
 const MOST_TELLING = 1 << 12; // bytes of an entry of a header that can say anything about the shape
 const TELLING = new Set(["token_embd.weight", "output.weight", "blk.0.attn_q.bias", "rope_freqs.weight", "rope_factors_long.weight"]);
+const LONG_CONFIG = 1 << 14; // bytes of a config.json that is sent as it is
+const MOST_CONFIG = 1 << 26;
+const SAYS_NOTHING = /^(quantization|compression|auto_map$|id2label$|label2id$|task_specific_params$)/;
+const PYTHON_NUMBERS = /(?<=[:[,\s])(?:-?Infinity|NaN)(?=\s*[,\]}])/g;
 const MOST_HEADER = 1 << 25;
 const MOST_TENSORS = 1 << 17;
 const SIZES = { F64: 8, F32: 4, F16: 2, BF16: 2, F8_E4M3: 1, F8_E5M2: 1, I64: 8, I32: 4, I16: 2, I8: 1, U64: 8, U32: 4, U16: 2, U8: 1 };
@@ -200,12 +204,16 @@ async function skipValue(reader, kind) {
   else throw new CutError("strange");
 }
 
-/** What is sent of a model for its shape: a config.json whole, of a GGUF file the parts of its header that say it. */
+/** What is sent of a model for its shape: of a config.json what may say it, of a GGUF file those parts of its header. */
 export async function shapeOf(file) {
   const magic = new TextDecoder("latin1").decode(await file.slice(0, 4).arrayBuffer());
   if (magic !== "GGUF") {
-    if (file.size > MOST_SENT) throw new CutError("large");
-    return new Uint8Array(await file.arrayBuffer());
+    if (file.size > MOST_CONFIG) throw new CutError("large");
+    const whole = new Uint8Array(await file.arrayBuffer());
+    if (whole.length <= LONG_CONFIG) return whole;
+    const lean = new TextEncoder().encode(leanConfig(new TextDecoder().decode(whole)));
+    if (lean.length > MOST_SENT) throw new CutError("large");
+    return lean;
   }
   const reader = new Reader(file);
   reader.skip(4);
@@ -231,6 +239,17 @@ export async function shapeOf(file) {
   const whole = joined(new Uint8Array(head.buffer), ...pairs, ...listed);
   if (whole.length > MOST_SENT) throw new CutError("large");
   return whole;
+}
+
+/** The text of a long config.json without the accounts of its quantization, which are long and say nothing of the shape. */
+export function leanConfig(text) {
+  if (text.length <= LONG_CONFIG) return text;
+  try {
+    const config = JSON.parse(text.replace(PYTHON_NUMBERS, "null"));
+    return JSON.stringify(config, (name, value) => (SAYS_NOTHING.test(name) ? undefined : value));
+  } catch {
+    return text; // the server says what is wrong with it
+  }
 }
 
 /** The bytes of those of `count` entries that are wanted and not longer than `most`. */

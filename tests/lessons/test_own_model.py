@@ -7,6 +7,7 @@ import json
 import random
 import re
 import struct
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,8 @@ from quant_core.files import FormatError
 from quant_core.files.model import MODEL_TYPES, config_of_header
 from quant_core.files.model import NAMES_IN_FILE as NAMES
 from quant_core.memory import ModelShape, model_shape
+from quant_core.shapes import read_shape
+from quant_core.towers import tower_parameters
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = json.loads((Path(sources.__file__).parent / "data" / "models.json").read_text("utf-8"))
@@ -79,11 +82,10 @@ def test_a_line_is_the_same_shape_in_the_fewest_fields(name: str) -> None:
     config = own_model.config_of(line)
     shape = model_shape(LISTED[name])
     assert own_model.shape_of(line) == shape
-    assert own_model.line_of(config) == line
-    for field in set(config) - {"model_type"}:
+    for field in set(config) - {"model_type", *own_model.Beside._fields}:
         fewer = {key: value for key, value in config.items() if key != field}
         try:
-            assert model_shape(fewer) != shape, field
+            assert read_shape(fewer, assume=False)[0] != shape, field
         except ValueError as error:
             assert "missing" in str(error) or field in str(error)
     assert len(line) < own_model.MOST_LINE / 2
@@ -105,7 +107,7 @@ def test_layers_that_are_named_one_by_one_survive_the_line() -> None:
 
 def test_a_nested_configuration_is_read_through_its_text_part() -> None:
     inner = LISTED["gemma-3-4b"]
-    outer = {"model_type": "gemma3", "text_config": inner, "vision_config": {"hidden_size": 1152}}
+    outer = {"model_type": "gemma3", "text_config": inner, "vision_config": None}
     assert own_model.line_of(outer) == own_model.line_of(inner)
 
 
@@ -150,7 +152,7 @@ def changed(**fields: Any) -> str:
         (changed(num_key_value_heads=5), "must divide num_attention_heads"),
         (json.dumps({"model_type": "rwkv"}), "'rwkv' is not modelled"),
         (changed(model_type="a b=c"), "model_type is 'a b=c'"),
-        (json.dumps({"x": "y" * 70_000}), "larger than 65536"),
+        (json.dumps({"x": "y" * 140_000}), "larger than 131072"),
         ("[" * 40_000, "not valid JSON"),
         ('{"a":' * 9_000, "not valid JSON"),
     ],
@@ -413,3 +415,126 @@ def test_any_shape_that_is_accepted_is_weighed() -> None:
         assert FIGURE.view(state).readouts
         weighed += 1
     assert weighed > 100
+
+
+# --- published configurations -----------------------------------------------------------------------------
+
+COUNTED: dict[str, dict[str, Any]] = {
+    m["name"]: m["config"]
+    for m in json.loads((Path(__file__).parents[1] / "data" / "architectures.json").read_text("utf-8"))[
+        "models"
+    ]
+}
+
+
+@pytest.mark.parametrize("name", COUNTED)
+def test_a_published_configuration_survives_the_line(name: str) -> None:
+    try:
+        shape = model_shape(COUNTED[name])
+    except ValueError as error:
+        with pytest.raises(ValueError, match=re.escape(str(error)[:40])):
+            own_model.line_of(COUNTED[name])
+        return
+    line = own_model.line_of(COUNTED[name])
+    assert len(line) <= own_model.MOST_LINE
+    assert own_model.shape_of(line) == shape
+    assert own_model.beside_of(line).towers == tower_parameters(COUNTED[name])
+    assert [field for field, _ in own_model.beside_of(line).assumed] == [
+        field for field in shape.assumed if f" {field}=" in f" {line}"
+    ]
+
+
+def test_the_line_holds_what_the_file_leaves_to_its_class() -> None:
+    """A link must keep its meaning when the defaults of a class change."""
+    line = own_model.line_of(COUNTED["google/gemma-3-4b-it"])
+    assert {"num_attention_heads=8", "num_key_value_heads=4", "vocab_size=262208"} <= set(line.split())
+    told = dict(own_model.beside_of(line).assumed)
+    assert told["vocab_size"] == 262_208
+    assert own_model.shape_of(line).parameters == 3_880_263_168
+    shown = FIGURE.view(Controls(source="config", config=line))
+    said = {note.key: note.values for note in shown.notes}
+    assert "num_attention_heads\N{NO-BREAK SPACE}8" in said["left_to_class"]["fields"]
+
+
+def test_towers_that_are_left_out_are_said() -> None:
+    def notes(config: dict[str, Any]) -> dict[str, Any]:
+        return {note.key: note.values for note in FIGURE.view(controls(json.dumps(config))).notes}
+
+    known = notes(COUNTED["Qwen/Qwen3-VL-8B-Instruct"])
+    assert known["towers"] == {
+        "count": "576\N{NARROW NO-BREAK SPACE}M",
+        "size": "1.15\N{NARROW NO-BREAK SPACE}GB",
+    }
+    strange = {**COUNTED["Qwen/Qwen3-VL-8B-Instruct"], "vision_config": {"depth": "deep"}}
+    assert "towers_unknown" in notes(strange)
+    assert not {"towers", "towers_unknown"} & set(notes(LLAMA))
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (f"{CONFIGS[1]} towers=many", "towers is 'many'; it must be a number of parameters, or unknown"),
+        (f"{CONFIGS[1]} towers=99999999999999", "towers is '99999999999999'"),
+        (f"{CONFIGS[1]} assumed=1:vocab", "assumed must name fields of this line"),
+        (f"{CONFIGS[1]} assumed=vocab_size", "assumed must name fields of this line"),
+        (f"{CONFIGS[1]} assumed=1:model_type", "assumed must name fields of this line"),
+        (f"{CONFIGS[1]} mlp_only_layers=999:1", "mlp_only_layers has 999 items; at most 512 are read"),
+        (f"{CONFIGS[1]} hidden_act=999:1,999:2", "hidden_act has 1998 items"),
+    ],
+)
+def test_what_stands_beside_the_shape_is_read_as_strictly(line: str, words: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(words)):
+        own_model.shape_of(line)
+
+
+def test_rows_of_equal_items_are_written_once() -> None:
+    config = LISTED["qwen3-30b-a3b"] | {"mlp_only_layers": [7]}
+    assert " mlp_only_layers=1:7" in own_model.line_of(config)
+    assert own_model.shape_of(own_model.line_of(config)) == model_shape(config)
+    flash = own_model.line_of(COUNTED["XiaomiMiMo/MiMo-V2-Flash"])
+    assert "moe_layer_freq=0,47:1" in flash
+    assert len(flash) < 500
+
+
+# --- files as editors and programs write them -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_a_file_is_read_in_the_encodings_of_editors(encoding: str) -> None:
+    mark = "\ufeff" if encoding in ("utf-16-le", "utf-16-be") else ""
+    file = base64.b64encode((mark + changed()).encode(encoding)).decode()
+    assert own_model.controls_of({"own.file": file}) == own_model.controls_of({"own.text": changed()})
+    assert own_model.controls_of({"own.text": "\ufeff" + changed()})["source"] == "config"
+
+
+def test_numbers_that_python_writes_are_read() -> None:
+    text = changed(time_step_limit=[0.0, float("inf")], theta=float("nan"), low=-float("inf"))
+    assert "Infinity" in text
+    assert own_model.controls_of({"own.text": text}) == own_model.controls_of({"own.text": changed()})
+    with pytest.raises(OwnError, match="hidden_size is inf; it must be an integer"):
+        own_model.controls_of({"own.text": changed(hidden_size=float("inf"))})
+
+
+def test_an_account_of_the_quantization_does_not_count() -> None:
+    """Files in NVFP4 list every layer that is left alone: 88 kB in that of Qwen3.6-27B."""
+    layers = {f"model.layers.{i}.self_attn.{part}": {"bits": 4} for i in range(500) for part in "qkvo"}
+    text = changed(quantization_config={"quant_algo": "MIXED_PRECISION", "quantized_layers": layers})
+    assert 85_000 < len(text) < own_model.MOST_BYTES
+    assert own_model.controls_of({"own.text": text}) == own_model.controls_of({"own.text": changed()})
+
+
+def test_the_dearest_configuration_is_soon_read() -> None:
+    """As many layers of many kinds as are counted, in as long a file as is read."""
+    chance = random.Random(1)
+    flash = COUNTED["XiaomiMiMo/MiMo-V2-Flash"] | {
+        "num_hidden_layers": 512,
+        "hybrid_layer_pattern": [chance.choice((0, 1)) for _ in range(512)],
+        "moe_layer_freq": [chance.choice((0, 1)) for _ in range(512)],
+    }
+    stuffing = {f"x{i}": 0.5 for i in range(8000)}
+    text = json.dumps(flash | stuffing)
+    assert len(text) < own_model.MOST_BYTES
+    start = time.process_time()
+    with pytest.raises(OwnError, match="tensors|characters"):
+        own_model.controls_of({"own.text": text})
+    assert time.process_time() - start < 0.5  # some 40 ms; a busy machine doubles it

@@ -29,7 +29,7 @@ def counted(config: dict[str, Any]) -> int | None:
     given = config.get("text_config", config)
     width = given.get("hidden_size", 2304 if config["model_type"] == "gemma4" else 4096)
     text = {**TEXT, "hidden_size": width, "num_attention_heads": 1}
-    return tower_parameters({**config, "text_config": text})
+    return tower_parameters({**config, "hidden_size": width, "text_config": text})
 
 
 @pytest.mark.parametrize("name", TOWERS)

@@ -6,7 +6,7 @@ Every size comes from `quant_core.memory`; the receipts page holds the same func
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -501,6 +501,7 @@ def _notes(
     elif own_config(c):
         known = run.shape.model_type in PLAIN
         notes.append(Sentence("own_config" if known else "own_config_plain", model_type=run.shape.model_type))
+        notes.extend(_beside(own_model.beside_of(own_config(c))))
     else:
         if c.source == "config":
             notes.append(Sentence("no_config", model=run.name))
@@ -512,6 +513,20 @@ def _notes(
         if chosen.weak_source:
             notes.append(Sentence("weak_source", **said))
     return tuple(notes)
+
+
+def _beside(beside: own_model.Beside) -> Iterator[Sentence]:
+    """What of a reader's model is not counted, and what its file does not say."""
+    if beside.assumed:
+        listed = ", ".join(
+            f"{name}\N{NO-BREAK SPACE}{numbers.integer(size)}" for name, size in beside.assumed
+        )
+        yield Sentence("left_to_class", fields=listed)
+    if beside.towers is None:
+        yield Sentence("towers_unknown")
+    elif beside.towers:
+        count = _count_text(beside.towers)
+        yield Sentence("towers", count=count, size=numbers.gigabytes(2 * beside.towers))
 
 
 def _table(outcomes: Sequence[Outcome], chosen: Outcome) -> Table:

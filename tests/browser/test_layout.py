@@ -13,7 +13,7 @@ from playwright.sync_api import Page
 
 from lessons.kit.controls import Slider, Widget, plain
 from tests.browser.conftest import NewPage
-from tests.browser.figures import FIGURES, NAMES, WHERE_IT_MATTERS, open_alone, sliders
+from tests.browser.figures import FIGURES, NAMES, PAGE, WHERE_IT_MATTERS, open_alone, sliders
 
 pytestmark = pytest.mark.tidy
 
@@ -99,3 +99,28 @@ def test_what_the_sweep_must_find_is_found(page: Page) -> None:
     found = "\n".join(figure.evaluate("figure => layout.problems(figure)"))
     for fault in ("overlap", "9.0 px", "no number", "more than 6", "hyphen", "cut off", "lies outside"):
         assert fault in found
+
+
+LINES = """name => {
+    const output = document.querySelector(`.readout output[name=${name}]`);
+    const room = output.closest(".readout").getBoundingClientRect().right;
+    return [output.getClientRects().length, output.getBoundingClientRect().right - room];
+}"""
+
+
+@pytest.mark.parametrize(
+    ("name", "state", "number"),
+    [
+        ("fold", "step=2&weight=13&block=attention&format=bf16", "error"),
+        ("fold", "step=6&weight=2", "error"),
+        ("xray", "block=outlier&format=Q4_0&pick=weight-7", "error"),
+        ("rounding", "n=12", "best_error"),
+    ],
+)
+def test_a_number_stays_in_one_line_at_every_width(no_js: Page, name: str, state: str, number: str) -> None:
+    no_js.goto(f"{PAGE}/figures/{name}?{state}")
+    for width in (320, 360, 390, 500, 600, 660, 700, 768, 820, 900, 1000, 1100, 1280, 1440):
+        no_js.set_viewport_size({"width": width, "height": 900})
+        lines, over = no_js.evaluate(LINES, number)
+        assert lines == 1, width
+        assert over < 0.5, width

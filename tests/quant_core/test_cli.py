@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -105,6 +106,17 @@ def matrix_of(vectors: Mapping[str, Any], *datasets: str) -> ImportanceMatrix:
         name: Statistics(vector[None] * np.float32(4), np.array([4])) for name, vector in vectors.items()
     }
     return ImportanceMatrix(entries, 2, datasets)
+
+
+def test_the_file_with_an_importance_matrix_is_the_one_that_llama_quantize_wrote(
+    run: Output, tmp_path: Path
+) -> None:
+    quantize_model(open_model(WEIGHTS), tmp_path / "half.gguf", "F16")
+    write_imatrix(matrix_of(importance_of(open_model(WEIGHTS).tensors), "a.txt"), tmp_path / "i.gguf")
+    command = ("quantize", tmp_path / "half.gguf", tmp_path / "out.gguf", "--type", "Q4_K_M", "--jobs", 1)
+    assert run(*command, "--imatrix", tmp_path / "i.gguf")[0] == 0
+    digests = json.loads((ROOT / "tests" / "data" / "tinylm_gguf.json").read_text("utf-8"))["imatrix"]
+    assert hashlib.sha256((tmp_path / "out.gguf").read_bytes()).hexdigest() == digests["Q4_K_M"]
 
 
 def test_an_importance_matrix_of_another_model_is_refused(

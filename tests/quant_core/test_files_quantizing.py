@@ -308,6 +308,15 @@ def said(model: Model, mix: str, importance: Mapping[str, Any] | None) -> list[s
     return quantizing.remarks(quantizing.plan(model, mix, importance), importance)
 
 
+@pytest.mark.parametrize("case", DIGESTS["fallback"])
+def test_tensors_fall_back_as_in_llama_quantize(tmp_path: Path, case: str) -> None:
+    width, mix = case.split()
+    config = CONFIG | {"hidden_size": 256, "intermediate_size": int(width), "head_dim": 16}
+    model = open_model(write_checkpoint(tmp_path / f"fb{width}", config))
+    quantize_model(model, tmp_path / "out.gguf", mix)
+    assert hashlib.sha256((tmp_path / "out.gguf").read_bytes()).hexdigest() == DIGESTS["fallback"][case]
+
+
 def test_tensors_that_fall_back_are_listed_and_counted(tmp_path: Path) -> None:
     # `tensor_type_fallback`: Q4_K to Q5_0, Q6_K to Q8_0, and F16 where rows are no multiple of 32 either.
     config = CONFIG | {"hidden_size": 256, "intermediate_size": 288, "head_dim": 16}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +17,8 @@ from quant_core.files import FormatError, Meta, TensorSpec, create_gguf, open_mo
 from quant_core.files.gguf_writer import text, whole
 from quant_core.files.model import config_of_header
 from quant_core.files.split import read_parts
-from tests.quant_core.model_files import CONFIG, split, tensors_of, write_checkpoint
+from tests.quant_core.conftest import DATA
+from tests.quant_core.model_files import CONFIG, TINYLM, split, tensors_of, write_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +84,15 @@ def test_the_same_files_are_written_on_request(one: Path, tmp_path: Path) -> Non
     assert again.tensors == 21
     with pytest.raises(FileExistsError, match=r"out-00001-of-00003.gguf is .*, which is read"):
         quantize_model(open_model(written.files[0]), tmp_path / "out.gguf", "Q4_0", keep_split=True)
+
+
+def test_the_files_are_those_that_llama_quantize_wrote(tmp_path: Path) -> None:
+    half = tmp_path / "half.gguf"
+    quantize_model(open_model(TINYLM / "model.safetensors"), half, "F16")
+    first = split(half, tmp_path, (0, 10, 20))[0]
+    written = quantize_model(open_model(first), tmp_path / "out.gguf", "Q4_K_M", keep_split=True)
+    digests = json.loads((DATA / "tinylm_gguf.json").read_text("utf-8"))["split"]
+    assert [hashlib.sha256(path.read_bytes()).hexdigest() for path in written.files] == digests
 
 
 def test_a_part_without_tensors_stays(one: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -15,7 +16,7 @@ from app.queue import Busy, Crowded
 from app.render import render
 from app.security import HEADERS, PAGE_HEADERS, is_embed, page_headers
 from app.speaking import Speaking
-from lessons.kit.language import N_, speaking
+from lessons.kit.language import N_, speaking, spoken
 from lessons.kit.language import gettext as _
 
 log = logging.getLogger("academy")
@@ -94,6 +95,13 @@ async def _server_error(request: Request, error: Exception) -> Response:
 
 def _page(request: Request, status: int, title: str, detail: str, headers: dict[str, str]) -> Response:
     root, embedded = request.app.state.settings.root_path, is_embed(request.scope)
-    body = render("error.jinja", root, status=status, title=title, detail=detail, embedded=embedded)
+    make = _body_of if status in (429, 503) else _body_of.__wrapped__
+    body = make(spoken().tag, root, status, title, detail, embedded)
     headers = {"Cache-Control": "no-store", **headers}  # another replica, or the next moment, may know better
     return Response(body, status, headers, media_type="text/html; charset=utf-8")
+
+
+@functools.lru_cache(maxsize=64)
+def _body_of(_language: str, root: str, status: int, title: str, detail: str, embedded: bool) -> bytes:
+    """The page's bytes; those that a busy worker answers with are made once."""
+    return render("error.jinja", root, status=status, title=title, detail=detail, embedded=embedded)

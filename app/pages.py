@@ -515,7 +515,8 @@ async def _on_own(request: Request, slug: str, name: str, what: OnOwn) -> Respon
     except OwnError as error:
         if whole_page or as_file:
             raise HTTPException(422, str(error)) from None
-        markup = render("own_problem.jinja", id=figure.id, problem=str(error))
+        tell = partial(render, "own_problem.jinja", id=figure.id, problem=str(error))
+        markup = await _beside(request, tell)
         return Response(markup, 422, {"Cache-Control": "no-store"}, media_type=HTML)
     response = _respond(request, body, "no-store")
     if as_file:

@@ -41,10 +41,14 @@ class Connection(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.size = 0
 
-    async def connect(self, url: str) -> None:
+    async def connect(self, url: str, client: str = "") -> None:
+        """Connect, from this address where one is given."""
         server = urlsplit(url)
         loop = asyncio.get_running_loop()
-        await loop.create_connection(lambda: self, server.hostname or "127.0.0.1", server.port or 80)
+        own = (client, 0) if client else None
+        await loop.create_connection(
+            lambda: self, server.hostname or "127.0.0.1", server.port or 80, local_addr=own
+        )
 
     @property
     def open(self) -> bool:

@@ -1,7 +1,7 @@
 """The web bench: what a reader waits for, what a page weighs, what a server bears. See bench/README.md.
 
-python bench/web.py                  everything, in about eight minutes
-python bench/web.py compute class    these parts only: input, page, server, compute, class, start, typing
+python bench/web.py                  everything, in about twelve minutes
+python bench/web.py compute class    some parts: input, page, server, compute, class, start, typing, hostile
 python bench/web.py input rtn xray   every control of these figures, however long it takes
 """
 
@@ -19,7 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import browser_latency, classroom, compute, page_weight, routes, sentences
+from bench import browser_latency, classroom, compute, hostile, page_weight, routes, sentences
 from bench.states import FIGURES
 
 PARTS: dict[str, Callable[..., None]] = {
@@ -30,6 +30,7 @@ PARTS: dict[str, Callable[..., None]] = {
     "class": classroom.main,
     "start": classroom.start,
     "typing": sentences.main,
+    "hostile": hostile.main,
 }
 
 

@@ -29,7 +29,7 @@ class Answer:
     body: bytes = b""
 
 
-async def ask(app: Callable[..., Awaitable[None]], request: Request) -> Answer:
+async def ask(app: Callable[..., Awaitable[None]], request: Request, client: str = "127.0.0.1") -> Answer:
     """Call the application as a server does: the path decoded once, the query as it came."""
     path, _, query = request.address.partition("?")
     answer = Answer()
@@ -45,7 +45,7 @@ async def ask(app: Callable[..., Awaitable[None]], request: Request) -> Answer:
         "query_string": query.encode(),
         "root_path": "",
         "headers": [(name.encode(), value.encode("latin-1")) for name, value in request.headers],
-        "client": ("127.0.0.1", 1),
+        "client": (client, 1),
         "server": ("127.0.0.1", 80),
         "state": {},
     }

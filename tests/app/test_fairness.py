@@ -1,0 +1,158 @@
+"""One client cannot stop a class: whoever else asks is answered in turn, and the event loop goes on.
+
+What is held here is an order and a number, no time, so that a busy machine does not matter. `make bench-web
+PARTS=hostile` measures the times.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from fastapi import FastAPI
+
+from app import answers, create_app, pages
+from app.assets import version
+from app.kept import BATCH, MOST_OWN_WAITING
+from app.settings import Settings
+from fuzz.asking import Answer, Request, ask
+from fuzz.dearest import FORM_HEADERS, dear_configs, dear_numbers, form
+from lessons.catalogue import load_lesson
+from lessons.kit.controls import Text
+
+LIMIT = 120  # seconds until a test gives up
+ATTACKER, STUDENT = "192.0.2.1", "192.0.2.2"
+LESSON = "/lessons/quantization"
+numbers = itertools.count()
+
+
+@pytest.fixture
+def app() -> Iterator[FastAPI]:
+    load_lesson("quantization")
+    app = create_app(Settings(make_ahead=False))
+    app.state.ready = True
+    yield app
+    app.state.answers.close()
+
+
+def fragment(name: str, **controls: str) -> Request:
+    return Request("GET", f"/fragments/{version()}/quantization/{name}?{urlencode(controls)}")
+
+
+def sentence() -> Request:
+    return fragment("sentence", sentence=f"the king sent {next(numbers)} men")
+
+
+def post(name: str, fields: dict[str, str]) -> Request:
+    address = f"/fragments/{version()}/quantization/{name}"
+    return Request("POST", address, FORM_HEADERS, form(fields.items()))
+
+
+def run(test: Callable[[], Awaitable[None]]) -> None:
+    async def bounded() -> None:
+        await asyncio.wait_for(test(), LIMIT)
+
+    asyncio.run(bounded())
+
+
+ASKED: dict[str, Callable[[], Request]] = {
+    "sentence": sentence,
+    "fragment": lambda: fragment("rtn", bits="5"),
+    "lesson": lambda: Request("GET", LESSON),
+}
+
+
+@pytest.mark.parametrize("asked", ASKED.values(), ids=ASKED)
+def test_110_sentences_of_one_client_leave_another_its_turn(
+    app: FastAPI, asked: Callable[[], Request]
+) -> None:
+    async def test() -> None:
+        flood = [asyncio.create_task(ask(app, sentence(), ATTACKER)) for _ in range(110)]
+        await asyncio.wait(flood, return_when=asyncio.FIRST_COMPLETED)
+        before = sum(task.done() for task in flood)
+        answer = await ask(app, asked(), STUDENT)
+        assert answer.status == 200
+        assert sum(task.done() for task in flood) - before <= 3 * BATCH
+        assert {(await task).status for task in flood} == {200}
+
+    run(test)
+
+
+def test_1100_posts_of_one_client_give_nobody_else_a_refusal(app: FastAPI) -> None:
+    async def test() -> None:
+        own = post("rtn", dear_numbers(0)["numbers"])
+        flood = [asyncio.create_task(ask(app, own, ATTACKER)) for _ in range(1100)]
+        students = []
+        for number in range(5):
+            await asyncio.sleep(0.05)
+            students.append(await ask(app, own, f"198.51.100.{number}"))
+            students.append(await ask(app, fragment("primitive", bits="3", weight=str(number)), STUDENT))
+        assert [answer.status for answer in students] == [200] * 10
+        given = [await task for task in flood]
+        refused = [answer for answer in given if answer.status != 200]
+        assert {answer.status for answer in refused} == {429}
+        assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
+        assert len(refused) <= 1100 - MOST_OWN_WAITING
+
+    run(test)
+
+
+def test_a_class_behind_one_address_is_served_whole(app: FastAPI) -> None:
+    """As many different answers at once as a class has students; nobody else is there to take turns with."""
+
+    async def test() -> None:
+        states = load_lesson("quantization").figures["fold"].controls.every()
+        asked = [Request("GET", f"{LESSON}/figures/fold.csv?{urlencode(state.query())}") for state in states]
+        given = await asyncio.gather(*(ask(app, request, STUDENT) for request in asked[:400]))
+        assert {answer.status for answer in given} == {200}
+
+    run(test)
+
+
+EXPENSIVE = {
+    "a long list": post("fit", dear_configs(0)["zeros"]),
+    "many fields": post("fit", dear_configs(0)["fields"]),
+    "a deep nest": post("fit", dear_configs(0)["deep"]),
+    "own weights": post("rtn", dear_numbers(0)["numbers"]),
+    "a sentence": sentence(),
+    "a line": fragment("fit", source="config", config="num_hidden_layers=512 hidden_size=99999999"),
+    "an escaped line": Request("GET", f"{LESSON}/figures/fit?c%6Fnfig=num_hidden_layers=512"),
+    "a lesson page": Request("GET", f"{LESSON}?fit.config=num_hidden_layers%3D512"),
+    "a task": Request("GET", f"{LESSON}/tasks/rounding?seed=77"),
+    "a teacher's link": Request("GET", f"{LESSON}/teach?figure=fit&set.config=num_hidden_layers%3D512"),
+}
+
+
+@pytest.mark.parametrize("request_", EXPENSIVE.values(), ids=EXPENSIVE)
+def test_what_a_reader_gives_is_never_worked_on_in_the_event_loop(
+    app: FastAPI, request_: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every validation of controls, file and view happens in another thread than the loop's."""
+    threads: list[str] = []
+
+    def noting(function: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(*arguments: Any, **named: Any) -> Any:
+            threads.append(threading.current_thread().name)
+            return function(*arguments, **named)
+
+        return noted
+
+    for owner, name in (
+        *((pages, name) for name in ("read_taught", "read_form", "read_attempt", "problem_page")),
+        (answers, "show"),
+        (Text, "accepts"),
+    ):
+        monkeypatch.setattr(owner, name, noting(getattr(owner, name)))
+
+    async def test() -> None:
+        answer: Answer = await ask(app, request_, STUDENT)
+        assert answer.status < 500
+
+    run(test)
+    assert threads
+    assert not any(name.startswith("Main") for name in threads)

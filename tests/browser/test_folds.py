@@ -1,0 +1,49 @@
+"""What is unfolded opens below its row: no summary moves away from under the pointer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import NewPage
+from tests.browser.figures import KINDS, PAGE, figure
+
+pytestmark = pytest.mark.tidy
+
+ROW = """row => [...row.querySelectorAll(":scope > details > summary, :scope > a")].map(each => {
+    const box = each.getBoundingClientRect(), frame = each.closest("figure").getBoundingClientRect();
+    return [each.textContent.trim(), Math.round(box.left - frame.left), Math.round(box.top - frame.top)];
+})"""
+WIDTHS = [1440, 768, 390, 320]
+
+
+@pytest.fixture
+def lesson(new_page: NewPage) -> Page:
+    page = new_page()
+    page.goto(PAGE)
+    return page
+
+
+@pytest.mark.parametrize("row", [".more", ".under"])
+@pytest.mark.parametrize("name", KINDS)
+def test_unfolding_moves_no_summary(lesson: Page, name: str, row: str) -> None:
+    shown = figure(lesson, name)
+    for width in WIDTHS:
+        lesson.set_viewport_size({"width": width, "height": 900})
+        folds = shown.locator(f"{row} > details")
+        before: list[Any] = shown.locator(row).evaluate(ROW)
+        assert len(before) >= 2
+        assert max(top for *_, top in before) - min(top for *_, top in before) < 30, "they stand in one row"
+        for fold in folds.all():
+            summary = fold.locator("> summary")
+            summary.click()
+            expect(fold).to_have_attribute("open", "")
+            lesson.wait_for_timeout(150)
+            assert shown.locator(row).evaluate(ROW) == before, f"{summary.inner_text()}, {width} px"
+            opened = fold.locator("> :not(summary)").first.evaluate("e => e.getBoundingClientRect().top")
+            assert opened > summary.evaluate("e => e.getBoundingClientRect().bottom") - 1
+        for fold in folds.all():
+            fold.locator("> summary").click()
+        assert shown.evaluate("figure => figure.scrollWidth - figure.clientWidth") <= 0

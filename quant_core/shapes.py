@@ -22,7 +22,7 @@ from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Any, TypeVar
 
-from quant_core.architectures.building import Architecture, Block, Extras
+from quant_core.architectures.building import Architecture, Block, Extras, decoder
 from quant_core.architectures.defaults import class_defaults
 from quant_core.architectures.fields import Fields, shown
 from quant_core.architectures.layers import (
@@ -315,7 +315,8 @@ def model_shape(config: Mapping[str, Any]) -> ModelShape:
     """Read the shape of a model from its Hugging Face ``config.json``.
 
     The dictionary is treated as untrusted: every field is checked for type and range, and nothing but
-    ``ValueError`` is raised. A multimodal configuration is read through its ``text_config``.
+    ``ValueError`` is raised. A multimodal configuration is read through its ``text_config`` (or ``llm_config``,
+    ``language_config``).
 
     Parameters
     ----------
@@ -387,10 +388,18 @@ def read_shape(config: Mapping[str, Any], *, assume: bool = True) -> tuple[Model
     return replace(shape, assumed=tuple(sizes)), fields.seen | fields.assumed
 
 
+_NESTED = ("text_config", "llm_config", "language_config")
+
+
+def _nested(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The configuration of the text, where it is a part of another."""
+    return next((part for name in _NESTED if isinstance(part := config.get(name), Mapping)), None)
+
+
 def _text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """What of a multimodal configuration describes the language model."""
-    nested = config.get("text_config")
-    if not isinstance(nested, Mapping):
+    nested = _nested(config)
+    if nested is None:
         return config
     outer = config.get("model_type")
     part = {**nested} if outer is None else {"model_type": outer, **nested}
@@ -403,13 +412,14 @@ def _refuse_whole(config: Mapping[str, Any], model_type: str, arch: Architecture
     outer = config.get("model_type")
     if not isinstance(outer, str):
         return
-    if not isinstance(config.get("text_config"), Mapping):
+    nested = _nested(config)
+    if nested is None:
         if outer in TEXT_PARTS and not config.get("architectures"):
             raise ValueError(f"model_type {outer!r} is a part of a model; give the whole config.json")
         return
     if outer in NOT_MODELLED:
         raise ValueError(f"model_type {outer!r} is not modelled: {NOT_MODELLED[outer]}")
-    whole, part = config.get("hidden_size"), config["text_config"].get("hidden_size")
+    whole, part = config.get("hidden_size"), nested.get("hidden_size")
     if isinstance(whole, int) and whole != part and config.get("tie_word_embeddings") is False:
         raise ValueError(
             f"hidden_size is {shown(whole)} and {shown(part)} in text_config: the output has either"
@@ -422,7 +432,7 @@ def _refuse_whole(config: Mapping[str, Any], model_type: str, arch: Architecture
 
 def _shape(fields: Fields, model_type: str, arch: Architecture) -> ModelShape:
     hidden = fields.integer("hidden_size", 1 << 20)
-    blocks = arch.plan(fields, arch)
+    blocks = (arch.plan or decoder)(fields, arch)
     vocabulary = fields.integer("vocab_size", 1 << 24)
     extras = arch.extras(fields, arch) if arch.extras else Extras()
     layers, order = _compressed(blocks, (*_norms(fields, arch, hidden), *extras.of_layer))

@@ -59,8 +59,8 @@ class Architecture:
     ----------
     classes : tuple of str
         Names of its classes without ``ForCausalLM`` and the like.
-    plan : function
-        From the fields to the blocks of every layer.
+    plan : function or None
+        From the fields to the blocks of every layer; None for :func:`decoder`.
     defaults : mapping
         What the class assumes for fields that published configurations leave out.
     ignored : tuple of str
@@ -93,7 +93,7 @@ class Architecture:
     """
 
     classes: tuple[str, ...]
-    plan: Callable[[Fields, Architecture], list[Block]] = field(default=lambda f, a: decoder(f, a))
+    plan: Callable[[Fields, Architecture], list[Block]] | None = None
     defaults: Mapping[str, Any] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
     required: tuple[str, ...] = ()
@@ -562,8 +562,9 @@ def gemma4(fields: Fields, arch: Architecture) -> list[Block]:
         return decoder(fields, arch)
     kinds = layer_kinds(fields, arch, count_of_layers(fields))
     full = {layer for layer, kind in enumerate(kinds) if kind == FULL}
-    entries: list[Any] = list(given.values()) if isinstance(given, Mapping) else [None]
-    layers = {int(key) for key in given if isinstance(key, str) and key.isdecimal() and len(key) < 5}
+    given = given if isinstance(given, Mapping) else {"": None}
+    entries: list[Any] = list(given.values())
+    layers = {int(key) if isinstance(key, str) and key.isdecimal() and len(key) < 5 else -1 for key in given}
     alike = isinstance(entries[0], Mapping) and all(entry == entries[0] for entry in entries)
     if not alike or layers != full or set(entries[0]) - {"head_dim", "num_key_value_heads"}:
         raise ValueError("per_layer_config must give all full layers, and no others, the same heads")
@@ -765,7 +766,6 @@ def falcon_h1(fields: Fields, arch: Architecture) -> list[Block]:
 _HYBRID_TYPES = {
     "mamba": LINEAR,
     "linear_attention": LINEAR,
-    "recurrent": LINEAR,
     "conv": LINEAR,
     "attention": FULL,
     "full_attention": FULL,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import time
 from collections import Counter
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from quant_core.architectures import building
 from quant_core.architectures.fields import decides_nothing
 from quant_core.architectures.table import ARCHITECTURES
 from quant_core.memory import kv_bytes_per_token, kv_cache_bytes, recurrent_state_bytes, weight_bytes
@@ -277,6 +279,16 @@ def test_a_llama_under_a_new_name_is_counted_as_one() -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["text_config", "llm_config", "language_config"])
+def test_the_text_of_a_model_of_several_parts_is_counted(name: str) -> None:
+    whole = {"model_type": "novel_vl", name: LLAMA, "vision_config": {"hidden_size": 1024}}
+    assert model_shape(whole) == model_shape(LLAMA)
+    with pytest.raises(ValueError, match="'vibevoice' is not modelled"):
+        model_shape({**whole, "model_type": "vibevoice"})
+    with pytest.raises(ValueError, match="its text part only reads"):
+        model_shape({**whole, name: NAMED["bge-m3"]})
+
+
 def test_a_class_without_a_head_has_no_output() -> None:
     base = model_shape({**LLAMA, "model_type": "mistral", "architectures": ["MistralModel"]})
     whole = model_shape({**LLAMA, "model_type": "mistral", "architectures": ["MistralForCausalLM"]})
@@ -312,9 +324,8 @@ SIZES = st.none() | st.booleans() | st.integers(-2, 70) | st.integers() | st.flo
 VALUES = SIZES | st.lists(st.integers(0, 1) | st.text(max_size=4), max_size=8) | st.dictionaries(
     st.text(max_size=4), SIZES, max_size=3
 )  # fmt: skip
-OWN_FIELDS = sorted(
-    {field for config in [*NAMED.values(), GEMMA_3N_E4B, MAMBA, NEMOTRON_3] for field in config}
-)
+OWN_FIELDS = sorted(set(re.findall(r'"([A-Za-z_0-9]{4,})"', Path(building.__file__).read_text("utf-8"))))
+"""Every field that any architecture reads."""
 
 
 @given(

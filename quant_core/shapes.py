@@ -315,8 +315,8 @@ def model_shape(config: Mapping[str, Any]) -> ModelShape:
     """Read the shape of a model from its Hugging Face ``config.json``.
 
     The dictionary is treated as untrusted: every field is checked for type and range, and nothing but
-    ``ValueError`` is raised. A multimodal configuration is read through its ``text_config`` (or ``llm_config``,
-    ``language_config``).
+    ``ValueError`` is raised. A multimodal configuration is read through its ``text_config`` (or
+    ``llm_config``, ``language_config``).
 
     Parameters
     ----------

@@ -1,24 +1,27 @@
 """A computation that takes minutes: one at a time on a host, told row by row through files.
 
 It runs in a process of its own, so that no page waits for it, and any worker of a web server can tell how
-far it is: a `Desk` is a folder with what is known. Whoever computes holds a lock there for as long as it
-lives, so one that dies leaves nothing behind that looks like work.
+far it is: a `Desk` is a folder with what is known, and with a ticket for each computation that was asked for.
+Whoever computes holds a lock there for as long as it lives, so one that dies leaves nothing behind that looks
+like work; its ticket stays, and the next process goes on from what it found.
 
-    python -m lessons.kit.job FOLDER LESSON JOB < QUERY
+    python -m lessons.kit.job FOLDER      compute what is waiting there, one after the other
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import hmac
 import importlib
 import json
+import logging
 import os
 import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import parse_qsl
@@ -35,8 +38,20 @@ SUPPORTED = fcntl is not None
 Row = dict[str, Any]
 Words = Callable[..., str]
 KEY = re.compile(r"[a-z0-9-]{1,64}")
+SLUG = re.compile(r"[a-z][a-z0-9_]*")
+
+log = logging.getLogger(__name__)
 MOST_KEPT = 256
 """Results in a folder; the oldest give way. Each is of kilobytes."""
+
+MOST_WAITING = 16
+"""Computations that wait for their turn."""
+
+MOST_TRIES = 3
+"""Of a computation whose process was killed, by a machine without memory for it, perhaps."""
+
+STALE = 24 * 3600.0
+"""Seconds after which nobody waits any more for what was asked."""
 
 NICENESS = 10
 """Whoever waits for a page goes first."""
@@ -122,6 +137,37 @@ class Found:
     installed: bool = False
 
 
+class FullError(Exception):
+    """As much as may wait is waiting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A computation that was asked for: which, by whom, and how often it was begun.
+
+    `owner` is the hash of what the page that asked was given: who has it may stop the computation. `tries`
+    counts how often it was begun since it last found something, at `found` rows.
+    """
+
+    key: str
+    lesson: str
+    job: str
+    query: str
+    owner: str
+    tries: int = 0
+    found: int = 0
+    name: str = ""
+
+    def is_of(self, token: str) -> bool:
+        """Whether this token was given to the page that asked."""
+        return hmac.compare_digest(self.owner, owner_of(token))
+
+
+def owner_of(token: str) -> str:
+    """What of a token is written down."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
 class Desk:
     """A folder of this user in which jobs and what they found are kept.
 
@@ -138,17 +184,13 @@ class Desk:
         self.folder = folder
 
     def state(self, key: str) -> State:
-        """What is known of a job."""
-        try:
-            known = json.loads(self._file(key, "json").read_bytes())
-        except FileNotFoundError:
-            known = {}
-        return State(
-            self.at_work() == key,
-            known.get("done", 0.0),
-            tuple(known.get("rows", ())),
-            known.get("seconds", 0.0),
-        )
+        """What is known of a job; nothing where its file is damaged."""
+        known = self._read(key) or State()
+        return replace(known, running=self.at_work() == key)
+
+    def is_damaged(self, key: str) -> bool:
+        """Whether there is a file of what was found that cannot be read."""
+        return self._file(key, "json").exists() and self._read(key) is None
 
     def at_work(self) -> str | None:
         """The key of the job that is being computed."""
@@ -156,7 +198,101 @@ class Desk:
             if _locked(lock):
                 return None
             lock.seek(0)
-            return lock.read() or None
+            key = lock.read()
+            return key if KEY.fullmatch(key) else None
+
+    def ask(self, key: str, lesson: str, job: str, query: str, token: str) -> bool:
+        """Put a job at the end of the line. Returns whether it was not there yet.
+
+        Raises
+        ------
+        FullError
+            If too many wait already.
+        """
+        waiting = self.tickets()
+        if any(ticket.key == key for ticket in waiting):
+            return False
+        if len(waiting) >= MOST_WAITING:
+            raise FullError
+        self._put(Ticket(key, lesson, job, query, owner_of(token), name=f"{time.time_ns():020d}"))
+        return True
+
+    def tickets(self) -> list[Ticket]:
+        """What was asked for and is not finished, in its order. What is too old or damaged is thrown away."""
+        found = []
+        for path in sorted(self.folder.glob("*.ticket")):
+            with contextlib.suppress(OSError):
+                ticket = _ticket(path)
+                if ticket is None or time.time() - int(ticket.name) / 1e9 > STALE:
+                    path.unlink()
+                else:
+                    found.append(ticket)
+        return found
+
+    def drop(self, ticket: Ticket) -> None:
+        """Take a job out of the line."""
+        (self.folder / f"{ticket.name}.ticket").unlink(missing_ok=True)
+
+    def withdraw(self, key: str, token: str) -> bool:
+        """Stop a job for whoever asked for it. Returns whether that was this token."""
+        mine = [ticket for ticket in self.tickets() if ticket.key == key and ticket.is_of(token)]
+        for ticket in mine:
+            self.drop(ticket)
+        if mine and self.at_work() == key:
+            self.stop()
+        return bool(mine)
+
+    def work(self) -> None:
+        """Compute what is waiting, one after the other, until nothing is or somebody else does."""
+        parent = os.getppid()
+        while os.getppid() == parent and (waiting := self.tickets()):
+            ticket = waiting[0]
+            if self.at_work() is not None:
+                return
+            found = len(self.state(ticket.key).rows)
+            tries = ticket.tries if found == ticket.found else 0
+            if tries >= MOST_TRIES:
+                self._fail(ticket, "killed")
+                continue
+            self._put(replace(ticket, tries=tries + 1, found=found))
+            try:
+                done = compute(self, ticket)
+            except Exception:
+                log.exception("the computation %s has failed", ticket.key)
+                self._fail(ticket, "failed")
+                continue
+            if done:
+                self.drop(ticket)
+
+    def failure(self, key: str) -> str:
+        """Why a job was given up, "" if it was not: failed, or killed again and again."""
+        with contextlib.suppress(OSError):
+            why = self._file(key, "failure").read_text()
+            return why if why in ("failed", "killed") else "failed"
+        return ""
+
+    def _fail(self, ticket: Ticket, why: str) -> None:
+        self.drop(ticket)
+        with contextlib.suppress(OSError):
+            self._file(ticket.key, "failure").write_text(why)
+
+    def _put(self, ticket: Ticket) -> None:
+        part = self.folder / f"{ticket.name}.part"
+        part.write_text(json.dumps(asdict(ticket)))
+        part.replace(self.folder / f"{ticket.name}.ticket")
+
+    def _read(self, key: str) -> State | None:
+        """What was found; None where there is nothing, or what is there is damaged."""
+        file = self._file(key, "json")
+        try:
+            known = json.loads(file.read_bytes())
+            rows, done, seconds = known["rows"], known["done"], known["seconds"]
+            whole = known.get("check") in (None, _check(rows)) and all(isinstance(row, dict) for row in rows)
+            return (
+                State(False, float(done), tuple(rows), float(seconds)) if whole and 0 <= done <= 1 else None
+            )
+        except (OSError, ValueError, TypeError, LookupError, AttributeError):
+            return None
 
     def stop(self) -> None:
         """Ask whoever computes to abandon it; it does before its next step."""
@@ -176,10 +312,12 @@ class Desk:
             lock.write(key)
             lock.flush()
             self._make_room()
+            if self.is_damaged(key):
+                self._file(key, "json").replace(self._file(key, "damaged"))
             known = self.state(key)
             parent, began, rows = os.getppid(), time.monotonic() - known.seconds, list(known.rows)
-            with contextlib.suppress(FileNotFoundError):
-                self._file(key, "stop").unlink()
+            for left in ("stop", "failure"):
+                self._file(key, left).unlink(missing_ok=True)
             self._write(key, State(True, min(known.done, 0.999), known.rows, known.seconds))
             for step in steps(known.rows):
                 if step.row is not None:
@@ -198,7 +336,7 @@ class Desk:
 
     def _write(self, key: str, state: State) -> None:
         part = self._file(key, "part")
-        part.write_text(json.dumps(asdict(state)))
+        part.write_text(json.dumps(asdict(state) | {"check": _check(state.rows)}))
         part.replace(self._file(key, "json"))
 
     def _file(self, key: str, kind: str) -> Path:
@@ -221,17 +359,47 @@ def _locked(lock: IO[str]) -> bool:
     return True
 
 
-def main(folder: str, lesson: str, name: str) -> int:
-    """Compute one job of a lesson, and nothing when somebody else is computing.
+def _check(rows: Sequence[Row]) -> str:
+    """A hash of what was found, by which damage is seen."""
+    return hashlib.sha256(json.dumps(list(rows)).encode()).hexdigest()
 
-    What it is asked comes on the standard input: a command line could be read by all users of the machine.
+
+def _ticket(path: Path) -> Ticket | None:
+    """A ticket as it was written; None where it is damaged."""
+    try:
+        ticket = Ticket(**json.loads(path.read_bytes()))
+    except (ValueError, TypeError):
+        return None
+    texts = (ticket.key, ticket.lesson, ticket.job, ticket.query, ticket.owner, ticket.name)
+    whole = all(isinstance(text, str) for text in texts) and isinstance(ticket.tries, int)
+    whole = whole and isinstance(ticket.found, int)
+    named = whole and ticket.name == path.stem and ticket.name.isdigit()
+    return ticket if named and KEY.fullmatch(ticket.key) and SLUG.fullmatch(ticket.lesson) else None
+
+
+def compute(desk: Desk, ticket: Ticket) -> bool:
+    """Compute what a ticket asks for, and nothing when somebody else is computing.
+
+    Raises
+    ------
+    LookupError
+        If the lesson has no such job, or has changed since it was asked for.
+    """
+    job: Job = importlib.import_module(f"lessons.{ticket.lesson}.jobs").JOBS[ticket.job]
+    asked = job.controls.parse(parse_qsl(ticket.query, keep_blank_values=True))
+    if job.key(asked) != ticket.key:
+        raise LookupError("the lesson's files are others than when the server was started")
+    return desk.compute(ticket.key, lambda known: job.steps(asked, known))
+
+
+def main(folder: str) -> None:
+    """Compute what is waiting in a folder.
+
+    What was typed is in the tickets: a command line could be read by all users of the machine.
     """
     os.nice(NICENESS)
-    job: Job = importlib.import_module(f"lessons.{lesson}.jobs").JOBS[name]
-    asked = job.controls.parse(parse_qsl(sys.stdin.read(), keep_blank_values=True))
-    done = Desk(Path(folder)).compute(job.key(asked), lambda known: job.steps(asked, known))
-    return 0 if done else 1
+    Desk(Path(folder)).work()
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    main(*sys.argv[1:])

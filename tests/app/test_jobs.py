@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from starlette.testclient import TestClient
@@ -17,18 +19,27 @@ from app import jobs
 from app.assets import version
 from app.main import create_app
 from app.settings import Settings
+from lessons.kit import job
 from lessons.kit.job import Nothing, Step
 from lessons.quantization import bigger, bigger_sentence, measuring, sources
-from lessons.specimen.jobs import COUNT
+from lessons.specimen.jobs import COUNT, JOBS
 
 Patch = pytest.MonkeyPatch
 PAGE = "/lessons/specimen/jobs/squares"
+KEY = JOBS["squares"].key(Nothing())
 
 
 @pytest.fixture
 def client(tmp_path: Path) -> Iterator[TestClient]:
     with TestClient(create_app(Settings(jobs_folder=str(tmp_path))), base_url="http://127.0.0.1") as client:
         yield client
+
+
+def begun(client: TestClient, part: str = PAGE) -> str:
+    """Begin it, and give an address with the token of the page that did."""
+    token = client.post(PAGE, follow_redirects=False).headers["location"].partition("?")[2]
+    assert token.startswith("begun=")
+    return f"{part}?{token}"
 
 
 def events(client: TestClient) -> list[str]:
@@ -43,10 +54,11 @@ def test_the_page_offers_to_begin(client: TestClient) -> None:
 
 def test_it_is_begun_followed_row_by_row_and_kept(client: TestClient) -> None:
     answer = client.post(PAGE, follow_redirects=False)
-    assert (answer.status_code, answer.headers["location"]) == (303, PAGE)
+    assert (answer.status_code, answer.headers["location"].partition("?begun=")[0]) == (303, PAGE)
     assert "<progress" in client.get(PAGE).text
     told = events(client)
     assert told[-1] == "event: end\ndata:"
+    assert told.pop(0) == "retry: 1000"
     assert all(line.startswith("data: ") for line in told[0].splitlines())
     assert "of the way" in told[0]
     assert f">{COUNT**2}</td>" in told[-2]
@@ -56,8 +68,7 @@ def test_it_is_begun_followed_row_by_row_and_kept(client: TestClient) -> None:
 
 
 def test_it_is_stopped_and_may_be_begun_again(client: TestClient) -> None:
-    client.post(PAGE)
-    page = client.post(f"{PAGE}/stop").text
+    page = client.post(begun(client, f"{PAGE}/stop")).text
     assert "It was stopped at" in page
     assert "Go on squaring" in page
     found = page.count('<th scope="row">')
@@ -83,11 +94,23 @@ def test_another_site_may_not_begin_it(client: TestClient) -> None:
     assert "<progress" not in client.get(PAGE).text
 
 
-def test_too_many_followers_are_told_to_come_again(client: TestClient, monkeypatch: Patch) -> None:
+def test_where_streams_are_full_each_browser_polls(client: TestClient, monkeypatch: Patch) -> None:
     monkeypatch.setattr(jobs, "MOST_FOLLOWERS", 0)
-    answer = client.get(f"{PAGE}/steps")
-    assert answer.status_code == 429
-    assert answer.headers["Retry-After"] == "2"
+    client.post(PAGE)
+    retry, state = events(client)
+    assert retry == "retry: 5000"
+    assert "of the way" in state
+    end = time.monotonic() + 20
+    while events(client)[-1] != "event: end\ndata:":
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    assert f">{COUNT**2}</td>" in events(client)[1]
+
+
+def test_a_proxy_may_not_hold_events_back(client: TestClient) -> None:
+    headers = client.get(f"{PAGE}/steps").headers
+    assert headers["x-accel-buffering"] == "no"
+    assert headers["cache-control"] == "no-store"
 
 
 def test_a_job_that_is_not_there_is_not_found(client: TestClient) -> None:
@@ -188,22 +211,131 @@ def test_what_a_sentence_may_be_is_said_by_name(client: TestClient) -> None:
     assert f'href="{SENTENCE}?seed=2"' in page
 
 
-@pytest.mark.usefixtures("stand_in")
-def test_while_another_is_computed_the_page_says_so_and_begins_nothing(client: TestClient) -> None:
+@pytest.fixture
+def slow(monkeypatch: Patch) -> None:
+    """Nobody computes: what is asked for waits."""
+
+    async def nothing(*_: Any) -> None:
+        pass
+
+    monkeypatch.setattr(jobs.Office, "see_to", nothing)
+
+
+@pytest.mark.usefixtures("stand_in", "slow")
+def test_what_is_asked_for_waits_in_a_line_and_is_told_its_place(client: TestClient) -> None:
     client.post(PAGE)
-    page = client.post(f"{SENTENCE}?{ASKED}").text
-    assert "This machine is computing something else" in page
-    assert "<button" not in page[page.index('class="job-form"') :].partition("</form>")[0]
-    assert client.get(PAGE).text.count("<progress") == 1
+    mine = client.post(f"{SENTENCE}?{ASKED}")
+    assert "In the line at place 1, after the one that is being computed" in mine.text
+    assert "It is about to begin" in client.get(PAGE).text
+    assert "data-steps" in mine.text
+    other = client.get(f"{SENTENCE}?sentence=Another").text
+    assert "one at a time: 2 come first" in other
+    assert "<button" in other[other.index('class="job-form"') :]
+
+
+@pytest.mark.usefixtures("stand_in", "slow")
+def test_only_who_began_it_can_stop_it_while_it_waits(client: TestClient) -> None:
+    mine = begun(client, f"{PAGE}/stop")
+    assert ">Stop</button>" in client.get(mine.replace("/stop", "")).text
+    for address in (PAGE, f"{PAGE}?begun=guessed"):
+        page = client.get(address).text
+        assert "Only the page on which it was begun can stop it" in page
+        assert ">Stop</button>" not in page
+        refused = client.post(address.replace("squares", "squares/stop"))
+        assert refused.status_code == 403
+        assert "Only the page on which it was begun" in refused.text
+    assert "It is about to begin" in client.get(PAGE).text
+    page = client.post(mine).text
+    assert ">Square</button>" in page
+    assert "come first" not in page
+
+
+def test_only_who_began_it_can_stop_it_while_it_is_computed(client: TestClient) -> None:
+    mine = begun(client, f"{PAGE}/stop")
+    second = client.post(PAGE, follow_redirects=False).headers["location"]
+    assert second == PAGE  # it is under way: nobody is given another token
+    assert client.post(f"{PAGE}/stop").status_code == 403
+    assert "<progress" in client.get(PAGE).text
+    assert "It was stopped at" in client.post(mine).text
+
+
+def test_the_next_one_in_the_line_is_begun_by_itself(client: TestClient) -> None:
+    office = client.app.state.office  # type: ignore[attr-defined]
+    client.post(PAGE)
+    office.desk().ask("other-0", "specimen", "squares", "", "token")
+    assert events(client)[-1] == "event: end\ndata:"
+    end = time.monotonic() + 20
+    while office.desk().tickets() and time.monotonic() < end:
+        time.sleep(0.1)
+    assert office.desk().tickets() == []
+    assert office.desk().failure("other-0") == "failed"  # its key is not that of this question
+
+
+@pytest.mark.usefixtures("slow")
+def test_a_line_that_is_full_takes_no_more(client: TestClient, monkeypatch: Patch) -> None:
+    monkeypatch.setattr(job, "MOST_WAITING", 0)
+    answer = client.post(PAGE)
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "60"
+    assert "Too many computations wait" in answer.text
+
+
+def test_what_was_waiting_when_a_server_was_killed_is_begun_by_the_next_look(client: TestClient) -> None:
+    desk = client.app.state.office.desk()  # type: ignore[attr-defined]
+    desk.ask(KEY, "specimen", "squares", "", "token")
+    assert "<progress" in client.get(PAGE).text
+    assert events(client)[-1] == "event: end\ndata:"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"{", b"[]", b"null", b"\xff\x00", b'{"done": "a"}', b'{"rows": 3}'),
+        b'{"done": 2, "rows": [], "seconds": 1}',
+        b'{"done": 0.5, "rows": [{"number": 1}], "seconds": 1, "check": "other"}',
+    ],
+)
+def test_a_damaged_result_is_said_and_mended(client: TestClient, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / f"{KEY}.json").write_bytes(content)
+    page = client.get(PAGE)
+    assert page.status_code == 200
+    assert "the file is damaged" in page.text
+    client.post(PAGE)
+    assert events(client)[-1] == "event: end\ndata:"
+    assert client.get(PAGE).text.count('<th scope="row">') == COUNT
+    assert (tmp_path / f"{KEY}.damaged").read_bytes() == content
+
+
+@pytest.mark.parametrize("name", ["00000000000000000001.ticket", "a.ticket", "lock"])
+def test_other_damage_in_the_folder_disturbs_nothing(client: TestClient, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"\x00{damaged")
+    client.post(PAGE)
+    assert events(client)[-1] == "event: end\ndata:"
+    assert not list(tmp_path.glob("*.ticket"))
+
+
+@pytest.mark.parametrize("swept", ["all of it", "its lock became a folder"])
+def test_a_folder_that_is_swept_away_or_unusable_meanwhile_is_no_failure(
+    client: TestClient, tmp_path: Path, swept: str
+) -> None:
+    client.get(PAGE)
+    shutil.rmtree(tmp_path)
+    if swept != "all of it":
+        (tmp_path / "lock").mkdir(parents=True)
+        assert "ACADEMY_JOBS_FOLDER" in client.get(PAGE).text
+        assert client.post(PAGE).status_code == 200
+        (tmp_path / "lock").rmdir()
+    client.post(PAGE)
+    assert events(client)[-1] == "event: end\ndata:"
 
 
 def test_what_a_reader_types_is_on_no_command_line(tmp_path: Path, monkeypatch: Patch) -> None:
     """Every user of a machine can read those of all processes."""
-    begun: list[str] = []
+    started: list[str] = []
     begin = asyncio.create_subprocess_exec
 
     async def noted(*arguments: Any, **options: Any) -> Any:
-        begun.extend(map(str, arguments))
+        started.extend(map(str, arguments))
         return await begin(*arguments, **options)
 
     monkeypatch.setattr(asyncio, "create_subprocess_exec", noted)
@@ -214,12 +346,15 @@ def test_what_a_reader_types_is_on_no_command_line(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(jobs, "BEGINS_WITHIN", 0.0)
 
     async def run() -> None:
-        await office.begin(desk, "quantization", bigger_sentence.JOB, asked)
+        desk.ask(
+            bigger_sentence.JOB.key(asked), "quantization", "sentence", urlencode(asked.query()), "token"
+        )
+        await office.see_to(desk)
         await office.close()
 
     asyncio.run(run())
-    assert "sentence" in begun
-    assert not [argument for argument in begun if "secret" in argument]
+    assert "lessons.kit.job" in started
+    assert not [argument for argument in started if "secret" in argument]
 
 
 @pytest.mark.usefixtures("stand_in")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lessons.kit import job
-from lessons.kit.job import Desk, Nothing, Row, State, Step
+from lessons.kit.job import Desk, Nothing, Row, State, Step, Ticket
 from lessons.specimen.jobs import COUNT, JOBS
 
 ROOT = Path(__file__).parents[2]
@@ -101,8 +101,9 @@ def test_the_oldest_results_give_way(desk: Desk, monkeypatch: pytest.MonkeyPatch
 
 
 def test_one_whose_process_died_does_not_look_like_work(desk: Desk) -> None:
-    arguments = ["-m", "lessons.kit.job", str(desk.folder), "specimen", "squares"]
+    arguments = ["-m", "lessons.kit.job", str(desk.folder)]
     key = JOBS["squares"].key(Nothing())
+    desk.ask(key, "specimen", "squares", "", "token")
     with subprocess.Popen([sys.executable, *arguments], cwd=ROOT, stdin=subprocess.DEVNULL) as process:
         end = time.monotonic() + 20
         while desk.at_work() is None and time.monotonic() < end:
@@ -124,3 +125,97 @@ def test_a_folder_of_somebody_else_is_refused(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr("os.getuid", lambda: 12345)
     with pytest.raises(PermissionError, match="another user"):
         Desk(tmp_path)
+
+
+def test_what_was_asked_for_is_computed_in_its_order(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+
+    def noted(desk: Desk, ticket: Ticket) -> bool:
+        order.append(ticket.key)
+        return True
+
+    for key in ("b", "a", "c"):
+        assert desk.ask(key, "specimen", "squares", "", "token")
+    assert not desk.ask("a", "specimen", "squares", "", "token")
+    monkeypatch.setattr(job, "compute", noted)
+    desk.work()
+    assert order == ["b", "a", "c"]
+    assert desk.tickets() == []
+
+
+def test_one_that_fails_is_given_up_and_the_next_one_computed(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(desk: Desk, ticket: Ticket) -> bool:
+        if ticket.key == "bad":
+            raise OSError("no space left on device")
+        return True
+
+    desk.ask("bad", "specimen", "squares", "", "token")
+    desk.ask("good", "specimen", "squares", "", "token")
+    monkeypatch.setattr(job, "compute", failing)
+    desk.work()
+    assert desk.tickets() == []
+    assert (desk.failure("bad"), desk.failure("good")) == ("failed", "")
+
+
+def test_one_whose_process_is_killed_again_and_again_is_given_up(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def killed(desk: Desk, ticket: Ticket) -> bool:
+        raise Killed
+
+    desk.ask("job", "specimen", "squares", "", "token")
+    monkeypatch.setattr(job, "compute", killed)
+    for _ in range(job.MOST_TRIES):
+        with pytest.raises(Killed):
+            desk.work()
+    desk.work()
+    assert desk.failure("job") == "killed"
+    assert desk.tickets() == []
+    assert desk.compute("job", two_steps)
+    assert desk.failure("job") == ""
+
+
+def test_one_that_gets_on_may_be_interrupted_as_often_as_need_be(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def a_row_further(desk: Desk, ticket: Ticket) -> bool:
+        rows = (*desk.state(ticket.key).rows, {"n": 1})
+        desk._write(ticket.key, State(True, 0.5, rows))
+        raise Killed
+
+    desk.ask("job", "specimen", "squares", "", "token")
+    monkeypatch.setattr(job, "compute", a_row_further)
+    for _ in range(3 * job.MOST_TRIES):
+        with pytest.raises(Killed):
+            desk.work()
+    assert desk.failure("job") == ""
+
+
+def test_what_was_asked_for_long_ago_is_forgotten(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.ask("job", "specimen", "squares", "", "token")
+    now = time.time()
+    monkeypatch.setattr("time.time", lambda: now + job.STALE + 1)
+    assert desk.tickets() == []
+
+
+def test_a_line_that_is_full_takes_no_more(desk: Desk) -> None:
+    for number in range(job.MOST_WAITING):
+        desk.ask(f"job-{number}", "specimen", "squares", "", "token")
+    with pytest.raises(job.FullError):
+        desk.ask("one-more", "specimen", "squares", "", "token")
+
+
+def test_a_token_is_not_written_down(desk: Desk) -> None:
+    desk.ask("job", "specimen", "squares", "", "the token")
+    assert "the token" not in "".join(path.read_text() for path in desk.folder.iterdir())
+    assert not desk.withdraw("job", "another token")
+    assert desk.withdraw("job", "the token")
+    assert desk.tickets() == []

@@ -16,7 +16,7 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from quant_core.architectures import building
+from quant_core.architectures import extras, plans
 from quant_core.architectures.building import Architecture
 from quant_core.architectures.fields import Fields, shown
 
@@ -79,11 +79,11 @@ _BERT = Architecture(
     norms=("attn_output_norm", "layer_output_norm"),
     final_norm=False,
     positions=0,
-    extras=building.encoder_embeddings,
+    extras=extras.encoder_embeddings,
     defaults={"max_position_embeddings": 512, "type_vocab_size": 2},
 )
 _MAMBA = Architecture(
-    classes=("Mamba",), plan=building.mamba_model, norms=("attn_norm",), tied=True, has_experts=False
+    classes=("Mamba",), plan=plans.mamba_model, norms=("attn_norm",), tied=True, has_experts=False
 )
 
 ARCHITECTURES: dict[str, Architecture] = {
@@ -118,10 +118,10 @@ ARCHITECTURES: dict[str, Architecture] = {
     "gemma3n": replace(
         _GEMMA2,
         classes=("Gemma3n",),
-        plan=building.gemma3n,
+        plan=plans.gemma3n,
         query_key_norm="head",
         sliding_every=5,
-        extras=building.gemma3n_extras,
+        extras=extras.gemma3n_extras,
         defaults={
             "hidden_size": 2048,
             "num_hidden_layers": 35,
@@ -138,12 +138,12 @@ ARCHITECTURES: dict[str, Architecture] = {
     "gemma4": replace(
         _GEMMA2,
         classes=("Gemma4",),
-        plan=building.gemma4,
+        plan=plans.gemma4,
         defaults={"head_dim": 256, "global_head_dim": 512},
         ignored=("per_layer_config",),
         query_key_norm="head",
         sliding_every=6,
-        extras=building.layer_embeddings,
+        extras=extras.layer_embeddings,
         heads_of={
             "full": {"num_key_value_heads": "num_global_key_value_heads", "head_dim": "global_head_dim"}
         },
@@ -169,7 +169,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         norm_bias=True,
     ),
     "gpt2": _GPT2,
-    "gpt_bigcode": replace(_GPT2, classes=("GPTBigCode",), plan=building.one_key_head),
+    "gpt_bigcode": replace(_GPT2, classes=("GPTBigCode",), plan=plans.one_key_head),
     "gptj": Architecture(
         classes=("GPTJ",),
         has_experts=False,
@@ -190,10 +190,10 @@ ARCHITECTURES: dict[str, Architecture] = {
         tied=False,
         positions=None,
     ),
-    "bloom": replace(_GPT2, classes=("Bloom",), positions=None, extras=building.embedding_norm),
+    "bloom": replace(_GPT2, classes=("Bloom",), positions=None, extras=extras.embedding_norm),
     "mpt": Architecture(
         classes=("Mpt", "MPT"),
-        plan=building.mpt,
+        plan=plans.mpt,
         has_experts=False,
         ffn_ratio=4,
         fused_qkv=True,
@@ -203,7 +203,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     ),
     "falcon": Architecture(
         classes=("Falcon", "RW"),
-        plan=building.falcon,
+        plan=plans.falcon,
         has_experts=False,
         ffn_ratio=4,
         fused_qkv=True,
@@ -218,7 +218,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     ),
     "opt": Architecture(
         classes=("OPT",),
-        plan=building.opt,
+        plan=plans.opt,
         has_experts=False,
         gated_ffn=False,
         qkv_bias=("enable_bias", True),
@@ -344,16 +344,14 @@ ARCHITECTURES: dict[str, Architecture] = {
         ffn_bias=("mlp_bias", True),
         norm_bias=True,
     ),
-    "helium": replace(
-        _LLAMA, classes=("Helium",), plan=building.helium, has_experts=False, output_bias=False
-    ),
+    "helium": replace(_LLAMA, classes=("Helium",), plan=plans.helium, has_experts=False, output_bias=False),
     "internlm2": Architecture(classes=("InternLM2",), qkv_bias=("bias", True), output_bias=("bias", True)),
     "granite": _GRANITE,
     "granitemoe": replace(_GRANITE, classes=("GraniteMoe",), ffn_bias=False),
     "granitemoeshared": replace(_GRANITE, classes=("GraniteMoeShared",), ffn_bias=False),
     "granitemoehybrid": Architecture(
         classes=("GraniteMoeHybrid",),
-        plan=building.granite_hybrid,
+        plan=plans.granite_hybrid,
         ignored=("mamba_d_head", "normalization_function", "mlp_bias", "init_method"),
     ),
     "hunyuan_v1_dense": Architecture(
@@ -405,7 +403,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "mimo": Architecture(classes=("MiMo",), has_experts=False, qkv_bias=("attention_bias", True)),
     "mimo_v2_flash": Architecture(
         classes=("MiMoV2Flash",),
-        plan=building.mimo,
+        plan=plans.mimo,
         value_dim=True,
         heads_of={
             "sliding": {
@@ -431,7 +429,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     ),
     "minimax": Architecture(
         classes=("MiniMax", "MiniMaxText01"),
-        plan=building.minimax_text,
+        plan=plans.minimax_text,
         qkv_bias=False,
         ignored=("shared_moe_mode",),
     ),
@@ -441,7 +439,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         router_bias=True,
         ignored=("attn_type_list", "use_qk_norm", "qk_norm_type", "shared_moe_mode", "num_mtp_modules"),
     ),
-    "arctic": Architecture(classes=("Arctic",), plan=building.arctic, qkv_bias=("attention_bias", False)),
+    "arctic": Architecture(classes=("Arctic",), plan=plans.arctic, qkv_bias=("attention_bias", False)),
     "gpt_oss": Architecture(
         classes=("GptOss",),
         qkv_bias=("attention_bias", True),
@@ -478,11 +476,11 @@ ARCHITECTURES: dict[str, Architecture] = {
         ignored=("use_qk_norm",),
     ),
     "mllama": Architecture(
-        classes=("Mllama",), plan=building.cross_attending, has_experts=False, qkv_bias=False, rows_beside=8
+        classes=("Mllama",), plan=plans.cross_attending, has_experts=False, qkv_bias=False, rows_beside=8
     ),
     "nemotron_h": Architecture(
         classes=("NemotronH",),
-        plan=building.nemotron_h,
+        plan=plans.nemotron_h,
         gated_ffn=False,
         output_bias=_EVERYWHERE,
         ffn_bias=("mlp_bias", False),
@@ -497,27 +495,27 @@ ARCHITECTURES: dict[str, Architecture] = {
     ),
     "jamba": Architecture(
         classes=("Jamba",),
-        plan=building.jamba,
+        plan=plans.jamba,
         qkv_bias=False,
         ignored=("layers_block_type", "num_logits_to_keep", "layer_types"),
     ),
     "bamba": Architecture(
         classes=("Bamba",),
-        plan=building.bamba,
+        plan=plans.bamba,
         output_bias=_EVERYWHERE,
         ffn_bias=("mlp_bias", False),
         ignored=("mamba_d_head", "layer_types", "layers_block_type"),
     ),
     "falcon_h1": Architecture(
         classes=("FalconH1",),
-        plan=building.falcon_h1,
+        plan=plans.falcon_h1,
         output_bias=_EVERYWHERE,
         ffn_bias=("mlp_bias", False),
         ignored=("mamba_use_mlp", "attn_layer_indices", "projectors_bias"),
     ),
     "lfm2": Architecture(
         classes=("Lfm2",),
-        plan=building.lfm2,
+        plan=plans.lfm2,
         has_experts=False,
         qkv_bias=False,
         query_key_norm="head",
@@ -526,7 +524,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     ),
     "lfm2_moe": Architecture(
         classes=("Lfm2Moe",),
-        plan=building.lfm2,
+        plan=plans.lfm2,
         qkv_bias=False,
         query_key_norm="head",
         tied=True,
@@ -535,7 +533,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     ),
     "recurrent_gemma": Architecture(
         classes=("RecurrentGemma",),
-        plan=building.recurrent_gemma,
+        plan=plans.recurrent_gemma,
         output_bias=True,
         tied=True,
         ignored=("_block_types",),
@@ -543,7 +541,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "mamba": _MAMBA,
     "falcon_mamba": replace(_MAMBA, classes=("FalconMamba",)),
     "mamba2": replace(
-        _MAMBA, classes=("Mamba2",), plan=building.mamba2_model, tied=False, ignored=("time_step_rank",)
+        _MAMBA, classes=("Mamba2",), plan=plans.mamba2_model, tied=False, ignored=("time_step_rank",)
     ),
     "bert": _BERT,
     "roberta": replace(_BERT, classes=("Roberta",)),
@@ -561,7 +559,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "nomic_bert": replace(
         _BERT,
         classes=("NomicBert",),
-        plan=building.nomic_bert,
+        plan=plans.nomic_bert,
         pooler=False,
         gated_ffn=True,
         qkv_bias=("qkv_proj_bias", False),

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quant_core.architectures import building
+from quant_core.architectures import building, extras, plans
 from quant_core.architectures.fields import decides_nothing
 from quant_core.architectures.table import ARCHITECTURES
 from quant_core.memory import kv_bytes_per_token, kv_cache_bytes, recurrent_state_bytes, weight_bytes
@@ -324,7 +324,8 @@ SIZES = st.none() | st.booleans() | st.integers(-2, 70) | st.integers() | st.flo
 VALUES = SIZES | st.lists(st.integers(0, 1) | st.text(max_size=4), max_size=8) | st.dictionaries(
     st.text(max_size=4), SIZES, max_size=3
 )  # fmt: skip
-OWN_FIELDS = sorted(set(re.findall(r'"([A-Za-z_0-9]{4,})"', Path(building.__file__).read_text("utf-8"))))
+SOURCES = "".join(Path(str(module.__file__)).read_text("utf-8") for module in (building, extras, plans))
+OWN_FIELDS = sorted(set(re.findall(r'"([A-Za-z_0-9]{4,})"', SOURCES)))
 """Every field that any architecture reads."""
 
 

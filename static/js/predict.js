@@ -78,7 +78,7 @@ async function commit(question, query) {
     return;
   }
   remember(question, query);
-  question.replaceWith(arrived);
+  replace(question, arrived);
   see(arrived, arrived.querySelector("[data-see]"));
   arrived.querySelector(".verdict").focus({ preventScroll: true });
 }
@@ -112,9 +112,19 @@ async function afresh(question) {
   const form = formBelow(question);
   mark(form, "");
   if (window.htmx) ask(form, stateOf(form));
-  question.replaceWith(arrived);
+  replace(question, arrived);
   arrived.querySelectorAll("input[type=range]").forEach(show);
   arrived.querySelector("input").focus({ preventScroll: true });
+}
+
+/** One card for the other, in its place on the screen: its top stays where it is, or comes out from under the list of sections. */
+function replace(question, arrived) {
+  const edge = parseFloat(getComputedStyle(document.documentElement).scrollPaddingTop) || 0;
+  const top = Math.max(question.getBoundingClientRect().top, edge);
+  question.replaceWith(arrived);
+  const settle = () => scrollBy({ top: arrived.getBoundingClientRect().top - top, behavior: "instant" });
+  settle();
+  requestAnimationFrame(settle); // a browser that holds what stands below has moved it meanwhile
 }
 
 async function fetched(question, query) {

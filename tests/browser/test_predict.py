@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import FloatRect, Locator, Page, expect
 
 from lessons.quantization.tasks import TASKS
+from tests.browser.conftest import NewPage
 from tests.browser.figures import PAGE, expect_state
 from tests.browser.watch import Watch
 
@@ -229,3 +230,31 @@ def test_what_was_predicted_is_put_beside_what_is_so_on_a_page_and_at_the_end_of
     page.locator("[data-forget]").click()
     expect(page.locator(".recall")).to_be_hidden()
     expect(page.locator(".try").last).to_be_visible()
+
+
+BOX = "card => { const { top, bottom } = card.getBoundingClientRect(); return [top, bottom]; }"
+
+
+@pytest.mark.parametrize("device", ["desktop", "phone"])
+def test_a_commit_leaves_its_card_where_it_is_on_the_screen(new_page: NewPage, device: str) -> None:
+    """Wherever it stood; from under the list of sections it comes out."""
+    page = new_page(device)
+    page.goto(PAGE)
+    page.locator("html.js").wait_for()
+    bar = page.locator(".contents")
+    for name in ("rtn", "gptq", "quality", "xray"):
+        for distance in (90, 300):
+            asked = question(page, name)
+            asked.evaluate("(card, d) => scrollBy(0, card.getBoundingClientRect().top - d)", distance)
+            page.wait_for_timeout(300)
+            asked.evaluate("(card, d) => scrollBy(0, card.getBoundingClientRect().top - d)", distance)
+            asked.locator("button").last.dispatch_event("click")
+            expect(asked.locator(".reveal")).to_be_visible()
+            page.wait_for_timeout(500)  # the figure goes to its state, too
+            top, _ = asked.evaluate(BOX)
+            assert abs(top - distance) <= 2, f"{name} went from {distance} to {top}"
+            assert top >= bar.evaluate("bar => bar.getBoundingClientRect().bottom") - 1
+            asked.locator("[data-ask-afresh]").dispatch_event("click")
+            expect(asked.locator("form")).to_be_visible()
+            top, _ = asked.evaluate(BOX)
+            assert abs(top - distance) <= 2, f"{name} asked afresh went from {distance} to {top}"

@@ -552,7 +552,7 @@ def table_rows(table: Table) -> Markup:
     )
 
 
-@functools.lru_cache(maxsize=16_384)
+@functools.lru_cache(maxsize=8192)
 def _table_row(_language: str, columns: tuple[Column, ...], row: tuple[Any, ...], marked: bool) -> str:
     line = '<tr class="marked">' if marked else "<tr>"
     tag, attributes = "th", ' scope="row"'

@@ -315,7 +315,7 @@ def tensor_types(shape: ModelShape, mix: str, importance: bool = False) -> tuple
     return _tensor_types(shape, mix, importance)
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=4)
 def _tensor_types(shape: ModelShape, mix: str, importance: bool) -> tuple[TypedTensor, ...]:
     tensors = shape.tensors()
     value_tensors = sum(_group(tensor.kind) == "attn_v" for tensor in tensors)

@@ -626,7 +626,7 @@ def _interpolate(parameters: float, column: int) -> float:
 # --- the list of tensors ----------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=4)
 def _tensors(shape: ModelShape) -> tuple[Tensor, ...]:
     return tuple(_walk(shape))
 

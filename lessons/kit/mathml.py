@@ -16,7 +16,7 @@ def mathml(latex: str) -> str:
     return _mathml(latex, spoken().decimal)
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=1024)
 def _mathml(latex: str, decimal: str) -> str:
     """LaTeX knows the point alone: any other decimal mark is set when the numbers are elements."""
     latex = latex.replace(LEFT_TO_RIGHT, "")

@@ -1,0 +1,54 @@
+"""What readers give takes no memory that stays: every cache with a key that a reader can choose is small."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import random
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+
+from app import create_app
+from app.settings import Settings
+from bench.states import FIGURES, fragment_path, random_state
+from fuzz.asking import Request, ask
+from fuzz.dearest import dear_state
+
+STATM = Path("/proc/self/statm")
+CACHE_MIB = 2
+GROWTH_MIB = 48  # beyond the cache: 40 models of 512 layers have lists of tensors of 130
+GIVEN = 40  # dear states that are asked for, each of another model or sentence
+
+
+def resident_mib() -> float:
+    gc.collect()
+    return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+async def ask_for(app: FastAPI, paths: list[str]) -> None:
+    for path in paths:
+        assert (await ask(app, Request("GET", path))).status == 200
+
+
+@pytest.mark.skipif(not STATM.exists(), reason="the memory of a process is read from /proc")
+def test_what_readers_give_takes_no_memory_that_stays() -> None:
+    app, dice = create_app(Settings(make_ahead=False, cache_mib=CACHE_MIB)), random.Random(0)
+    app.state.ready = True
+    some = [fragment_path(name, random_state(name, dice)) for name in FIGURES for _ in range(6)]
+    dear = {
+        name: [fragment_path(name, dear_state(FIGURES[name], turn, dice)) for turn in range(GIVEN)]
+        for name in ("fit", "sentence")
+    }
+
+    async def test() -> None:
+        await ask_for(app, some + [paths[0] for paths in dear.values()])
+        before = resident_mib()
+        for paths in dear.values():
+            await ask_for(app, paths)
+        assert resident_mib() - before < CACHE_MIB + GROWTH_MIB
+
+    asyncio.run(test())
+    app.state.answers.close()

@@ -1,0 +1,212 @@
+"""Behind nginx and Caddy, with the very files of `deploy/`: what docs/hosting.md says of proxies."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import http.client
+import os
+import re
+import shutil
+import ssl
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from scripts import serve
+from tests.app.servers import LIMIT, ROOT, free_port, serving
+
+DEPLOY = ROOT / "deploy"
+JOB = "/lessons/specimen/jobs/squares"
+OWN = "/lessons/quantization/figures/rtn"
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+SMALL_WEIGHTS = "own.text=" + "+".join(str(number / 10) for number in range(64))
+
+
+@dataclass
+class Proxy:
+    """A proxy that is running: its name and port, and where the lesson behind it keeps jobs."""
+
+    name: str
+    port: int
+    jobs: Path
+
+    def connect(self, source: str = "127.0.0.1") -> http.client.HTTPSConnection:
+        trusting = ssl.create_default_context()
+        trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+        return http.client.HTTPSConnection(
+            "localhost", self.port, timeout=LIMIT, context=trusting, source_address=(source, 0)
+        )
+
+    def ask(
+        self, path: str, method: str = "GET", body: str | None = None, **headers: str
+    ) -> tuple[int, dict[str, str], bytes]:
+        with contextlib.closing(self.connect()) as connection:
+            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            connection.request(method, path, body, named)
+            answer = connection.getresponse()
+            return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read()
+
+
+@contextlib.contextmanager
+def running(command: list[str], **environment: str) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        command, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        print(process.communicate(timeout=LIMIT)[0])
+
+
+@contextlib.contextmanager
+def nginx(folder: Path, port: int, lesson: int) -> Iterator[subprocess.Popen[str]]:
+    certificate = ["-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "2"]
+    files = ["-keyout", str(folder / "lesson.key"), "-out", str(folder / "lesson.pem")]
+    subprocess.run(["openssl", "req", *certificate, *files], check=True, capture_output=True)
+    text = (DEPLOY / "nginx.conf").read_text("utf-8")
+    for given, here in (
+        ("listen 443 ", f"listen 127.0.0.1:{port} "),
+        ("127.0.0.1:8000", f"127.0.0.1:{lesson}"),
+        ("/etc/ssl/certs/lesson.example.pem", str(folder / "lesson.pem")),
+        ("/etc/ssl/private/lesson.example.key", str(folder / "lesson.key")),
+        ("rate=200r/s", "rate=20r/s"),  # so that a test reaches it
+        ("burst=1000", "burst=50"),
+    ):
+        assert text.count(given) == 1
+        text = text.replace(given, here)
+    (folder / "lesson.conf").write_text(text)
+    places = "".join(
+        f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    user = "user root;" if os.geteuid() == 0 else ""
+    (folder / "nginx.conf").write_text(
+        f"{user} daemon off; pid {folder}/pid; error_log stderr; events {{ worker_connections 2048; }}\n"
+        f"http {{ access_log off; {places} include {folder}/lesson.conf; }}\n"
+    )
+    with running(["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")]) as process:
+        yield process
+
+
+@contextlib.contextmanager
+def caddy(folder: Path, port: int, lesson: int) -> Iterator[subprocess.Popen[str]]:
+    command = ["caddy", "run", "--adapter", "caddyfile", "--config", str(DEPLOY / "Caddyfile")]
+    places = {name: str(folder) for name in ("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME")}
+    site = {"SITE": f"https://localhost:{port}", "LESSON": f"127.0.0.1:{lesson}"}
+    with running(command, **places, **site) as process:
+        yield process
+
+
+PROXIES = {"nginx": nginx, "caddy": caddy}
+
+
+@pytest.fixture(scope="module", params=PROXIES)
+def proxy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    name: str = request.param
+    if not shutil.which(name) or not shutil.which("openssl"):
+        pytest.skip(f"NOT TESTED BEHIND {name.upper()}: it is not installed (Debian: apt-get install {name})")
+    folder, jobs, port = tmp_path_factory.mktemp(name), tmp_path_factory.mktemp("jobs"), free_port()
+    settings = {
+        "TRUSTED_PROXIES": "127.0.0.1",
+        "ACADEMY_JOBS_FOLDER": str(jobs),
+        "ACADEMY_MAKE_AHEAD": "0",
+    }
+    with serving(**settings) as (lesson, _), PROXIES[name](folder, port, lesson) as process:
+        running_one = Proxy(name, port, jobs)
+        end = time.monotonic() + LIMIT
+        while True:
+            try:
+                assert running_one.ask("/readyz")[0] == 200
+                break
+            except OSError:
+                if time.monotonic() > end or process.poll() is not None:
+                    pytest.fail(f"{name} did not start")
+                time.sleep(0.2)
+        yield running_one
+
+
+def test_pages_come_compressed_and_know_that_they_are_served_over_https(proxy: Proxy) -> None:
+    status, headers, _ = proxy.ask("/lessons/quantization", Accept_Encoding="br")
+    assert status == 200
+    assert headers["content-encoding"] == "br"
+    assert headers["strict-transport-security"]
+    again = proxy.ask("/lessons/quantization", Accept_Encoding="br", If_None_Match=headers["etag"])
+    assert again[0] == 304
+
+
+def test_a_form_of_our_own_page_is_answered_and_that_of_another_site_refused(proxy: Proxy) -> None:
+    for origin, expected in (
+        (f"https://localhost:{proxy.port}", 200),
+        ("https://elsewhere.example", 403),
+        ("null", 403),
+    ):
+        status, _, _ = proxy.ask(OWN, "POST", SMALL_WEIGHTS, Origin=origin, **FORM)
+        assert status == expected, origin
+
+
+def test_too_large_a_body_is_refused_by_the_proxy(proxy: Proxy) -> None:
+    status, _, _ = proxy.ask(OWN, "POST", "own.text=" + "1+" * 100_000, **FORM)
+    assert status in (413, 502)  # Caddy before 2.7 calls it the fault of what is behind it
+
+
+def test_events_come_one_by_one_as_they_happen(proxy: Proxy) -> None:
+    with open(proxy.jobs / "lock", "a+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # somebody computes, so that this one waits
+        assert proxy.ask(JOB, "POST")[0] == 303
+        began = time.monotonic()
+        with contextlib.closing(proxy.connect()) as connection:
+            connection.request("GET", f"{JOB}/steps")
+            answer = connection.getresponse()
+            first = b""
+            while b"data: " not in first:
+                line = answer.readline()
+                assert line, "the stream ended"
+                first += line
+            assert time.monotonic() - began < 10  # the stream itself lasts for 20 s
+
+
+def test_a_slow_reader_of_the_proxy_is_answered_whole(proxy: Proxy) -> None:
+    with contextlib.closing(proxy.connect()) as connection:
+        connection.request("GET", "/lessons/quantization", headers={"Accept-Encoding": "identity"})
+        answer = connection.getresponse()
+        received = 0
+        while piece := answer.read(65536):
+            received += len(piece)
+            time.sleep(0.02)
+        assert received == int(answer.headers["content-length"] or received)
+        assert received > 100_000
+
+
+def test_the_proxy_keeps_a_connection_for_less_time_than_the_lesson() -> None:
+    idle = re.findall(r"keepalive_timeout (\d+)s", (DEPLOY / "nginx.conf").read_text("utf-8"))
+    idle += re.findall(r"keepalive (\d+)s", (DEPLOY / "Caddyfile").read_text("utf-8"))
+    assert len(idle) == 2
+    assert max(map(int, idle)) < serve.KEEP_ALIVE
+
+
+def test_a_loop_of_one_client_is_refused_and_another_one_served(proxy: Proxy) -> None:
+    if proxy.name != "nginx":
+        pytest.skip("Caddy has no limits for each client")
+    statuses = []
+    with contextlib.closing(proxy.connect()) as flooding:
+        for _ in range(400):
+            flooding.request("GET", "/healthz")
+            answer = flooding.getresponse()
+            answer.read()
+            statuses.append(answer.status)
+            if answer.status == 429:
+                break
+    assert statuses[-1] == 429
+    assert statuses[:50] == [200] * 50
+    try:
+        other = proxy.connect("127.0.0.2")
+        other.request("GET", "/healthz")
+    except OSError:
+        pytest.skip("this machine has no second address")
+    with contextlib.closing(other):
+        assert other.getresponse().status == 200

@@ -380,7 +380,7 @@ def read_shape(config: Mapping[str, Any], *, assume: bool = True) -> tuple[Model
     model_type, arch = architecture_of(fields)
     fields.defaults = arch.defaults
     _refuse_whole(config, model_type, arch)
-    if assume:
+    if assume and (not arch.strict or fields.has("num_hidden_layers")):  # else it is what holds a text
         fields.of_class = class_defaults(fields.text("model_type", ""))
     shape = _shape(fields, model_type, arch)
     _refuse_unread(fields, model_type, arch)

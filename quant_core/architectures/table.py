@@ -45,6 +45,24 @@ _GEMMA2 = Architecture(
     sliding_every=2,
     defaults={"head_dim": 256},
 )
+_GEMMA4 = replace(
+    _GEMMA2,
+    classes=("Gemma4",),
+    plan=plans.gemma4,
+    defaults={
+        "head_dim": 256,
+        "global_head_dim": 512,
+        "num_key_value_heads": 4,
+        "sliding_window": 512,
+        "hidden_size_per_layer_input": 256,
+        "vocab_size_per_layer_input": 262_144,
+    },
+    ignored=("per_layer_config",),
+    query_key_norm="head",
+    sliding_every=6,
+    extras=extras.layer_embeddings,
+    heads_of={"full": {"num_key_value_heads": "num_global_key_value_heads", "head_dim": "global_head_dim"}},
+)
 _QWEN3_NEXT = Architecture(
     classes=("Qwen3Next",),
     output_bias=_EVERYWHERE,
@@ -135,18 +153,9 @@ ARCHITECTURES: dict[str, Architecture] = {
             "sliding_window": 512,
         },
     ),
-    "gemma4": replace(
-        _GEMMA2,
-        classes=("Gemma4",),
-        plan=plans.gemma4,
-        defaults={"head_dim": 256, "global_head_dim": 512},
-        ignored=("per_layer_config",),
-        query_key_norm="head",
-        sliding_every=6,
-        extras=extras.layer_embeddings,
-        heads_of={
-            "full": {"num_key_value_heads": "num_global_key_value_heads", "head_dim": "global_head_dim"}
-        },
+    "gemma4": _GEMMA4,
+    "gemma4_unified": replace(
+        _GEMMA4, classes=("Gemma4Unified",), extras=None, defaults={"head_dim": 256, "global_head_dim": 512}
     ),
     "phi": Architecture(
         classes=("Phi",),
@@ -647,7 +656,6 @@ _SAME = {
     "glm4v": "glm4",
     "glm4v_moe": "glm4_moe",
     "kimi_k25": "kimi_k2",
-    "gemma4_unified": "gemma4",
     "rw": "falcon",
 }
 

@@ -164,7 +164,7 @@ def test_the_last_layers_of_gemma_3n_read_an_earlier_cache() -> None:
 
 
 def test_layers_that_share_a_cache_may_be_twice_as_wide() -> None:
-    config = {**LLAMA, "model_type": "gemma4", "num_kv_shared_layers": 8, "tie_word_embeddings": True}
+    config = {**LLAMA, "model_type": "gemma4", "num_kv_shared_layers": 8, "hidden_size_per_layer_input": 0}
     narrow, wide = (model_shape({**config, "use_double_wide_mlp": double}) for double in (False, True))
     assert wide.parameters - narrow.parameters == 8 * 3 * 4096 * 14336
 

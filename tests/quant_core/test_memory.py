@@ -95,7 +95,7 @@ def test_the_embedding_stays_in_ram() -> None:
 
 def test_embeddings_for_each_layer_stay_in_ram_and_are_not_read_whole() -> None:
     """Gemma 4's E models: one more vector for each token and layer, looked up and never multiplied."""
-    config = {**GEMMA_270M, "model_type": "gemma4"}
+    config = {**GEMMA_270M, "model_type": "gemma4", "hidden_size_per_layer_input": 0}
     plain, extra = model_shape(config), model_shape({**config, "hidden_size_per_layer_input": 256})
     table = 262144 * 18 * 256 * 2
     assert weight_buffers(extra, "F16").cpu - weight_buffers(plain, "F16").cpu == table

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from quant_core.mixes import BLOCK_SIZES, tensor_types
-from quant_core.shapes import SLIDING, Layer, ModelShape, generic_shape, model_shape
+from quant_core.shapes import SLIDING, Attention, Dense, Layer, ModelShape, generic_shape, model_shape
 
 __all__ = [
     "CACHE_TYPES",
@@ -323,14 +323,20 @@ def recurrent_state_bytes(shape: ModelShape, sequences: int = 1) -> int:
 
 
 def compute_buffer_bytes(
-    shape: ModelShape, context: int, flash_attention: bool = True, ubatch: int = 512
+    shape: ModelShape,
+    context: int,
+    flash_attention: bool = True,
+    ubatch: int = 512,
+    logits_rows: int = 1,
 ) -> int:
-    """Bytes of llama.cpp's compute buffer on the GPU: the larger of one layer's attention and the logits.
+    """Bytes of llama.cpp's compute buffer on the GPU: the largest of what one layer holds and the logits.
 
-    Without flash attention the scores of ``ubatch`` queries against the whole context are held for every
-    head: ``4 * ubatch * (n_ctx * (n_head + 1) + c * n_embd)``, with c = 4, or 6 where Q, K and V are one
-    matrix. With it: ``ubatch * (6 * n_ctx + 4 * c * n_embd)``. The logits take
-    ``4 * ubatch * (n_vocab + n_embd)``, one n_embd more with flash attention.
+    A layer holds its input, the residual and a norm of them (``n_embd`` each), its queries, and gate, up and
+    their product: ``4 * ubatch * (3 * n_embd + n_q + 3 * n_ff)``, of experts the chosen ones. With flash
+    attention comes the mask in F16, ``2 * ubatch * n_ctx``, once more for the window of sliding layers.
+    Without it the scores of every head are held instead:
+    ``4 * ubatch * (n_ctx * (n_head + 1) + c * n_embd)``, with c = 4, or 6 where Q, K and V are one matrix.
+    The logits take ``4 * (rows * n_vocab + ubatch * n_embd)``, with flash attention one ``n_embd`` more.
 
     Parameters
     ----------
@@ -342,6 +348,9 @@ def compute_buffer_bytes(
         Whether scores are computed tile by tile.
     ubatch : int
         Tokens processed at once.
+    logits_rows : int
+        Rows of logits that are reserved. Since pull request 23861 (June 2026) llama-server reserves one for
+        each sequence; versions before, and programs that read the logits of every token, reserve ``ubatch``.
 
     Raises
     ------
@@ -350,7 +359,10 @@ def compute_buffer_bytes(
 
     Notes
     -----
-    The coefficients were fitted on logs of llama.cpp (within 0.1 % there), not derived from its source.
+    With flash attention: what ``llama_context::sched_reserve`` of llama.cpp 0c1e57098bba reserves for dense
+    models (exactly, on its RPC backend), and one ``n_embd`` more, which logs of CUDA have, old ones and that
+    of Gemma 3 270M. For experts it is an estimate. Without flash attention: coefficients that
+    were fitted on logs (within 0.1 % there).
 
     Examples
     --------
@@ -358,17 +370,34 @@ def compute_buffer_bytes(
     ...                        "num_key_value_heads": 8, "intermediate_size": 14336, "vocab_size": 32000})
     >>> compute_buffer_bytes(mistral, 32768, flash_attention=False) / 2**20
     2144.0
+    >>> compute_buffer_bytes(mistral, 32768) / 2**20
+    148.0
     """
-    _positive(context=context, ubatch=ubatch)
+    _positive(context=context, ubatch=ubatch, logits_rows=logits_rows)
     cells, hidden = _padded(context), shape.hidden_size
-    copies = 6 if shape.fused_qkv else 4
+    layer = 4 * ubatch * max(_layer_width(block, hidden) for block in shape.blocks)
+    rows = min(logits_rows, ubatch)
     if flash_attention:
-        attention = ubatch * (6 * cells + 4 * copies * hidden)
-        logits = 4 * ubatch * (shape.vocab_size + 2 * hidden)
-    else:
-        attention = 4 * ubatch * (cells * (shape.n_heads + 1) + copies * hidden)
-        logits = 4 * ubatch * (shape.vocab_size + hidden)
-    return max(attention, logits)
+        window = min(cells, _padded(shape.window + ubatch)) if shape.window else 0
+        logits = 4 * (rows * shape.vocab_size + 2 * ubatch * hidden)
+        return max(layer + 2 * ubatch * (cells + window), logits)
+    copies = 6 if shape.fused_qkv else 4
+    attention = 4 * ubatch * (cells * (shape.n_heads + 1) + copies * hidden)
+    logits = 4 * (rows * shape.vocab_size + ubatch * hidden)
+    return max(layer, attention, logits)
+
+
+def _layer_width(layer: Layer, hidden: int) -> int:
+    """Numbers that a layer holds at once for each token."""
+    queries = max((m.heads * m.head_dim for m in layer.mixers if isinstance(m, Attention)), default=hidden)
+    width = 0
+    for feed in layer.feed_forwards:
+        if isinstance(feed, Dense):
+            width = max(width, (3 if feed.gated else 2) * feed.width)
+        else:
+            chosen = (3 if feed.gated else 2) * feed.per_token * feed.ffn_size
+            width = max(width, chosen, 2 * (feed.per_token + 1) * hidden - queries)
+    return width + queries + 3 * hidden
 
 
 def host_buffer_bytes(shape: ModelShape, context: int, ubatch: int = 512) -> int:

@@ -175,7 +175,9 @@ def _pool(shape: ModelShape, case: dict[str, Any]) -> float:
 
 
 def _compute(shape: ModelShape, case: dict[str, Any]) -> float:
-    return _in_unit(compute_buffer_bytes(shape, case["ctx"], case["flash_attn"], case["n_ubatch"]), case)
+    rows = case.get("logits_rows", case["n_ubatch"])  # all, in the versions before pull request 23861
+    size = compute_buffer_bytes(shape, case["ctx"], case["flash_attn"], case["n_ubatch"], rows)
+    return _in_unit(size, case)
 
 
 def _host(shape: ModelShape, case: dict[str, Any]) -> float:
@@ -201,7 +203,7 @@ def _process_bytes(shape: ModelShape, case: dict[str, Any]) -> int:
     unified = case.get("unified", False)
     shared = buffers.gpu + cache + (buffers.cpu if unified else 0)
     runtime = 0 if unified else CUDA_CONTEXT_BYTES
-    compute = compute_buffer_bytes(shape, case["ctx"], case["flash_attn"])
+    compute = compute_buffer_bytes(shape, case["ctx"], case["flash_attn"], logits_rows=512)
     return int(shared / case.get("gpus", 1) + compute + runtime)
 
 

@@ -315,7 +315,63 @@ def test_a_model_without_a_cache_needs_no_pool() -> None:
 def test_without_flash_attention_the_scores_win() -> None:
     """Logged for Llama-3.1-8B at 8192 tokens: 560 MiB; 258.5 MiB of logits would be less."""
     assert compute_buffer_bytes(LLAMA, 8192, flash_attention=False) == 560 * MIB
-    assert compute_buffer_bytes(LLAMA, 8192) == 4 * 512 * (128256 + 2 * 4096)
+    assert compute_buffer_bytes(LLAMA, 8192, logits_rows=512) == 4 * 512 * (128256 + 2 * 4096)
+
+
+def test_gemma_3_270m_as_logged() -> None:
+    """26.77 MiB by llama-server since pull request 23861; with logits of every token it was 514.5 MiB."""
+    assert compute_buffer_bytes(GEMMA, 8192) / MIB == pytest.approx(26.77, rel=0.001)
+    assert compute_buffer_bytes(GEMMA, 8192, logits_rows=512) / MIB == 514.5
+
+
+# MiB that llama_context::sched_reserve of llama.cpp 0c1e57098bba reports for these shapes, all layers on
+# a device of its RPC backend, flash attention, ubatch 512. Logs of CUDA have one n_embd more.
+RESERVED = [
+    pytest.param(4096, 32, 32, 8, 128, 14336, 128256, 8192, 116.01, id="Llama 3.1 8B"),
+    pytest.param(4096, 32, 32, 8, 128, 14336, 128256, 65536, 172.01, id="Llama 3.1 8B, 65536"),
+    pytest.param(2048, 16, 32, 8, 64, 8192, 128256, 8192, 68.01, id="Llama 3.2 1B"),
+    pytest.param(1024, 28, 16, 8, 128, 3072, 151936, 8192, 34.01, id="Qwen3 0.6B"),
+    pytest.param(4096, 36, 32, 8, 128, 12288, 151936, 8192, 104.01, id="Qwen3 8B"),
+    pytest.param(4096, 32, 32, 32, 128, 11008, 32000, 8192, 96.51, id="Llama 2 7B"),
+    pytest.param(3584, 28, 28, 4, 128, 18944, 152064, 8192, 140.01, id="Qwen2.5 7B"),
+    pytest.param(2048, 24, 32, 32, 64, 8192, 49152, 8192, 68.01, id="SmolLM2 1.7B"),
+]
+
+
+@pytest.mark.parametrize(
+    ("hidden", "layers", "heads", "kv_heads", "head_dim", "ffn", "vocabulary", "context", "reserved"),
+    RESERVED,
+)
+def test_the_buffer_is_what_the_graph_reserves(
+    hidden: int,
+    layers: int,
+    heads: int,
+    kv_heads: int,
+    head_dim: int,
+    ffn: int,
+    vocabulary: int,
+    context: int,
+    reserved: float,
+) -> None:
+    shape = model_shape(
+        {"hidden_size": hidden, "num_hidden_layers": layers, "num_attention_heads": heads,
+         "num_key_value_heads": kv_heads, "head_dim": head_dim, "intermediate_size": ffn,
+         "vocab_size": vocabulary}
+    )  # fmt: skip
+    one_more = 4 * 512 * hidden
+    assert (compute_buffer_bytes(shape, context) - one_more) / MIB == pytest.approx(reserved, abs=0.02)
+
+
+def test_conversations_add_a_row_of_logits_each() -> None:
+    assert compute_buffer_bytes(LLAMA, 2048, logits_rows=4) == compute_buffer_bytes(LLAMA, 2048)
+    wide = model_shape({**LLAMA_8B, "vocab_size": 1 << 24})
+    rows = [compute_buffer_bytes(wide, 2048, logits_rows=rows) for rows in (4, 5)]
+    assert rows[1] - rows[0] == 4 * (1 << 24)
+    assert compute_buffer_bytes(LLAMA, 2048, logits_rows=9999) == compute_buffer_bytes(
+        LLAMA, 2048, logits_rows=512
+    )
+    with pytest.raises(ValueError, match="logits_rows is 0"):
+        compute_buffer_bytes(LLAMA, 2048, logits_rows=0)
 
 
 def test_a_fused_qkv_matrix_needs_two_more_copies() -> None:

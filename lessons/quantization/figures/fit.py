@@ -37,6 +37,9 @@ OWN = "own"
 TIGHT = 0.1
 """A machine is called tight when less than this share of its memory would be left."""
 
+UBATCH = 512
+"""Tokens that llama.cpp takes in at once, unless it is told otherwise."""
+
 GAP_LABEL = 20
 """Half of the longest label of the gap, in per cent of a phone's width: nearer to a side it starts there."""
 
@@ -277,9 +280,16 @@ def _footprint(run: Run) -> Footprint:
     speed = None if unknown else _speed_per_byte(run.shape, run.mix, read)
     if not run.everything:
         return Footprint(weights, weights, conversation, 0, 0, 0, speed)
-    buffer = memory.compute_buffer_bytes(run.shape, run.context, run.flash_attention)
+    buffer = memory.compute_buffer_bytes(
+        run.shape, run.context, run.flash_attention, logits_rows=run.sequences
+    )
     cache = _cache(run, run.sequences)
     return Footprint(weights, on_gpu, conversation, cache, buffer, memory.CUDA_CONTEXT_BYTES, speed)
+
+
+def _older_buffer(run: Run) -> int:
+    """The compute buffer of llama.cpp before pull request 23861, which reserved logits for every token."""
+    return memory.compute_buffer_bytes(run.shape, run.context, run.flash_attention, logits_rows=UBATCH)
 
 
 def _need(run: Footprint, device: Device) -> Need:
@@ -491,7 +501,9 @@ def _notes(
         notes.append(Sentence("checkpoint_wants_gpu", mix=run.mix))
     if run.everything and run.is_checkpoint:
         notes.append(Sentence("checkpoint_cache", mix=run.mix))
-    elif run.everything and chosen.is_gpu and not run.shape.tied_embeddings:
+    elif run.everything:
+        notes.append(Sentence("buffer_before", size=numbers.gibibytes(_older_buffer(run))))
+    if run.everything and not run.is_checkpoint and chosen.is_gpu and not run.shape.tied_embeddings:
         table = footprint.weights - footprint.weights_on_gpu
         notes.append(Sentence("embedding_in_ram", size=numbers.gibibytes(table)))
     if chosen.bandwidth_assumed:
@@ -570,13 +582,13 @@ def _formulas(run: Run, chosen: Outcome, weights: int, bits: float) -> tuple[str
             rf"{_state_formula(run)} = {tex(numbers.gibibytes(chosen.need.cache))}, \quad"
             rf" {tex(numbers.significant(per_token / memory.KIB))} \;\mathrm{{KiB\ a\ token}}"
         )
-        attention = (
-            r"u\,(6\, n_\mathrm{tokens} + 16\, d)"
+        layer = (
+            r"4u\,(3\, d + n_q + 3\, n_\mathrm{ff}) + 2u\, n_\mathrm{tokens}"
             if run.flash_attention
             else r"4u\,(n_\mathrm{tokens}(n_\mathrm{heads} + 1) + 4\, d)"
         )
         formulas.append(
-            rf"\mathrm{{buffer}} = \max\big({attention},\; \mathrm{{logits}}\big), \quad u = 512,"
+            rf"\mathrm{{buffer}} = \max\big({layer},\; \mathrm{{logits}}\big), \quad u = 512,"
             rf" \quad d = {run.shape.hidden_size}"
         )
     if speed:

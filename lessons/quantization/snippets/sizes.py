@@ -133,7 +133,9 @@ def cache(sequences):
 
 
 conversation = cache(1)
-buffer = {cards} * memory.compute_buffer_bytes(shape, {run.context}, {run.flash_attention})
+buffer = {cards} * memory.compute_buffer_bytes(
+    shape, {run.context}, {run.flash_attention}, logits_rows={run.sequences}
+)
 runtime = {f"{cards} * memory.CUDA_CONTEXT_BYTES" if gpu else 0}"""
         total = f"total = {on_gpu} + cache({run.sequences}) + buffer + runtime"
     speed = 'tokens_per_second = ""'

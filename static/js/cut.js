@@ -1,6 +1,7 @@
 // A block cut out of a model file in the browser: only the header and the block are read, however large the file. What
 // leaves is a file of the same kind, of kilobytes, with that block alone; the server reads it as strictly as any file.
 const MOST = 256; // numbers of a block: what the largest figure shows
+const LEAST = 16; // and the smallest
 const CHUNK = 1 << 20;
 const MOST_SENT = 1 << 16; // bytes that the server reads
 const MOST_TELLING = 1 << 12; // bytes of an entry of a header that can say anything about the shape
@@ -26,7 +27,7 @@ export async function tensorsOf(file, types) {
   if (text.startsWith("GGUF")) found = await gguf(file, types);
   else if (text === "\x93NUMPY") found = await npy(file, head);
   else found = await safetensors(file, head);
-  const usable = found.filter(({ rows, columns }) => rows > 0 && columns > 1);
+  const usable = found.filter(({ rows, columns }) => rows > 0 && columns >= LEAST);
   if (!usable.length) throw new CutError("none");
   return usable;
 }

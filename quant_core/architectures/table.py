@@ -155,7 +155,10 @@ ARCHITECTURES: dict[str, Architecture] = {
     ),
     "gemma4": _GEMMA4,
     "gemma4_unified": replace(
-        _GEMMA4, classes=("Gemma4Unified",), extras=None, defaults={"head_dim": 256, "global_head_dim": 512}
+        _GEMMA4,
+        classes=("Gemma4Unified",),
+        extras=None,
+        defaults={"head_dim": 256, "global_head_dim": 512, "num_key_value_heads": 4, "sliding_window": 1024},
     ),
     "phi": Architecture(
         classes=("Phi",),
@@ -612,8 +615,14 @@ ARCHITECTURES: dict[str, Architecture] = {
     ),
 }
 
-#: What may be a Llama under a new name: no experts, no windows of its own, nothing that nobody read.
-PLAIN = replace(_LLAMA, classes=(), has_experts=False, strict=True, required=("tie_word_embeddings",))
+#: What may be a Llama under a new name: no experts, nothing that nobody read, nothing to be guessed.
+PLAIN = replace(
+    _LLAMA,
+    classes=(),
+    has_experts=False,
+    strict=True,
+    required=("tie_word_embeddings", "num_key_value_heads"),
+)
 
 NOT_MODELLED: dict[str, str] = {
     "t5": "encoder-decoder models keep two caches",

@@ -182,7 +182,8 @@ def test_a_wrong_state_is_said_like_any_other(client: TestClient) -> None:
 def test_only_a_form_of_a_bounded_size_is_read(client: TestClient) -> None:
     address = f"/fragments/{version()}/quantization/rtn"
     assert client.post(address, content=TEXT, headers={"content-type": "text/plain"}).status_code == 415
-    assert client.post(address, data={"own.text": "1 " * 90_000}).status_code == 413
+    assert client.post(address, data={"own.text": "1 " * 90_000}).status_code == 422
+    assert client.post(address, data={"own.text": "1 " * 180_000}).status_code == 413
     assert (
         client.post(f"/fragments/{version()}/quantization/gptq", data={"own.text": TEXT}).status_code == 405
     )

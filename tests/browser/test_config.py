@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 from playwright.sync_api import Page, expect
@@ -39,3 +40,30 @@ def test_a_pasted_config_and_the_header_of_a_gguf_file_are_counted(
     assert 0 < max(sent) < 2048, "what says the shape, not the file"
     assert bytes_read(figure(page, "fit")) < 2 << 20, "its header, a piece at a time"
     page.wait_for_url("**fit.config=*llama3*")
+
+
+def test_what_says_nothing_of_the_shape_is_not_sent(page: Page) -> None:
+    """A published file in NVFP4 lists its layers in three megabytes."""
+    layers = {
+        f"model.layers.{i}.mlp.experts.{j}.up_proj": {"num_bits": 4} for i in range(60) for j in range(500)
+    }
+    config = LISTED["qwen3-8b"] | {
+        "quantization_config": {"quantized_layers": layers},
+        "limit": [0.0, float("inf")],
+    }
+    text = json.dumps(config)
+    assert len(text) > 1_500_000
+    page.goto(PAGE)
+    page.locator("html.js").wait_for()
+    sent: list[int] = []
+    page.on("request", lambda asked: sent.append(len(asked.post_data or "")))
+    drop(figure(page, "fit"), "config.json", text.encode("utf-8-sig"))
+    expect_state(page, "fit", source="config", config=line_of(LISTED["qwen3-8b"]))
+    assert 0 < max(sent) < 4096
+    panel = figure(page, "fit").locator("details.config")
+    panel.locator("textarea").evaluate(
+        "(field, text) => { field.value = text; }", text.replace("qwen3", "qwen2")
+    )
+    panel.locator(".own-paste button").click()
+    expect_state(page, "fit", source="config", config=line_of(config | {"model_type": "qwen2"}))
+    assert 0 < max(sent) < 4096

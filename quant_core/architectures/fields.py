@@ -38,6 +38,7 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
 #: Fields that say the same in another way: where one of them is given, no default is taken.
 _INSTEAD = {"shared_expert_intermediate_size": ("n_shared_experts", *SPELLINGS["n_shared_experts"])}
 
+_USUAL = {spelling: name for name, spellings in SPELLINGS.items() for spelling in spellings}
 _MOST_TEXT = 100
 
 #: A constant of the architecture, or the name of a field and what the class assumes without it.
@@ -136,6 +137,15 @@ class Fields:
                 raise ValueError(f"{name} has {shown(item)}; known are {', '.join(known)}")
         return tuple(value)
 
+    def _is_read_elsewhere(self, name: str, value: Any) -> bool:
+        """Whether the field is another spelling of one that was read, with the same value."""
+        usual = _USUAL.get(name)
+        if usual is None:
+            return False
+        return any(
+            spelling in self.seen and self.seen[spelling] == value for spelling in (usual, *SPELLINGS[usual])
+        )
+
     def first_unread(self, ignored: frozenset[str], strict: bool) -> str | None:
         """The first field that could decide a size and was not read; None if there is none.
 
@@ -146,7 +156,7 @@ class Fields:
         for name, value in self.config.items():
             if name in self.seen or name in ignored or not value or not isinstance(name, str):
                 continue
-            if decides_nothing(name):
+            if decides_nothing(name) or self._is_read_elsewhere(name, value):
                 continue
             if strict or (len(name) <= _MOST_TEXT and _DECIDING.search(name)):
                 return name
@@ -235,7 +245,7 @@ _INERT_PATTERN = re.compile(
         rope|rotary|theta|yarn|_eps$|epsilon|dropout|drop_rate|layerdrop|_token_id$|_token_ids$|_token_index$|
         initializer|^init_|_init_|init_std|_loss(_|$)|_coef(f|ficient)?$|_dtype$|softcap|^use_cache|_multiplier$|
         gradient|checkpoint|pdrop|temperature|^unsloth|_scale$|_scaling_factor$|scaling_beta|^transformers|
-        ^summary_|^generation|tensor_parallel|pipeline|^auto_|_cache_dtype$|_in_fp32$|_fp32$""",
+        ^summary_|^pooler_|^dual_chunk_|^generation|tensor_parallel|pipeline|^auto_|_cache_dtype$|_in_fp32$|_fp32$""",
     re.VERBOSE,
 )
 

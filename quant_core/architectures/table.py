@@ -101,7 +101,12 @@ _BERT = Architecture(
     defaults={"max_position_embeddings": 512, "type_vocab_size": 2},
 )
 _MAMBA = Architecture(
-    classes=("Mamba",), plan=plans.mamba_model, norms=("attn_norm",), tied=True, has_experts=False
+    classes=("Mamba",),
+    plan=plans.mamba_model,
+    norms=("attn_norm",),
+    tied=True,
+    has_experts=False,
+    ignored=("d_inner", "ssm_cfg"),
 )
 
 ARCHITECTURES: dict[str, Architecture] = {
@@ -306,7 +311,12 @@ ARCHITECTURES: dict[str, Architecture] = {
         output_bias=_EVERYWHERE,
         norms=("attn_norm",),
         sliding_every=4,
-        ignored=("use_qk_norm",),
+        ignored=(
+            "order_of_interleaved_layers",
+            "use_gated_activation",
+            "use_embedding_sharing",
+            "use_qk_norm",
+        ),
     ),
     "exaone": Architecture(classes=("Exaone",), has_experts=False),
     "exaone4": Architecture(classes=("Exaone4",), has_experts=False, query_key_norm="head", sliding_every=4),
@@ -372,6 +382,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         query_key_norm="head",
         has_experts=False,
         ignored=(
+            "org_vocab_size",
             "use_qk_norm",
             "num_experts",
             "attention_head_dim",
@@ -386,6 +397,8 @@ ARCHITECTURES: dict[str, Architecture] = {
         query_key_norm="head",
         shared_is_expert=True,
         ignored=(
+            "org_vocab_size",
+            "num_media_embeds",
             "use_qk_norm",
             "attention_head_dim",
             "cla_share_factor",
@@ -523,7 +536,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         plan=plans.falcon_h1,
         output_bias=_EVERYWHERE,
         ffn_bias=("mlp_bias", False),
-        ignored=("mamba_use_mlp", "attn_layer_indices", "projectors_bias"),
+        ignored=("mlp_expansion_factor", "mamba_use_mlp", "attn_layer_indices", "projectors_bias"),
     ),
     "lfm2": Architecture(
         classes=("Lfm2",),
@@ -548,7 +561,10 @@ ARCHITECTURES: dict[str, Architecture] = {
         plan=plans.recurrent_gemma,
         output_bias=True,
         tied=True,
-        ignored=("_block_types",),
+        ignored=(
+            "embeddings_scale_by_sqrt_dim",
+            "_block_types",
+        ),
     ),
     "mamba": _MAMBA,
     "falcon_mamba": replace(_MAMBA, classes=("FalconMamba",)),

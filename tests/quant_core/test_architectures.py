@@ -268,6 +268,14 @@ def test_what_decides_nothing_changes_nothing(fields: dict[str, Any], model_type
     assert model_shape({**plain, **fields}) == model_shape(plain)
 
 
+def test_another_spelling_may_repeat_a_field_but_not_contradict_it() -> None:
+    """As mamba-130m-hf does, which has both names of every size."""
+    doubled = {**MAMBA, "d_model": 768, "n_layer": 24, "d_inner": 1536}
+    assert model_shape(doubled) == model_shape(MAMBA)
+    with pytest.raises(ValueError, match="'n_layer' may decide"):
+        model_shape({**doubled, "n_layer": 12})
+
+
 def test_a_llama_under_a_new_name_is_counted_as_one() -> None:
     new = model_shape(
         {**LLAMA, "model_type": "novel", "hidden_act": "silu", "architectures": ["NovelForCausalLM"]}

@@ -14,6 +14,22 @@ export function watchControls() {
     if (text) text.value = "";
   }, true);
   document.addEventListener("figure:asked", ({ target }) => followHand(target));
+  watchSwipes();
+}
+
+/** A swipe that begins on a slider and scrolls the page leaves the slider as it was: the browser takes the pointer away then. */
+function watchSwipes() {
+  let touched; // the slider under the finger, and its value before
+  document.addEventListener("pointerdown", ({ target, pointerType }) => {
+    touched = pointerType === "touch" && target.matches('input[type="range"]') ? { slider: target, value: target.value } : undefined;
+  }, true);
+  document.addEventListener("pointercancel", () => {
+    const { slider, value } = touched ?? {};
+    touched = undefined;
+    if (!slider || slider.value === value) return;
+    slider.value = value;
+    slider.dispatchEvent(new Event("input", { bubbles: true }));
+  }, true);
 }
 
 /** A single step is seen to move its marks; in a drag they are where the hand is, at once. */

@@ -4,6 +4,7 @@ import { tensorsOf, CutError } from "./cut.js";
 import { formOf, tell } from "./drop.js";
 import { sheets } from "./folded.js";
 import { ask, lost, overtaken, reasonOf, showAtOnce } from "./line.js";
+import { forget, isText, keep, recalled } from "./remember.js";
 
 const KEY = "own";
 const sending = new WeakMap(); // form → { next }: one request at a time, the newest waits
@@ -70,11 +71,7 @@ async function offer(panel, fields) {
     return;
   }
   held = fields;
-  try {
-    sessionStorage.setItem(KEY, JSON.stringify(held));
-  } catch {
-    // Forbidden or full: they last until the page is left.
-  }
+  keep(KEY, held, "sessionStorage");
   show();
 }
 
@@ -90,7 +87,7 @@ function show() {
 
 function back() {
   held = null;
-  sessionStorage.removeItem(KEY);
+  forget(KEY, "sessionStorage");
   mark();
   for (const form of forms()) {
     form.dataset.tabled = form.dataset.tabledKept ?? form.dataset.tabled;
@@ -163,9 +160,6 @@ function forms() {
 }
 
 function remembered() {
-  try {
-    return JSON.parse(sessionStorage.getItem(KEY));
-  } catch {
-    return null;
-  }
+  const fields = recalled(KEY, isText, "sessionStorage");
+  return fields["own.text"] || fields["own.file"] ? fields : null;
 }

@@ -3,6 +3,7 @@
 // Without this script the form leads to the question's own page.
 import { defaultsOf, setControls, showValue } from "./controls.js";
 import { ask, wantedBy } from "./line.js";
+import { isText, keep, recalled } from "./remember.js";
 import { say } from "./speak.js";
 
 const KEY = `predicted:${location.pathname.replace(/\/questions\/.*/, "")}`;
@@ -45,21 +46,13 @@ function watch() {
 
 /** What every commit was, by the name of its question: the query of its address. */
 function remembered() {
-  try {
-    return JSON.parse(localStorage.getItem(KEY) ?? "{}");
-  } catch {
-    return {};
-  }
+  return recalled(KEY, isText);
 }
 
 function remember(question, query) {
   const kept = { ...remembered(), [nameOf(question)]: query };
   if (!query) delete kept[nameOf(question)];
-  try {
-    localStorage.setItem(KEY, JSON.stringify(kept));
-  } catch {
-    // Storage can be forbidden; the guess then lasts until the page is left.
-  }
+  keep(KEY, kept);
   document.dispatchEvent(new Event("predicted"));
 }
 

@@ -1,11 +1,13 @@
 // Reading progress: the current section in the list, and the ones already read, remembered in this browser only.
+import { isText, keep, recalled } from "./remember.js";
+
 const KEY = `read:${location.pathname}`;
 
 export function watchProgress() {
   const contents = document.querySelector("[data-contents]");
   if (!contents) return;
   const links = new Map([...contents.querySelectorAll("[data-section-link]")].map((a) => [a.dataset.sectionLink, a]));
-  const read = new Set(remembered());
+  const read = new Set(Object.values(recalled(KEY, isText)));
   for (const slug of read) links.get(slug)?.setAttribute("data-read", "");
 
   const observer = new IntersectionObserver((entries) => {
@@ -33,18 +35,6 @@ export function watchProgress() {
     const list = link.closest("ol");
     list.scrollLeft = link.offsetLeft - list.offsetLeft - 40;
     read.add(current);
-    try {
-      localStorage.setItem(KEY, JSON.stringify([...read]));
-    } catch {
-      // Storage can be forbidden; progress then lasts until the page is left.
-    }
-  }
-}
-
-function remembered() {
-  try {
-    return JSON.parse(localStorage.getItem(KEY) ?? "[]");
-  } catch {
-    return [];
+    keep(KEY, [...read]);
   }
 }

@@ -1,6 +1,7 @@
 // What this browser remembers of the questions and tasks, put beside what is so: the server is asked for each answer again.
 // On the page that looks back, and at the end of the lesson once its reader is near.
 import { fetched, sheets } from "./folded.js";
+import { forget, isScore, isText, recalled } from "./remember.js";
 
 const NEAR = "900px";
 
@@ -31,9 +32,9 @@ async function recall(place, link) {
   async function fill() {
     place.replaceChildren(...empty.cloneNode(true).childNodes);
     const stores = ["predicted", "practised"].map((name) => `${name}:${place.dataset.recall}`);
-    const [predicted, practised] = stores.map(remembered);
+    const [predicted, practised] = [recalled(stores[0], isText), recalled(stores[1], isScore)];
     place.querySelector("[data-forget]").addEventListener("click", () => {
-      stores.forEach((key) => localStorage.removeItem(key));
+      stores.forEach((key) => forget(key));
       fill();
     });
     await Promise.all([...place.querySelectorAll("[data-question]")].map((entry) => predicted[entry.dataset.question] && tell(entry, predicted[entry.dataset.question])));
@@ -75,12 +76,4 @@ function count(entry, { right, blanks } = {}) {
   entry.querySelector("progress").value = right / blanks;
   entry.querySelector("output").value = `${right}/${blanks}`;
   entry.querySelector("span").hidden = false;
-}
-
-function remembered(key) {
-  try {
-    return JSON.parse(localStorage.getItem(key) ?? "{}");
-  } catch {
-    return {};
-  }
 }

@@ -1,5 +1,7 @@
 // A task that was done is remembered in this browser only, for the page that looks back, and a field that could not be read
 // gets the focus. The task itself needs no script.
+import { isScore, keep, recalled } from "./remember.js";
+
 const exercise = document.querySelector("[data-task]");
 const KEY = `practised:${location.pathname.replace(/\/tasks\/.*/, "")}`;
 const { task, right, blanks } = exercise.dataset;
@@ -8,12 +10,6 @@ const { task, right, blanks } = exercise.dataset;
 window.addEventListener("load", () => setTimeout(() => exercise.querySelector("[data-unread]")?.focus()));
 
 if (Number(right) && !new URLSearchParams(location.search).has("solve")) {
-  try {
-    const kept = JSON.parse(localStorage.getItem(KEY) ?? "{}");
-    if (!(kept[task]?.right / kept[task]?.blanks > right / blanks)) {
-      localStorage.setItem(KEY, JSON.stringify({ ...kept, [task]: { right: Number(right), blanks: Number(blanks) } }));
-    }
-  } catch {
-    // Storage can be forbidden; nothing is remembered then.
-  }
+  const kept = recalled(KEY, isScore);
+  if (!(kept[task]?.right / kept[task]?.blanks > right / blanks)) keep(KEY, { ...kept, [task]: { right: Number(right), blanks: Number(blanks) } });
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -226,4 +227,27 @@ def test_without_one_of_the_scripts_the_form_has_its_button(page: Page, watch: W
     page.goto(f"{PAGE}/figures/rtn")
     put(page, "rtn", "bits", 5)
     figure(page, "rtn").locator("button.apply").click()
+    expect_state(page, "rtn", bits=5)
+
+
+def test_a_page_of_an_older_lesson_asks_to_be_loaded_again_and_keeps_its_state(
+    page: Page, watch: Watch
+) -> None:
+    """After a deployment the server knows the addresses of this page's fragments no longer."""
+    watch.expect("status of 404")
+    page.goto(PAGE)
+    page.locator("html.js").wait_for()
+
+    def renewed(route: Route) -> None:
+        route.continue_(url=re.sub(r"/fragments/[^/]+/", "/fragments/0123456789abcdef/", route.request.url))
+
+    page.route("**/fragments/**", renewed)
+    put(page, "rtn", "bits", 5)
+    notice = figure(page, "rtn").locator(".lost")
+    expect(notice).to_contain_text("The lesson was renewed after this page was loaded")
+    expect(notice.get_by_role("button")).to_have_count(1)
+    page.wait_for_url("**rtn.bits=5**")
+    page.unroute("**/fragments/**")
+    notice.get_by_role("button", name="Load the page again").click()
+    expect(notice).to_have_count(0)
     expect_state(page, "rtn", bits=5)

@@ -200,6 +200,17 @@ def config_of(line: str) -> dict[str, Any]:
     return config
 
 
+def fields_of(line: str) -> dict[str, Any]:
+    """The fields of the configuration that decide the shape.
+
+    Raises
+    ------
+    ValueError
+        As `config_of`.
+    """
+    return {name: value for name, value in config_of(line).items() if name not in Beside._fields}
+
+
 def _value(name: str, value: str) -> Any:
     if name in _SCALINGS:
         return {"rope_type": value}
@@ -238,10 +249,8 @@ def shape_of(line: str) -> ModelShape:
     ValueError
         A field is missing, not known, out of range or contradicts another; the message names it.
     """
-    config = config_of(line)
     beside_of(line)
-    for name in Beside._fields:
-        config.pop(name, None)
+    config = fields_of(line)
     shape, read = read_shape(config, assume=False)
     unread = [name for name in config if name not in read]
     if unread:

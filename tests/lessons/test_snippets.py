@@ -52,6 +52,7 @@ OTHER_STATES = {
         "mix=GPTQ&scope=everything&device=own&memory=80&flash_attention=off",
         "model=llama-3.1-8b&device=rtx-3090&scope=everything",
         f"source=config&scope=everything&config={fit.CONFIGS[1]}",
+        f"source=config&scope=everything&config={fit.CONFIGS[1]} assumed=1:vocab_size towers=unknown",
     ],
 }
 

@@ -6,7 +6,7 @@ from lessons.quantization import sources
 from lessons.quantization.figures import fit as fit_figure
 from lessons.quantization.figures import mixes as mixes_figure
 from lessons.quantization.figures import quality as quality_figure
-from lessons.quantization.own_model import config_of
+from lessons.quantization.own_model import fields_of
 from lessons.quantization.snippets.parts import code, written
 
 DATA = "lessons/quantization/data"
@@ -93,8 +93,8 @@ def fit(c: fit_figure.Controls) -> str:
     run, _ = fit_figure.run_of(c)
     shape = _shape(c.model)
     if line := fit_figure.own_config(c):
-        fields = "".join(f"    {name!r}: {value!r},\n" for name, value in config_of(line).items())
-        shape = f"shape = memory.model_shape({{\n{fields}}})".replace("'", '"')
+        fields = "".join(f"    {name!r}: {value!r},\n" for name, value in fields_of(line).items())
+        shape = f"shape, _ = shapes.read_shape({{\n{fields}}}, assume=False)".replace("'", '"')
     elif c.source == "size":
         shape = f"shape = memory.generic_shape(10**{c.parameters:g})"
     checkpoint = run.mix in fit_figure.CHECKPOINTS
@@ -146,7 +146,8 @@ if margin >= 0:
     band = memory.speed_band(shape, "{run.mix}", bandwidth, {kept})
     tokens_per_second = f"{{band.low:.4g}}-{{band.high:.4g}}\""""
     return code(
-        "import json\nfrom pathlib import Path\n\nfrom quant_core import memory",
+        "import json\nfrom pathlib import Path\n\nfrom quant_core import memory"
+        + (", shapes" if "read_shape" in shape else ""),
         shape,
         machine,
         f"""\

@@ -21,7 +21,7 @@ from urllib.parse import urlencode, urlsplit
 import uvloop
 
 from app.assets import version
-from bench.load import Connection, request
+from bench.load import ask, request
 from bench.sentences import WORDS
 from bench.serving import lesson_server
 from bench.states import FIGURES, LESSON, fragment_path, random_state
@@ -117,7 +117,7 @@ async def _student(url: str, number: int, end: float, waited: Waited, seed: int)
         if (changes + number) % SENTENCE_EVERY == 0:
             kind, path = "sentence", fragment_path("sentence", _sentence(source))
         begun = time.perf_counter()
-        if await _ask(url, path, f"127.0.0.{2 + number}") != 200:
+        if await ask(url, path, f"127.0.0.{2 + number}", GIVE_UP) != 200:
             waited.errors += 1
         spent = time.perf_counter() - begun
         waited.times[kind].append(1000 * spent)
@@ -127,29 +127,9 @@ async def _student(url: str, number: int, end: float, waited: Waited, seed: int)
 async def _probe(url: str, end: float, waited: Waited) -> None:
     while time.monotonic() < end:
         begun = time.perf_counter()
-        waited.errors += await _ask(url, "/healthz", "127.0.0.254") != 200
+        waited.errors += await ask(url, "/healthz", "127.0.0.254", GIVE_UP) != 200
         waited.times["health"].append(1000 * (time.perf_counter() - begun))
         await asyncio.sleep(0.1)
-
-
-async def _ask(url: str, path: str, client: str) -> int:
-    """The status of an answer on a connection of its own, 0 for none."""
-    loop = asyncio.get_running_loop()
-    answered = loop.create_future()
-
-    def tell(status: int, _size: int = 0) -> None:
-        if not answered.done():
-            answered.set_result(status)
-
-    connection = Connection(tell, lambda: tell(0))
-    try:
-        await connection.connect(url, client)
-        connection.ask(request(path))
-        return int(await asyncio.wait_for(answered, GIVE_UP))
-    except (OSError, TimeoutError):
-        return 0
-    finally:
-        connection.close()
 
 
 def _fragment(source: random.Random) -> str:

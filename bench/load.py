@@ -82,6 +82,26 @@ class Connection(asyncio.Protocol):
         self.answered(self.parser.get_status_code(), self.size)
 
 
+async def ask(url: str, path: str, client: str, patience: float) -> int:
+    """The status of an answer on a connection of its own, 0 for none."""
+    loop = asyncio.get_running_loop()
+    answered = loop.create_future()
+
+    def tell(status: int, _size: int = 0) -> None:
+        if not answered.done():
+            answered.set_result(status)
+
+    connection = Connection(tell, lambda: tell(0))
+    try:
+        await connection.connect(url, client)
+        connection.ask(request(path))
+        return int(await asyncio.wait_for(answered, patience))
+    except (OSError, TimeoutError):
+        return 0
+    finally:
+        connection.close()
+
+
 def request(path: str, **headers: str) -> bytes:
     """A GET as a browser sends it; `If_None_Match=…` adds that header."""
     lines = [f"GET {path} HTTP/1.1", "Host: 127.0.0.1", "Accept-Encoding: gzip, deflate, br, zstd"]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import random
 import threading
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from time import perf_counter, sleep, thread_time
 
 import numpy as np
+import uvloop
 
-from bench.load import hammer, request
+from bench.load import ask, hammer, request
 from bench.serving import lesson_server
 from bench.states import FIGURES, fragment_path, random_states
 from bench.table import Table, median, number, quantile, yes
@@ -23,6 +26,7 @@ TYPISTS = 16
 SECONDS = 8.0
 WARM_SECONDS = 10.0  # in which a new worker makes what a first touch asks for
 OTHERS = ("rtn", "fit", "quality", "rounding")
+CLASS, WITHIN, SERVED_AIM = 1000, 25.0, 60.0  # students, seconds
 STATES = 24  # of each of them, never asked before
 FORWARD_AIM, SWEEP_AIM, ANSWER_AIM, OTHERS_AIM = 3.0, 50.0, 150.0, 250.0  # milliseconds
 WORDS = "the king of men said unto him go forth and see a great city by the sea in peace"
@@ -47,6 +51,7 @@ def main() -> None:
         )
     table.print()
     _together()
+    _class()
 
 
 def _forward(widths: tuple[int, ...]) -> list[float]:
@@ -111,6 +116,50 @@ def _together() -> None:
             yes(p99 <= OTHERS_AIM and not load.failures),
         )
     table.print()
+
+
+def _class() -> None:
+    """A class in which everybody types a sentence of their own within half a minute."""
+    table = Table(
+        f"A class: {CLASS} students on 2 workers, each of whom types a new sentence within {WITHIN:.0f} s.",
+        *("students", "answers", "p50 ms", "p99 ms", "all served after, s", "errors", "aim", "reached"),
+    )
+    for name, address in (
+        ("behind one address", lambda _: "127.0.0.1"),
+        ("each with an address", lambda number: f"127.1.{number // 250}.{1 + number % 250}"),
+    ):
+        with lesson_server(workers=2, make_ahead=False) as server:
+            for _ in range(8):  # enough for each worker to have made the seven widths
+                urllib.request.urlopen(server.url + fragment_path("sentence", Controls(seed="2"))).read()
+            times, errors, seconds = uvloop.run(_all_type(server.url, address))
+        table.add(
+            name,
+            str(len(times)),
+            number(median(times)),
+            number(quantile(times, 0.99)),
+            number(seconds),
+            str(errors),
+            f"no error, ≤ {SERVED_AIM:.0f} s",
+            yes(not errors and seconds <= SERVED_AIM),
+        )
+    table.print()
+
+
+async def _all_type(url: str, address: Callable[[int], str]) -> tuple[list[float], int, float]:
+    """Milliseconds of the answers, how many were none, and after how many seconds the last one came."""
+    source, times, errors = random.Random(3), list[float](), 0
+    begun = perf_counter()
+
+    async def type_one(number: int) -> None:
+        nonlocal errors
+        state = Controls(sentence=" ".join(source.choices(WORDS.split(), k=10)) + f" {number}")
+        await asyncio.sleep(WITHIN * source.random())
+        since = perf_counter()
+        errors += await ask(url, fragment_path("sentence", state), address(number), 2 * SERVED_AIM) != 200
+        times.append(1000 * (perf_counter() - since))
+
+    await asyncio.gather(*(type_one(number) for number in range(CLASS)))
+    return times, errors, perf_counter() - begun
 
 
 class _Typists:

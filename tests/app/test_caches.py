@@ -19,7 +19,7 @@ from fuzz.dearest import dear_state
 
 STATM = Path("/proc/self/statm")
 CACHE_MIB = 2
-GROWTH_MIB = 48  # beyond the cache: 40 models of 512 layers have lists of tensors of 130
+GROWTH_MIB = 48  # beyond the cache: 40 models of 512 layers have lists of tensors of 70
 GIVEN = 40  # dear states that are asked for, each of another model or sentence
 
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from fuzz.asking import Answer, Request
-from fuzz.routes import HOST, faults, fuzz
+from fuzz.routes import DEAREST, HOST, faults, fuzz
 
 GOOD = {
     "content-security-policy": "default-src 'none'",
@@ -22,6 +22,8 @@ def test_no_request_of_a_short_run_breaks_the_server() -> None:
     summary = asyncio.run(fuzz(300, seed=0))
     assert summary.passed, summary.failure
     assert {200, 404, 405, 422} <= set(summary.statuses)
+    assert len(summary.dearest) == DEAREST
+    assert min(milliseconds for milliseconds, _ in summary.dearest) > 0
 
 
 def test_a_good_answer_has_no_faults() -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from lessons.kit.controls import ControlError
 from lessons.kit.own import OwnError
+from lessons.kit.view import View
 from lessons.quantization import own_model, sources
 from lessons.quantization.figures.fit import CHECKPOINTS, CONFIGS, FIGURE, MIXES, Controls
 from quant_core.files import FormatError
@@ -538,3 +539,23 @@ def test_the_dearest_configuration_is_soon_read() -> None:
     with pytest.raises(OwnError, match="tensors|characters"):
         own_model.controls_of({"own.text": text})
     assert time.process_time() - start < 0.5  # some 40 ms; a busy machine doubles it
+
+
+def of_line(name: str, **others: Any) -> View:
+    """FIG.06 for a published configuration, with the cache counted."""
+    return FIGURE.view(controls(json.dumps(COUNTED[name]), scope="everything", device="own", **others))
+
+
+def test_an_encoder_writes_nothing_and_keeps_nothing() -> None:
+    shown = of_line("BAAI/bge-m3", memory=16)
+    keys = [sentence.key for sentence in shown.description]
+    assert {"writes_nothing", "keeps_nothing"} <= set(keys)
+    assert not {"speed", "no_band", "serves", "serves_one", "serves_none"} & set(keys)
+    assert [readout.text for readout in shown.readouts if readout.name == "tokens_per_second"] == ["–"]
+
+
+def test_the_state_of_recurrent_layers_is_in_the_cache_and_in_its_formula() -> None:
+    shown = of_line("ai21labs/Jamba-v0.1", context="8192")
+    assert r"+ n_\mathrm{seq} \times 16.6 \;\mathrm{MiB\ state} = 0.14" in shown.formulas[1]
+    assert "recurrent_state_bytes" in [function.__name__ for function in shown.ran]
+    assert "state" not in of_line("swiss-ai/Apertus-8B-2509", memory=64).formulas[1]

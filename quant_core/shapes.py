@@ -381,7 +381,9 @@ def read_shape(config: Mapping[str, Any], *, assume: bool = True) -> tuple[Model
     fields.defaults = arch.defaults
     _refuse_whole(config, model_type, arch)
     if assume and (not arch.strict or fields.has("num_hidden_layers")):  # else it is what holds a text
-        fields.of_class = class_defaults(fields.text("model_type", ""))
+        fields.of_class = dict(class_defaults(fields.text("model_type", "")))
+        if arch.positions is None:  # else the context decides a size
+            fields.of_class.pop("max_position_embeddings", None)
     shape = _shape(fields, model_type, arch)
     _refuse_unread(fields, model_type, arch)
     sizes = [name for name, value in fields.assumed.items() if type(value) is int]

@@ -51,7 +51,7 @@ class Fields:
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.config = config
         self.defaults: Mapping[str, Any] = {}  # of the architecture
-        self.of_class: Mapping[str, Any] = {}  # of its class in transformers
+        self.of_class: dict[str, Any] = {}  # of its class in transformers
         self.seen: dict[str, Any] = {}
         self.assumed: dict[str, Any] = {}
         self.headless = False  # the class has no output head (LlamaModel, …ForSequenceClassification)

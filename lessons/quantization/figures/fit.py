@@ -501,7 +501,7 @@ def _notes(
         notes.append(Sentence("checkpoint_wants_gpu", mix=run.mix))
     if run.everything and run.is_checkpoint:
         notes.append(Sentence("checkpoint_cache", mix=run.mix))
-    elif run.everything:
+    elif run.everything and not run.shape.is_encoder:
         notes.append(Sentence("buffer_before", size=numbers.gibibytes(_older_buffer(run))))
     if run.everything and not run.is_checkpoint and chosen.is_gpu and not run.shape.tied_embeddings:
         table = footprint.weights - footprint.weights_on_gpu

@@ -14,7 +14,18 @@ export function watchControls() {
     if (text) text.value = "";
   }, true);
   document.addEventListener("figure:asked", ({ target }) => followHand(target));
+  document.addEventListener("figure:changed", ({ detail }) => follow(detail.figure));
+  document.querySelectorAll("figure[data-figure]").forEach(follow);
   watchSwipes();
+}
+
+/** Where a drawing is wider than the page it scrolls to what its control is at. */
+function follow(figure) {
+  const mark = figure.querySelector("[data-follow]")?.getBoundingClientRect();
+  const pane = figure.querySelector(".plot-scroll:has([data-follow])");
+  if (!mark || !pane) return;
+  const { left, right } = pane.getBoundingClientRect();
+  if (mark.left < left || mark.right > right) pane.scrollLeft += (mark.left + mark.right - left - right) / 2;
 }
 
 /** A swipe that begins on a slider and scrolls the page leaves the slider as it was: the browser takes the pointer away then. */

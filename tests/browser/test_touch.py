@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.figures import PAGE, expect_state, figure, open_alone
+from tests.browser.conftest import NewPage
+from tests.browser.figures import PAGE, expect_state, figure, open_alone, put
 
 pytestmark = pytest.mark.tidy
 
@@ -63,3 +66,28 @@ def test_a_list_that_goes_on_has_a_shade_at_its_edge(phone: Page, name: str) -> 
     expect(inner).to_have_attribute("tabindex", "0")
     expect(inner).to_have_attribute("role", "region")
     assert inner.get_attribute("aria-label")
+
+
+@pytest.mark.parametrize("width", [390, 768])
+def test_gptq_prints_every_weight_and_scrolls_to_the_column_of_its_step(
+    new_page: NewPage, width: int
+) -> None:
+    page = new_page(viewport={"width": width, "height": 900})
+    open_alone(page, "gptq")
+    shown = figure(page, "gptq")
+    pane, outline = shown.locator(".plot-scroll"), shown.locator(".outline")
+    assert pane.evaluate("pane => pane.scrollWidth > pane.clientWidth + 40")
+    for step in (7, 16, 1):
+        put(page, "gptq", "step", step)
+        expect_state(page, "gptq", step=step)
+        at, window = outline.bounding_box(), pane.bounding_box()
+        assert at
+        assert window
+        assert window["x"] <= at["x"]
+        assert at["x"] + at["width"] <= window["x"] + window["width"]
+        texts = shown.locator(".column text:not(.code)")
+        printed = texts.evaluate_all(
+            "all => all.map(each => [each.textContent, each.getComputedTextLength()])"
+        )
+        assert len(printed) == 8 * (16 - step)
+        assert all(re.fullmatch(r"[+−]?\.\d{3}", text) and length > 25 for text, length in printed)

@@ -35,8 +35,8 @@ function limit(figure) {
     }
     const value = wantedBy(form)[name];
     if ((!options || options.includes(value)) && !form.querySelector(`input[type=hidden][name="${name}"]`)) {
-      form.prepend(Object.assign(document.createElement("input"), { type: "hidden", name, value }));
-      form.firstElementChild.dataset.limited = "";
+      form.append(Object.assign(document.createElement("input"), { type: "hidden", name, value }));
+      form.lastElementChild.dataset.limited = "";
     }
     if (says) {
       control.append(Object.assign(document.createElement("small"), { id, className: "reason", textContent: reason }));

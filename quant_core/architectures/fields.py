@@ -230,7 +230,7 @@ _INERT = frozenset(
     skip_bias_add_qkv apply_residual_connection_post_layernorm layer_norm_elementwise_affine
     use_expert_bias_update ignore_index image_token_index image_token_id video_token_id
     vision_start_token_id vision_end_token_id vision_token_id image_seq_length mm_tokens_per_image
-    boi_token_index eoi_token_index audio_token_id boi_token_id eoi_token_id boa_token_id
+    num_image_tokens boi_token_index eoi_token_index audio_token_id boi_token_id eoi_token_id boa_token_id
     eoa_token_id eoa_token_index boa_token_index attn_output_gate_activation beta_fast beta_slow
     layer_norm_type norm_type rmsnorm freq_scaling xpos use_dynamic_ntk use_logn_attn long_factor
     short_factor gegelu_limit width_multiplier embedding_scale full_attn_alpha_factor

@@ -596,6 +596,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         positions=None,
         ignored=(
             "rotary_emb_fraction",
+            "n_positions",
             "use_rms_norm",
             "mlp_fc2_bias",
             "layer_norm_epsilon",

@@ -9,7 +9,7 @@ from lessons.kit.job import Job, Nothing, Row, Step
 from lessons.kit.numbers import integer
 from lessons.kit.view import Column, Table
 
-COUNT, PACE = 5, 0.1  # rows, and seconds before each
+COUNT, PACE = 5, 0.3  # rows, and seconds before each
 
 
 def steps(_: Nothing, known: Sequence[Row]) -> Iterator[Step]:

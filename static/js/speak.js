@@ -3,10 +3,13 @@ const AFTER = 600; // milliseconds: a drag is announced once, and so is a step b
 
 let resting;
 
-/** The first sentence of the figure's description, when nothing has changed for a while. */
+/** The first sentence of the figure's description, when nothing has changed for a while and no answer is on its way. */
 export function sayWhenAtRest(figure) {
   clearTimeout(resting);
-  resting = setTimeout(() => say(figure.querySelector(".view")?.dataset.announce ?? ""), AFTER);
+  resting = setTimeout(() => {
+    if (document.querySelector("form.htmx-request")) sayWhenAtRest(figure);
+    else say(figure.querySelector(".view")?.dataset.announce ?? "");
+  }, AFTER);
 }
 
 export function say(sentence) {

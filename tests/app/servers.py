@@ -20,10 +20,19 @@ ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 60  # seconds
 
 
+_held: list[socket.socket] = []
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port for a server that is about to start; no other process is given it meanwhile.
+
+    It stays bound and never listens: servers set `SO_REUSEADDR` too, and can bind it all the same.
+    """
+    probe = socket.socket()
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    probe.bind(("127.0.0.1", 0))
+    _held.append(probe)
+    return int(probe.getsockname()[1])
 
 
 def start(port: int, root: Path = ROOT, /, **environment: str) -> subprocess.Popen[str]:

@@ -6,7 +6,6 @@ Motion is reduced unless a test asks for it, so that what is measured stands sti
 """
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from scripts import browser as chromium
+from tests.app.servers import LIMIT, free_port
 from tests.browser.watch import REPORT_CSP, Watch
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,7 +31,6 @@ DEVICES: dict[str, dict[str, Any]] = {
         "is_mobile": True,
     },
 }
-START_LIMIT = 30  # seconds
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 FIRST_MOVE = """
 addEventListener("DOMContentLoaded", () => window.dispatchEvent(new Event("pointermove")))
@@ -39,6 +38,8 @@ addEventListener("DOMContentLoaded", () => window.dispatchEvent(new Event("point
 """A reader moves before doing anything, and the lesson's scripts wait for that: see test_first_view."""
 STEP_LIMIT = 20_000  # milliseconds that one click, wait or navigation may take on a busy machine
 expect.set_options(timeout=STEP_LIMIT)
+EMPTY = "/healthz"
+"""A page of the server without any script."""
 NewPage = Callable[..., Page]
 KeptPage = Callable[..., Page]
 
@@ -46,9 +47,7 @@ KeptPage = Callable[..., Page]
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Start the lesson as `make run` does, on a free port, and give its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     log = tmp_path_factory.mktemp("server") / "log.txt"
     environment = os.environ | {"HOST": "127.0.0.1", "PORT": str(port), "WORKERS": "1"}
     environment["ACADEMY_PSEUDO_LANGUAGES"] = "1"  # for test_languages; nothing leads there
@@ -64,20 +63,20 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
     finally:
         process.terminate()
-        process.wait(START_LIMIT)
+        process.wait(LIMIT)
     assert "Traceback" not in log.read_text(), f"the server logged an exception:\n{log.read_text()[-4000:]}"
 
 
 def wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     """Ask `/readyz` until it answers; fail with the server's own log where it does not."""
-    end = time.monotonic() + START_LIMIT
+    end = time.monotonic() + LIMIT
     while time.monotonic() < end and process.poll() is None:
         try:
             with urllib.request.urlopen(f"{url}/readyz", timeout=1):
                 return
         except OSError:
             time.sleep(0.05)
-    pytest.fail(f"the server did not get ready within {START_LIMIT} s:\n{log.read_text()[-4000:]}")
+    pytest.fail(f"the server did not get ready within {LIMIT} s:\n{log.read_text()[-4000:]}")
 
 
 @pytest.fixture(scope="session")
@@ -149,6 +148,14 @@ def new_page(
             page.context.close()
 
 
+def until(page: Page, true: Callable[[], bool]) -> None:
+    """Wait until something comes true on this side; the page's requests and messages come in meanwhile."""
+    end = time.monotonic() + STEP_LIMIT / 1000
+    while not true():
+        assert time.monotonic() < end, "it did not come true"
+        page.wait_for_timeout(20)
+
+
 def how(settings: dict[str, Any]) -> str:
     return str(sorted(settings.items()))
 
@@ -157,9 +164,8 @@ def tidy(page: Page, settings: dict[str, Any]) -> bool:
     """Put away what a test may have left in its page; say whether the next one may have it."""
     if page.is_closed() or len(page.context.pages) > 1:
         return False
-    page.evaluate(
-        "() => location.origin === 'null' || [localStorage, sessionStorage].forEach(kept => kept.clear())"
-    )
+    page.goto(EMPTY)  # the lesson's scripts would write again what is cleared now
+    page.evaluate("() => [localStorage, sessionStorage].forEach(kept => kept.clear())")
     page.mouse.move(0, 0)
     page.set_viewport_size(settings["viewport"])
     page.emulate_media(

@@ -83,6 +83,34 @@ def open_alone(page: Page, name: str, query: str = "") -> None:
     page.locator("html.js").wait_for()
 
 
+def awake(page: Page) -> None:
+    """Wait until the lesson's scripts have run."""
+    script = 'head > script[src$="/js/lesson.js"]'
+    page.locator(script).wait_for(state="attached")
+    page.evaluate("script => import(document.querySelector(script).src).then(() => null)", script)
+
+
+def wait_for_table(page: Page, name: str, control: str, value: Any) -> None:
+    """Wait until the table that holds a control's state is here; it must have been asked for already."""
+    page.locator(f"#{FIGURES[name].id}-form").evaluate(
+        """async (form, [name, value]) => {
+            const { src } = document.querySelector('script[src$="/js/lesson.js"]');
+            await (await import(src.replace("lesson.js", "states.js"))).statesOf({ form, name, value });
+        }""",
+        [control, plain(value)],
+    )
+
+
+def bring_late_drawings(page: Page) -> None:
+    """Pass every figure of the lesson: some are sent without their drawing."""
+    shown = page.locator("figure[data-figure]")
+    expect(shown).to_have_count(len(NAMES))
+    for each in shown.all():
+        each.scroll_into_view_if_needed()
+    expect(page.locator("[data-late]")).to_have_count(0)
+    page.evaluate("scrollTo(0, 0)")
+
+
 def put(page: Page, name: str, control: str, value: Any) -> None:
     """Set a control of any kind as a person would: a menu's option, a slider's position, a radio's label."""
     field = figure(page, name).locator(f':is(input, select)[name="{control}"]')

@@ -96,7 +96,7 @@
   }
 
   function plots(figure) {
-    const outer = [...figure.querySelectorAll(".drawing svg")].filter((svg) => !svg.parentElement.closest("svg") && isShown(svg));
+    const outer = [...figure.querySelectorAll(".drawing svg")].filter((svg) => !svg.parentElement.closest("svg, .chart-live") && isShown(svg)); // some of Plotly's layers are empty
     return outer.flatMap((svg, index) => {
       const edge = svg.getBoundingClientRect();
       const marks = marksOf(svg);

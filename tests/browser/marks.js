@@ -65,7 +65,7 @@
   const shapes = [...root.querySelectorAll("svg :is(rect, circle, ellipse, line, path, polyline)")].filter(
     (element) => seen(element) && !element.closest("defs, .modebar, .swatch, .bglayer, .draglayer, .hoverlayer, .gridlayer") && !element.matches(passed),
   );
-  const boxes = [...root.querySelectorAll(".key, i[aria-hidden], select, button, .segments-row span, input[type=radio] + span")].filter(
+  const boxes = [...root.querySelectorAll(".key, i:empty, select, button, .segments-row span, input[type=radio] + span")].filter(
     (element) => seen(element) && !element.matches(passed) && !element.textContent.match(/[↑↓]/),
   );
   const all = [...shapes.map((element) => about(element, shape(element))), ...boxes.map((element) => about(element, box(element)))];

@@ -65,7 +65,7 @@ def settled(page: Page, name: str) -> list[str]:
 def displaced(page: Page, name: str) -> list[str]:
     """What does not stand within a hair's breadth of its other self."""
     places: dict[str, Any] = figure(page, name).locator("[data-chart]").evaluate(PLACES)
-    faults = []
+    faults = [f"there are no {kind}" for kind in places if kind != "labels" and not places[kind][0]]
     for kind, (before, after) in places.items():
         slack = PIXEL if kind == "marks" else TEXT
         if len(before) != len(after):
@@ -95,6 +95,7 @@ def test_after_any_walk_the_chart_is_the_one_drawn_fresh(new_page: NewPage, name
         walked = shown(page, name)
         open_alone(other, name, urlencode(state))
         fresh = shown(other, name)
+        assert walked["live"]
         assert differences(walked, fresh) == [], state
         assert looks(walked["live"]) == looks(walked["still"]), state
 
@@ -110,6 +111,7 @@ def test_each_question_on_calibration_has_its_own_series(page: Page, question: l
         put(page, "calibration", "question", each)
         expect_state(page, "calibration", question=each)
         chart = shown(page, "calibration")
+        assert chart["live"]
         assert looks(chart["live"]) == looks(chart["still"])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.figures import PAGE
+from tests.browser.figures import PAGE, awake
 
 pytestmark = pytest.mark.tidy
 
@@ -46,8 +46,7 @@ def test_the_first_tap_shows_and_the_second_follows(phone: Page) -> None:
     phone.goto(PAGE)
     phone.locator("html.js").wait_for()
     link, card = phone.locator(SIZE), phone.locator("#claim-card")
-    phone.wait_for_function("document.querySelector('head > script[src*=\"lesson.js\"]')")
-    phone.wait_for_load_state("networkidle")
+    awake(phone)
     link.tap()
     expect(card).to_be_visible()
     assert within(phone)

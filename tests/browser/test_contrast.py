@@ -15,7 +15,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import KeptPage, NewPage
 from tests.browser.covering import change, covering
-from tests.browser.figures import CHARTS, NAMES, PAGE, figure, open_alone
+from tests.browser.figures import CHARTS, NAMES, PAGE, bring_late_drawings, figure, open_alone
 
 pytestmark = pytest.mark.tidy
 
@@ -37,7 +37,7 @@ DECORATION = {
     ".code-bit": "the bits of the code that is printed above them",
     ".cell": "a cell is told from others by the sign, the code or the number printed in it",
     ".to-come": "what the next steps of the slider will show at full strength",
-    ".machine .row, .restore span, .cell span": "a button that is known by its words, not by its edge",
+    ".restore span, .cell span": "a button that is known by its words, not by its edge",
 }
 """Marks that may be fainter, and why nobody misses them."""
 
@@ -117,6 +117,7 @@ def too_faint(shown: Locator) -> list[str]:
     """The texts and the marks that stand out less than WCAG asks for."""
     read, painted = texts(shown), marks(shown)
     assert read
+    assert painted
     return [str(text) for text in read if text.contrast < text.least_contrast] + [
         str(mark) for mark in painted if mark.contrast < LEAST_OF_A_MARK
     ]
@@ -162,6 +163,14 @@ def test_every_text_and_mark_of_a_live_chart_stands_out(
     kept_page: KeptPage, name: str, scheme: Scheme
 ) -> None:
     assert too_faint(kept_in_full(kept_page, name, color_scheme=scheme)) == []
+
+
+def test_every_decoration_is_drawn_somewhere(page: Page) -> None:
+    """Protects the tests above: what is passed over is what its reason speaks of."""
+    page.goto(PAGE)
+    bring_late_drawings(page)
+    passed = [mark for marks in DECORATION for mark in marks.split(", ")]
+    assert [mark for mark in passed if not page.locator(f"figure :is({mark})").count()] == []
 
 
 def test_black_on_white_is_21_to_1() -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from tests.browser.conftest import DEVICES
+from tests.browser.conftest import DEVICES, until
 from tests.browser.figures import PAGE, expect_state
 
 SCRIPTS = ("htmx", "lesson.js", "plotly")
@@ -38,6 +37,8 @@ def test_the_lesson_is_read_before_any_script_of_its_figures(resting: Page) -> N
     resting.wait_for_load_state("networkidle")
     assert not [url for url in urls if any(name in url for name in SCRIPTS)]
     assert resting.locator("#fig-02 svg").count() == 1
+    resting.locator("[data-chart]").first.scroll_into_view_if_needed()
+    until(resting, lambda: all(any(name in url for url in urls) for name in SCRIPTS))
 
 
 @pytest.mark.parametrize("move", ["mouse", "key", "scroll"])
@@ -61,15 +62,14 @@ def test_a_figure_in_view_needs_no_move(resting: Page) -> None:
 def test_what_was_chosen_before_the_figures_woke_is_shown(resting: Page) -> None:
     """On a slow line a slider can be moved before the scripts are here."""
 
-    def late(route: Route) -> None:
-        time.sleep(0.3)
-        route.continue_()
-
-    resting.route("**/js/lesson.js", late)
+    waiting: list[Route] = []
+    resting.route("**/js/lesson.js", lambda route: waiting.append(route))
     resting.goto(PAGE)
     slider = resting.locator("#fig-02-bits")
     slider.focus()
     resting.keyboard.press("End")
+    until(resting, lambda: len(waiting) == 1)
+    waiting[0].continue_()
     expect_state(resting, "rtn", bits=8)
     expect(slider).to_have_value("8")
 
@@ -83,10 +83,17 @@ def test_the_colour_scheme_is_chosen_before_the_figures_woke(resting: Page) -> N
 
 
 def test_nothing_moves_while_a_page_loads(resting: Page) -> None:
+    """Nor when the typefaces come, too late to be used: before the first paint only a quick machine has them."""
+    faces: list[Route] = []
+    resting.route("**/*.woff2", lambda route: faces.append(route))
     resting.add_init_script(
         "window.shift = 0; new PerformanceObserver(l => l.getEntries().forEach(e => { shift += e.value }))"
         ".observe({ type: 'layout-shift', buffered: true })"
     )
-    resting.goto(PAGE)
+    resting.goto(PAGE, wait_until="domcontentloaded")
+    until(resting, lambda: bool(faces))
+    resting.wait_for_timeout(1000)
+    for face in faces:
+        face.continue_()
     resting.wait_for_load_state("networkidle")
     assert resting.evaluate("window.shift") == 0

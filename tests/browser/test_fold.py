@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-import time
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import NewPage
-from tests.browser.figures import FIGURES, computed, expect_state, figure, open_alone
+from tests.browser.figures import FIGURES, awake, computed, expect_state, figure, open_alone
 
 MOVING = {"reduced_motion": "no-preference"}
-LONGEST = 6.0  # seconds of playing
+LONGEST = 6000  # milliseconds of playing
 RECORD = """
     window.steps = [];
     const record = ({ target }) => target.name === "step" && steps.push(+target.value);
@@ -30,38 +29,42 @@ def wait_until_playing(page: Page, playing: bool = True) -> None:
     page.wait_for_selector(f"#fig-00{'[data-playing]' if playing else not_}")
 
 
-def wait_until_under_way(page: Page) -> None:
-    """Until the first bits have folded away: neither the end, nor the beginning."""
+def halt_under_way(page: Page) -> None:
+    """Let the clock of the page stand where the first bits have folded away: not the beginning, nor the end."""
+    wait_until_playing(page)
+    page.clock.pause_at(page.evaluate("Date.now()") / 1000 + 10)
+    page.clock.run_for(1000)
     expect(page.locator("#fig-00 output[name=bits_kept]")).not_to_have_text(re.compile("^(4|16|15)$"))
 
 
 def test_plays_once_when_seen_and_leaves_no_trace(new_page: NewPage) -> None:
     page = new_page(**MOVING)
     page.add_init_script(RECORD)
+    page.clock.install()
     open_alone(page, "fold")
     address = page.url
     wait_until_playing(page)
-    started = time.monotonic()
-    wait_until_playing(page, False)
-    assert time.monotonic() - started < LONGEST
+    page.clock.run_for(LONGEST)
+    assert not is_playing(page)
     assert page.evaluate("steps") == list(range(13))
     expect_state(page, "fold")
     assert page.url == address
+    page.clock.run_for(2 * LONGEST)
     assert page.locator("#live").text_content() == ""
-    page.wait_for_timeout(800)
     assert not is_playing(page)
 
 
 def test_button_plays_and_stops_on_a_state_that_the_address_holds(new_page: NewPage) -> None:
     page = new_page(**MOVING)
+    page.clock.install()
     open_alone(page, "fold", "step=3")
     button = page.locator("[data-fold-play]")
     expect(button).to_have_text("Play again", use_inner_text=True)
     button.click()
-    wait_until_playing(page)
+    halt_under_way(page)
     expect(button).to_have_text("Stop", use_inner_text=True)
-    wait_until_under_way(page)
-    button.click()
+    button.dispatch_event("click")
+    page.clock.resume()
     wait_until_playing(page, False)
     step = int(page.locator("#fig-00-step").input_value())
     assert 1 < step < 12
@@ -72,33 +75,42 @@ def test_button_plays_and_stops_on_a_state_that_the_address_holds(new_page: NewP
 @pytest.mark.parametrize("means", ["key", "pointer", "escape"])
 def test_any_input_stops_it(new_page: NewPage, means: str) -> None:
     page = new_page(**MOVING)
+    page.clock.install()
     open_alone(page, "fold")
-    wait_until_playing(page)
-    wait_until_under_way(page)
+    halt_under_way(page)
     if means == "key":
         page.locator("#fig-00-weight").press("ArrowRight")
     elif means == "pointer":
-        figure(page, "fold").locator("figcaption").click()
+        box = figure(page, "fold").locator("figcaption").bounding_box()
+        assert box
+        page.mouse.click(box["x"] + 2, box["y"] + 2)
     else:
         page.keyboard.press("Escape")
     wait_until_playing(page, False)
     step = page.locator("#fig-00-step").input_value()
-    page.wait_for_timeout(800)
+    page.clock.run_for(LONGEST)
     assert page.locator("#fig-00-step").input_value() == step != "12"
 
 
 def test_a_shared_state_is_not_played_over(new_page: NewPage) -> None:
     page = new_page(**MOVING)
+    page.clock.install()
     open_alone(page, "fold", "step=7")
-    page.wait_for_timeout(1000)
+    awake(page)
+    page.locator("#fig-00 .bar-label.kept").scroll_into_view_if_needed()
+    page.wait_for_timeout(500)  # it would be seen by then
+    page.clock.run_for(LONGEST)
     assert not is_playing(page)
     expect_state(page, "fold", step=7)
 
 
 def test_stands_still_under_reduced_motion(page: Page) -> None:
     page.add_init_script(RECORD)
+    page.clock.install()
     open_alone(page, "fold")
-    page.wait_for_timeout(1000)
+    awake(page)
+    page.wait_for_timeout(500)
+    page.clock.run_for(LONGEST)
     assert page.evaluate("steps") == []
     assert not is_playing(page)
     expect(page.locator("[data-fold-play]")).to_be_hidden()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.browser.conftest import NewPage
+from tests.browser.figures import bring_late_drawings
 
 pytestmark = pytest.mark.tidy
 
@@ -32,6 +33,7 @@ FAULTS = """
 def test_a_page_from_right_to_left_is_laid_out(new_page: NewPage, width: int) -> None:
     page = new_page(viewport={"width": width, "height": 900})
     page.goto(MIRRORED)
+    bring_late_drawings(page)
     page.evaluate(f"() => {{ window.layout = {LAYOUT} }}")
     assert page.evaluate(FAULTS) == []
     heading, drawing = page.locator("h1"), page.locator("#fig-02 .drawing")
@@ -48,4 +50,5 @@ def test_what_scripts_write_is_in_the_language(new_page: NewPage) -> None:
     written = [button.get_attribute("aria-label") or "", page.locator(".chart-live").inner_text()]
     written += [element.get_attribute("data-title") or "" for element in page.locator("[data-title]").all()]
     assert len(written) > 3
+    assert all(text.strip() for text in written)
     assert [text for text in written if re.search("[A-Za-z]{2}", text)] == []

@@ -89,6 +89,10 @@ def test_what_the_sweep_must_find_is_found(page: Page) -> None:
     figure = page.locator("figure[data-figure]")
     figure.locator(".more, .sharing").evaluate_all("all => all.forEach(each => each.remove())")
     assert figure.evaluate("figure => layout.problems(figure)") == []
+    drag = {"states": [], "drags": [["bits=2", "bits=5", "bits=8"]]}
+    assert page.evaluate(SWEEP, drag) == []
+    page.evaluate("""answers.get("bits=5").querySelector(".drawing").before("one line more")""")
+    assert any(": .drawing 0 goes from" in jump for jump in page.evaluate(SWEEP, drag))
     figure.evaluate("""figure => {
         const svg = figure.querySelector(".drawing svg");
         svg.innerHTML = `<text x="50%" y="20">first</text><text x="50%" y="22">-1.5</text>

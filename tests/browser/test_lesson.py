@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.conftest import until
 from tests.browser.figures import CHARTS, FIGURES, PAGE, figure
 from tests.browser.watch import Watch
 
@@ -176,3 +177,5 @@ def test_plotly_is_not_asked_for_before_a_chart_is_near(page: Page) -> None:
     page.goto(PAGE)
     page.wait_for_load_state("networkidle")
     assert not [url for url in asked if "plotly-basic" in url]
+    page.locator("[data-chart]").first.scroll_into_view_if_needed()
+    until(page, lambda: any("plotly-basic" in url for url in asked))

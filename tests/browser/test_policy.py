@@ -63,7 +63,7 @@ def test_every_page_stays_within_its_policy(page: Page, watch: Watch, server: st
                 known.add(key(found))
                 to_walk.append(found)
     walked = {path for path, _ in known}
-    assert {"/", PAGE, f"{PAGE}/sources", f"{PAGE}/receipts"} <= walked
+    assert {"/", PAGE, f"{PAGE}/sources", f"{PAGE}/receipts", FIRST_LISTING.format("")} <= walked
     assert {f"{PAGE}/figures/{name}" for name in NAMES} <= walked
     assert {path for path, embed in known if embed} == {f"{PAGE}/figures/{name}" for name in NAMES}
     assert {f"{PAGE}/figures/{name}.{kind}" for name in NAMES for kind in ("csv", "py")} <= files

@@ -15,6 +15,8 @@ from tests.browser.watch import Watch
 
 pytestmark = pytest.mark.tidy
 
+KEPT = "([key, name]) => name in JSON.parse(localStorage.getItem(key) ?? '{}')"
+
 
 def question(page: Page, name: str) -> Locator:
     return page.locator(f"#ask-{name}")
@@ -205,9 +207,9 @@ def test_the_page_of_a_question_has_its_figure_with_the_answer(
 def test_what_was_predicted_is_put_beside_what_is_so_on_a_page_and_at_the_end_of_the_lesson(
     page: Page, axe: Callable[..., list[str]]
 ) -> None:
-    for query in ("rtn?answer=9", "fit?answer=60"):
-        page.goto(f"{PAGE}/questions/{query}")
-        page.wait_for_function("localStorage.length > 0", timeout=5000)
+    for name, query in (("rtn", "answer=9"), ("fit", "answer=60")):
+        page.goto(f"{PAGE}/questions/{name}?{query}")
+        page.wait_for_function(KEPT, arg=[f"predicted:{PAGE}", name])
     page.goto(f"{PAGE}/questions")
     again, right, waiting = (
         page.locator(f".recall [data-group={group}] li") for group in ("again", "right", "waiting")

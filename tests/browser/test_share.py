@@ -15,15 +15,16 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import NewPage
+from tests.browser.conftest import NewPage, until
 from tests.browser.figures import figure
 from tests.browser.watch import Watch
 
 PAGE = "/lessons/quantization"
+COPY = "navigator.clipboard.writeText = async (text) => { window.copied = text }"
 
 
 def test_share_is_fetched_and_copies_the_state_that_is_shown(page: Page) -> None:
-    page.add_init_script("navigator.clipboard.writeText = async (text) => { window.copied = text; }")
+    page.add_init_script(COPY)
     page.goto(f"{PAGE}?rtn.bits=5")
     page.locator("html.js").wait_for()
     shared = figure(page, "rtn").locator("details.sharing:not(.own)")
@@ -84,10 +85,13 @@ def test_embed_tells_its_host_how_high_it_is(new_page: NewPage, watch: Watch) ->
         page.goto(host)
         frame = page.frame_locator("iframe")
         frame.locator("#fig-02").wait_for()
-        page.wait_for_function("document.querySelector('iframe').height !== '900'", timeout=10_000)
-        height = int(page.locator("iframe").get_attribute("height") or 0)
-        needed = frame.locator("main").evaluate("main => Math.ceil(main.getBoundingClientRect().height)")
-        assert height == needed
+        main = frame.locator("main")
+
+        def fits() -> bool:
+            needed = main.evaluate("main => Math.ceil(main.getBoundingClientRect().height)")
+            return page.locator("iframe").get_attribute("height") == str(needed)
+
+        until(page, fits)
         assert frame.locator("html").evaluate("html => html.scrollHeight <= innerHeight + 1")
 
 
@@ -118,10 +122,12 @@ def origin(page: Page) -> str:
 def test_a_fixed_control_stays_what_it_is_through_every_change(page: Page) -> None:
     page.goto(f"{PAGE}/figures/primitive?bits=3&lock=bits,weight&explain=off")
     shown = figure(page, "primitive")
+    expect(shown.locator("[name=bits]:disabled")).not_to_have_count(0)
     expect(shown.locator("[name=bits]:enabled:not([type=hidden])")).to_have_count(0)
     shown.get_by_role("radio", name="symmetric", exact=True).check()
     page.wait_for_url("**/primitive?*convention=symmetric*")
     assert "lock=bits%2Cweight" in page.url or "lock=bits,weight" in page.url
+    expect(shown.locator("[name=weight]:disabled")).not_to_have_count(0)
     expect(shown.locator("[name=weight]:enabled:not([type=hidden])")).to_have_count(0)
     expect(shown.locator(".identity")).to_contain_text("−3")
     expect(shown.locator(".description")).to_be_hidden()
@@ -130,10 +136,14 @@ def test_a_fixed_control_stays_what_it_is_through_every_change(page: Page) -> No
 def test_the_page_that_makes_links_is_accessible_and_copies(
     page: Page, axe: Callable[..., list[str]]
 ) -> None:
+    page.add_init_script(COPY)
     page.goto(f"{PAGE}/teach?figure=rtn&set.bits=4&show.block=lock&explain=off&place=embed")
-    expect(page.locator("#made-link")).to_have_value(
-        f"{origin(page)}{PAGE}/figures/rtn?embed=1&bits=4&lock=block&explain=off"
-    )
+    link = f"{origin(page)}{PAGE}/figures/rtn?embed=1&bits=4&lock=block&explain=off"
+    expect(page.locator("#made-link")).to_have_value(link)
     assert axe(page) == []
+    page.get_by_role("button", name="Copy the link").click()
+    expect(page.locator("#live")).to_have_text("Copied")
+    assert page.evaluate("window.copied") == link
+    page.locator("#set-bits").fill("5")
     page.get_by_role("button", name="Make the link").click()
-    page.locator("#made-link").wait_for()
+    expect(page.locator("#made-link")).to_have_value(link.replace("bits=4", "bits=5"))

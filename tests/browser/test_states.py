@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from playwright.sync_api import Page
 
-from tests.browser.figures import FIGURES, PAGE, expect_state, figure, open_alone
+from tests.browser.figures import FIGURES, PAGE, awake, expect_state, figure, open_alone, wait_for_table
 from tests.browser.watch import Watch
 
 
 def touch(page: Page, name: str, control: str) -> None:
     """Focus a slider and wait until its table has arrived."""
-    with page.expect_response(lambda answer: f"/along/{control}" in answer.url) as arrived:
-        page.locator(f"#{FIGURES[name].id}-{control}").focus()
-    arrived.value.finished()
-    page.wait_for_timeout(50)
+    slider = page.locator(f"#{FIGURES[name].id}-{control}")
+    with page.expect_response(lambda answer: f"/along/{control}" in answer.url):
+        slider.focus()
+    wait_for_table(page, name, control, slider.input_value())
 
 
 def test_after_the_first_touch_a_drag_needs_no_network(page: Page) -> None:
@@ -31,15 +31,14 @@ def test_of_very_many_states_the_next_part_comes_before_it_is_reached(page: Page
     *_, before, last = part.states
     [beyond] = part.beside
     open_alone(page, "xray", f"pick={before}")
-    with page.expect_response(f"**/along/pick?*pick={before}") as first:
+    awake(page)
+    with page.expect_response(f"**/along/pick?*pick={before}"):
         page.locator(f"#fig-05b input[type=radio][value={before}]").focus()
-    first.value.finished()
-    page.wait_for_timeout(50)
-    with page.expect_response(f"**/along/pick?*pick={beyond}") as following:
+    wait_for_table(page, "xray", "pick", before)
+    with page.expect_response(f"**/along/pick?*pick={beyond}"):
         page.keyboard.press("ArrowRight")
         expect_state(page, "xray", pick=last)
-    following.value.finished()
-    page.wait_for_timeout(50)
+    wait_for_table(page, "xray", "pick", beyond)
     watch.expect("INTERNET_DISCONNECTED.*along/pick")  # the part after that one
     page.context.set_offline(True)
     page.keyboard.press("ArrowRight")
@@ -51,10 +50,11 @@ def test_large_states_come_a_few_at_a_time_and_the_next_before_they_are_reached(
     formats = FIGURES["xray"].controls.widgets()["format"].states()
     first, second = (FIGURES["xray"].controls(format=formats[i]).part("format").states for i in (0, 3))
     open_alone(page, "xray", f"format={first[-1]}")
-    with page.expect_response(f"**/along/format?*format={second[0]}") as beside:
+    awake(page)
+    with page.expect_response(f"**/along/format?*format={second[0]}"):
         page.locator("#fig-05b-format").focus()
-    beside.value.finished()
-    page.wait_for_timeout(50)
+    for each in (first[0], second[0]):
+        wait_for_table(page, "xray", "format", each)
     page.context.set_offline(True)
     page.locator("#fig-05b-format").select_option(str(second[0]))
     expect_state(page, "xray", format=second[0])

@@ -2,6 +2,7 @@
 
 from playwright.sync_api import Page
 
+from tests.browser.conftest import until
 from tests.browser.watch import Watch
 
 
@@ -9,6 +10,10 @@ def visit_home(page: Page) -> None:
     answer = page.goto("/")
     assert answer is not None
     assert answer.status == 200
+
+
+def wait_for(page: Page, watch: Watch, problem: str) -> None:
+    until(page, lambda: any(problem in text for text in watch.seen))
 
 
 def test_a_quiet_page_has_no_problems(page: Page, watch: Watch) -> None:
@@ -20,16 +25,14 @@ def test_an_image_from_another_host_is_caught(page: Page, watch: Watch) -> None:
     watch.expect("CSP|Content Security Policy|elsewhere.invalid")
     visit_home(page)
     page.evaluate("new Image().src = 'http://elsewhere.invalid/x.png'")
-    page.wait_for_timeout(200)
-    assert any("CSP: img-src forbids http://elsewhere.invalid" in text for text in watch.seen), watch.seen
+    wait_for(page, watch, "CSP: img-src forbids http://elsewhere.invalid")
 
 
 def test_leaving_for_another_host_is_caught(page: Page, watch: Watch) -> None:
     watch.expect("elsewhere.invalid")
     visit_home(page)
     page.evaluate("location.href = 'http://elsewhere.invalid/'")
-    page.wait_for_timeout(500)
-    assert "request to another host: http://elsewhere.invalid/" in watch.seen
+    wait_for(page, watch, "request to another host: http://elsewhere.invalid/")
 
 
 def test_an_inline_style_sheet_is_caught(page: Page, watch: Watch) -> None:
@@ -38,13 +41,11 @@ def test_an_inline_style_sheet_is_caught(page: Page, watch: Watch) -> None:
     page.evaluate(
         "document.head.append(Object.assign(document.createElement('style'), {textContent: 'a{}'}))"
     )
-    page.wait_for_timeout(200)
-    assert any("CSP: style-src-elem forbids inline" in text for text in watch.seen), watch.seen
+    wait_for(page, watch, "CSP: style-src-elem forbids inline")
 
 
 def test_an_exception_is_caught(page: Page, watch: Watch) -> None:
     watch.expect("deliberate")
     visit_home(page)
     page.evaluate("setTimeout(() => { throw new Error('deliberate') })")
-    page.wait_for_timeout(200)
-    assert any("deliberate" in text for text in watch.seen), watch.seen
+    wait_for(page, watch, "deliberate")

@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Page
 
 from tests.browser.conftest import KeptPage, NewPage
-from tests.browser.figures import NAMES, PAGE, figure, open_alone
+from tests.browser.figures import NAMES, PAGE, bring_late_drawings, figure, open_alone
 from tests.browser.test_contrast import TALL, open_in_full
 
 pytestmark = pytest.mark.tidy
@@ -32,11 +32,12 @@ SPACING = """() => {
 
 
 def unfold(page: Page) -> None:
+    bring_late_drawings(page)
     page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true })")
 
 
 def zoomed(kept_page: KeptPage, zoom: str) -> Page:
-    """The lesson with everything open."""
+    """The lesson with every drawing, and with everything open."""
     return kept_page(PAGE, unfold, **ZOOMED[zoom])
 
 
@@ -71,6 +72,7 @@ def test_zoom_cuts_nothing_off_in_the_lesson(kept_page: KeptPage, zoom: str) -> 
 def test_wider_spacing_cuts_nothing_off_in_the_lesson(new_page: NewPage, width: int) -> None:
     page = new_page(viewport={"width": width, "height": 900})
     page.goto(PAGE)
+    bring_late_drawings(page)
     page.evaluate(SPACING)
     assert page.locator("main").evaluate(LOST) == []
 

@@ -53,10 +53,10 @@ def test_those_who_ask_at_the_same_time_wait_for_the_same_answer() -> None:
 
 
 def test_after_a_stop_what_is_begun_is_finished_and_everything_else_refused() -> None:
-    kept, begun, ready = Kept(1000), threading.Event(), threading.Event()
+    kept, begun, ready = Kept(1000), threading.Semaphore(0), threading.Event()
 
     def make() -> Body:
-        begun.set()
+        begun.release()
         ready.wait(10)
         return body(10)
 
@@ -67,9 +67,9 @@ def test_after_a_stop_what_is_begun_is_finished_and_everything_else_refused() ->
             asyncio.create_task(kept.get("c", make)),
             asyncio.create_task(kept.fresh(make)),
         ]
-        while not begun.is_set():
-            await asyncio.sleep(0.01)
-        await asyncio.sleep(0.1)
+        for _ in first:
+            while not begun.acquire(blocking=False):
+                await asyncio.sleep(0.01)
         kept.close()
         refused = await asyncio.gather(
             *waiting, kept.get("d", make), kept.fresh(make), return_exceptions=True
@@ -192,6 +192,8 @@ def test_what_was_typed_holds_up_nothing_else() -> None:
 
     async def type_much() -> None:
         typing = [asyncio.create_task(kept.get(key, partial(slow, key), typed=True)) for key in "abc"]
+        while not running:
+            await asyncio.sleep(0.01)
         await asyncio.sleep(0.05)
         assert running == ["a"]
         assert (await kept.get("other", lambda: body(2))).size == 2

@@ -83,7 +83,7 @@ def test_the_colour_scheme_is_chosen_before_the_figures_woke(resting: Page) -> N
 
 
 def test_nothing_moves_while_a_page_loads(resting: Page) -> None:
-    """Nor when the typefaces come, too late to be used: before the first paint only a quick machine has them."""
+    """Nor when the typefaces come, too late to be used; whether they come in time depends on the machine."""
     faces: list[Route] = []
     resting.route("**/*.woff2", lambda route: faces.append(route))
     resting.add_init_script(

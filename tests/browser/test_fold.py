@@ -30,7 +30,7 @@ def wait_until_playing(page: Page, playing: bool = True) -> None:
 
 
 def halt_under_way(page: Page) -> None:
-    """Let the clock of the page stand where the first bits have folded away: not the beginning, nor the end."""
+    """Stop the page's clock where the first bits have folded away: neither the beginning nor the end."""
     wait_until_playing(page)
     page.clock.pause_at(page.evaluate("Date.now()") / 1000 + 10)
     page.clock.run_for(1000)

@@ -32,6 +32,10 @@ class Quick(BoundedHttp):
     answer_seconds = 0.8
 
 
+class Patient(Quick):
+    request_seconds = answer_seconds = WAIT
+
+
 working, gone, release = threading.Event(), threading.Event(), threading.Event()
 
 
@@ -72,8 +76,8 @@ def port() -> Iterator[int]:
         yield port
 
 
-@pytest.fixture
-def connect(port: int) -> Iterator[Connect]:
+@contextlib.contextmanager
+def connecting(port: int) -> Iterator[Connect]:
     """Give a function that opens a connection and sends the start of a request."""
     with contextlib.ExitStack() as open_ones:
 
@@ -83,6 +87,19 @@ def connect(port: int) -> Iterator[Connect]:
                 client.sendall(start)
             return client
 
+        yield opened
+
+
+@pytest.fixture
+def connect(port: int) -> Iterator[Connect]:
+    with connecting(port) as opened:
+        yield opened
+
+
+@pytest.fixture
+def connect_slowly() -> Iterator[Connect]:
+    """As `connect`, to a server whose limits a busy machine does not meet."""
+    with serving(Patient) as (_, port), connecting(port) as opened:
         yield opened
 
 
@@ -180,20 +197,13 @@ def test_a_body_that_trickles_in_is_ended(connect: Connect) -> None:
     assert until_closed(client).startswith(b"HTTP/1.1 408 ")
 
 
-class Patient(Quick):
-    """Slow clients are waited for: a test's machine may be busy."""
-
-    request_seconds = WAIT
-
-
-def test_a_body_that_comes_in_time_is_read() -> None:
-    with serving(Patient) as (_, port), socket.create_connection(("127.0.0.1", port), WAIT) as client:
-        client.sendall(POST)
-        time.sleep(Quick.request_seconds)
-        client.sendall(b"0123456789")
-        assert status(client) == 200
-        client.sendall(POST + b"0123456789")
-        assert status(client) == 200
+def test_a_body_that_comes_in_time_is_read(connect_slowly: Connect) -> None:
+    client = connect_slowly(POST)
+    time.sleep(Quick.request_seconds)
+    client.sendall(b"0123456789")
+    assert status(client) == 200
+    client.sendall(POST + b"0123456789")
+    assert status(client) == 200
 
 
 def test_a_request_that_came_before_its_turn_has_as_long_for_its_body(connect: Connect) -> None:
@@ -223,29 +233,21 @@ def test_a_resting_connection_gives_way_to_a_new_one(connect: Connect) -> None:
     assert status(connect(get())) == 200
 
 
-def test_a_connection_too_many_is_told_to_come_again(connect: Connect) -> None:
+def test_a_connection_too_many_is_told_to_come_again(connect_slowly: Connect) -> None:
     release.clear()
-    busy = [connect(get("/held")) for _ in range(CONNECTIONS)]
-    told = until_closed(connect(get()))
+    busy = [connect_slowly(get("/held")) for _ in range(CONNECTIONS)]
+    told = until_closed(connect_slowly(get()))
     release.set()
     assert told.startswith(b"HTTP/1.1 503 ")
     assert b"retry-after: " in told
     assert [status(client) for client in busy] == [200] * CONNECTIONS
 
 
-def test_far_too_many_are_dropped_unread() -> None:
-    with serving(Patient) as (_, port), contextlib.ExitStack() as opened:
-
-        def connect() -> socket.socket:
-            return opened.enter_context(socket.create_connection(("127.0.0.1", port), WAIT))
-
-        silent = [connect() for _ in range(int(SPARE * CONNECTIONS))]
-        one_more = connect()
-        with contextlib.suppress(ConnectionError):
-            one_more.sendall(get())
-        assert until_closed(one_more) == b""
-        silent[0].sendall(get())
-        assert status(silent[0]) == 200  # who was there before is answered
+def test_far_too_many_are_dropped_unread(connect_slowly: Connect) -> None:
+    silent = [connect_slowly() for _ in range(int(SPARE * CONNECTIONS))]
+    assert until_closed(connect_slowly(get())) == b""
+    silent[0].sendall(get())
+    assert status(silent[0]) == 200  # who was there before is answered
 
 
 def test_a_stop_finishes_the_answer_that_is_being_made_and_waits_for_no_request() -> None:
@@ -260,7 +262,7 @@ def test_a_stop_finishes_the_answer_that_is_being_made_and_waits_for_no_request(
             assert until_closed(silent) == b""
 
 
-class FewOfOne(Quick):
+class FewOfOne(Patient):
     """Few connections of a client, many of all."""
 
     client_connections = 4

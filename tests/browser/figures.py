@@ -113,7 +113,7 @@ def bring_late_drawings(page: Page) -> None:
 
 def put(page: Page, name: str, control: str, value: Any) -> None:
     """Set a control of any kind as a person would: a menu's option, a slider's position, a radio's label."""
-    field = figure(page, name).locator(f':is(input, select)[name="{control}"]')
+    field = figure(page, name).locator(f':is(input:not([type="hidden"]), select)[name="{control}"]')
     if field.first.get_attribute("type") == "radio":
         cell = figure(page, name).locator(f'input[name="{control}"][value="{plain(value)}"]')
         cell.dispatch_event("click")

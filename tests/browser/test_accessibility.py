@@ -34,6 +34,7 @@ STEPS = """([first, ...others]) => {
     }
     return steps.length;
 }"""
+ENABLED = "all => all.filter(radio => !radio.disabled).map(radio => radio.value)"
 CHOICES = [
     (name, key)
     for name in NAMES
@@ -135,10 +136,13 @@ def test_every_choice_is_made_and_taken_back_with_the_keyboard_alone(page: Page,
         radios = shown.locator(f'input[type="radio"][name="{key}"]')
         if menu.count():
             menu.focus()
-            options = menu.locator("option").evaluate_all("all => all.map(option => option.value)")
+            options = menu.locator("option:enabled").evaluate_all("all => all.map(option => option.value)")
         else:
             shown.locator(f'input[type="radio"][name="{key}"]:checked').focus()
-            options = radios.evaluate_all("all => all.map(radio => radio.value)")
+            options = radios.evaluate_all(ENABLED)
+        if len(options) == 1:  # SmolLM2 can be chosen where it is installed
+            assert key == "model"
+            continue
         now = options.index(plain(getattr(FIGURES[name].controls(), key)))
         ahead = now + 1 < len(options)
         wanted = options[now + 1 if ahead else now - 1]

@@ -65,7 +65,8 @@ def test_after_any_burst_the_drawing_the_controls_and_the_address_agree(
 
 
 BURST = """([id, control, value]) => {
-    const fields = [...document.querySelectorAll(`#${id} :is(input, select)[name="${control}"]`)];
+    const fields = [...document.querySelectorAll(`#${id} :is(input, select)[name="${control}"]:enabled`)]
+        .filter(f => f.type !== "hidden");
     const field = fields.find(f => f.type !== "radio" || f.value === value);
     if (!field) return;
     field.focus();

@@ -12,7 +12,7 @@ from playwright.sync_api import Page
 
 from lessons.kit.controls import plain
 from tests.browser.conftest import NewPage
-from tests.browser.figures import CHARTS, FIGURES, expect_state, figure, held, open_alone, put
+from tests.browser.figures import CHARTS, expect_state, figure, held, open_alone, put, sliders
 from tests.browser.test_contrast import wait_for_chart
 
 pytestmark = pytest.mark.tidy
@@ -78,6 +78,7 @@ def displaced(page: Page, name: str) -> list[str]:
 
 
 READ = Path(__file__).with_name("chart.js").read_text()
+ENABLED = 'select[name="{0}"] option:enabled, input[type=radio][name="{0}"]:enabled'
 STOPS = 5
 STEPS = 3
 """A walk: how often the chart is compared with a fresh one, and how many changes come before each time."""
@@ -123,12 +124,14 @@ def walk(page: Page, name: str, chance: random.Random) -> list[tuple[str, str]]:
         )
         names = sorted(set(field.evaluate_all("all => all.map(each => each.name)")))
         control = chance.choice(names)
-        options = [
-            plain(value)
-            for value in FIGURES[name].controls.widgets()[control].states()
-            if control not in ("row", "scheme", "sort")
-            or figure(page, name).locator(f'[name="{control}"][value="{value}"]').count()
-        ]
+        slider = sliders(name).get(control)
+        options = (
+            [plain(value) for value in slider.states()]
+            if slider
+            else figure(page, name)
+            .locator(ENABLED.format(control))
+            .evaluate_all("all => all.map(each => each.value)")
+        )
         put(page, name, control, chance.choice(options))
         expect_state(page, name, **held(page, name))
     return list(held(page, name).items())

@@ -50,7 +50,7 @@ def test_paper_shows_the_figure_in_its_state_and_no_control(new_page: NewPage, n
     open_alone(page, name)
     shown = figure(page, name)
     for handle in HANDLES:
-        expect(shown.locator(handle).first).to_be_visible()
+        expect(shown.locator(handle).filter(visible=True)).not_to_have_count(0)
     page.emulate_media(media="print")
     expect(shown.locator(".drawing")).to_be_visible()
     expect(shown.locator(".formula").first).to_be_visible()

@@ -148,7 +148,7 @@ def _way_back(page: str) -> str:
 
 def _refused(name: str) -> list[tuple[str, str]]:
     """Of each control a value that is refused."""
-    return [(control, "½") for control in load_lesson("quantization").figures[name].controls.model_fields]
+    return [(control, "½\t") for control in load_lesson("quantization").figures[name].controls.model_fields]
 
 
 @pytest.mark.parametrize("name", sorted(IDS))

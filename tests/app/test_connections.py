@@ -227,6 +227,15 @@ def test_neither_work_nor_rest_counts_as_a_slow_request(connect: Connect) -> Non
     assert status(client) == 200
 
 
+def test_a_connection_that_rests_too_long_is_closed() -> None:
+    with (
+        serving(timeout_keep_alive=1) as (_, port),
+        socket.create_connection(("127.0.0.1", port), WAIT) as client,
+    ):
+        client.sendall(get())
+        assert until_closed(client).endswith(b"done")  # and it does not wait for the timeout of this end
+
+
 def test_a_resting_connection_gives_way_to_a_new_one(connect: Connect) -> None:
     resting = [connect(get()) for _ in range(CONNECTIONS)]
     assert [status(client) for client in resting] == [200] * CONNECTIONS

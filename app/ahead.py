@@ -1,7 +1,4 @@
-"""What a server makes before it is asked: taken from a file of an earlier one, or made and left for the next.
-
-python -m app.ahead      make it now: the image does so when it is built
-"""
+"""What a server makes before it is asked: taken from a file of an earlier one, or made for the next."""
 
 from __future__ import annotations
 
@@ -47,8 +44,8 @@ def _file(app: FastAPI) -> Path:
     return made.file_of(folder, settings.root_path, app.state.answers.embeddable)
 
 
-def main() -> None:
-    """Make everything and keep it."""
+def make_now() -> None:
+    """Make everything and keep it, without a server: the image does so when it is built."""
     from app.content import read_everything
     from app.main import create_app
 
@@ -56,7 +53,3 @@ def main() -> None:
     read_everything(app.state.answers)
     app.state.answers.warm(breath=0.0)
     made.save(_file(app), app.state.answers.named())
-
-
-if __name__ == "__main__":
-    main()

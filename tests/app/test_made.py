@@ -18,7 +18,7 @@ from app.body import Body
 from app.main import create_app
 from app.settings import Settings
 from lessons.catalogue import load_lesson
-from tests.app.servers import fetch, serving
+from tests.app.servers import ROOT, fetch, serving
 
 FIGURES = load_lesson("quantization").figures
 FEW = min(FIGURES, key=lambda name: FIGURES[name].controls.combinations())
@@ -198,3 +198,13 @@ def test_the_oldest_files_give_way_and_no_other_is_touched(tmp_path: Path) -> No
 def test_a_server_that_is_started_takes_them(folder: Path) -> None:
     with serving(ACADEMY_ANSWERS_FOLDER=str(folder), ACADEMY_MAKE_AHEAD="1", WORKERS="2") as (port, _):
         assert {fetch(port, TABLE) for _ in range(6)} == {STUB.raw}
+
+
+def test_an_image_gets_them_when_it_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(made, "FOLDER", tmp_path / "build" / "answers")
+    monkeypatch.setattr(answers.Answers, "warm", lambda self, breath: True)
+    ahead.make_now()
+    (file,) = (tmp_path / "build" / "answers").iterdir()
+    assert file.stat().st_mode & 0o777 == 0o644  # root writes it, and the server is another user
+    assert ("lesson", "quantization") in dict(made.load(file))
+    assert "make_now()" in (ROOT / "Dockerfile").read_text("utf-8")

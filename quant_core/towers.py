@@ -222,7 +222,7 @@ def _gemma3(config: _Part, text: int) -> int:
 
 def _paligemma(config: _Part, text: int) -> int:
     tower, width = _vision(config)
-    return tower + _linear(width, config.part("vision_config")("projection_dim", 2048))
+    return tower + _linear(width, config("projection_dim", 2048))
 
 
 def _internvl_chat(config: _Part, text: int) -> int:
@@ -248,7 +248,7 @@ def _qwen2_vl(config: _Part, text: int) -> int:
 
 
 def _qwen_pixels(v: _Part, patch: int) -> int:
-    return v("in_channels", 3, "in_chans") * v("temporal_patch_size", 2) * v("patch_size", patch) ** 2
+    return v("in_channels", 3) * v("temporal_patch_size", 2) * v("patch_size", patch) ** 2
 
 
 def _qwen2_5_vl(config: _Part, text: int) -> int:

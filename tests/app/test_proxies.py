@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from app.parameters import MAXIMUM_FORM_BYTES
 from scripts import serve
 from tests.app.servers import LIMIT, ROOT, free_port, serving
 
@@ -150,7 +151,7 @@ def test_a_form_of_our_own_page_is_answered_and_that_of_another_site_refused(pro
 
 
 def test_too_large_a_body_is_refused_by_the_proxy(proxy: Proxy) -> None:
-    status, _, _ = proxy.ask(OWN, "POST", "own.text=" + "1+" * 100_000, **FORM)
+    status, _, _ = proxy.ask(OWN, "POST", "own.text=" + "1+" * 200_000, **FORM)
     assert status in (413, 502)  # Caddy before 2.7 calls it the fault of what is behind it
 
 
@@ -187,6 +188,16 @@ def test_the_proxy_keeps_a_connection_for_less_time_than_the_lesson() -> None:
     idle += re.findall(r"keepalive (\d+)s", (DEPLOY / "Caddyfile").read_text("utf-8"))
     assert len(idle) == 2
     assert max(map(int, idle)) < serve.KEEP_ALIVE
+
+
+def test_the_proxy_takes_every_form_that_the_lesson_takes() -> None:
+    sizes = re.findall(r"client_max_body_size (\d+)k", (DEPLOY / "nginx.conf").read_text("utf-8"))
+    caddy_file = (DEPLOY / "Caddyfile").read_text("utf-8")
+    sizes += re.findall(r"\tmax_size (\d+)KiB", caddy_file)
+    assert len(sizes) == 2
+    assert min(map(int, sizes)) * 1024 >= MAXIMUM_FORM_BYTES
+    said = (ROOT / "docs" / "hosting.md").read_text("utf-8")
+    assert f"at most {MAXIMUM_FORM_BYTES // 1024} KiB" in said
 
 
 def test_a_loop_of_one_client_is_refused_and_another_one_served(proxy: Proxy) -> None:

@@ -72,7 +72,7 @@ def test_a_block_of_a_file_dropped_on_a_figure_is_drawn_in_every_figure_that_can
     shown.locator("details.sharing:not(.own) > summary").click()
     expect(shown.locator("[data-own-says]")).to_be_visible()
     for name, suffix in (("CSV", "csv"), ("SVG on white", "svg"), ("PNG on white", "png")):
-        with page.expect_download(timeout=5000) as waiting:
+        with page.expect_download() as waiting:
             shown.locator(".take-files").get_by_text(name).click()
         assert waiting.value.suggested_filename.endswith(f"-own.{suffix}")
         saved = Path(waiting.value.path()).read_bytes()
@@ -99,9 +99,9 @@ def test_what_is_no_model_file_is_said_and_changes_nothing(page: Page, watch: Wa
     panel.locator("summary").click()
     panel.locator(".own-drop").wait_for()
     cut = model(tmp_path / "model.safetensors").read_bytes()[:100_000]
-    for name, content, words in (
-        ("notes.txt", b"no model at all, only words", "no .npy"),
+    for name, content, words in (  # each is told something else than the one before
         ("cut.safetensors", cut, "ends before"),
+        ("notes.txt", b"no model at all, only words", "no .npy"),
         ("cut.gguf", b"GGUF\x03\0\0\0\x01\0\0\0\0\0\0\0", "ends before"),
     ):
         panel.locator("input[type=file]").set_input_files(

@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import NewPage
+from tests.browser.conftest import NewPage, until
 from tests.browser.figures import PAGE, expect_state, figure, open_alone, put
 
 pytestmark = pytest.mark.tidy
@@ -40,8 +40,7 @@ def test_a_vertical_swipe_on_a_slider_scrolls_and_leaves_it(phone: Page, place: 
     assert box
     before = phone.evaluate("scrollY")
     swipe(phone, (box["x"] + place * box["width"], box["y"] + box["height"] / 2), (6, -260))
-    phone.wait_for_timeout(400)
-    assert phone.evaluate("scrollY") - before > 100
+    until(phone, lambda: phone.evaluate("scrollY") - before > 100)
     expect(slider).to_have_value("3")
     expect_state(phone, "rtn")
 

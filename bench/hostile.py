@@ -32,6 +32,7 @@ from lessons.quantization.figures.sentence import Controls
 STUDENTS = 20
 EVERY = 0.5  # seconds between two changes of a student
 SECONDS = 12.0
+PAUSE = 3.0  # after each attack, so that the next begins on a server at rest
 SENTENCE_EVERY = 10  # changes
 AIM = 300.0  # milliseconds
 GIVE_UP = 10.0  # seconds
@@ -58,26 +59,30 @@ def main() -> None:
         *("attack", "attacker's answers", "fragments", "p50", "p99", "sentences", "p99", "health p99"),
         *("errors", "aim", "reached"),
     )
-    for name, attack in {"none": None, **ATTACKS}.items():
-        with lesson_server(workers=2, make_ahead=False) as server:
-            uvloop.run(_class(server.url, 3.0, Waited(), 0))  # so that what is read once has been read
-            statuses, waited = _beside(server.url, name if attack else None)
-        fragments, sentences = waited.times["fragment"], waited.times["sentence"]
-        good = quantile(fragments, 0.99) <= AIM and not waited.errors
-        table.add(
-            name,
-            ", ".join(f"{count:,} × {what}" for what, count in sorted(statuses.items())) or "–",
-            str(len(fragments)),
-            number(median(fragments)),
-            number(quantile(fragments, 0.99)),
-            str(len(sentences)),
-            number(quantile(sentences, 0.99)),
-            number(quantile(waited.times["health"], 0.99)),
-            str(waited.errors),
-            f"no error, p99 ≤ {AIM:.0f}",
-            yes(good),
-        )
+    with lesson_server(workers=2) as server:
+        server.wait_until_idle()
+        for name in ("none", *ATTACKS):
+            statuses, waited = _beside(server.url, name if name in ATTACKS else None)
+            table.add(*_row(name, statuses, waited))
+            time.sleep(PAUSE)
     table.print()
+
+
+def _row(name: str, statuses: Counter[str], waited: Waited) -> list[str]:
+    fragments, sentences = waited.times["fragment"], waited.times["sentence"]
+    return [
+        name,
+        ", ".join(f"{count:,} × {what}" for what, count in sorted(statuses.items())) or "–",
+        str(len(fragments)),
+        number(median(fragments)),
+        number(quantile(fragments, 0.99)),
+        str(len(sentences)),
+        number(quantile(sentences, 0.99)),
+        number(quantile(waited.times["health"], 0.99)),
+        str(waited.errors),
+        f"no error, p99 ≤ {AIM:.0f}",
+        yes(quantile(fragments, 0.99) <= AIM and not waited.errors),
+    ]
 
 
 def _beside(url: str, attack: str | None) -> tuple[Counter[str], Waited]:
@@ -89,7 +94,7 @@ def _beside(url: str, attack: str | None) -> tuple[Counter[str], Waited]:
         process.start()
         time.sleep(3.0)  # it has begun by then
     try:
-        uvloop.run(_class(url, SECONDS, waited, 1))
+        uvloop.run(_class(url, SECONDS, waited, attack or ""))
         end.set()
         return (results.get() if process else Counter()), waited
     finally:
@@ -101,13 +106,13 @@ def _beside(url: str, attack: str | None) -> tuple[Counter[str], Waited]:
 # --- the class --------------------------------------------------------------------------------------------
 
 
-async def _class(url: str, seconds: float, waited: Waited, seed: int) -> None:
+async def _class(url: str, seconds: float, waited: Waited, seed: str) -> None:
     end = time.monotonic() + seconds
     students = [_student(url, number, end, waited, seed) for number in range(STUDENTS)]
     await asyncio.gather(*students, _probe(url, end, waited))
 
 
-async def _student(url: str, number: int, end: float, waited: Waited, seed: int) -> None:
+async def _student(url: str, number: int, end: float, waited: Waited, seed: str) -> None:
     source = random.Random(f"{seed} {number}")
     await asyncio.sleep(EVERY * source.random())
     changes = 0

@@ -384,6 +384,8 @@ def read_shape(config: Mapping[str, Any], *, assume: bool = True) -> tuple[Model
         fields.of_class = dict(class_defaults(fields.text("model_type", "")))
         if arch.positions is None:  # else the context decides a size
             fields.of_class.pop("max_position_embeddings", None)
+        if _nested(config) is not None:  # the class of the whole model decides, and not that of its text
+            fields.of_class.pop("tie_word_embeddings", None)
     shape = _shape(fields, model_type, arch)
     _refuse_unread(fields, model_type, arch)
     sizes = [name for name, value in fields.assumed.items() if type(value) is int]
@@ -535,12 +537,14 @@ def _refuse_unread(fields: Fields, model_type: str, arch: Architecture) -> None:
                 f"{name} is missing; {shown(model_type)} is not known, so nothing can be assumed for it"
             )
     names = ("hidden_act", "hidden_activation", "activation_function") if arch.strict else ("hidden_act",)
-    activation = next((fields.config[name] for name in names if fields.config.get(name)), None)
-    if arch.gated_ffn and isinstance(activation, str):
+    for name in names:
+        activation = fields.config.get(name)
+        if not arch.gated_ffn or name in arch.ignored or not isinstance(activation, str) or not activation:
+            continue
         gated = activation in _GATED if arch.strict else activation not in _NO_GATE
         if not gated:
             raise ValueError(
-                f"hidden_act is {shown(activation)}, which may mean two matrices instead of three in "
+                f"{name} is {shown(activation)}, which may mean two matrices instead of three in "
                 f"{shown(model_type)}; it is not counted"
             )
     unread = fields.first_unread(frozenset(arch.ignored), arch.strict)

@@ -23,6 +23,7 @@ _SIGNS = (
     "mm_vision_tower",
     "img_processor",
     "audio_processor",
+    "embd_layer",
     "thinker_config",
 )
 

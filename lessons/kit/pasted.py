@@ -25,13 +25,15 @@ _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3}){1,4}(\.\d*)?([eE][+-]?\d+)?"
 _SPACED = re.compile(r"[+-]?[1-9]\d{0,2}( \d{3})+([.,]\d+)?")
 _SPACED_INSIDE = re.compile(r"(?<![\d.,])[1-9]\d{0,2} \d{3},\d+")
 
-_WRAPPER = re.compile(r"(\b(np|numpy|torch|jnp|mx)\.)?\b(array|tensor|Parameter|b?float\d+|u?int\d+)(?=\()")
+_WRAPPER = re.compile(r"(\b(np|numpy|torch|jnp|mx)\.)?\b(array|tensor|Parameter|b?float\d+|u?int\d+|c)(?=\()")
 _ARGUMENT = re.compile(
     r"(, ?\s{0,99})?\b(dtype|device|requires_grad|grad_fn|size|shape|layout)\s*=\s*"
     r"(<[^>]*>|'[^']*'|\([^()]*\)|[\w.]+(\([^()]*\))?)"
 )
 _PANDAS_TAIL = re.compile(r"\n(Name: [^\n]*?, )?(Length: \d+, )?dtype: \w+$")
 _R_COUNTER = re.compile(r"[ \t]*\[(\d+)\][ \t]+(?=\S)")
+_TABLE_RULE = re.compile(r"^[ \t]*\|[ \t:|-]*-[ \t:|-]*$", re.MULTILINE)
+_TABLE_ROW = re.compile(r"^[ \t]*\|(.*)\|[ \t]*$", re.MULTILINE)
 _QUOTED = re.compile(r"\"([^\"\n]*)\"|(?<!\w)'([^'\n]*)'")
 _QUOTED_COMMA = "\x01"
 _KEY = re.compile(r"\"[^\"\n]*\"\s?:")
@@ -87,6 +89,7 @@ def _lines(text: str) -> list[str]:
     """Lines without the names, brackets and quotes around their numbers."""
     text = plain_numbers(re.sub("[“”„«»]", '"', re.sub("\r\n?", "\n", text)))
     text = _PANDAS_TAIL.sub("", text.rstrip())
+    text = _TABLE_ROW.sub(lambda row: row[1].replace("|", ";"), _TABLE_RULE.sub("", text))  # Markdown
     text = _ARGUMENT.sub("", _WRAPPER.sub("", text.replace("Parameter containing:", "")))
     if len(_KEY.findall(text)) == 1:  # of a JSON object
         text = _KEY.sub("", text)
@@ -133,12 +136,13 @@ def _comma(lines: list[str], *, bracketed: bool) -> Point | None:
     points = any("." in token and _NUMBER.fullmatch(token) for token in tokens)
     apart = any(re.search(r"[;\t]", line.strip("; \t")) for line in lines)  # by something else than commas
     readings: list[Point | None] = []
-    if not points and all(map(_DECIMAL_COMMA.fullmatch, tight)):
+    decimal = all(map(_DECIMAL_COMMA.fullmatch, tight))
+    if decimal and (apart or not points):
         readings.append(_decimal)
     if all(map(_THOUSANDS.fullmatch, tight)):
         readings.append(_thousands)
-    pairs = _look_decimal(tight)
-    if not quoted and not pairs and not (apart and readings and not bracketed):
+    pairs = _look_decimal(tight, bracketed=bracketed)
+    if not quoted and not pairs and (points or not (apart and readings and not bracketed)):
         readings.append(None)
         if any(map(_is_mixed, lines)):
             readings.append(_decimal)
@@ -180,25 +184,36 @@ def _thousands(token: str) -> str:
     return token.replace(",", "")
 
 
-def _look_decimal(tokens: Iterable[str]) -> list[str]:
+def _look_decimal(tokens: Iterable[str], *, bracketed: bool) -> list[str]:
     """A few numbers with decimal commas, where the pieces between the commas look like parts of them.
 
     Whole numbers are not written with zeros in front, nor is minus zero; and hardly anybody lists a zero
-    before every other number.
+    before every other number, or powers of ten in every other place. In brackets a list of whole numbers is
+    more likely.
     """
-    pieces = [token.split(",") for token in tokens]
+    pieces = _without_counter([token.split(",") for token in tokens])
     each = [piece for parts in pieces for piece in parts]
     odd = any(re.fullmatch(r"0\d+|[+-]0", piece) for piece in each)
-    paired = all(len(parts) % 2 == 0 for parts in pieces) and len(each) > 2
-    zeros = paired and all(
-        re.fullmatch(r"[+-]?0?", whole) and re.fullmatch(r"\d+", part)
-        for parts in pieces
-        for whole, part in zip(parts[::2], parts[1::2], strict=True)
-    )
-    if not odd and not zeros:
+    pairs = []
+    if all(len(parts) % 2 == 0 for parts in pieces) and len(each) > 2:
+        pairs = [pair for parts in pieces for pair in zip(parts[::2], parts[1::2], strict=True)]
+    zeros = [bool(re.fullmatch(r"[+-]?0?", whole) and part.isdigit()) for whole, part in pairs]
+    powers = [whole.isdigit() and bool(re.fullmatch(r"\d+[eE][+-]?\d+", part)) for whole, part in pairs]
+    enough = len(pairs) if bracketed else len(pairs) / 2
+    if not odd and not (pairs and (sum(zeros) >= enough or all(powers))):
         return []
     first = pieces[0] if len(pieces[0]) % 2 == 0 else pieces[0][:-1]
     return [f"{whole},{part}" for whole, part in zip(first[:4:2], first[1:4:2], strict=True)]
+
+
+def _without_counter(pieces: list[list[str]]) -> list[list[str]]:
+    """Rows of an odd number of pieces without their first, where that numbers the rows."""
+    counted = len(pieces) > 1 and all(len(parts) % 2 and parts[0].isdigit() for parts in pieces)
+    if not counted:
+        return pieces
+    numbers = [int(parts[0]) for parts in pieces]
+    counts = numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    return [parts[1:] for parts in pieces] if counts else pieces
 
 
 def _no_spaces_between_thousands(lines: Iterable[str]) -> None:
@@ -258,9 +273,11 @@ def _without_names(rows: list[Row]) -> list[Row]:
 
 
 def _without_empty(rows: list[Row]) -> list[Row]:
-    """Without columns in which no row has anything."""
+    """Without columns in which no row has anything; of a single row, without those at its ends."""
     width = max(map(len, rows), default=0)
     filled = {i for i in range(width) if any(len(row) > i and row[i].text for row in rows)}
+    if len(rows) == 1 and filled:
+        filled = set(range(min(filled), max(filled) + 1))
     return [[cell for i, cell in enumerate(row) if i in filled] for row in rows]
 
 

@@ -280,7 +280,7 @@ def _period(fields: Fields, arch: Architecture) -> tuple[int, str]:
 def latent_attention(fields: Fields, arch: Architecture) -> LatentAttention | None:
     """DeepSeek's attention, where ``kv_lora_rank`` is given."""
     kv_rank = fields.integer("kv_lora_rank", MOST_WIDTH, default=0)
-    if not kv_rank and (fields.has("qk_rope_head_dim") or fields.has("q_lora_rank")):
+    if not kv_rank and (fields.raw("qk_rope_head_dim") or fields.raw("q_lora_rank")):
         raise ValueError("kv_lora_rank is missing, though the widths of latent attention are given")
     if not kv_rank:
         return None
@@ -350,7 +350,10 @@ def feed_forwards(fields: Fields, arch: Architecture, n_layers: int) -> list[tup
     """A dense block in every layer, or experts in some of them."""
     count = fields.integer("num_experts", MOST_WIDTH, low=0, default=0) if arch.has_experts else 0
     if count < 2:
-        return [(dense(fields, arch),)] * n_layers
+        read_unused(fields, "num_experts_per_tok", "moe_layers")
+        alone = fields.integer("intermediate_size_mlp", MOST_FFN, default=0)  # Llama Guard 4
+        read_unused(fields, "intermediate_size")
+        return [(dense(fields, arch, alone),)] * n_layers
     size = _expert_size(fields)
     shared = _shared_size(fields, arch, size)
     in_dense = dense_layers(fields, n_layers)

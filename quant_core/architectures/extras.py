@@ -9,6 +9,7 @@ transformers 5.18, ``src/transformers/models/*/modeling_*.py``; names of tensors
 from __future__ import annotations
 
 from quant_core.architectures.building import (
+    MOST_FFN,
     MOST_LAYERS,
     MOST_WIDTH,
     Architecture,
@@ -96,6 +97,13 @@ def encoder_embeddings(fields: Fields, arch: Architecture) -> Extras:
         if not fields.flag("tie_word_embeddings", True):
             head += vocabulary * hidden
     return Extras(of_model=of_model, beside_file=head)
+
+
+def inner_norms(fields: Fields, arch: Architecture) -> Extras:
+    """BitNet: a norm before each matrix that leads back into the stream."""
+    width = fields.integer("intermediate_size", MOST_FFN)
+    norms = vector("attn_sub_norm.weight", hidden_size(fields)), vector("ffn_sub_norm.weight", width)
+    return Extras(of_layer=norms)
 
 
 def embedding_norm(fields: Fields, arch: Architecture) -> Extras:

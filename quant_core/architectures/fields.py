@@ -21,9 +21,9 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
     "hidden_size": ("n_embd", "n_embed", "d_model", "dim"),
     "num_hidden_layers": ("n_layer", "num_layers", "n_layers"),
     "num_attention_heads": ("n_head", "n_heads"),
-    "num_key_value_heads": ("n_head_kv", "num_kv_heads", "multi_query_group_num"),
+    "num_key_value_heads": ("n_head_kv", "num_kv_heads", "multi_query_group_num", "num_query_groups"),
     "intermediate_size": ("n_inner", "n_ff", "ffn_dim", "ffn_hidden_size", "hidden_dim"),
-    "vocab_size": ("n_vocab",),
+    "vocab_size": ("n_vocab", "padded_vocab_size"),
     "max_position_embeddings": ("n_positions", "n_ctx_train", "max_seq_len"),
     "num_experts": ("num_local_experts", "n_routed_experts", "moe_num_experts"),
     "num_experts_per_tok": ("num_experts_per_token", "top_k_experts", "moe_k", "moe_topk"),
@@ -31,7 +31,7 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
     "n_shared_experts": ("num_shared_experts", "num_shared_expert", "moe_num_shared_experts"),
     "shared_expert_intermediate_size": ("shared_intermediate_size",),
     "sliding_window_pattern": ("_sliding_window_pattern",),
-    "sliding_window": ("attention_chunk_size",),
+    "sliding_window": ("attention_chunk_size", "sliding_window_size"),
     "rope_scaling": ("rope_parameters",),
 }
 
@@ -151,12 +151,14 @@ class Fields:
 
         A field with a neutral value (null, false, 0, an empty text or list) decides nothing. Without
         ``strict`` a field of an unknown name decides nothing either; with it, only fields known to decide
-        nothing do.
+        nothing do, and some decide even by a false.
         """
         for name, value in self.config.items():
-            if name in self.seen or name in ignored or not value or not isinstance(name, str):
+            if name in self.seen or name in ignored or not isinstance(name, str):
                 continue
-            if decides_nothing(name) or self._is_read_elsewhere(name, value):
+            if strict and len(name) <= _MOST_TEXT and _OPEN.search(name) and value is not None:
+                return name
+            if not value or decides_nothing(name) or self._is_read_elsewhere(name, value):
                 continue
             if strict or (len(name) <= _MOST_TEXT and _DECIDING.search(name)):
                 return name
@@ -248,6 +250,10 @@ _INERT_PATTERN = re.compile(
         ^summary_|^pooler_|^dual_chunk_|^generation|tensor_parallel|pipeline|^auto_|_cache_dtype$|_in_fp32$|_fp32$""",
     re.VERBOSE,
 )
+
+# Of an architecture that is not known: a feed-forward block without its gate, a width that is worked out,
+# learned positions, another kind of attention.
+_OPEN = re.compile(r"glu|gated|ffn_.*multiplier|^(position_embedding_type|attn_type|activation)$")
 
 # Of an architecture that is known, a field with such a name might decide a size, if it is not read.
 _DECIDING = re.compile(

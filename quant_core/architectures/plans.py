@@ -190,6 +190,22 @@ def nomic_bert(fields: Fields, arch: Architecture) -> list[Block]:
     return decoder(fields, replace(arch, gated_ffn=activation in ("swiglu", "geglu", "glu", "silu")))
 
 
+def chatglm(fields: Fields, arch: Architecture) -> list[Block]:
+    """ChatGLM2 to GLM-4 under their old names; ``ChatGLMModel`` has an output matrix, too."""
+    if not fields.flag("multi_query_attention", False):
+        raise ValueError("multi_query_attention must be true, as it is from ChatGLM2 on")
+    fields.headless = False
+    fields.defaults = {**fields.defaults, "head_dim": fields.integer("kv_channels", MOST_WIDTH, default=128)}
+    return decoder(fields, arch)
+
+
+def qwen(fields: Fields, arch: Architecture) -> list[Block]:
+    """The first Qwen, whose ``intermediate_size`` is the width of gate and up together."""
+    fields.defaults = {**fields.defaults, "head_dim": fields.integer("kv_channels", MOST_WIDTH, default=128)}
+    feeds = (dense(fields, arch, max(1, fields.integer("intermediate_size", MOST_FFN) // 2)),)
+    return [((attention(fields, arch),), feeds)] * count_of_layers(fields)
+
+
 def opt(fields: Fields, arch: Architecture) -> list[Block]:
     """OPT, whose embedding must be as wide as the model (that of the 350M model is not)."""
     hidden = hidden_size(fields)
@@ -237,6 +253,7 @@ def jamba(fields: Fields, arch: Architecture) -> list[Block]:
     count = fields.integer("num_experts", MOST_WIDTH, default=16)
     plain: FeedForward = dense(fields, arch)
     sparse = plain
+    read_unused(fields, "num_experts_per_tok")
     if count > 1:
         in_dense = tuple(i for i in range(n_layers) if i % expert_period != expert_offset)
         sparse = Experts(
@@ -483,6 +500,7 @@ def _lfm2_dense(fields: Fields) -> Dense:
     """The width of the block is rounded, unless a field says that it is not."""
     width = fields.integer("block_ff_dim", MOST_FFN, default=0)
     width = width or fields.integer("intermediate_size", MOST_FFN)
+    read_unused(fields, "intermediate_size")
     if fields.flag("block_auto_adjust_ff_dim", True):
         width = 2 * width // 3
         factor = fields.raw("block_ffn_dim_multiplier")

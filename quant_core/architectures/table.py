@@ -178,7 +178,20 @@ ARCHITECTURES: dict[str, Architecture] = {
         query_key_norm="head",
         query_key_norm_if=("qk_layernorm", False),
     ),
-    "phi3": Architecture(classes=("Phi3",), fused_qkv=True, joined_ffn=True, has_experts=False),
+    "phi3": Architecture(
+        classes=("Phi3", "Phi3V", "Phi4MM"),
+        fused_qkv=True,
+        joined_ffn=True,
+        has_experts=False,
+        ignored=(  # of the towers and their adapters
+            "audio_processor",
+            "img_processor",
+            "embd_layer",
+            "full_attn_mod",
+            "speech_lora",
+            "vision_lora",
+        ),
+    ),
     "phimoe": Architecture(
         classes=("PhiMoE", "Phimoe", "PhiMoe"),
         output_bias=_EVERYWHERE,
@@ -263,6 +276,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         norm_bias=True,
         query_key_norm="full",
         query_key_norm_if=("qk_layernorm", False),
+        ignored=("num_heads",),
     ),
     "nemotron": Architecture(
         classes=("Nemotron",),
@@ -355,7 +369,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         router_bias=True,
         norms=("attn_norm", "ffn_norm", "post_attention_norm", "post_ffw_norm"),
         sliding_every=4,
-        ignored=("global_attn_every_n_layers",),
+        ignored=("global_attn_every_n_layers", "num_expert_groups", "num_limited_groups"),
     ),
     "jais2": Architecture(
         classes=("Jais2",),
@@ -368,6 +382,36 @@ ARCHITECTURES: dict[str, Architecture] = {
     ),
     "helium": replace(_LLAMA, classes=("Helium",), plan=plans.helium, has_experts=False, output_bias=False),
     "internlm2": Architecture(classes=("InternLM2",), qkv_bias=("bias", True), output_bias=("bias", True)),
+    "internlm3": Architecture(
+        classes=("InternLM3",),
+        has_experts=False,
+        qkv_bias=("qkv_bias", False),
+        output_bias=("bias", False),
+        ffn_bias=("bias", False),
+    ),
+    "baichuan": Architecture(classes=("Baichuan", "BaiChuan"), has_experts=False),
+    "minicpm": Architecture(classes=("MiniCPM",), has_experts=False, tied=True),
+    "qwen": Architecture(
+        classes=("QWen",), plan=plans.qwen, has_experts=False, fused_qkv=True, qkv_bias=True
+    ),
+    "chatglm": Architecture(
+        classes=("ChatGLM",),
+        plan=plans.chatglm,
+        has_experts=False,
+        fused_qkv=True,
+        joined_ffn=True,
+        qkv_bias=("add_qkv_bias", False),
+        output_bias=("add_bias_linear", False),
+        ffn_bias=("add_bias_linear", False),
+        ignored=("post_layer_norm",),
+    ),
+    "bitnet": Architecture(
+        classes=("BitNet", "Bitnet"),
+        has_experts=False,
+        tied=True,
+        extras=extras.inner_norms,
+        ignored=("hidden_act",),  # the block has a gate whatever it says
+    ),
     "granite": _GRANITE,
     "granitemoe": replace(_GRANITE, classes=("GraniteMoe",), ffn_bias=False),
     "granitemoeshared": replace(_GRANITE, classes=("GraniteMoeShared",), ffn_bias=False),
@@ -453,7 +497,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         ignored=("moe_router_topk_scaling_factor", "num_hidden_groups", "embedding_dropout"),
     ),
     "minimax": Architecture(
-        classes=("MiniMax", "MiniMaxText01"),
+        classes=("MiniMax", "MiniMaxText01", "MiniMaxM1"),
         plan=plans.minimax_text,
         qkv_bias=False,
         ignored=("shared_moe_mode",),
@@ -476,7 +520,12 @@ ARCHITECTURES: dict[str, Architecture] = {
         ignored=("experts_per_token", "initial_context_length"),
     ),
     "deepseek": Architecture(classes=("Deepseek",), output_bias=_EVERYWHERE),
-    "deepseek_v2": replace(_DEEPSEEK_V3, classes=("DeepseekV2",), router_bias=False),
+    "deepseek_v2": replace(
+        _DEEPSEEK_V3,
+        classes=("DeepseekV2",),
+        router_bias=False,
+        ignored=(*_DEEPSEEK_V3.ignored, "use_mla", "lm_head", "rm_head"),
+    ),
     "deepseek_v3": _DEEPSEEK_V3,
     "deepseek_v32": replace(_DEEPSEEK_V3, classes=("DeepseekV32",)),
     "mistral4": replace(_DEEPSEEK_V3, classes=("Mistral4",), router_bias=False),
@@ -670,6 +719,9 @@ TEXT_PARTS = frozenset({"glm4v_text", "qwen2_vl_text", "qwen2_5_vl_text", "qwen3
 _SAME = {
     "mllama_text_model": "mllama",
     "minimax_text_01": "minimax",
+    "minimax_m1": "minimax",
+    "phi3_v": "phi3",
+    "phi4mm": "phi3",
     "hunyuan": "hunyuan_v1_moe",
     "bailing_moe_v2": "bailing_moe",
     "RefinedWeb": "falcon",
@@ -732,6 +784,10 @@ def architecture_of(fields: Fields) -> tuple[str, Architecture]:
     if arch is not None:
         if stem in (known.lower() for known in arch.classes) or _squeezed(name) == _squeezed(stem):
             return name, arch
+        if stem not in _BY_CLASS:
+            raise ValueError(
+                f"the class {shown(class_name)} in architectures is not known; it is not counted"
+            )
         raise ValueError(
             f"architectures says {shown(class_name)} and model_type {shown(model_type)}: only one can "
             "be right"

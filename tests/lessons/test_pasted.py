@@ -72,6 +72,11 @@ A_THOUSAND = 1000
         ("tensor([[0.1, 0.2],\n [0.3, 0.4]], device='cuda:0', grad_fn=<MulBackward0>)", [0.1, 0.2, 0.3, 0.4]),
         ("[np.float32(0.1), np.float32(0.2)]", [0.1, 0.2]),
         ('{"w": [0.1, 0.2]}', [0.1, 0.2]),
+        ("[0,1,2,3]", [0, 1, 2, 3]),
+        ("c(0.1, 0.2)", [0.1, 0.2]),
+        # a table of Markdown
+        ("| a | b |\n|---|--:|\n| 0.1 | 0.2 |\n| 0.3 | 0.4 |", [0.1, 0.2, 0.3, 0.4]),
+        ("| i | w |\n|---|---|\n| 1 | 0,5 |\n| 2 | 0,7 |\n| 3 | 0,25 |", [0.5, 0.7, 0.25]),
     ],
 )
 def test_what_can_be_read_in_one_way_is_read(text: str, numbers: list[float]) -> None:
@@ -92,6 +97,12 @@ def test_what_can_be_read_in_one_way_is_read(text: str, numbers: list[float]) ->
         ("8.36e-6 1,5E-02", "1.5E-02"),
         ("[1,2;3,4]", "1.2 or as 1 2"),
         ("1 234,5; 2 345,6", "one number or two. Write 1234.5"),
+        ("0.1; 0,2", "0.2 or as 0 2"),
+        ("1,5;2.5", "1.5 or as 1 5"),
+        ("0,5,1,5", "0.5 1.5"),
+        ("0,12,0,4,1,3,0,25", "0.12 0.4"),
+        ("1,5e-3,2,5e-3", "1.5e-3 2.5e-3"),
+        ("1,0,5\n2,0,7\n3,0,9", "Write points, 0.5, or"),
         ("1 000 000", "“000” looks like a part of a number"),
     ],
 )
@@ -111,6 +122,8 @@ def test_what_could_be_read_in_two_ways_is_asked_back(text: str, said: str) -> N
         ("0.5\n\n0.6\nx", "Line 4, column 1: “x” is not a number."),
         ("1 2\n3 banana", "Line 2, column 2: “banana” is not a number."),
         ("0.1;;0.2\n0.3;1;0.4", "Line 1, column 2: there is nothing between two separators."),
+        ("0.1,,0.2", "The 2nd number: there is nothing between two separators."),
+        ("w\n0.1;;0.2", "The 2nd number: there is nothing between two separators."),
         ("0.1 ... 0.2", "The 2nd number: the list was shortened here"),
         ("1 nan", "The 2nd number: nan is not finite."),
         ("1 -inf", "The 2nd number: -inf is not finite."),

@@ -48,7 +48,7 @@ def test_a_published_configuration_is_counted_or_refused(case: dict[str, Any]) -
 #: Published models that are not counted: by `model_type`.
 NOT_COUNTED = {
     "arctic",
-    "bitnet", "dbrx", "deepseek_ref", "deepseek_v4", "gpt_neo", "kimi_k3", "kimi_linear", "minicpm3",
+    "dbrx", "deepseek_ref", "deepseek_v4", "gpt_neo", "kimi_k3", "kimi_linear", "minicpm3",
     "minimax_m3", "nemotron-nas", "persimmon", "step3p7", "t5", "zamba2",
 }  # fmt: skip
 
@@ -105,6 +105,33 @@ def test_the_head_of_an_encoder_is_counted_but_is_in_no_file() -> None:
     assert masked.parameters == 568_006_802
     assert base.parameters == 567_754_752  # with the pooler
     assert weight_bytes(masked, "F16") == weight_bytes(base, "F16")
+
+
+def test_a_dense_llama_4_takes_the_width_of_its_dense_layers() -> None:
+    """Llama Guard 4: no experts, no layer that has any, and `intermediate_size` for nothing."""
+    config = {
+        **LLAMA, "model_type": "llama4_text", "num_local_experts": 0, "num_experts_per_tok": 0,
+        "moe_layers": [], "intermediate_size": 512, "intermediate_size_mlp": 14336,
+    }  # fmt: skip
+    assert model_shape(config).parameters == model_shape(LLAMA).parameters
+
+
+def test_deepseek_without_latent_attention_keeps_keys_and_values() -> None:
+    """DeepSeek-OCR says so by zeros: 2.93 of its 3.34 billion parameters are the text."""
+    config = {
+        "model_type": "deepseek_vl_v2",
+        "language_config": {
+            "architectures": ["DeepseekV2ForCausalLM"], "first_k_dense_replace": 1, "hidden_size": 1280,
+            "intermediate_size": 6848, "kv_lora_rank": None, "lm_head": True, "moe_intermediate_size": 896,
+            "n_routed_experts": 64, "n_shared_experts": 2, "num_attention_heads": 10,
+            "num_experts_per_tok": 6, "num_hidden_layers": 12, "num_key_value_heads": 10,
+            "qk_nope_head_dim": 0, "qk_rope_head_dim": 0,
+            "rm_head": False, "use_mla": False, "v_head_dim": 0, "vocab_size": 129280,
+        },
+    }  # fmt: skip
+    shape = model_shape(config)
+    assert shape.parameters == 2_934_734_080
+    assert kv_bytes_per_token(shape) == 12 * 2 * 1280 * 2
 
 
 def test_layers_that_attend_to_a_picture_keep_no_text() -> None:
@@ -217,6 +244,15 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"model_type": "novel", "hidden_act": "gelu"}, "hidden_act is 'gelu', which may mean two matrices"),
     ({"model_type": "novel", "tie_word_embeddings": None}, "tie_word_embeddings is missing; 'novel' is"),
     ({"model_type": "novel", "is_encoder_decoder": True}, "'is_encoder_decoder' may decide"),
+    ({"model_type": "novel", "gated_mlp": False}, "'gated_mlp' may decide"),
+    ({"model_type": "novel", "use_glu": False}, "'use_glu' may decide"),
+    ({"model_type": "novel", "ffn_dim_multiplier": 1.3}, "'ffn_dim_multiplier' may decide"),
+    ({"model_type": "novel", "position_embedding_type": "learned"}, "'position_embedding_type' may decide"),
+    ({"model_type": "novel", "attn_type": "linear"}, "'attn_type' may decide"),
+    ({"model_type": "novel", "num_kv_shared_layers": 4}, "'num_kv_shared_layers' may decide"),
+    ({"model_type": "novel", "hidden_act": "silu", "activation_function": "relu2"}, "activation_function is"),
+    ({"model_type": "llama", "num_query_groups": 4}, "'num_query_groups' may decide"),
+    ({"model_type": "bert", "architectures": ["JinaBertForMaskedLM"]}, "the class 'JinaBertForMaskedLM' in"),
     ({"hybrid_layer_pattern": [0, 1]}, "'hybrid_layer_pattern' may decide"),
     ({"multi_query": True}, "'multi_query' may decide"),
     ({"cross_attention_layers": [3]}, "'cross_attention_layers' may decide"),

@@ -18,7 +18,8 @@ SHRINK = 2  # pixels of the screen, each way, that make one
 SHADES = 24
 WINDOW = 4  # kept pixels, each way
 SLACK = 1  # kept pixels by which anything may be out of place
-TOLERANCE = 0.06  # of the way from black to white, by which the mean of a window may differ
+TOLERANCE = 0.08  # of the way from black to white, by which the mean of a window may differ: symbols that our
+# typefaces lack are painted in whatever the system has
 SIZE_SLACK = 2  # kept pixels
 
 Grey = NDArray[np.float64]

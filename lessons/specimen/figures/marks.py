@@ -12,7 +12,7 @@ from lessons.kit.controls import FigureControls, choice, line, slider, switch
 from lessons.kit.figure import Figure
 from lessons.kit.mathml import tex
 from lessons.kit.scales import Scale, linear_ticks
-from lessons.kit.view import Column, Readout, Sentence, Table, View
+from lessons.kit.view import Column, Limit, Readout, Sentence, Table, View
 from quant_core import metrics, rtn
 from quant_core.grid import Scheme
 
@@ -46,6 +46,7 @@ def view(c: Controls) -> View:
     picked, worst = int(c.pick), int(moved.argmax())
     bits, sqnr = rounded.bits_per_weight, metrics.sqnr_db(weights, restored)
     levels = rounded.grid.levels().reshape(-1)
+    square = float(moved[worst]) ** 2
     values = {
         "levels": numbers.integer(levels.size),
         "worst": numbers.significant(float(moved[worst]), 2),
@@ -57,6 +58,8 @@ def view(c: Controls) -> View:
             Readout("levels", int(levels.size), values["levels"]),
             Readout("sqnr", sqnr, numbers.fixed(sqnr, 1), "dB"),
             Readout("worst", float(moved[worst]), values["worst"]),
+            Readout("long", square, numbers.significant(square, 4)),
+            Readout("longest", square**4, numbers.significant(square**4, 5)),
             Readout("name", "a name", "a long name, no number"),
         ),
         drawing=_drawing(c, weights, restored, levels),
@@ -86,6 +89,7 @@ def view(c: Controls) -> View:
         ),
         ran=(rtn.round_to_nearest, metrics.sqnr_db),
         notes=(Sentence("note"),),
+        limits={} if c.periods else {"shape": Limit(Sentence("limit"), ("square",))},
     )
 
 

@@ -103,7 +103,7 @@ def test_pages_can_only_be_read(client: TestClient, method: str) -> None:
     assert client.request(method, LESSON).status_code == 405
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     name=st.sampled_from(sorted(IDS)),
     shape=st.sampled_from(["{l}/figures/{n}?{q}", "{l}/figures/{n}.csv?{q}", "{f}/{n}?{q}", "{l}?{q}"]),
@@ -132,7 +132,7 @@ def test_no_query_breaks_a_page(
     assert answer.status_code in (200, 303, 304, 400, 414, 422)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(path=st.text(max_size=60))
 def test_no_path_breaks_the_server(client: TestClient, path: str) -> None:
     answer = client.get("/" + quote(path.encode("utf-8", "surrogatepass"), safe="/"))
@@ -188,7 +188,7 @@ def test_the_way_back_is_accepted_and_keeps_every_other_value(client: TestClient
             assert client.get(back).status_code == 200
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     wrong=st.lists(st.tuples(st.text(min_size=1, max_size=60), st.text(max_size=60)), min_size=1, max_size=3)
 )

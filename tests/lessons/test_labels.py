@@ -68,7 +68,7 @@ def test_what_a_phone_has_no_room_for_is_minor() -> None:
     assert any(one.minor for one in placed.values())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.tuples(st.floats(0, 1), st.floats(0, 340), st.sampled_from(["F16", "Q4_K_M", "IQ2_XXS"])),

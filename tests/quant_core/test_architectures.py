@@ -379,7 +379,7 @@ OWN_FIELDS = sorted(set(re.findall(r'"([A-Za-z_0-9]{4,})"', SOURCES)))
     st.booleans(),
     st.dictionaries(st.sampled_from(OWN_FIELDS), VALUES, max_size=4),
 )
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_nothing_but_value_error_comes_out_of_any_architecture(
     config: dict[str, Any], model_type: str, other: bool, changes: dict[str, Any]
 ) -> None:

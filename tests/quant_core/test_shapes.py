@@ -215,7 +215,7 @@ JSON = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(FIELDS) | st.text(max_size=6), JSON, max_size=30))
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_nothing_but_value_error_comes_out_of_any_object(config: dict[str, Any]) -> None:
     with contextlib.suppress(ValueError):
         shape = model_shape(config)
@@ -223,7 +223,7 @@ def test_nothing_but_value_error_comes_out_of_any_object(config: dict[str, Any])
 
 
 @given(st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=4))
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_a_good_configuration_with_some_fields_replaced(changes: dict[str, Any]) -> None:
     with contextlib.suppress(ValueError):
         assert model_shape({**LLAMA_8B, "num_hidden_layers": 4, **changes}).parameters > 0
@@ -239,7 +239,7 @@ def test_what_is_not_modelled_says_why(model_type: str) -> None:
 
 
 @given(st.floats(8, 12))
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_a_generic_model_has_about_the_size_that_was_asked(exponent: float) -> None:
     wanted = 10**exponent
     tolerance = 0.015 if wanted >= 1e9 else 0.06

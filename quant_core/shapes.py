@@ -533,9 +533,8 @@ def _refuse_unread(fields: Fields, model_type: str, arch: Architecture) -> None:
     """Refuse a configuration with a field that may decide a size and that nobody read."""
     for name in arch.required:
         if not fields.has(name):
-            raise ValueError(
-                f"{name} is missing; {shown(model_type)} is not known, so nothing can be assumed for it"
-            )
+            why = "is not known, so nothing" if arch.strict else "has a size that it decides, and nothing"
+            raise ValueError(f"{name} is missing; {shown(model_type)} {why} can be assumed for it")
     names = ("hidden_act", "hidden_activation", "activation_function") if arch.strict else ("hidden_act",)
     for name in names:
         activation = fields.config.get(name)

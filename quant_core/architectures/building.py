@@ -273,7 +273,7 @@ def _period(fields: Fields, arch: Architecture) -> tuple[int, str]:
     if isinstance(pattern, str) and pattern and pattern == "L" * (len(pattern) - 1) + "G":  # EXAONE 4
         period = len(pattern)
     else:
-        period = fields.integer("sliding_window_pattern", 1024, default=arch.sliding_every)
+        period = fields.integer("sliding_window_pattern", 1024, low=0, default=arch.sliding_every)
     return (period, SLIDING) if fields.has("sliding_window") else (0, FULL)
 
 

@@ -260,6 +260,6 @@ _DECIDING = re.compile(
     r"""expert|moe|ssm|mamba|state|conv|recurrent|lru|lstm|layer_types|_type_list|_types$|pattern|interval|period|
         multi_query|cross_attention|encoder|is_decoder|_dim$|_dims$|_rank$|_size$|_width$|^d_|^n_|^num_|_heads$|_layers$|
         _layer_|layers_|_ratio|_multiple|_groups$|hidden_act|intermediate|ffn|mlp|kernel|latent|engram|hash|
-        compress|low_rank|hidden_|_experts|qk_|head|vocab|attention_type|linear|window|chunk|gate""",
+        compress|low_rank|hidden_|_experts|qk_|head|vocab|attention_type|block_config|linear|window|chunk|gate""",
     re.VERBOSE,
 )

@@ -63,6 +63,9 @@ def mimo(fields: Fields, arch: Architecture) -> list[Block]:
         kinds = layer_kinds(fields, arch, n_layers)
     else:
         kinds = tuple(SLIDING if flag else FULL for flag in pattern)
+        read_unused(fields, "layer_types")  # which says it again
+    if not fields.has("moe_layer_freq") and not fields.has("mlp_layer_types"):
+        raise ValueError("moe_layer_freq is missing; it must tell the layers with experts from the others")
     window = fields.integer("sliding_window", 1 << 32)
     full = replace(attention(fields, arch), sinks=fields.flag("add_full_attention_sink_bias", False))
     local = replace(attention(fields, arch, window), sinks=fields.flag("add_swa_attention_sink_bias", True))
@@ -121,8 +124,13 @@ def falcon(fields: Fields, arch: Architecture) -> list[Block]:
     """Falcon: the new decoder has key heads of their own number, the old one has one or all of them."""
     heads = fields.integer("num_attention_heads", MOST_HEADS)
     one = fields.flag("multi_query", True)
+    if not fields.has("new_decoder_architecture") and fields.config.get("n_head_kv"):  # as RefinedWeb says it
+        fields.defaults = {**fields.defaults, "new_decoder_architecture": True}
+        fields.seen["new_decoder_architecture"] = True
+        fields.seen["num_kv_heads"] = fields.config["n_head_kv"]
     if fields.flag("new_decoder_architecture", False):
-        kv_heads = fields.integer("num_kv_heads", MOST_HEADS, default=heads)
+        old = fields.integer("n_head_kv", MOST_HEADS, default=heads)
+        kv_heads = fields.integer("num_kv_heads", MOST_HEADS, default=old)
     else:
         fields.raw("num_kv_heads")  # not what the old decoder has
         kv_heads = 1 if one else heads
@@ -141,6 +149,8 @@ def _without(fields: Fields, name: str) -> Fields:
 
 def gemma4(fields: Fields, arch: Architecture) -> list[Block]:
     """Gemma 4, whose full layers have heads of their own: in two fields, or as transformers 5 saves them."""
+    if fields.has("num_experts") and not fields.flag("enable_moe_block", False):
+        raise ValueError("enable_moe_block must be true where num_experts is given")
     given = fields.raw("per_layer_config")
     if not given:
         return decoder(fields, arch)

@@ -21,6 +21,9 @@ from quant_core.architectures.building import Architecture
 from quant_core.architectures.fields import Fields, shown
 
 _EVERYWHERE = ("attention_bias", False)
+# Fields that every published file of such a class has, and for which nothing right could be assumed.
+_GROUPED = ("num_key_value_heads",)
+_OF_EXPERTS = ("moe_intermediate_size", "n_shared_experts", "first_k_dense_replace")
 # Files of Llamas with biases of Q, K and V alone are as good: the bias of the output is not listed.
 _LLAMA = Architecture(classes=("Llama", "LLaMA"), ffn_bias=("mlp_bias", False))
 _GPT2 = Architecture(
@@ -116,18 +119,22 @@ ARCHITECTURES: dict[str, Architecture] = {
     "ministral3": Architecture(classes=("Ministral3", "Mistral3")),
     "mixtral": Architecture(classes=("Mixtral",)),
     "qwen2": Architecture(
-        classes=("Qwen2", "Qwen2VL", "Qwen2_5_VL", "Qwen2ForProcessReward"), qkv_bias=("attention_bias", True)
+        classes=("Qwen2", "Qwen2VL", "Qwen2_5_VL", "Qwen2ForProcessReward"),
+        required=_GROUPED,
+        qkv_bias=("attention_bias", True),
     ),
     "qwen2_moe": Architecture(
         classes=("Qwen2Moe",), qkv_bias=("qkv_bias", True), shared_gate=True, ignored=("attention_bias",)
     ),
     "qwen3": Architecture(
         classes=("Qwen3", "Qwen3VL"),
+        required=_GROUPED,
         query_key_norm="head",
         defaults={"head_dim": 128},
     ),
     "qwen3_moe": Architecture(
         classes=("Qwen3Moe", "Qwen3VLMoe"),
+        required=(*_GROUPED, "moe_intermediate_size"),
         output_bias=_EVERYWHERE,
         query_key_norm="head",
         ignored=("shared_expert_intermediate_size", "use_qk_norm"),
@@ -179,7 +186,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         query_key_norm_if=("qk_layernorm", False),
     ),
     "phi3": Architecture(
-        classes=("Phi3", "Phi3V", "Phi4MM"),
+        classes=("Phi3", "Phi3V", "Phi4MM", "Phi4Multimodal"),
         fused_qkv=True,
         joined_ffn=True,
         has_experts=False,
@@ -437,6 +444,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     ),
     "hunyuan_v1_moe": Architecture(
         classes=("HunYuanMoEV1",),
+        required=(*_GROUPED, "intermediate_size"),
         output_bias=_EVERYWHERE,
         query_key_norm="head",
         shared_is_expert=True,
@@ -485,10 +493,15 @@ ARCHITECTURES: dict[str, Architecture] = {
         ignored=("attention_chunk_size", "sliding_window_size", "hybrid_block_size"),
     ),
     "dots1": Architecture(
-        classes=("Dots1",), output_bias=_EVERYWHERE, query_key_norm="head", router_bias=True
+        classes=("Dots1",),
+        required=(*_GROUPED, *_OF_EXPERTS),
+        output_bias=_EVERYWHERE,
+        query_key_norm="head",
+        router_bias=True,
     ),
     "bailing_moe": Architecture(
         classes=("BailingMoe", "BailingMoeV2"),
+        required=(*_GROUPED, "moe_intermediate_size", "n_shared_experts"),
         qkv_bias=("use_qkv_bias", False),
         output_bias=("use_bias", False),
         query_key_norm="head",
@@ -519,25 +532,32 @@ ARCHITECTURES: dict[str, Architecture] = {
         sliding_every=2,
         ignored=("experts_per_token", "initial_context_length"),
     ),
-    "deepseek": Architecture(classes=("Deepseek",), output_bias=_EVERYWHERE),
+    "deepseek": Architecture(
+        classes=("Deepseek",), required=("moe_intermediate_size",), output_bias=_EVERYWHERE
+    ),
     "deepseek_v2": replace(
         _DEEPSEEK_V3,
         classes=("DeepseekV2",),
+        required=_OF_EXPERTS,
         router_bias=False,
         ignored=(*_DEEPSEEK_V3.ignored, "use_mla", "lm_head", "rm_head"),
     ),
     "deepseek_v3": _DEEPSEEK_V3,
     "deepseek_v32": replace(_DEEPSEEK_V3, classes=("DeepseekV32",)),
     "mistral4": replace(_DEEPSEEK_V3, classes=("Mistral4",), router_bias=False),
-    "kimi_k2": replace(_DEEPSEEK_V3, classes=("DeepseekV3", "KimiK2")),
+    "kimi_k2": replace(_DEEPSEEK_V3, classes=("DeepseekV3", "KimiK2"), required=_OF_EXPERTS),
     "glm_moe_dsa": replace(_DEEPSEEK_V3, classes=("GlmMoeDsa",)),
     "glm4_moe_lite": replace(_DEEPSEEK_V3, classes=("Glm4MoeLite",), defaults={"first_k_dense_replace": 1}),
     "glm": replace(_GLM4, classes=("Glm",), has_experts=False),
     "glm4": replace(
-        _GLM4, norms=("attn_norm", "ffn_norm", "post_attention_norm", "post_ffw_norm"), has_experts=False
+        _GLM4,
+        required=_GROUPED,
+        norms=("attn_norm", "ffn_norm", "post_attention_norm", "post_ffw_norm"),
+        has_experts=False,
     ),
     "glm4_moe": Architecture(
         classes=("Glm4Moe", "Glm4vMoe"),
+        required=(*_GROUPED, *_OF_EXPERTS),
         query_key_norm="head",
         query_key_norm_if=("use_qk_norm", False),
         router_bias=True,
@@ -550,7 +570,12 @@ ARCHITECTURES: dict[str, Architecture] = {
         ignored=("use_qk_norm",),
     ),
     "mllama": Architecture(
-        classes=("Mllama",), plan=plans.cross_attending, has_experts=False, qkv_bias=False, rows_beside=8
+        classes=("Mllama",),
+        required=_GROUPED,
+        plan=plans.cross_attending,
+        has_experts=False,
+        qkv_bias=False,
+        rows_beside=8,
     ),
     "nemotron_h": Architecture(
         classes=("NemotronH",),
@@ -598,6 +623,8 @@ ARCHITECTURES: dict[str, Architecture] = {
     ),
     "lfm2_moe": Architecture(
         classes=("Lfm2Moe",),
+        required=(*_GROUPED, "moe_intermediate_size"),
+        defaults={"first_k_dense_replace": 2},
         plan=plans.lfm2,
         qkv_bias=False,
         query_key_norm="head",
@@ -722,6 +749,7 @@ _SAME = {
     "minimax_m1": "minimax",
     "phi3_v": "phi3",
     "phi4mm": "phi3",
+    "phi4_multimodal": "phi3",
     "hunyuan": "hunyuan_v1_moe",
     "bailing_moe_v2": "bailing_moe",
     "RefinedWeb": "falcon",

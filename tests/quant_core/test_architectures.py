@@ -107,6 +107,40 @@ def test_the_head_of_an_encoder_is_counted_but_is_in_no_file() -> None:
     assert weight_bytes(masked, "F16") == weight_bytes(base, "F16")
 
 
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [
+        ("zai-org/GLM-4.5-Air", "num_key_value_heads"),
+        ("zai-org/GLM-4.5-Air", "moe_intermediate_size"),
+        ("zai-org/GLM-4.5-Air", "first_k_dense_replace"),
+        ("deepseek-ai/DeepSeek-V2-Lite", "moe_intermediate_size"),
+        ("deepseek-ai/DeepSeek-V2-Lite", "n_shared_experts"),
+        ("LiquidAI/LFM2-8B-A1B", "moe_intermediate_size"),
+        ("LiquidAI/LFM2-8B-A1B", "num_key_value_heads"),
+        ("Qwen/Qwen2-VL-7B-Instruct", "num_key_value_heads"),
+        ("rednote-hilab/dots.llm1.inst", "moe_intermediate_size"),
+        ("tencent/Hunyuan-A13B-Instruct", "intermediate_size"),
+        ("XiaomiMiMo/MiMo-V2-Flash", "moe_layer_freq"),
+    ],
+)
+def test_a_size_that_is_missing_is_not_guessed(name: str, field: str) -> None:
+    config = next(entry["config"] for entry in PUBLISHED if entry["name"] == name)
+    assert model_shape(config).parameters
+    fewer = {key: value for key, value in config.items() if key != field}
+    with pytest.raises(ValueError, match=f"{field} is missing"):
+        model_shape(fewer)
+
+
+def test_the_first_falcon_40b_has_its_key_heads_under_their_old_name() -> None:
+    config = {
+        "architectures": ["RWForCausalLM"], "model_type": "RefinedWeb", "hidden_size": 8192, "n_head": 128,
+        "n_head_kv": 8, "n_layer": 60, "vocab_size": 65024, "bias": False, "parallel_attn": True,
+    }  # fmt: skip
+    shape = model_shape(config)
+    assert shape.parameters == pytest.approx(41_303_293_952, rel=0.001)
+    assert kv_bytes_per_token(shape) == 60 * 2 * 8 * 64 * 2
+
+
 def test_a_dense_llama_4_takes_the_width_of_its_dense_layers() -> None:
     """Llama Guard 4: no experts, no layer that has any, and `intermediate_size` for nothing."""
     config = {
@@ -251,6 +285,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"model_type": "novel", "attn_type": "linear"}, "'attn_type' may decide"),
     ({"model_type": "novel", "num_kv_shared_layers": 4}, "'num_kv_shared_layers' may decide"),
     ({"model_type": "novel", "hidden_act": "silu", "activation_function": "relu2"}, "activation_function is"),
+    ({"model_type": "gemma4_text", "num_experts": 8}, "enable_moe_block must be true"),
+    ({"model_type": "llama", "block_configs": [{"attention": {}}]}, "'block_configs' may decide"),
     ({"model_type": "llama", "num_query_groups": 4}, "'num_query_groups' may decide"),
     ({"model_type": "bert", "architectures": ["JinaBertForMaskedLM"]}, "the class 'JinaBertForMaskedLM' in"),
     ({"hybrid_layer_pattern": [0, 1]}, "'hybrid_layer_pattern' may decide"),

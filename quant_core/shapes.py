@@ -413,6 +413,8 @@ def _text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _refuse_whole(config: Mapping[str, Any], model_type: str, arch: Architecture) -> None:
     """Refuse a model of several parts of which the text is not the one that counts."""
+    if isinstance(config.get("thinker_config"), Mapping):  # Qwen's Omni models
+        raise ValueError("thinker_config holds the text, beside parts that speak: give that object alone")
     outer = config.get("model_type")
     if not isinstance(outer, str):
         return

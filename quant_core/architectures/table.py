@@ -23,7 +23,8 @@ from quant_core.architectures.fields import Fields, shown
 _EVERYWHERE = ("attention_bias", False)
 # Fields that every published file of such a class has, and for which nothing right could be assumed.
 _GROUPED = ("num_key_value_heads",)
-_OF_EXPERTS = ("moe_intermediate_size", "n_shared_experts", "first_k_dense_replace")
+_EXPERTS = ("num_experts", "moe_intermediate_size")
+_OF_EXPERTS = (*_EXPERTS, "n_shared_experts", "first_k_dense_replace")
 # Files of Llamas with biases of Q, K and V alone are as good: the bias of the output is not listed.
 _LLAMA = Architecture(classes=("Llama", "LLaMA"), ffn_bias=("mlp_bias", False))
 _GPT2 = Architecture(
@@ -134,7 +135,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     ),
     "qwen3_moe": Architecture(
         classes=("Qwen3Moe", "Qwen3VLMoe"),
-        required=(*_GROUPED, "moe_intermediate_size"),
+        required=(*_GROUPED, *_EXPERTS),
         output_bias=_EVERYWHERE,
         query_key_norm="head",
         ignored=("shared_expert_intermediate_size", "use_qk_norm"),
@@ -444,7 +445,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     ),
     "hunyuan_v1_moe": Architecture(
         classes=("HunYuanMoEV1",),
-        required=(*_GROUPED, "intermediate_size"),
+        required=(*_GROUPED, "num_experts", "intermediate_size"),
         output_bias=_EVERYWHERE,
         query_key_norm="head",
         shared_is_expert=True,
@@ -501,7 +502,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     ),
     "bailing_moe": Architecture(
         classes=("BailingMoe", "BailingMoeV2"),
-        required=(*_GROUPED, "moe_intermediate_size", "n_shared_experts"),
+        required=(*_GROUPED, *_EXPERTS, "n_shared_experts"),
         qkv_bias=("use_qkv_bias", False),
         output_bias=("use_bias", False),
         query_key_norm="head",
@@ -532,9 +533,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         sliding_every=2,
         ignored=("experts_per_token", "initial_context_length"),
     ),
-    "deepseek": Architecture(
-        classes=("Deepseek",), required=("moe_intermediate_size",), output_bias=_EVERYWHERE
-    ),
+    "deepseek": Architecture(classes=("Deepseek",), required=_EXPERTS, output_bias=_EVERYWHERE),
     "deepseek_v2": replace(
         _DEEPSEEK_V3,
         classes=("DeepseekV2",),
@@ -545,7 +544,9 @@ ARCHITECTURES: dict[str, Architecture] = {
     "deepseek_v3": _DEEPSEEK_V3,
     "deepseek_v32": replace(_DEEPSEEK_V3, classes=("DeepseekV32",)),
     "mistral4": replace(_DEEPSEEK_V3, classes=("Mistral4",), router_bias=False),
-    "kimi_k2": replace(_DEEPSEEK_V3, classes=("DeepseekV3", "KimiK2"), required=_OF_EXPERTS),
+    "kimi_k2": replace(
+        _DEEPSEEK_V3, classes=("DeepseekV3", "KimiK2"), required=(*_OF_EXPERTS, "q_lora_rank")
+    ),
     "glm_moe_dsa": replace(_DEEPSEEK_V3, classes=("GlmMoeDsa",)),
     "glm4_moe_lite": replace(_DEEPSEEK_V3, classes=("Glm4MoeLite",), defaults={"first_k_dense_replace": 1}),
     "glm": replace(_GLM4, classes=("Glm",), has_experts=False),
@@ -623,7 +624,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     ),
     "lfm2_moe": Architecture(
         classes=("Lfm2Moe",),
-        required=(*_GROUPED, "moe_intermediate_size"),
+        required=(*_GROUPED, *_EXPERTS),
         defaults={"first_k_dense_replace": 2},
         plan=plans.lfm2,
         qkv_bias=False,

@@ -113,6 +113,8 @@ def test_the_head_of_an_encoder_is_counted_but_is_in_no_file() -> None:
         ("zai-org/GLM-4.5-Air", "num_key_value_heads"),
         ("zai-org/GLM-4.5-Air", "moe_intermediate_size"),
         ("zai-org/GLM-4.5-Air", "first_k_dense_replace"),
+        ("zai-org/GLM-4.5-Air", "n_routed_experts"),
+        ("deepseek-ai/DeepSeek-V2-Lite", "n_routed_experts"),
         ("deepseek-ai/DeepSeek-V2-Lite", "moe_intermediate_size"),
         ("deepseek-ai/DeepSeek-V2-Lite", "n_shared_experts"),
         ("LiquidAI/LFM2-8B-A1B", "moe_intermediate_size"),
@@ -127,7 +129,8 @@ def test_a_size_that_is_missing_is_not_guessed(name: str, field: str) -> None:
     config = next(entry["config"] for entry in PUBLISHED if entry["name"] == name)
     assert model_shape(config).parameters
     fewer = {key: value for key, value in config.items() if key != field}
-    with pytest.raises(ValueError, match=f"{field} is missing"):
+    usual = "num_experts" if field == "n_routed_experts" else field
+    with pytest.raises(ValueError, match=f"{usual} is missing"):
         model_shape(fewer)
 
 

@@ -60,13 +60,15 @@ def test_the_file_looks_like_the_page(new_page: NewPage, name: str, scheme: Any)
 def test_the_file_has_the_keys_of_the_page(new_page: NewPage, name: str) -> None:
     """Those of a legend that changes with the state."""
     page, file = new_page(viewport={"width": 1440, "height": 1200}), new_page()
+    met = False
     for state in ["", *(urlencode(each) for each in covering(name)[1:3])]:
         open_alone(page, name, state)
         words = figure(page, name).locator(".drawing .legend.in-view > span").all_inner_texts()
         file.goto(f"{PAGE}/figures/{name}.svg?{state}")
         texts = file.evaluate("[...document.querySelectorAll('text')].map(text => text.textContent)")
-        assert words
+        met = met or bool(words)
         assert {each.strip() for each in words} <= set(texts)
+    assert met
 
 
 def alone(page: Page, which: int, width: float) -> NDArray[np.int64]:

@@ -20,7 +20,14 @@ from tests.browser.watch import Watch
 
 pytestmark = pytest.mark.tidy
 
-UNLINKED = ["/nowhere", f"{PAGE}/figures/rtn?bits=9", f"{PAGE}?rtn.bits=9", f"{PAGE}/figures/none?embed=1"]
+CODE = f"{PAGE}/code/"
+UNLINKED = [
+    "/nowhere",
+    f"{PAGE}/figures/rtn?bits=9",
+    f"{PAGE}?rtn.bits=9",
+    f"{PAGE}/figures/none?embed=1",
+    f"{CODE}quant_core.rtn.round_to_nearest",
+]
 OPEN_AND_SCROLL = """async () => {
   for (const details of document.querySelectorAll("details")) details.open = true;
   for (let y = 0; y < document.body.scrollHeight; y += innerHeight) {
@@ -28,7 +35,6 @@ OPEN_AND_SCROLL = """async () => {
     await new Promise(requestAnimationFrame);
   }
 }"""
-FIRST_LISTING = "{}" + f"{PAGE}/code/quant_core.rtn.round_to_nearest"
 FILES = (".csv", ".svg", ".py", ".ipynb")
 STILL_STATIC = "[data-chart]:not(.live), [data-chart-live]:not(:has(.main-svg))"
 LINKS = "all => all.map(a => a.href.split('#')[0])"
@@ -57,13 +63,13 @@ def test_every_page_stays_within_its_policy(page: Page, watch: Watch, server: st
         for found in page.locator("a[href]").evaluate_all(LINKS):
             if found.startswith(server) and urlsplit(found).path.endswith(FILES):
                 files.add(urlsplit(found).path)
-            elif found.startswith(f"{server}{PAGE}/code/") and found != FIRST_LISTING.format(server):
+            elif found.startswith(f"{server}{CODE}"):
                 continue  # one page of code is like another
             elif found.startswith(f"{server}/") and found != page.url and key(found) not in known:
                 known.add(key(found))
                 to_walk.append(found)
     walked = {path for path, _ in known}
-    assert {"/", PAGE, f"{PAGE}/sources", f"{PAGE}/receipts", FIRST_LISTING.format("")} <= walked
+    assert {"/", PAGE, f"{PAGE}/sources", f"{PAGE}/receipts"} <= walked
     assert {f"{PAGE}/figures/{name}" for name in NAMES} <= walked
     assert {path for path, embed in known if embed} == {f"{PAGE}/figures/{name}" for name in NAMES}
     assert {f"{PAGE}/figures/{name}.{kind}" for name in NAMES for kind in ("csv", "py")} <= files

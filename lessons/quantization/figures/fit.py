@@ -522,7 +522,7 @@ def _notes(
         said = {"device": gettext(chosen.name), "source": gettext(chosen.source)}
         day = spoken().date(chosen.read) if chosen.read else ""
         notes.append(Sentence("from_hardware", **said, day=day))
-        if chosen.weak_source:
+        if chosen.weak_source and not chosen.bandwidth_assumed:  # of which another note has told
             notes.append(Sentence("weak_source", **said))
     return tuple(notes)
 

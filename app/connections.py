@@ -26,11 +26,16 @@ from app.queue import client_of
 from app.security import DATA_POLICY, HEADERS
 
 REQUEST_BYTES = 256 * 1024
+HEAD_BYTES = 64 * 1024  # of it; the application takes less, and says so
+PIPELINED = 4
+"""Requests that may come before an earlier one is answered. Browsers send none; each costs memory."""
 REQUEST_SECONDS = 10.0
 ANSWER_SECONDS = 120.0
 """The largest file, compressed, takes less than half of this on a slow mobile connection (50 kbit/s)."""
 CLIENT_CONNECTIONS = int(os.environ.get("CLIENT_CONNECTIONS") or 2000)
 """Of one address, or one network of IPv6, in a worker: a class behind one router has about so many."""
+MAPPED = "::ffff:"
+"""How an address of IPv4 begins on a socket for IPv6; TRUSTED_PROXIES name it without."""
 SPARE = 1.25
 """Up to how many times a limit connections are told that they are too many; beyond it they are dropped."""
 
@@ -39,6 +44,7 @@ class BoundedHttp(HttpToolsProtocol):
     """One connection of a client. `limit_concurrency` of uvicorn's settings is its number of connections."""
 
     request_bytes = REQUEST_BYTES
+    head_bytes = HEAD_BYTES
     request_seconds = REQUEST_SECONDS
     answer_seconds = ANSWER_SECONDS
     client_connections = CLIENT_CONNECTIONS
@@ -58,6 +64,8 @@ class BoundedHttp(HttpToolsProtocol):
     # uvicorn narrows the type of asyncio's own method in the same way
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        if self.client and self.client[0].startswith(MAPPED):  # a socket for IPv6 that takes IPv4 too
+            self.client = (self.client[0].removeprefix(MAPPED), self.client[1])
         self._await_request()
         client = None if self._is_proxy() else client_of(self.client[0] if self.client else "")
         if client is not None:
@@ -76,6 +84,7 @@ class BoundedHttp(HttpToolsProtocol):
             self.counted_as = None
         self._forget_request()
         self._forget_answer()
+        self.pipeline.clear()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -83,10 +92,13 @@ class BoundedHttp(HttpToolsProtocol):
         if self.request_timer is None:
             self._await_request()
         super().data_received(data)
-        if self.received > self.request_bytes and not self.transport.is_closing():
+        most = self.head_bytes if self.in_head else self.request_bytes
+        if self.received > most and not self.transport.is_closing():
             self._refuse_size()
 
     def on_message_begin(self) -> None:
+        if len(self.pipeline) >= PIPELINED:
+            raise ValueError("too many requests before an answer")  # the parser stops: see below
         super().on_message_begin()
         self.in_head = True
         if self.request_timer is None:  # it came together with the one before
@@ -110,6 +122,13 @@ class BoundedHttp(HttpToolsProtocol):
             self._await_answer()
             if self.request_timer is None and self.cycle.more_body:
                 self._await_request()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no request, unless other answers are due first: it would be taken for one."""
+        if self.pipeline:
+            self.transport.close()
+        else:
+            super().send_400_response(msg)
 
     def _await_request(self) -> None:
         self.request_timer = self.loop.call_later(self.request_seconds, self._request_late)

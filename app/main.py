@@ -16,6 +16,7 @@ from app.assets import version
 from app.lane import Lane, ShortWay
 from app.limits import Bounds
 from app.origin import SameOrigin
+from app.parameters import Forms
 from app.queue import Asking
 from app.security import SecurityHeaders
 from app.settings import Settings
@@ -71,6 +72,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         embeddable=settings.embed_ancestors != "'none'",
     )
     app.state.lane = Lane()
+    app.state.forms = Forms()
     app.state.ready = False
     for prefix in {"", settings.root_path}:
         app.include_router(pages.probes, prefix=prefix)

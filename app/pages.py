@@ -21,7 +21,7 @@ from app.assets import static_file, version
 from app.body import Body
 from app.colours import Scheme
 from app.lane import Lane
-from app.parameters import query_parameters, read_body, read_form, read_query
+from app.parameters import Forms, query_parameters, read_form, read_query
 from app.render import problems_for_people, render, state_query
 from app.security import is_embed, page_headers
 from app.settings import Settings
@@ -490,6 +490,7 @@ def _ground(parameters: list[tuple[str, str]]) -> Scheme:
 
 
 async def _on_own(request: Request, slug: str, name: str, what: OnOwn) -> Response:
+    forms: Forms = request.app.state.forms
     lesson, figure = _figure(slug, name)
     _takes_own(figure)
     as_file = what in ("csv", "svg")
@@ -497,7 +498,15 @@ async def _on_own(request: Request, slug: str, name: str, what: OnOwn) -> Respon
         raise HTTPException(405, None, {"Allow": "GET"})  # its state is in the address
     if what == "svg":
         _is_drawing(figure)
-    sent = await _beside(request, partial(read_form, await read_body(request)))
+    async with forms.read(request) as form:
+        return await _on_form(request, lesson, figure, form, what)
+
+
+async def _on_form(
+    request: Request, lesson: Lesson, figure: Figure[Any], form: bytes, what: OnOwn
+) -> Response:
+    as_file = what in ("csv", "svg")
+    sent = await _beside(request, partial(read_form, form))
     whole_page = what == "figure"
     own = {key: value for key, value in sent if key in OWN_FIELDS}
     scheme = _ground(sent) if what == "svg" else "light"
@@ -507,9 +516,11 @@ async def _on_own(request: Request, slug: str, name: str, what: OnOwn) -> Respon
         if figure.from_file is not None:
             from_file = partial(_from_file, request, lesson, figure, rest, own, whole_page=whole_page)
             return await _beside(request, from_file)
-        question = lesson.questions.get(name)
+        question = lesson.questions.get(figure.name)
         controls, teaching = await _beside(request, partial(read_taught, figure.controls, rest, question))
-        body = await _answers(request).on_own(slug, name, controls, teaching, own, what=what, scheme=scheme)
+        body = await _answers(request).on_own(
+            lesson.slug, figure.name, controls, teaching, own, what=what, scheme=scheme
+        )
     except ControlError as error:
         return await _figure_problem(request, lesson, figure, error, whole_page=whole_page)
     except OwnError as error:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from urllib.parse import parse_qsl
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from app.queue import Busy, Crowded, asking
 from lessons.kit.language import gettext as _
 
 MAXIMUM_BYTES = 8192
@@ -14,6 +18,9 @@ MAXIMUM_FIELDS = 128
 
 MAXIMUM_FORM_BYTES = 248 * 1024
 """Of what a form sends: a config.json of 128 KiB, with every second byte escaped."""
+
+MOST_HELD, MOST_HELD_OF_ONE = 64 * 2**20, 32 * 2**20
+"""Bytes of all forms that are waited for or answered, and of those of one client."""
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -55,22 +62,47 @@ def read_query(raw: bytes) -> list[tuple[str, str]]:
     return [(name, value) for name, value in pairs if name not in IGNORED and not name.startswith("utm_")]
 
 
-async def read_body(request: Request) -> bytes:
-    """The bytes of a form that was sent.
+class Forms:
+    """The forms that a worker holds until they are answered: not too many bytes of all, or of one client."""
 
-    Raises
-    ------
-    HTTPException
-        415 for a body that is no form, 413 when it is too long.
-    """
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
-        raise HTTPException(415, f"A form is read here: {FORM}.")
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAXIMUM_FORM_BYTES:
-            raise HTTPException(413, f"A form may hold at most {MAXIMUM_FORM_BYTES // 1024} KiB.")
-    return bytes(body)
+    def __init__(self, most: int = MOST_HELD, most_of_one: int = MOST_HELD_OF_ONE) -> None:
+        self.most = most
+        self.most_of_one = most_of_one
+        self.held = 0
+        self.of_client: Counter[str] = Counter()
+
+    @asynccontextmanager
+    async def read(self, request: Request) -> AsyncIterator[bytes]:
+        """The bytes of a form that was sent.
+
+        Raises
+        ------
+        HTTPException
+            415 for a body that is no form, 413 when it is too long.
+        Busy
+            When too much is held already; Crowded, when that is this client's.
+        """
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
+            raise HTTPException(415, f"A form is read here: {FORM}.")
+        client, taken, chunks = asking.get(), 0, []
+        try:
+            async for chunk in request.stream():
+                taken += len(chunk)
+                self.held += len(chunk)
+                self.of_client[client] += len(chunk)
+                if taken > MAXIMUM_FORM_BYTES:
+                    raise HTTPException(413, f"A form may hold at most {MAXIMUM_FORM_BYTES // 1024} KiB.")
+                if self.of_client[client] > self.most_of_one:
+                    raise Crowded
+                if self.held > self.most:
+                    raise Busy
+                chunks.append(chunk)
+            yield b"".join(chunks)
+        finally:
+            self.held -= taken
+            self.of_client[client] -= taken
+            if not self.of_client[client]:
+                del self.of_client[client]
 
 
 def read_form(body: bytes) -> list[tuple[str, str]]:

@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from app.connections import SPARE, BoundedHttp
+from app.connections import PIPELINED, SPARE, BoundedHttp
 
 CONNECTIONS = 4
 LARGE = 16 * 1024 * 1024  # more than the buffers of both ends
@@ -27,7 +27,7 @@ Connect = Callable[..., socket.socket]
 class Quick(BoundedHttp):
     """The same limits, small enough to be reached in a test."""
 
-    request_bytes = 4096
+    request_bytes = head_bytes = 4096
     request_seconds = 0.4
     answer_seconds = 0.8
 
@@ -56,10 +56,12 @@ async def answers(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @contextlib.contextmanager
-def serving(http: type[BoundedHttp] = Quick, **settings: Any) -> Iterator[tuple[uvicorn.Server, int]]:
+def serving(
+    http: type[BoundedHttp] = Quick, listening: socket.socket | None = None, **settings: Any
+) -> Iterator[tuple[uvicorn.Server, int]]:
     settings = {"limit_concurrency": CONNECTIONS, "log_config": None} | settings
     config = uvicorn.Config(answers, port=0, http=http, ws="none", lifespan="off", **settings)
-    listening = socket.create_server(("127.0.0.1", 0))
+    listening = listening or socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
@@ -269,6 +271,46 @@ def test_a_stop_finishes_the_answer_that_is_being_made_and_waits_for_no_request(
             server.should_exit = True
             assert until_closed(asking).endswith(b"done")
             assert until_closed(silent) == b""
+
+
+def test_only_few_requests_may_come_before_an_answer(connect: Connect) -> None:
+    client = connect(get("/slow") + get() * PIPELINED)
+    received = client.recv(65536)
+    while received.count(b"done") < 1 + PIPELINED:
+        received += client.recv(65536)
+    assert received.count(b"HTTP/1.1 200 ") == 1 + PIPELINED
+    assert until_closed(connect(get("/slow") + get() * 1000)).count(b"HTTP/1.1") <= 1
+
+
+def test_a_head_is_refused_before_it_is_as_long_as_a_request() -> None:
+    class ShortHeads(Patient):
+        request_bytes, head_bytes = LARGE, 1000
+
+    with serving(ShortHeads) as (_, port), connecting(port) as connect:
+        assert until_closed(connect(b"GET / HTTP/1.1\r\nX: " + b"a" * 1000)).startswith(b"HTTP/1.1 431 ")
+        form = POST.replace(b"10", b"2000") + b"a" * 2000
+        assert status(connect(form)) == 200
+
+
+def test_a_socket_for_ipv6_tells_addresses_of_ipv4_as_they_are() -> None:
+    seen: list[BoundedHttp] = []
+
+    class Seen(Patient):
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            seen.append(self)
+
+    try:
+        listening = socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
+    except (OSError, ValueError):
+        pytest.skip("no IPv6 here")
+    with (
+        serving(Seen, listening=listening) as (_, port),
+        socket.create_connection(("127.0.0.1", port), WAIT) as client,
+    ):
+        client.sendall(get())
+        assert status(client) == 200
+    assert [connection.client[0] for connection in seen if connection.client] == ["127.0.0.1"]
 
 
 class FewOfOne(Patient):

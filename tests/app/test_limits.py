@@ -6,6 +6,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.limits import HEADER_BYTES, PATH_BYTES
+from app.parameters import Forms
 from tests.app.html import parse
 from tests.app.test_pages import LESSON
 
@@ -43,3 +44,18 @@ def test_other_methods_are_told_which_there_are(client: TestClient, method: str)
     assert answer.status_code == 405
     assert sorted(answer.headers["allow"].split(", ")) == ["GET", "HEAD"]
     assert "not-echoed" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("limits", "status"), [({"most_of_one": 1000}, 429), ({"most": 1000}, 503), ({"most": 3000}, 200)]
+)
+def test_forms_of_all_and_of_one_client_are_held_up_to_a_size(
+    client: TestClient, limits: dict[str, int], status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forms = Forms(**limits)
+    monkeypatch.setitem(client.app.state._state, "forms", forms)  # type: ignore[attr-defined]
+    weights = {"own.text": " ".join(f"{i / 256:.2f}" for i in range(256))}
+    answer = client.post(f"{LESSON}/figures/rtn", data=weights)
+    assert answer.status_code == status
+    assert status == 200 or "retry-after" in answer.headers
+    assert (forms.held, forms.of_client) == (0, {})

@@ -73,14 +73,14 @@ def _read(file: Path) -> Body:
         media_type += "; charset=utf-8"
     prepared = file.with_name(file.name + ".br")  # made at set-up at the highest quality
     compressed = prepared.read_bytes() if prepared.is_file() else None
-    return Body(file.read_bytes(), media_type, BEST, compressed, headers=SHARED)
+    return Body(file.read_bytes(), media_type, BEST, compressed, headers=SHARED, keep_raw=True)
 
 
 @functools.cache
 def _late_stylesheet() -> Body:
     """Of the figures whose drawing a lesson page fetches later: so does it their looks."""
     sheet = b"\n".join(file.read_bytes() for file in sorted((STATIC / "css" / "late").glob("*.css")))
-    return Body(_bare(sheet), "text/css; charset=utf-8", BEST, headers=SHARED)
+    return Body(_bare(sheet), "text/css; charset=utf-8", BEST, headers=SHARED, keep_raw=True)
 
 
 def _bare(sheet: bytes) -> bytes:
@@ -93,4 +93,4 @@ def _stylesheet() -> Body:
     files = [folder / f"{name}.css" for name in STYLESHEETS] + sorted((folder / "figures").glob("*.css"))
     faces = (STATIC / "vendor" / "fonts.css").read_bytes().replace(b"url(", b"url(vendor/")
     sheet = b"\n".join([faces, *(file.read_bytes() for file in files)])
-    return Body(_bare(sheet), "text/css; charset=utf-8", BEST, headers=SHARED)
+    return Body(_bare(sheet), "text/css; charset=utf-8", BEST, headers=SHARED, keep_raw=True)

@@ -32,6 +32,8 @@ class Body:
         Brotli's; `prepared` is the compressed form where it was made before.
     headers
         What every answer with these bytes says besides.
+    keep_raw
+        Keep the uncompressed form too: whoever asks for it then gets these bytes, and no copy of their own.
 
     `lasting` is whether the same address is always answered with it, as long as the content is the same.
     """
@@ -54,6 +56,7 @@ class Body:
         quality: int = QUICK,
         prepared: bytes | None = None,
         headers: Mapping[str, str] | None = None,
+        keep_raw: bool = False,
     ) -> None:
         self.media_type = media_type
         self._own_headers = headers or {}
@@ -63,7 +66,7 @@ class Body:
         self._headers: dict[tuple[str, str], RawHeaders] = {}
         if len(raw) > SMALLEST and media_type.startswith(COMPRESSIBLE):
             compressed = prepared or bytes(brotli.compress(raw, quality=quality))
-            self._forms = {"br": compressed}
+            self._forms = {"br": compressed} | ({"": raw} if keep_raw else {})
         self.size = sum(map(len, self._forms.values()))
 
     def stored(self) -> tuple[str, str, str, bytes]:

@@ -23,6 +23,7 @@ MOST_WAITING = 1024  # different answers that wait, some ten milliseconds each; 
 MOST_OWN_WAITING = 256  # the same of those to readers' own weights, whose bytes wait with them
 MOST_AHEAD = 4  # the same of what is fetched ahead, some hundred milliseconds each
 GIVES_WAY = 0.05  # seconds, at most, that a piece of what is fetched ahead waits for what is waited for
+ENTRY_BYTES = 4096  # that a body takes besides its own: its key with the state, its headers
 BATCH = 4  # answers to what readers typed that are prepared in one pass
 
 
@@ -32,8 +33,8 @@ class Kept:
     Parameters
     ----------
     most_bytes
-        Of all bodies together, each in the form in which it was made. One that is also asked for as gzip
-        holds that form too, so the memory taken is at most about twice as much.
+        Of all bodies together, each in the form in which it was made, with what it takes besides. One that is
+        also asked for as gzip holds that form too, so the memory taken is at most about twice as much.
     most_waiting
         Answers that wait in each line. What was typed is nobody else's and has a thread of its own, so that
         the other figures never wait behind it.
@@ -133,11 +134,11 @@ class Kept:
         """Keep a body, in place of another one of this key."""
         with self._lock:
             replaced = self._bodies.pop(key, None)
-            self.bytes += body.size - (replaced.size if replaced else 0)
+            self.bytes += _weight(body) - (_weight(replaced) if replaced else 0)
             self._bodies[key] = body
             while self.bytes > self.most_bytes:
                 _, oldest = self._bodies.popitem(last=False)
-                self.bytes -= oldest.size
+                self.bytes -= _weight(oldest)
 
     def items(self) -> list[tuple[Any, Body]]:
         """All keys with their bodies."""
@@ -148,3 +149,7 @@ class Kept:
         """Let the threads go: what is begun is finished, what waits and what comes is refused."""
         for queue in (self._looked_at, self._typed, self._own, self._read, self._ahead):
             queue.close()
+
+
+def _weight(body: Body) -> int:
+    return body.size + ENTRY_BYTES

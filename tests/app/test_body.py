@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.assets import static_file
 from app.body import Body, preferred
 
 TEXT = ("A weight is one small vote in a sum over thousands. " * 40).encode()
@@ -32,6 +33,14 @@ def test_every_form_holds_the_same_bytes(accept: str, encoding: str, decode: obj
 
 def test_what_compresses_is_kept_compressed_only() -> None:
     assert Body(TEXT, "text/html; charset=utf-8").size < len(TEXT) / 10
+
+
+def test_who_takes_no_encoding_of_a_static_file_gets_no_copy_of_their_own() -> None:
+    for path in ("vendor/plotly-basic.min.js", "lesson.css", "late.css", "js/lesson.js"):
+        body = static_file(path)
+        assert body
+        assert body.encoded("identity")[0] is body.encoded("identity")[0]
+        assert brotli.decompress(body.encoded("br")[0]) == body.raw
 
 
 @pytest.mark.parametrize("media_type", ["font/woff2", "application/octet-stream"])

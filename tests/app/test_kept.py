@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 
 from app.body import Body
-from app.kept import MOST_AHEAD, Kept
+from app.kept import ENTRY_BYTES, MOST_AHEAD, Kept
 from app.queue import Busy
 
 
@@ -20,7 +20,7 @@ def body(size: int) -> Body:
 
 def test_an_answer_is_made_once() -> None:
     made: list[str] = []
-    kept = Kept(1000)
+    kept = Kept(2**20)
 
     def make() -> Body:
         made.append("once")
@@ -35,7 +35,7 @@ def test_an_answer_is_made_once() -> None:
 
 def test_those_who_ask_at_the_same_time_wait_for_the_same_answer() -> None:
     made: list[str] = []
-    kept, ready = Kept(1000), threading.Event()
+    kept, ready = Kept(2**20), threading.Event()
 
     def make() -> Body:
         made.append("once")
@@ -53,7 +53,7 @@ def test_those_who_ask_at_the_same_time_wait_for_the_same_answer() -> None:
 
 
 def test_after_a_stop_what_is_begun_is_finished_and_everything_else_refused() -> None:
-    kept, begun, ready = Kept(1000), threading.Semaphore(0), threading.Event()
+    kept, begun, ready = Kept(2**20), threading.Semaphore(0), threading.Event()
 
     def make() -> Body:
         begun.release()
@@ -84,7 +84,7 @@ def test_after_a_stop_what_is_begun_is_finished_and_everything_else_refused() ->
 
 
 def test_who_gives_up_does_not_take_the_answer_from_the_others() -> None:
-    kept, ready = Kept(1000), threading.Event()
+    kept, ready = Kept(2**20), threading.Event()
 
     def make() -> Body:
         ready.wait(10)
@@ -102,7 +102,7 @@ def test_who_gives_up_does_not_take_the_answer_from_the_others() -> None:
 
 
 def test_a_failure_is_not_kept() -> None:
-    kept = Kept(1000)
+    kept = Kept(2**20)
 
     def fail() -> Body:
         raise ValueError("broken")
@@ -115,25 +115,32 @@ def test_a_failure_is_not_kept() -> None:
     assert asyncio.run(ask_again()).size == 10
 
 
+def test_small_bodies_count_with_what_they_take_besides() -> None:
+    kept = Kept(2**20)
+    for key in range(1000):
+        kept.put(key, body(1))
+    assert len(kept.items()) == 2**20 // (ENTRY_BYTES + 1)
+
+
 def test_past_its_bound_the_one_asked_for_longest_ago_gives_way() -> None:
-    kept = Kept(100)
+    kept = Kept(100 + 3 * ENTRY_BYTES)
     for key in "abc":
         kept.put(key, body(30))
     kept.find("a")
     kept.put("d", body(30))
     assert [key for key in "abcd" if kept.find(key)] == ["a", "c", "d"]
-    assert kept.bytes == 90
+    assert kept.bytes == 90 + 3 * ENTRY_BYTES
 
 
 def test_what_is_larger_than_the_bound_is_not_kept() -> None:
-    kept = Kept(100)
+    kept = Kept(100 + ENTRY_BYTES)
     kept.put("a", body(101))
     assert kept.find("a") is None
     assert kept.bytes == 0
 
 
 def test_what_is_fetched_ahead_is_left_out_where_too_much_of_it_waits() -> None:
-    kept, ready = Kept(1000), threading.Event()
+    kept, ready = Kept(2**20), threading.Event()
 
     def make() -> Body:
         ready.wait(10)
@@ -154,7 +161,7 @@ def test_what_is_fetched_ahead_is_left_out_where_too_much_of_it_waits() -> None:
 
 def test_what_is_fetched_ahead_lets_go_first_what_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.kept.GIVES_WAY", 10)
-    kept, asked, order = Kept(1000), threading.Event(), list[str]()
+    kept, asked, order = Kept(2**20), threading.Event(), list[str]()
 
     def ahead() -> Body:
         asked.wait(10)
@@ -182,7 +189,7 @@ def test_what_is_fetched_ahead_lets_go_first_what_is_waited_for(monkeypatch: pyt
 
 def test_what_was_typed_holds_up_nothing_else() -> None:
     """One of it is computed at a time; all others go on meanwhile."""
-    kept, ready = Kept(1000), threading.Event()
+    kept, ready = Kept(2**20), threading.Event()
     running: list[str] = []
 
     def slow(name: str) -> Body:

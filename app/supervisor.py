@@ -7,6 +7,7 @@ whose supervisor is gone stops.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import mmap
 import os
@@ -31,6 +32,7 @@ HANGS_AFTER = 30.0  # seconds without a turn of a worker's event loop
 QUICK_DEATH = 5.0  # a worker that lived no longer is replaced after a pause
 PAUSE = 1.0
 LOOK = 0.1  # seconds between two looks at the workers
+STOPS = (signal.SIGTERM, signal.SIGINT)
 FAILED = 3  # exit status of a worker that did not start
 
 
@@ -57,11 +59,17 @@ class SignsOfLife:
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, told at once that it has to stop, and returning when it has stopped."""
+    """uvicorn's server: it gives signs of life, says at once that it has to stop, and returns when it has."""
 
-    def __init__(self, config: uvicorn.Config, stopping: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, sign_of_life: Callable[[], None], stopping: Callable[[], None]
+    ) -> None:
         super().__init__(config)
-        self._stopping = stopping
+        self._sign_of_life, self._stopping = sign_of_life, stopping
+
+    async def on_tick(self, counter: int) -> bool:
+        self._sign_of_life()  # uvicorn's own notice follows the clock, which may be set back
+        return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         self.should_exit = True
@@ -77,7 +85,7 @@ class Supervisor:
     Parameters
     ----------
     make
-        In a worker: the server, from what it has to call once a second.
+        In a worker: the server, from what it has to call at every turn.
     sockets
         Bound and shared by all workers.
     """
@@ -93,20 +101,23 @@ class Supervisor:
         self._signs = SignsOfLife(workers)
         self._places = range(workers)
         self._workers: dict[int, Worker] = {}
+        self._empty: list[int] = list(self._places)  # places without a worker
+        self._served = False
+        self._looked = self._awake_since = time.monotonic()
         self._stopped_by: int | None = None
         self._status = 0
 
     def run(self) -> int:
-        """Serve until a signal comes, or until a worker cannot start. Gives the status to exit with."""
+        """Serve until a signal comes, or until no worker can start. Gives the status to exit with."""
         if threading.active_count() > 1:
             raise RuntimeError("a process with threads cannot be copied")
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in STOPS:
             signal.signal(number, self._stop)
-        for place in self._places:
-            self._start(place)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # who started this may have ignored it
         while self._stopped_by is None:
-            self._replace_the_dead()
+            self._fill_places()
             self._kill_the_hanging()
+            self._see_to_the_dead()
             time.sleep(LOOK)
         self._end()
         return self._status
@@ -114,20 +125,37 @@ class Supervisor:
     def _stop(self, number: int, _frame: object) -> None:
         self._stopped_by = number
 
+    def _fill_places(self) -> None:
+        while self._empty and self._stopped_by is None:
+            try:
+                self._start(self._empty[0])
+            except OSError as error:
+                if not self._served:
+                    raise
+                log.error("No worker can be started now: %s", error)
+                time.sleep(PAUSE)
+                return
+            del self._empty[0]
+
     def _start(self, place: int) -> None:
         self._signs.give(place, 0.0)
         supervisor = os.getpid()
-        pid = os.fork()
-        if pid == 0:
-            self._work(place, supervisor)
-        self._workers[pid] = Worker(pid, place, time.monotonic())
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)  # a stop comes after this, to both
+        try:
+            pid = os.fork()
+            if pid == 0:
+                self._work(place, supervisor)
+            self._workers[pid] = Worker(pid, place, time.monotonic())
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
 
     def _work(self, place: int, supervisor: int) -> None:
         """A worker's whole life; it does not return."""
         status = FAILED
         try:
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in STOPS:
                 signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
             os.setpgid(0, 0)  # Ctrl-C is for the supervisor, who tells the workers
             threading.Thread(target=stop_without, args=(supervisor,), daemon=True).start()
             server = self._make(lambda: self._signs.give(place, time.monotonic()))
@@ -138,38 +166,44 @@ class Supervisor:
         except BaseException:
             traceback.print_exc()
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
+            with contextlib.suppress(Exception):  # whoever read it may be gone
+                sys.stdout.flush()
+                sys.stderr.flush()
             os._exit(status)  # threads that still compute are not waited for
 
-    def _replace_the_dead(self) -> None:
+    def _see_to_the_dead(self) -> None:
+        self._served = self._served or any(map(self._signs.last, self._places))
         for worker, how in self._dead():
-            if self._stopped_by is not None:
-                return
-            if not self._signs.last(worker.place):
+            if not self._served:
                 log.error("A worker cannot start: its reason is above.")
                 self._status, self._stopped_by = 1, signal.SIGTERM
+            if self._stopped_by is not None:
                 return
             log.error("Worker %d ended (%s); another one takes its place.", worker.pid, how)
             if time.monotonic() - worker.began < QUICK_DEATH:
                 time.sleep(PAUSE)
-            self._start(worker.place)
+            self._empty.append(worker.place)
 
     def _dead(self) -> list[tuple[Worker, str]]:
+        """Workers that have ended. Their orphans, which a container gives to this process, are let go too."""
         found = []
-        for worker in list(self._workers.values()):
-            pid, status = os.waitpid(worker.pid, os.WNOHANG)
-            if pid:
-                del self._workers[pid]
-                code = os.waitstatus_to_exitcode(status)
-                found.append((worker, signal.Signals(-code).name if code < 0 else f"status {code}"))
+        with contextlib.suppress(ChildProcessError):
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                worker = self._workers.pop(ended[0], None)
+                code = os.waitstatus_to_exitcode(ended[1])
+                if worker:
+                    found.append((worker, signal.Signals(-code).name if code < 0 else f"status {code}"))
         return found
 
     def _kill_the_hanging(self) -> None:
         now = time.monotonic()
+        if now - self._looked > HANGS_AFTER / 2:  # the whole container stood still: nobody could give a sign
+            self._awake_since = now
+        self._looked = now
         for worker in self._workers.values():
             last = self._signs.last(worker.place)
-            if now - (last or worker.began) > (HANGS_AFTER if last else STARTS_WITHIN):
+            since = max(last or worker.began, self._awake_since)
+            if now - since > (HANGS_AFTER if last else STARTS_WITHIN):
                 log.error("Worker %d does not answer any more and is killed.", worker.pid)
                 os.kill(worker.pid, signal.SIGKILL)
 

@@ -55,9 +55,6 @@ def main(make_app: Callable[[], FastAPI] | None = None) -> int:
     connections = with_files_for(connections)
 
     def server(sign_of_life: Callable[[], None]) -> uvicorn.Server:
-        async def notify() -> None:
-            sign_of_life()
-
         config = uvicorn.Config(
             app,
             http=BoundedHttp,
@@ -71,10 +68,8 @@ def main(make_app: Callable[[], FastAPI] | None = None) -> int:
             backlog=BACKLOG,
             timeout_keep_alive=keep_alive,
             timeout_graceful_shutdown=GRACE,
-            callback_notify=notify,
-            timeout_notify=1,
         )
-        return Server(config, getattr(app.state, "stop", lambda: None))
+        return Server(config, sign_of_life, getattr(app.state, "stop", lambda: None))
 
     for listening in sockets:
         try:

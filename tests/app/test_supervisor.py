@@ -18,7 +18,7 @@ import pytest
 from tests.app.servers import LIMIT, ROOT, fetch, free_port, gone, serving, stop, until, wait, workers_of
 
 SMALL = """
-import asyncio, socket, sys, time
+import asyncio, pathlib, signal, socket, sys, time
 sys.path.insert(0, {root!r})
 import uvicorn
 from app import supervisor
@@ -30,7 +30,7 @@ stopping = []
 
 async def app(scope, receive, send):
     if scope["type"] == "lifespan":
-        if {fails!r}:
+        if pathlib.Path({fails!r}).exists():
             raise OSError("no reason")
         while True:
             message = await receive()
@@ -45,16 +45,15 @@ async def app(scope, receive, send):
         await asyncio.sleep(float(scope["path"][5:]))
     await PlainTextResponse("stopping" if stopping else "done")(scope, receive, send)
 
+if {no_news!r}:
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 listening = socket.create_server(("127.0.0.1", {port}))
 
 def server(sign):
-    async def notify():
-        sign()
     config = uvicorn.Config(
-        app, callback_notify=notify, timeout_notify=0.2, timeout_graceful_shutdown=supervisor.GRACE,
-        log_level="error", lifespan="on",
+        app, timeout_graceful_shutdown=supervisor.GRACE, log_level="error", lifespan="on"
     )
-    return Server(config, lambda: stopping.append(True))
+    return Server(config, sign, lambda: stopping.append(True))
 
 sys.exit(Supervisor({workers}, server, [listening]).run())
 """
@@ -63,10 +62,15 @@ BUSY = 10  # seconds that a busy machine may add
 
 
 @contextlib.contextmanager
-def small(workers: int = 1, *, fails: bool = False) -> Iterator[tuple[int, subprocess.Popen[str]]]:
-    """A supervisor of a small application, which hangs and dawdles when it is asked to."""
+def small(
+    workers: int = 1, *, fails: Path = Path("/nowhere"), no_news: bool = False
+) -> Iterator[tuple[int, subprocess.Popen[str]]]:
+    """A supervisor of a small application, which hangs and dawdles when it is asked to.
+
+    It does not start while there is a file `fails`. `no_news`: whoever started it ignores ends of processes.
+    """
     port = free_port()
-    code = SMALL.format(root=str(ROOT), port=port, workers=workers, fails=fails)
+    code = SMALL.format(root=str(ROOT), port=port, workers=workers, fails=str(fails), no_news=no_news)
     with subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
@@ -105,8 +109,9 @@ def refused(port: int) -> bool:
     return False
 
 
-def test_a_worker_that_is_killed_is_replaced() -> None:
-    with small(workers=2) as (port, process):
+@pytest.mark.parametrize("no_news", [False, True])
+def test_a_worker_that_is_killed_is_replaced(no_news: bool) -> None:
+    with small(workers=2, no_news=no_news) as (port, process):
         wait(port, process, "/")
         before = workers_of(process.pid)
         os.kill(before[0], signal.SIGKILL)
@@ -126,10 +131,41 @@ def test_a_worker_that_hangs_is_replaced() -> None:
 
 
 def test_where_no_worker_can_start_the_server_ends() -> None:
-    with small(workers=2, fails=True) as (_, process):
+    with small(workers=2, fails=ROOT) as (_, process):
         output, _ = process.communicate(timeout=LIMIT)
         assert process.returncode == 1
         assert "A worker cannot start" in output
+
+
+def test_where_a_worker_cannot_be_replaced_at_once_the_others_go_on(tmp_path: Path) -> None:
+    fails = tmp_path / "fails"
+    with small(workers=2, fails=fails) as (port, process):
+        wait(port, process, "/")
+        assert until(lambda: len(workers_of(process.pid)) == 2)
+        fails.touch()
+        before = workers_of(process.pid)
+        os.kill(before[0], signal.SIGKILL)
+        time.sleep(1.5)
+        assert fetch(port, "/") == b"done"
+        fails.unlink()
+        assert until(lambda: len(set(workers_of(process.pid)) - {before[0]}) == 2)
+        assert fetch(port, "/") == b"done"
+        assert before[1] in workers_of(process.pid)
+
+
+def test_workers_that_stood_still_with_their_supervisor_are_not_killed() -> None:
+    with small(workers=2) as (port, process):
+        wait(port, process, "/")
+        assert until(lambda: len(workers_of(process.pid)) == 2)
+        workers = workers_of(process.pid)
+        for pid in (process.pid, *workers):
+            os.kill(pid, signal.SIGSTOP)
+        time.sleep(2)  # longer than a worker may hang
+        for pid in (process.pid, *workers):
+            os.kill(pid, signal.SIGCONT)
+            time.sleep(0.3)  # the supervisor looks before they can show themselves
+        assert fetch(port, "/") == b"done"
+        assert workers_of(process.pid) == workers
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -10,6 +11,8 @@ from fastapi import FastAPI
 from app import made
 from app.answers import Answers
 from app.settings import Settings
+from lessons.catalogue import lesson_slugs, load_lesson
+from lessons.kit.controls import Choice
 
 log = logging.getLogger("academy")
 
@@ -41,7 +44,16 @@ def make(app: FastAPI) -> None:
 def _file(app: FastAPI) -> Path:
     settings: Settings = app.state.settings
     folder = Path(settings.answers_folder) if settings.answers_folder else made.FOLDER
-    return made.file_of(folder, settings.root_path, app.state.answers.embeddable)
+    return made.file_of(folder, settings.root_path, app.state.answers.embeddable, *_missing())
+
+
+def _missing() -> Iterator[str]:
+    """What figures offer and this host lacks: pages say so."""
+    for slug in lesson_slugs():
+        for name, figure in load_lesson(slug).figures.items():
+            for control, widget in figure.controls.widgets().items():
+                if isinstance(widget, Choice):
+                    yield from (f"{slug}/{name}?{control}={option}" for option in widget.missing())
 
 
 def make_now() -> None:

@@ -18,6 +18,7 @@ from app.body import Body
 from app.main import create_app
 from app.settings import Settings
 from lessons.catalogue import load_lesson
+from lessons.kit.controls import Choice
 from tests.app.servers import ROOT, fetch, serving
 
 FIGURES = load_lesson("quantization").figures
@@ -95,6 +96,15 @@ def test_answers_of_other_settings_are_not_taken(folder: Path, settings: dict[st
     app = taken(folder, **settings)
     assert not app.state.answers.complete
     assert app.state.answers._kept.bytes == 0
+
+
+def test_answers_of_a_host_that_lacked_something_are_not_taken(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page says what this host lacks."""
+    missing = Choice.missing
+    monkeypatch.setattr(Choice, "missing", lambda self: () if missing(self) else tuple(self.needs or ()))
+    assert not taken(folder).state.answers.complete
 
 
 def resealed(rest: bytes) -> bytes:

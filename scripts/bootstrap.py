@@ -69,7 +69,12 @@ def prepare(goal: str) -> None:
 @contextlib.contextmanager
 def locked() -> Iterator[None]:
     """Wait until no other run is at work here, and be the only one."""
-    with open(LOCK, "w") as lock:
+    with contextlib.suppress(OSError):
+        LOCK.touch()
+    if not LOCK.exists():  # nothing can be written here, so nothing will be changed
+        yield
+        return
+    with open(LOCK) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -98,7 +103,7 @@ def settle(folder: Path) -> None:
     if not folder.exists() and (new / COMPLETE).exists():
         new.rename(folder)
     for left in (new, replaced(folder)):
-        shutil.rmtree(left, ignore_errors=True)
+        remove(left)
 
 
 def put_in_place(folder: Path) -> None:
@@ -107,7 +112,15 @@ def put_in_place(folder: Path) -> None:
     if folder.exists():
         folder.rename(replaced(folder))
     aside(folder).rename(folder)
-    shutil.rmtree(replaced(folder), ignore_errors=True)
+    remove(replaced(folder))
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder; of a link to one the link alone."""
+    if folder.is_symlink():
+        folder.unlink()
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def python(environment: Path) -> Path:
@@ -133,8 +146,7 @@ def install(lock_name: str) -> None:
     before = [f"{stamp.stem}.txt" for stamp in VENV.glob("requirements*.stamp")]
     new = aside(VENV)
     if (VENV / COMPLETE).exists() and lock_name not in before and all(map(has, before)):
-        shutil.copytree(VENV, new, symlinks=True)
-        (new / COMPLETE).unlink()
+        shutil.copytree(VENV, new, symlinks=True, ignore=shutil.ignore_patterns(COMPLETE))
     else:
         make_environment(new)
         names += [name for name in sorted(before) if name != lock_name and (ROOT / name).exists()]

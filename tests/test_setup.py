@@ -193,6 +193,50 @@ def test_a_second_run_does_nothing(setup: ModuleType, machine: Machine, tmp_path
     }
 
 
+def test_who_cannot_write_into_a_complete_tree_may_run_it(
+    setup: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup.main("run")
+    (tmp_path / ".setup.lock").unlink()
+
+    def touch(path: Path) -> None:
+        raise PermissionError(path)
+
+    monkeypatch.setattr(Path, "touch", touch)
+    setup.main("run")
+    check(tmp_path, "run")
+
+
+def test_an_environment_that_is_a_link_may_be_renewed_again_and_again(
+    setup: ModuleType, tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / ".venv").symlink_to("elsewhere")
+    for content in ("old", "newer", "newest"):
+        (tmp_path / "requirements.txt").write_text(content)
+        setup.main("run")
+        check(tmp_path, "run")
+    assert (tmp_path / "elsewhere").is_dir()
+
+
+def test_a_copy_that_was_interrupted_is_never_taken_for_a_whole_one(
+    setup: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup.main("run")
+
+    def add(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(setup, "add", add)
+        with pytest.raises(Killed):
+            setup.install("requirements-node.txt")
+    shutil.rmtree(tmp_path / ".venv.new" / "lib")  # as if the copy had not come so far
+    shutil.rmtree(tmp_path / ".venv")
+    setup.main("run")
+    check(tmp_path, "run")
+
+
 def test_what_was_added_stays_when_the_lesson_needs_other_packages(setup: ModuleType, tmp_path: Path) -> None:
     setup.main("run")
     setup.install("requirements-node.txt")

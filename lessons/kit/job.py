@@ -179,8 +179,11 @@ class Desk:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if hasattr(os, "getuid") and folder.stat().st_uid != os.getuid():
-            raise PermissionError(f"{folder} belongs to another user")
+        if hasattr(os, "getuid"):
+            # Of a link to a folder, too: another user's could lead to what this one has elsewhere.
+            link, owner = folder.lstat().st_uid, folder.stat().st_uid
+            if owner != os.getuid() or link not in (owner, 0):
+                raise PermissionError(f"{folder} belongs to another user")
         self.folder = folder
 
     def state(self, key: str) -> State:

@@ -127,6 +127,22 @@ def test_a_folder_of_somebody_else_is_refused(tmp_path: Path, monkeypatch: pytes
         Desk(tmp_path)
 
 
+def test_a_link_of_somebody_else_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "link").symlink_to("own")
+    Desk(tmp_path / "link")  # a link of this user's, or of the administrator's
+    real = Path.lstat
+
+    def lstat(path: Path) -> os.stat_result:
+        owner = 12345 if path.name == "link" else real(path).st_uid
+        return os.stat_result([*real(path)[:4], owner, *real(path)[5:]])
+
+    monkeypatch.setattr(Path, "lstat", lstat)
+    with pytest.raises(PermissionError, match="another user"):
+        Desk(tmp_path / "link")
+    Desk(tmp_path / "own")
+
+
 def test_what_was_asked_for_is_computed_in_its_order(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
 

@@ -46,7 +46,7 @@ class Asking:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope.get("client"):
-            asking.set(client_of(str(scope["client"][0])))
+            asking.set(client_of(str(scope["client"][0])[:LONGEST_CLIENT]))
         await self.app(scope, receive, send)
 
 
@@ -238,16 +238,19 @@ class FairQueue:
     def _done(self, work: Work, result: object, error: BaseException | None, last: bool) -> None:
         """Tell whoever waits; with the last of its batch a thread is free again."""
         del self._running[work.key]
-        if not work.outcome.cancelled():
-            if error is None:
-                work.outcome.set_result(result)
-            else:
-                work.outcome.set_exception(error)
         if last:
             self._busy_threads -= 1
             self._start(asyncio.get_running_loop())
             if not self._busy_threads:
                 self.idle.set()
+        if work.outcome.cancelled():
+            return
+        if isinstance(error, StopIteration):  # a future cannot hold it
+            error = RuntimeError(f"{error!r} was raised")
+        if error is None:
+            work.outcome.set_result(result)
+        else:
+            work.outcome.set_exception(error)
 
 
 class _Dropped(Exception):

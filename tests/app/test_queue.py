@@ -241,3 +241,18 @@ def test_a_request_is_of_the_client_that_sends_it(monkeypatch: pytest.MonkeyPatc
     with TestClient(create_app(Settings(make_ahead=False)), client=("2001:db8::7", 1)) as client:
         client.get("/lessons/quantization/figures/rtn?bits=5")
     assert set(seen) == {"2001:db8::"}
+
+
+def test_a_line_goes_on_after_what_no_future_can_hold() -> None:
+    queue = FairQueue("test", 1, 8)
+
+    def stops() -> None:
+        raise StopIteration
+
+    async def test() -> str:
+        with pytest.raises(RuntimeError, match="StopIteration"):
+            await asyncio.wait_for(queue.do("a", stops), 10)
+        return await asyncio.wait_for(queue.do("b", lambda: "done"), 10)
+
+    assert asyncio.run(test()) == "done"
+    queue.close()

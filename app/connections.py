@@ -2,8 +2,9 @@
 
 uvicorn closes a connection that rests between two requests, and no other. Here a request must also come
 within a time and a size, head and body together, and its answer must be taken within a time. Above the limit
-of connections, of all or of one client, a resting one gives way; when none rests, the newest is told to come
-again. Proxies that are trusted may have as many as there are: they speak for others.
+of connections, of all or of one client, a resting one gives way; where none of all rests, one of the client
+with most of them; otherwise the newest is told to come again. Proxies that are trusted may have as many as
+there are: they speak for others.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import asyncio
 import functools
 import os
 from collections import Counter
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeGuard
 from weakref import WeakKeyDictionary
 
 from starlette.responses import PlainTextResponse
@@ -184,10 +185,19 @@ class BoundedHttp(HttpToolsProtocol):
         resting = next((other for other in self.connections if rests(other, client)), None)
         if resting is not None:
             resting.transport.close()
+        elif client is None and (one := self._of_heaviest()):
+            one.transport.abort()
         elif count > SPARE * most:
             self.transport.abort()
         else:
             self.app = crowded if client is None else crowded_by_one
+
+    def _of_heaviest(self) -> BoundedHttp | None:
+        """A connection of the client with most of them, if it has more than this connection's."""
+        heaviest = max(self.of_client, key=self.of_client.__getitem__, default="")
+        if self.of_client[heaviest] <= self.of_client[self.counted_as or ""] + 1:
+            return None
+        return next((other for other in self.connections if is_of(other, heaviest)), None)
 
 
 @functools.cache
@@ -199,8 +209,17 @@ def rests(connection: object, client: str | None = None) -> bool:
     """Tell whether a connection, of this client where one is named, waits for its next request."""
     return (
         isinstance(connection, BoundedHttp)
-        and client in (None, connection.counted_as)
+        and (client is None or is_of(connection, client))
         and connection.timeout_keep_alive_task is not None
+        and not connection.transport.is_closing()
+    )
+
+
+def is_of(connection: object, client: str) -> TypeGuard[BoundedHttp]:
+    """Tell whether an open connection is one of this client."""
+    return (
+        isinstance(connection, BoundedHttp)
+        and connection.counted_as == client
         and not connection.transport.is_closing()
     )
 

@@ -254,6 +254,32 @@ def test_a_connection_too_many_is_told_to_come_again(connect_slowly: Connect) ->
     assert [status(client) for client in busy] == [200] * CONNECTIONS
 
 
+def test_where_none_rests_one_of_the_client_with_most_gives_way() -> None:
+    with serving(Patient, proxy_headers=False) as (_, port), contextlib.ExitStack() as opened:
+
+        def connect(source: str) -> socket.socket:
+            client = socket.create_connection(("127.0.0.1", port), WAIT, source_address=(source, 0))
+            opened.enter_context(client)
+            client.sendall(get("/held"))
+            return client
+
+        release.clear()
+        heavy = [connect("127.0.0.1") for _ in range(CONNECTIONS - 1)]
+        others = [connect("127.0.1.1"), connect("127.0.2.1")]  # the second one is one too many
+        time.sleep(0.3)
+        release.set()
+        assert [status(client) for client in others] == [200, 200]
+        assert sum(closed(client) for client in heavy) == 1
+
+
+def closed(client: socket.socket) -> bool:
+    """Whether a connection was ended before anything was answered."""
+    try:
+        return client.recv(65536) == b""
+    except ConnectionResetError:
+        return True
+
+
 def test_far_too_many_are_dropped_unread(connect_slowly: Connect) -> None:
     silent = [connect_slowly() for _ in range(int(SPARE * CONNECTIONS))]
     assert until_closed(connect_slowly(get())) == b""

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from app import supervisor
 from tests.app.servers import LIMIT, ROOT, fetch, free_port, gone, serving, stop, until, wait, workers_of
 
 SMALL = """
@@ -151,6 +152,22 @@ def test_where_a_worker_cannot_be_replaced_at_once_the_others_go_on(tmp_path: Pa
         assert until(lambda: len(set(workers_of(process.pid)) - {before[0]}) == 2)
         assert fetch(port, "/") == b"done"
         assert before[1] in workers_of(process.pid)
+
+
+def test_where_no_process_can_be_made_now_it_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    keeping = supervisor.Supervisor(1, lambda _: pytest.fail("a worker here"), [])
+    monkeypatch.setattr(supervisor, "PAUSE", 0)
+
+    def fork() -> int:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", fork)
+    with pytest.raises(BlockingIOError):  # at the start there is nobody to go on
+        keeping._fill_places()
+    keeping._served = True
+    keeping._fill_places()
+    assert keeping._empty == [0]
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & set(supervisor.STOPS)
 
 
 def test_workers_that_stood_still_with_their_supervisor_are_not_killed() -> None:

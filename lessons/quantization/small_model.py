@@ -30,7 +30,7 @@ BEGIN = 0
 SPECIAL = re.compile(r"<\|\w+\|>")
 """Tokens that end a text."""
 
-CONTINUED = 24
+CONTINUED = 16
 """Tokens that the model adds; with a sentence of 100 characters they fit into its context of 128."""
 
 TEMPERATURE = 0.7

@@ -48,7 +48,7 @@ WHEN_FULL = 60  # seconds after which the line may have room again
 
 TOKEN = "begun"
 """The parameter that tells the page which began a computation from all others: without cookies it is in the
-address, and static/js/job.js takes it out of there."""
+address, and static/js/page/job.js takes it out of there."""
 
 log = logging.getLogger("academy")
 router = APIRouter()

@@ -58,8 +58,8 @@ from lessons.kit.view import Column, Sentence, Table, View
 from quant_core.files.single import reads
 from quant_core.files.storage import SIZES, TYPE_NAMES
 
-MODULE = re.compile(r"js/(?!early|place|lesson|predict|embed|share|cells|own|cut|config|recall|task)\w+\.js")
-"""What `lesson.js` imports: the pages name it, so that it is on its way before `lesson.js` has been read."""
+PRELOADED = ("js/lib/", "js/figure/", "js/lesson/")
+"""Folders of scripts that all pages with figures use: a page names their files, to get all at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,7 @@ class Shown:
 
     @property
     def limits_json(self) -> str:
-        """Those of this state, for static/js/limits.js; "" for none."""
+        """Those of this state, for static/js/figure/limits.js; "" for none."""
         told = {
             name: {"reason": limit.reason, "options": limit.options, "id": limit.id, "says": limit.says}
             for name, limit in self.limits.items()
@@ -505,7 +505,7 @@ def environment() -> Environment:
         spoken=spoken,
         languages=languages,
         language=language,
-        modules=[path for path in static_files() if MODULE.fullmatch(path)],
+        modules=[path for path in static_files() if path.startswith(PRELOADED)],
         plain=plain,
         is_slider=is_slider,
         is_choice=_is_choice,

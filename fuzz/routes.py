@@ -210,7 +210,14 @@ def any_address(dice: random.Random) -> str:
     return f"{path}?{'&'.join(pairs)}" if pairs else path
 
 
-FILES = ("lesson.css", "js/early.js", "js/lesson.js", "icon.svg", "vendor/fonts.css", "vendor/htmx.min.js")
+FILES = (
+    "lesson.css",
+    "js/page/boot.js",
+    "js/page/figures.js",
+    "icon.svg",
+    "vendor/fonts.css",
+    "vendor/htmx.min.js",
+)
 
 
 def escape(dice: random.Random) -> str:

@@ -36,7 +36,7 @@ def test_what_compresses_is_kept_compressed_only() -> None:
 
 
 def test_who_takes_no_encoding_of_a_static_file_gets_no_copy_of_their_own() -> None:
-    for path in ("vendor/plotly-basic.min.js", "lesson.css", "late.css", "js/lesson.js"):
+    for path in ("vendor/plotly-basic.min.js", "lesson.css", "late.css", "js/page/figures.js"):
         body = static_file(path)
         assert body
         assert body.encoded("identity")[0] is body.encoded("identity")[0]

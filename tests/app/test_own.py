@@ -114,7 +114,7 @@ def test_without_scripts_the_page_carries_the_weights_from_state_to_state(client
     assert kept["own.text"] == TEXT
     again = client.post(form.attributes["action"], data=kept | {"bits": "2"})
     assert parse(again.text).one("output", name="levels").text == "4"
-    assert "js/lesson.js" not in answer.text
+    assert "js/page/figures.js" not in answer.text
 
 
 def test_nothing_of_the_weights_is_kept(client: TestClient) -> None:

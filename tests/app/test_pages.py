@@ -173,7 +173,7 @@ def test_fragment_of_this_version_is_immutable(client: TestClient) -> None:
         "/fragments/older/quantization/questions/rtn",
         "/fragments/older/quantization/questions",
         "/static/older/lesson.css",
-        "/static/older/js/lesson.js",
+        "/static/older/js/page/figures.js",
         f"/static/{version()}/js/newer.js",
         f"/fragments/{version()}/quantization/newer",
     ],

@@ -67,7 +67,7 @@ def test_embed_code_is_a_frame_that_takes_its_figure_s_height(client: TestClient
     assert frame["src"] == f"{LESSON}/figures/rtn?embed=1&bits=5"
     assert frame["title"].startswith("FIG.02 ")
     assert "figureHeight" in code
-    assert "js/embed.js" in client.get(frame["src"]).text
+    assert "js/page/embed.js" in client.get(frame["src"]).text
     assert "set-cookie" not in client.get(frame["src"]).headers
 
 

@@ -259,7 +259,7 @@ def test_a_server_answers_from_the_files_that_it_started_with(copy: Path) -> Non
         ready = fetch(port, "/readyz")
         version = ready.decode().split('"version":"')[1][:16]
         sheets = [
-            f"/static/{version}/{name}" for name in ("lesson.css", "late.css", "js/share.js", "icon.svg")
+            f"/static/{version}/{name}" for name in ("lesson.css", "late.css", "js/page/share.js", "icon.svg")
         ]
         with serving(copy, ACADEMY_MAKE_AHEAD="0") as (other, _):
             expected = {address: fetch(other, address) for address in [*ADDRESSES, *sheets]}

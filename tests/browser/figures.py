@@ -85,7 +85,7 @@ def open_alone(page: Page, name: str, query: str = "") -> None:
 
 def awake(page: Page) -> None:
     """Wait until the lesson's scripts have run."""
-    script = 'head > script[src$="/js/lesson.js"]'
+    script = 'head > script[src$="/js/page/figures.js"]'
     page.locator(script).wait_for(state="attached")
     page.evaluate("script => import(document.querySelector(script).src).then(() => null)", script)
 
@@ -94,8 +94,9 @@ def wait_for_table(page: Page, name: str, control: str, value: Any) -> None:
     """Wait until the table that holds a control's state is here; it must have been asked for already."""
     page.locator(f"#{FIGURES[name].id}-form").evaluate(
         """async (form, [name, value]) => {
-            const { src } = document.querySelector('script[src$="/js/lesson.js"]');
-            await (await import(src.replace("lesson.js", "states.js"))).statesOf({ form, name, value });
+            const { src } = document.querySelector('script[src$="/js/page/figures.js"]');
+            const tables = await import(src.replace("page/figures.js", "figure/state_tables.js"));
+            await tables.statesOf({ form, name, value });
         }""",
         [control, plain(value)],
     )

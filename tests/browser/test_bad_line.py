@@ -282,7 +282,7 @@ def test_a_busy_server_is_not_asked_before_its_time(page: Page, watch: Watch) ->
     assert min(after - before for before, after in pairwise(asked)) > 1.9  # seconds
 
 
-@pytest.mark.parametrize("script", ["htmx.min.js", "lesson.js", "line.js"])
+@pytest.mark.parametrize("script", ["htmx.min.js", "page/figures.js", "figure/requests.js"])
 def test_without_one_of_the_scripts_the_form_has_its_button(page: Page, watch: Watch, script: str) -> None:
     watch.expect("ERR_FAILED")
     page.route(f"**/{script}", lambda route: route.abort())

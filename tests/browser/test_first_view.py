@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 from tests.browser.conftest import DEVICES, until
 from tests.browser.figures import PAGE, expect_state
 
-SCRIPTS = ("htmx", "lesson.js", "plotly")
+SCRIPTS = ("htmx", "page/figures.js", "plotly")
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_what_was_chosen_before_the_figures_woke_is_shown(resting: Page) -> None
     """On a slow line a slider can be moved before the scripts are here."""
 
     waiting: list[Route] = []
-    resting.route("**/js/lesson.js", lambda route: waiting.append(route))
+    resting.route("**/js/page/figures.js", lambda route: waiting.append(route))
     resting.goto(PAGE)
     slider = resting.locator("#fig-02-bits")
     slider.focus()

@@ -1,4 +1,4 @@
-"""The morph that writes a figure's next view into the one that is shown (`static/js/patch.js`)."""
+"""The morph that writes a figure's next view into the one that is shown (`static/js/figure/patch.js`)."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tests.browser.figures import FIGURES, NAMES, open_alone
 pytestmark = pytest.mark.tidy
 
 BEGIN = """
-  const lesson = document.querySelector('script[src$="/js/lesson.js"]').src;
-  const { patch } = await import(lesson.replace("lesson.js", "patch.js"));
+  const lesson = document.querySelector('script[src$="/js/page/figures.js"]').src;
+  const { patch } = await import(lesson.replace("page/figures.js", "figure/patch.js"));
   const parse = (html) => {
     const template = document.createElement("template");
     template.innerHTML = html;

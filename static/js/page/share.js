@@ -1,6 +1,6 @@
 // What a reader takes away from a figure: fetched when "Share" is unfolded, and anew when the figure has come to rest.
-import { fetched } from "./folded.js";
-import { say } from "./speak.js";
+import { fetched } from "../figure/folds.js";
+import { say } from "../lib/announce.js";
 
 const REST = 350; // milliseconds without a change
 const SHARP = 2; // pixels of a PNG for each of the drawing
@@ -84,7 +84,7 @@ function select(source) {
 
 /** On the reader's weights: no address leads to such a file, so it is asked for as the figure is. */
 async function saveOwn({ dataset, href, download }) {
-  const { fileOf } = await import("./own.js");
+  const { fileOf } = await import("../own/weights.js");
   const file = await fileOf(dataset.png ?? href);
   if (!file) return;
   if (dataset.png) await savePng(`data:image/svg+xml;charset=utf-8,${encodeURIComponent(await file.text())}`, named(dataset.name));
@@ -97,7 +97,7 @@ function named(name) {
 
 /** A figure that is no drawing is pictured here: only a browser can lay it out. */
 async function saveCells({ dataset, form, parentElement }) {
-  const { pictureOf } = await import("./cells.js");
+  const { pictureOf } = await import("./html_picture.js");
   const svg = await pictureOf((form ?? parentElement).closest("figure"), dataset.cells);
   if (dataset.name.endsWith(".svg")) save(new Blob([svg], { type: "image/svg+xml" }), dataset.name);
   else await savePng(`data:image/svg+xml;charset=utf-8,${encodeURIComponent(svg)}`, dataset.name);
@@ -119,7 +119,7 @@ function save(file, name) {
 }
 
 function sheet() {
-  const href = new URL("../css/share.css", import.meta.url).href;
+  const href = new URL("../../css/share.css", import.meta.url).href;
   if ([...document.styleSheets].some((known) => known.href === href)) return Promise.resolve();
   return new Promise((resolve) => {
     document.head.append(Object.assign(document.createElement("link"), { rel: "stylesheet", href, onload: resolve, onerror: resolve }));

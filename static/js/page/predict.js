@@ -1,13 +1,13 @@
 // Predict, then see: a guess is committed without leaving the page, what was so takes the place of its form, and the server
 // draws the guess on the figure from then on, wherever it is true of its state. Guesses are remembered in this browser only.
 // Without this script the form leads to the question's own page.
-import { defaultsOf, setControls, showValue } from "./controls.js";
-import { ask, wantedBy } from "./line.js";
-import { isText, keep, recalled } from "./remember.js";
-import { say } from "./speak.js";
+import { defaultsOf, setControls, showValue } from "../figure/controls.js";
+import { ask, wantedBy } from "../figure/requests.js";
+import { isText, keep, recalled } from "../lib/storage.js";
+import { say } from "../lib/announce.js";
 
 const KEY = `predicted:${location.pathname.replace(/\/questions\/.*/, "")}`;
-const SHEET = new URL("../css/reveal.css", import.meta.url).href;
+const SHEET = new URL("../../css/reveal.css", import.meta.url).href;
 
 watch();
 

@@ -1,8 +1,8 @@
 // A figure's next view, written into the one that is shown: elements stay, only what differs is touched. Marks keep their
 // ids and so move to their new places; what has the focus keeps it. It does less than a general morph, and so costs a
 // fraction: a drag waits for this.
-import { leftFolded } from "./folded.js";
-import { isPlace, motionIsWelcome, start, stop } from "./move.js";
+import { leftFolded } from "./folds.js";
+import { isPlace, motionIsWelcome, start, stop } from "./motion.js";
 
 const NOT_THE_SERVERS = ["open", "data-htmx-powered"]; // but the reader's, and htmx's
 const KEPT = "[hx-morph-skip]"; // drawn, or fetched, in the browser

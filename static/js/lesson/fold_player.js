@@ -2,7 +2,7 @@
 // Once by itself when it is first seen, again on its button. Any input of the reader stops it. Under reduced
 // motion it never starts. While it plays, the figure carries data-playing: the page's address stands still then.
 
-import { statesOf } from "./states.js";
+import { statesOf } from "../figure/state_tables.js";
 
 const HOLD = 700; // milliseconds on the sixteen bits before the first fold
 const PACE = 200; // between two folds while the grid is finer than the eye

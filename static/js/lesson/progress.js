@@ -1,5 +1,5 @@
 // Reading progress: the current section in the list, and the ones already read, remembered in this browser only.
-import { isText, keep, recalled } from "./remember.js";
+import { isText, keep, recalled } from "../lib/storage.js";
 
 const KEY = `read:${location.pathname}`;
 

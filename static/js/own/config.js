@@ -1,9 +1,9 @@
 // A figure for a reader's own model: a config.json, or what the header of a GGUF file says about the model's shape. The
 // server makes of it a line of fields, which is a control like any other and stands in the address.
-import { setControls } from "./controls.js";
-import { CutError, leanConfig, shapeOf } from "./cut.js";
-import { formOf, tell } from "./drop.js";
-import { ask, wantedBy } from "./line.js";
+import { setControls } from "../figure/controls.js";
+import { CutError, leanConfig, shapeOf } from "./model_file.js";
+import { formOf, tell } from "./panel.js";
+import { ask, wantedBy } from "../figure/requests.js";
 
 export function paste(panel, fields) {
   offer(panel, { "own.text": leanConfig(fields.get("own.text")) });

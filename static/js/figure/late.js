@@ -1,5 +1,5 @@
 // A figure whose drawing the lesson page was sent without gets it when its reader nears it, or prints.
-import { fetchView } from "./folded.js";
+import { fetchView } from "./folds.js";
 import { patch } from "./patch.js";
 
 const NEAR = "1200px";

@@ -74,7 +74,7 @@ function listOf(address) {
 
 /** The card, with its style sheet: neither is needed before the first touch of a number. */
 async function made() {
-  const sheet = Object.assign(document.createElement("link"), { rel: "stylesheet", href: new URL("../css/claims.css", import.meta.url).href });
+  const sheet = Object.assign(document.createElement("link"), { rel: "stylesheet", href: new URL("../../css/claims.css", import.meta.url).href });
   const ready = new Promise((done) => sheet.addEventListener("load", done, { once: true }));
   document.head.append(sheet);
   await Promise.race([ready, new Promise((done) => setTimeout(done, 1000))]);

@@ -1,5 +1,5 @@
 // What a reader gives to a figure: a file that is dropped anywhere on it, or chosen, or what is pasted, in its panel.
-import { fetched, sheets } from "./folded.js";
+import { fetched, sheets } from "../figure/folds.js";
 
 const panels = new WeakMap(); // details → its panel, here or on its way
 
@@ -21,7 +21,7 @@ function dragged(event, type) {
 
 /** The panel of a figure at work, and a file for it if there is one. */
 export async function give(details, file) {
-  const name = details.matches(".own") ? "own" : "config";
+  const name = details.matches(".own") ? "weights" : "config";
   try {
     const { open, paste, mark } = await import(`./${name}.js`);
     const panel = await panelOf(details, open, paste);

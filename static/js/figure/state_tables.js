@@ -1,8 +1,8 @@
 // A drag answered in the same frame: on the first touch of a control the page fetches all its states at once, or the part
 // of very many that the present one is in, and shows the next from there in place of a request. A miss goes to the
 // network as ever.
-import { keepFold, lightened } from "./folded.js";
-import { number, showAtOnce } from "./line.js";
+import { keepFold, lightened } from "./folds.js";
+import { number, showAtOnce } from "./requests.js";
 
 const MOST_TABLES = 32;
 const DWELL = 60; // milliseconds that a pointer rests on a cell before it is likely to be pressed

@@ -1,6 +1,6 @@
 // Controls, or options of one, that can do nothing in the present state are disabled, and say why. The server writes them so
 // into the page; after a change the figure's view brings them. What is disabled sends nothing: hidden fields keep its value.
-import { wantedBy } from "./line.js";
+import { wantedBy } from "./requests.js";
 
 const shown = new WeakMap(); // form → the limits that its controls have
 

@@ -1,10 +1,10 @@
 // A figure on weights of the reader's. They stay in this tab: every change of a control sends them along, the server draws and
 // forgets. The address holds the controls alone, so a link of this page shows the lesson's weights.
-import { tensorsOf, CutError } from "./cut.js";
-import { formOf, tell } from "./drop.js";
-import { sheets } from "./folded.js";
-import { ask, lost, overtaken, reasonOf, showAtOnce } from "./line.js";
-import { forget, isText, keep, recalled } from "./remember.js";
+import { tensorsOf, CutError } from "./model_file.js";
+import { formOf, tell } from "./panel.js";
+import { sheets } from "../figure/folds.js";
+import { ask, lost, overtaken, reasonOf, showAtOnce } from "../figure/requests.js";
+import { forget, isText, keep, recalled } from "../lib/storage.js";
 
 const KEY = "own";
 const sending = new WeakMap(); // form → { next }: one request at a time, the newest waits

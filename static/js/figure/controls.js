@@ -4,7 +4,7 @@ const DRAG = 250; // milliseconds: changes closer than this follow the hand
 
 export function watchControls() {
   document.querySelectorAll('form[data-defaults] input[type="range"]').forEach(showValue);
-  // In the phase of capture: a change that is answered at once (states.js) goes no further.
+  // In the phase of capture: a change that is answered at once (state_tables.js) goes no further.
   document.addEventListener("input", ({ target }) => {
     if (target.matches('form[data-defaults] input[type="range"]')) showValue(target);
   }, true);

@@ -4,7 +4,7 @@
 // Every change of a figure has a number. An answer is swapped in unless that to a later change already was.
 import { defaultsOf, served, setControls } from "./controls.js";
 import { patch } from "./patch.js";
-import { say, sayWhenAtRest } from "./speak.js";
+import { say, sayWhenAtRest } from "../lib/announce.js";
 
 const PATIENCE = 1000; // milliseconds without an answer before the figure shows that it waits
 const LIMIT = 15_000; // and before an answer counts as lost

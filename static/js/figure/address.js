@@ -3,7 +3,7 @@
 // A change replaces the address of the present entry of the history and adds none: Back leads to where the reader came
 // from, in the state that was left there, and a drag is not a row of stops on the way out.
 import { defaultsOf, served, setControls } from "./controls.js";
-import { ask, expect, wantedBy } from "./line.js";
+import { ask, expect, wantedBy } from "./requests.js";
 
 const FOLLOWS_AFTER = 150; // milliseconds without a change: browsers limit how often an address may change
 const TRY_AGAIN_AFTER = 1000; // where that limit was met

@@ -1,6 +1,6 @@
 // A task that was done is remembered in this browser only, for the page that looks back, and a field that could not be read
 // gets the focus. The task itself needs no script.
-import { isScore, keep, recalled } from "./remember.js";
+import { isScore, keep, recalled } from "../lib/storage.js";
 
 const exercise = document.querySelector("[data-task]");
 const KEY = `practised:${location.pathname.replace(/\/tasks\/.*/, "")}`;

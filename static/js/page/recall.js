@@ -1,7 +1,7 @@
 // What this browser remembers of the questions and tasks, put beside what is so: the server is asked for each answer again.
 // On the page that looks back, and at the end of the lesson once its reader is near.
-import { fetched, sheets } from "./folded.js";
-import { forget, isScore, isText, recalled } from "./remember.js";
+import { fetched, sheets } from "../figure/folds.js";
+import { forget, isScore, isText, recalled } from "../lib/storage.js";
 
 const NEAR = "900px";
 

@@ -20,14 +20,14 @@ from quant_core.files.single import read_single
 from quant_core.memory import model_shape
 from tests.lessons.test_own_model import LISTED, header
 
-CUT = Path(__file__).parents[2] / "static" / "js" / "cut.js"
+MODEL_FILE = Path(__file__).parents[2] / "static" / "js" / "own" / "model_file.js"
 WEIGHTS = np.random.default_rng(1).normal(0, 0.05, (5, 1024)).astype(np.float32)
 Q4_K = ggml.quantize(WEIGHTS, "Q4_K")
 HALF = WEIGHTS.astype(np.float16)
 
 SCRIPT = """
 import fs from "fs";
-import { tensorsOf } from "./cut.mjs";
+import { tensorsOf } from "./model_file.mjs";
 const file = new Blob([fs.readFileSync(process.argv[2])]);
 const tensors = await tensorsOf(file, JSON.parse(process.argv[3]));
 const tensor = tensors.find(({ name }) => name === process.argv[4]);
@@ -103,7 +103,7 @@ AS_FLOATS = {
 def cut(tmp_path: Path, data: bytes, name: str, row: int, column: int) -> tuple[int, int, bytes]:
     """Rows and columns that the browser sees, and what it sends."""
     (tmp_path / "model").write_bytes(data)
-    (tmp_path / "cut.mjs").write_text(CUT.read_text("utf-8"), "utf-8")
+    (tmp_path / "model_file.mjs").write_text(MODEL_FILE.read_text("utf-8"), "utf-8")
     (tmp_path / "run.mjs").write_text(SCRIPT, "utf-8")
     types = json.dumps(environment().globals["block_types"])
     arguments = ["node", "run.mjs", "model", types, name, str(row), str(column)]
@@ -169,7 +169,7 @@ def test_a_column_is_read_like_a_row(tmp_path: Path) -> None:
 
 SHAPE = """
 import fs from "fs";
-import { shapeOf } from "./cut.mjs";
+import { shapeOf } from "./model_file.mjs";
 try {
   const sent = await shapeOf(new Blob([fs.readFileSync(process.argv[2])]));
   console.log(JSON.stringify(Buffer.from(sent).toString("base64")));
@@ -182,7 +182,7 @@ try {
 def sent_of(tmp_path: Path, data: bytes) -> bytes | str:
     """What the browser sends of a file for the model's shape, or why it does not."""
     (tmp_path / "file").write_bytes(data)
-    shutil.copy(CUT, tmp_path / "cut.mjs")
+    shutil.copy(MODEL_FILE, tmp_path / "model_file.mjs")
     (tmp_path / "shape.mjs").write_text(SHAPE)
     done = subprocess.run(
         ["node", tmp_path / "shape.mjs", tmp_path / "file"],

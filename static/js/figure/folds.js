@@ -1,6 +1,6 @@
 // What is folded costs nothing until it is unfolded: a change leaves it as it was and keeps what it would become; the data
 // of a figure of the lesson page and the listings of code have not even been sent.
-import { wantedBy } from "./line.js";
+import { wantedBy } from "./requests.js";
 
 const FOLD = '<div class="more">'; // a view ends with it
 const texts = new WeakMap(); // what is folded below a figure → the HTML that the last change brought for it
@@ -31,7 +31,7 @@ export function leftFolded(part, next) {
 export function watchFolded() {
   document.querySelectorAll(".more > details[open], .sharing[open]").forEach(unfold); // before we were here
   try {
-    if (sessionStorage.getItem("own")) import("./own.js").catch(() => {}); // weights that this tab holds
+    if (sessionStorage.getItem("own")) import("../own/weights.js").catch(() => {}); // weights that this tab holds
   } catch {
     // Storage can be forbidden.
   }
@@ -45,11 +45,11 @@ export function watchFolded() {
 function unfold(details) {
   if (!details.open) return;
   if (details.matches(".own, .config")) {
-    import("./drop.js").then(({ give }) => give(details), () => {});
+    import("../own/panel.js").then(({ give }) => give(details), () => {});
     return;
   }
   if (details.matches(".sharing")) {
-    import("./share.js").then(({ share }) => share(details), () => {}); // the line is bad: the link stays
+    import("../page/share.js").then(({ share }) => share(details), () => {}); // the line is bad: the link stays
     return;
   }
   readText(details.parentElement);
@@ -109,7 +109,7 @@ export async function fetched(address) {
 /** Style sheets that only what is unfolded needs; settled when they are here, or have failed. */
 export function sheets(...names) {
   return Promise.all(names.map((name) => {
-    const href = new URL(`../css/${name}.css`, import.meta.url).href;
+    const href = new URL(`../../css/${name}.css`, import.meta.url).href;
     if ([...document.styleSheets].some((known) => known.href === href)) return null;
     return new Promise((resolve) => {
       document.head.append(Object.assign(document.createElement("link"), { rel: "stylesheet", href, onload: resolve, onerror: resolve }));

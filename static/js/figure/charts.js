@@ -1,7 +1,7 @@
 // Data charts: the server's SVG is there from the start; Plotly takes over when a chart nears the viewport.
 // After every swap the server's SVG shows again at once, and Plotly redraws when the figure has come to rest:
 // never in the middle of a drag.
-import { fetchView } from "./folded.js";
+import { fetchView } from "./folds.js";
 
 const REST = 350; // milliseconds without a change
 
@@ -88,7 +88,7 @@ function tell(chart, event, detail) {
 /** Plotly with its style sheet. The sheet's id and class tell Plotly that it need not inject one, which our policy
     would forbid. */
 async function load() {
-  const from = (name) => new URL(`../vendor/${name}`, import.meta.url).href;
+  const from = (name) => new URL(`../../vendor/${name}`, import.meta.url).href;
   await added("link", { id: "plotly.js-style-global", className: "no-inline-styles", rel: "stylesheet", href: from("plotly.css") });
   await added("script", { src: from("plotly-basic.min.js") });
   return window.Plotly;

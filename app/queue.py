@@ -1,7 +1,8 @@
 """Work that waits for a thread, in turn for each client: a loop from one address costs the others nothing.
 
-A client is an address, as the trusted proxies tell it; of IPv6 it is the network of 64 bits that one line
-gets. Whoever waits alone has all of the threads, and a class behind one address shares one line.
+A client is an address, as the trusted proxies tell it; of IPv6 it is the /48 network, the largest that
+one site is given (RIPE-690, section 4.2). Whoever waits alone has all of the threads, and a class behind one
+address shares one line.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 T = TypeVar("T")
 
-NETWORK_BITS = 64  # of an IPv6 address: what is left is one client's to choose
+NETWORK_BITS = 48  # of an IPv6 address: a site may choose all others
 LONGEST_CLIENT = 64  # characters of what a proxy may call a client
 
 
@@ -55,7 +56,7 @@ def client_of(address: str) -> str:
     """The client that an address belongs to.
 
     >>> client_of("192.0.2.7"), client_of("2001:db8:1:2:3:4:5:6"), client_of("::ffff:192.0.2.7")
-    ('192.0.2.7', '2001:db8:1:2::', '192.0.2.7')
+    ('192.0.2.7', '2001:db8:1::', '192.0.2.7')
     """
     try:
         ip = ipaddress.ip_address(address.partition("%")[0])
@@ -98,18 +99,13 @@ class FairQueue:
     most
         Pieces of work that may wait. Where one more comes, the newest of the client with most of it is
         refused.
-    most_of_one
-        Pieces of one client that may wait; `most` if it is not given.
     batch
         Pieces that are prepared in one pass: one of each client, or several of the only one that waits.
     """
 
-    def __init__(
-        self, name: str, threads: int, most: int, most_of_one: int | None = None, batch: int = 1
-    ) -> None:
+    def __init__(self, name: str, threads: int, most: int, batch: int = 1) -> None:
         self.threads = threads
         self.most = most
-        self.most_of_one = most if most_of_one is None else most_of_one
         self.batch = batch
         self.idle = threading.Event()
         self.idle.set()
@@ -168,11 +164,9 @@ class FairQueue:
     def _make_room(self, client: str) -> None:
         if self._closed:
             raise Busy
-        own = len(self._lines.get(client, ()))
-        if own >= self.most_of_one:
-            raise Crowded
         if len(self._waiting) < self.most:
             return
+        own = len(self._lines.get(client, ()))
         heaviest = max(self._lines, key=lambda name: len(self._lines[name]))
         line = self._lines[heaviest]
         newest = next((work for work in reversed(line.values()) if work.clients == [heaviest]), None)

@@ -28,12 +28,13 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 from app.assets import ROOT
 from app.pages import problem_page
 from app.parameters import query_parameters
+from app.queue import asking
 from app.render import problems_for_people, render
 from app.settings import Settings
 from lessons.catalogue import Lesson, all_slugs, course, load_lesson
 from lessons.kit.controls import ControlError, FigureControls
 from lessons.kit.figure import Figure
-from lessons.kit.job import SUPPORTED, Desk, Found, FullError, Job, State
+from lessons.kit.job import MOST_OF_ONE, SUPPORTED, Desk, Found, FullError, FullOfOneError, Job, State
 from lessons.kit.language import speaking, spoken
 
 STREAM_SECONDS = 20.0
@@ -180,11 +181,12 @@ async def begin(request: Request, slug: str, name: str) -> Response:
     if desk is not None and case.job.runs_here() and not desk.state(case.key).finished:
         token, query = secrets.token_urlsafe(16), urlencode(case.asked.query())
         try:
-            if desk.ask(case.key, slug, case.job.name, query, token):
+            if desk.ask(case.key, slug, case.job.name, query, token, asking.get()):
                 case = replace(case, token=token)
-        except FullError:
-            words = case.lesson.job_texts[case.job.name].word("full")
-            raise HTTPException(503, words, {"Retry-After": str(WHEN_FULL)}) from None
+        except FullError as full:
+            status, key = (429, "full_of_one") if isinstance(full, FullOfOneError) else (503, "full")
+            words = case.lesson.job_texts[case.job.name].word(key, most=spoken().number(str(MOST_OF_ONE)))
+            raise HTTPException(status, words, {"Retry-After": str(WHEN_FULL)}) from None
         await _look(request)
     return _show(request, case)
 

@@ -19,8 +19,8 @@ MAXIMUM_FIELDS = 128
 MAXIMUM_FORM_BYTES = 248 * 1024
 """Of what a form sends: a config.json of 128 KiB, with every second byte escaped."""
 
-MOST_HELD, MOST_HELD_OF_ONE = 64 * 2**20, 32 * 2**20
-"""Bytes of all forms that are waited for or answered, and of those of one client."""
+MOST_HELD = 64 * 2**20
+"""Bytes of all forms that are waited for or answered."""
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -63,11 +63,14 @@ def read_query(raw: bytes) -> list[tuple[str, str]]:
 
 
 class Forms:
-    """The forms that a worker holds until they are answered: not too many bytes of all, or of one client."""
+    """The forms that a worker holds until they are answered, shared out between the clients.
 
-    def __init__(self, most: int = MOST_HELD, most_of_one: int = MOST_HELD_OF_ONE) -> None:
+    A client may hold as many bytes as are still free: half of them when it is alone, a quarter when another
+    one holds half. So a few clients never fill it for all others.
+    """
+
+    def __init__(self, most: int = MOST_HELD) -> None:
         self.most = most
-        self.most_of_one = most_of_one
         self.held = 0
         self.of_client: Counter[str] = Counter()
 
@@ -80,7 +83,7 @@ class Forms:
         HTTPException
             415 for a body that is no form, 413 when it is too long.
         Busy
-            When too much is held already; Crowded, when that is this client's.
+            When too little is free; Crowded, when this client holds other forms too.
         """
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
             raise HTTPException(415, f"A form is read here: {FORM}.")
@@ -92,10 +95,8 @@ class Forms:
                 self.of_client[client] += len(chunk)
                 if taken > MAXIMUM_FORM_BYTES:
                     raise HTTPException(413, f"A form may hold at most {MAXIMUM_FORM_BYTES // 1024} KiB.")
-                if self.of_client[client] > self.most_of_one:
-                    raise Crowded
-                if self.held > self.most:
-                    raise Busy
+                if self.of_client[client] > self.most - self.held:
+                    raise Busy if self.of_client[client] == taken else Crowded
                 chunks.append(chunk)
             yield b"".join(chunks)
         finally:

@@ -82,10 +82,9 @@ def test_every_bound_is_documented() -> None:
     )
     assert rows["its head"] == f"{connections.HEAD_BYTES // 1024} KiB"
     assert rows["requests that come before an earlier one is answered"] == str(connections.PIPELINED)
-    form, *held = (parameters.MAXIMUM_FORM_BYTES, parameters.MOST_HELD, parameters.MOST_HELD_OF_ONE)
-    all_, one = (size // 2**20 for size in held)
     assert rows["form, where one is taken"] == (
-        f"{form // 1024} KiB; {all_} MiB of all that wait, {one} MiB of one client"
+        f"{parameters.MAXIMUM_FORM_BYTES // 1024} KiB; {parameters.MOST_HELD // 2**20} MiB of all that wait, "
+        "of one client as much as is still free"
     )
     assert rows["an answer until it is taken"] == f"{connections.ANSWER_SECONDS:.0f} s"
     assert rows["rest between two requests"] == f"`KEEP_ALIVE`, {serve.KEEP_ALIVE} s"

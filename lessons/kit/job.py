@@ -47,6 +47,9 @@ MOST_KEPT = 256
 MOST_WAITING = 16
 """Computations that wait for their turn."""
 
+MOST_OF_ONE = 4
+"""Of these, computations that one client has asked for."""
+
 MOST_TRIES = 3
 """Of a computation whose process was killed, by a machine without memory for it, perhaps."""
 
@@ -141,12 +144,17 @@ class FullError(Exception):
     """As much as may wait is waiting."""
 
 
+class FullOfOneError(FullError):
+    """As much of this client's as may wait is waiting."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ticket:
     """A computation that was asked for: which, by whom, and how often it was begun.
 
-    `owner` is the hash of what the page that asked was given: who has it may stop the computation. `tries`
-    counts how often it was begun since it last found something, at `found` rows.
+    `owner` is the hash of what the page that asked was given: who has it may stop the computation. `client`
+    is the hash of the address that asked. `tries` counts how often it was begun since it last found
+    something, at `found` rows.
     """
 
     key: str
@@ -157,15 +165,16 @@ class Ticket:
     tries: int = 0
     found: int = 0
     name: str = ""
+    client: str = ""
 
     def is_of(self, token: str) -> bool:
         """Whether this token was given to the page that asked."""
-        return hmac.compare_digest(self.owner, owner_of(token))
+        return hmac.compare_digest(self.owner, hashed(token))
 
 
-def owner_of(token: str) -> str:
-    """What of a token is written down."""
-    return hashlib.sha256(token.encode()).hexdigest()
+def hashed(text: str) -> str:
+    """What of a token or an address is written down."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Desk:
@@ -204,20 +213,23 @@ class Desk:
             key = lock.read()
             return key if KEY.fullmatch(key) else None
 
-    def ask(self, key: str, lesson: str, job: str, query: str, token: str) -> bool:
+    def ask(self, key: str, lesson: str, job: str, query: str, token: str, client: str = "") -> bool:
         """Put a job at the end of the line. Returns whether it was not there yet.
 
         Raises
         ------
         FullError
-            If too many wait already.
+            If too many wait already; FullOfOneError, if too many of this client's do.
         """
         waiting = self.tickets()
         if any(ticket.key == key for ticket in waiting):
             return False
+        if sum(ticket.client == hashed(client) for ticket in waiting) >= MOST_OF_ONE:
+            raise FullOfOneError
         if len(waiting) >= MOST_WAITING:
             raise FullError
-        self._put(Ticket(key, lesson, job, query, owner_of(token), name=f"{time.time_ns():020d}"))
+        name = f"{time.time_ns():020d}"
+        self._put(Ticket(key, lesson, job, query, hashed(token), name=name, client=hashed(client)))
         return True
 
     def tickets(self) -> list[Ticket]:
@@ -373,7 +385,7 @@ def _ticket(path: Path) -> Ticket | None:
         ticket = Ticket(**json.loads(path.read_bytes()))
     except (ValueError, TypeError):
         return None
-    texts = (ticket.key, ticket.lesson, ticket.job, ticket.query, ticket.owner, ticket.name)
+    texts = (getattr(ticket, name) for name in ("key", "lesson", "job", "query", "owner", "name", "client"))
     whole = all(isinstance(text, str) for text in texts) and isinstance(ticket.tries, int)
     whole = whole and isinstance(ticket.found, int)
     named = whole and ticket.name == path.stem and ticket.name.isdigit()

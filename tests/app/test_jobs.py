@@ -280,6 +280,18 @@ def test_a_line_that_is_full_takes_no_more(client: TestClient, monkeypatch: Patc
     assert "Too many computations wait" in answer.text
 
 
+@pytest.mark.usefixtures("stand_in", "slow")
+def test_one_client_cannot_fill_the_line(client: TestClient) -> None:
+    for number in range(job.MOST_OF_ONE):
+        assert client.post(f"{SENTENCE}?sentence=number+{number}").status_code == 200
+    refused = client.post(f"{SENTENCE}?sentence=one+more")
+    assert refused.status_code == 429
+    assert refused.headers["retry-after"] == "60"
+    assert "4 computations from your network wait already" in refused.text
+    with TestClient(client.app, base_url="http://127.0.0.1", client=("192.0.2.2", 1)) as other:
+        assert "In the line at place 4" in other.post(f"{SENTENCE}?sentence=one+more").text
+
+
 def test_what_was_waiting_when_a_server_was_killed_is_begun_by_the_next_look(client: TestClient) -> None:
     desk = client.app.state.office.desk()  # type: ignore[attr-defined]
     desk.ask(KEY, "specimen", "squares", "", "token")

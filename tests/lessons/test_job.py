@@ -224,9 +224,21 @@ def test_what_was_asked_for_long_ago_is_forgotten(desk: Desk, monkeypatch: pytes
 
 def test_a_line_that_is_full_takes_no_more(desk: Desk) -> None:
     for number in range(job.MOST_WAITING):
-        desk.ask(f"job-{number}", "specimen", "squares", "", "token")
+        desk.ask(f"job-{number}", "specimen", "squares", "", "token", f"client {number // job.MOST_OF_ONE}")
     with pytest.raises(job.FullError):
-        desk.ask("one-more", "specimen", "squares", "", "token")
+        desk.ask("one-more", "specimen", "squares", "", "token", "another client")
+
+
+def test_one_client_cannot_fill_the_line(desk: Desk) -> None:
+    for number in range(job.MOST_OF_ONE):
+        desk.ask(f"job-{number}", "specimen", "squares", "", f"token {number}", "192.0.2.1")
+    with pytest.raises(job.FullOfOneError):
+        desk.ask("one-more", "specimen", "squares", "", "another token", "192.0.2.1")
+    assert not desk.ask("job-0", "specimen", "squares", "", "another token", "192.0.2.1")
+    assert desk.ask("one-more", "specimen", "squares", "", "another token", "192.0.2.2")
+    desk.withdraw("job-0", "token 0")
+    assert desk.ask("job-0", "specimen", "squares", "", "another token", "192.0.2.1")
+    assert "192.0.2." not in "".join(path.read_text() for path in desk.folder.iterdir())
 
 
 def test_a_token_is_not_written_down(desk: Desk) -> None:

@@ -93,7 +93,7 @@ def guide(root_path: str) -> dict[str, Any]:
         "questions": _questions(root_path),
         "job": next(iter(specimen.jobs.values())),
         "job_state": State(True, 0.4, ({"number": 1, "square": 1}, {"number": 2, "square": 4}), 41.0),
-        "listing_of": source_named("quant_core.metrics.sqnr_db"),
+        "listing_of": source_named("quant_core.methods.metrics.sqnr_db"),
         "problems": _problems(),
     }
 

@@ -18,7 +18,8 @@ from time import perf_counter
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from lessons.quantization.sources import load_layer
-from quant_core import awq, ggml, gptq, nf4, rtn, smoothquant
+from quant_core import ggml
+from quant_core.methods import awq, gptq, nf4, rtn, smoothquant
 
 RUNS = 9
 LAYER, BITS, GROUP = "minilm.5.ffn_in", 3, 128

@@ -195,7 +195,7 @@ def any_address(dice: random.Random) -> str:
         "/": 1,
         "/healthz": 1,
         "/readyz": 1,
-        f"/lessons/{SLUG}/code/quant_core.rtn.{dice.choice(('round_to_nearest', noise(dice)))}": 2,
+        f"/lessons/{SLUG}/code/quant_core.methods.rtn.{dice.choice(('round_to_nearest', noise(dice)))}": 2,
         f"/static/{version()}/{dice.choice(FILES)}": 6,
         f"/static/{version()}/{escape(dice)}": 6,
         f"/static/{noise(dice)}/{noise(dice)}": 4,

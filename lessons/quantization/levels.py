@@ -1,7 +1,7 @@
 """What a block of weights becomes in a real format: its codes, and all levels that the format had to offer.
 
 The levels are not typed in: they are what the format's own decoder makes of every code with the scales that
-the block was given. Plain grids are `quant_core.rtn`.
+the block was given. Plain grids are `quant_core.methods.rtn`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from lessons.kit import numbers
 from lessons.kit.mathml import tex
-from quant_core import ggml, nf4
+from quant_core import ggml
+from quant_core.methods import nf4
 
 Array = NDArray[np.floating]
 

@@ -31,16 +31,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lessons.quantization.sources import TINY_MODEL
-from quant_core import awq, calibrate, fp8, ggml, hqq, int8, nf4, smoothquant
-from quant_core.activations import rounding_of
-from quant_core.bpe import Tokenizer, tokenizer_of
-from quant_core.evaluate import Evaluation, Windows, evaluate_each, windows
+from quant_core import ggml
 from quant_core.files import Model, open_model
 from quant_core.files.quantizing import decoded, plan
 from quant_core.files.storage import row_size
-from quant_core.grid import Scheme
-from quant_core.model import Transformer, from_file
-from quant_core.rtn import bits_per_weight, round_to_nearest
+from quant_core.llm import calibrate
+from quant_core.llm.activations import rounding_of
+from quant_core.llm.bpe import Tokenizer, tokenizer_of
+from quant_core.llm.evaluate import Evaluation, Windows, evaluate_each, windows
+from quant_core.llm.model import Transformer, from_file
+from quant_core.methods import awq, fp8, hqq, int8, nf4, smoothquant
+from quant_core.methods.grid import Scheme
+from quant_core.methods.rtn import bits_per_weight, round_to_nearest
 
 ROOT = Path(__file__).resolve().parents[2]
 WEIGHTS_FILE = TINY_MODEL / "model.safetensors"

@@ -19,13 +19,13 @@ from typing import Any, NamedTuple
 
 from lessons.kit.language import gettext as _
 from lessons.kit.own import OwnError
-from quant_core.architectures.table import TEXT_PARTS
 from quant_core.files import FormatError
 from quant_core.files.bounded import parse_config
 from quant_core.files.model import config_of_header
+from quant_core.llm.architectures.table import TEXT_PARTS
+from quant_core.llm.shapes import read_shape
+from quant_core.llm.towers import tower_parameters
 from quant_core.memory import ModelShape
-from quant_core.shapes import read_shape
-from quant_core.towers import tower_parameters
 
 MOST_BYTES = 1 << 17
 MOST_LINE = 1000

@@ -34,8 +34,8 @@ from lessons.kit.view import Sentence, View
 from lessons.quantization.anatomy import byte_roles
 from lessons.quantization.blocks import block_weights
 from lessons.quantization.figures import awq, fit, gptq, primitive, quality, rounding, rtn, xray
-from quant_core.awq import GRID
 from quant_core.memory import GIB
+from quant_core.methods.awq import GRID
 
 
 def readout(view: View, name: str) -> float:

@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lessons.quantization.measuring import CONTEXT, GROUP_SIZE, tiny_model, tokenizer
-from quant_core import calibrate
-from quant_core.batch import Text, generate_each
-from quant_core.bpe import Tokenizer
-from quant_core.model import Cache, Transformer
-from quant_core.rtn import round_to_nearest
+from quant_core.llm import calibrate
+from quant_core.llm.batch import Text, generate_each
+from quant_core.llm.bpe import Tokenizer
+from quant_core.llm.model import Cache, Transformer
+from quant_core.methods.rtn import round_to_nearest
 
 WIDTHS = (16, 8, 6, 5, 4, 3, 2)
 BEGIN = 0

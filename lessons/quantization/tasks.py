@@ -20,9 +20,10 @@ from lessons.kit.view import Sentence
 from lessons.quantization import sources
 from lessons.quantization.anatomy import FORMATS, byte_roles
 from lessons.quantization.figures import xray
-from quant_core import awq, grid, memory, rounding, rtn, smoothquant
-from quant_core.grid import Grid
+from quant_core import memory
 from quant_core.memory import GIB
+from quant_core.methods import awq, grid, rounding, rtn, smoothquant
+from quant_core.methods.grid import Grid
 
 Array = NDArray[np.float64]
 

@@ -59,7 +59,7 @@ def _difference(a: StoredTensor | None, b: StoredTensor | None) -> tuple[str, bo
 
 
 def _sqnr(a: StoredTensor, b: StoredTensor) -> float:
-    """As `quant_core.metrics.sqnr_db`, piece by piece in double precision."""
+    """As `quant_core.methods.metrics.sqnr_db`, piece by piece in double precision."""
     power = noise = 0.0
     for rows in _pieces(a):
         signal = a.floats(*rows).astype(np.float64)

@@ -11,13 +11,13 @@ from typing import TextIO
 
 import numpy as np
 
-from quant_core.bpe import Tokenizer, tokenizer_of
-from quant_core.evaluate import Evaluation, Windows, evaluate, windows
 from quant_core.files import FormatError, Model, open_model, read_imatrix
 from quant_core.files.errors import short_path
 from quant_core.files.quantizing import decoded, plan, remarks
 from quant_core.files.storage import TYPES_ARE, file_type
-from quant_core.model import Transformer, from_file
+from quant_core.llm.bpe import Tokenizer, tokenizer_of
+from quant_core.llm.evaluate import Evaluation, Windows, evaluate, windows
+from quant_core.llm.model import Transformer, from_file
 
 MOST_TEXT_BYTES = 1 << 28
 DEFAULT_CONTEXT = 512

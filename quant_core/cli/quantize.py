@@ -15,7 +15,7 @@ from quant_core.files.errors import printable, short_path
 from quant_core.files.gguf_writer import text, whole
 from quant_core.files.quantizing import plan, remarks, targets_of
 from quant_core.files.storage import TYPES_ARE, file_type, listed_types
-from quant_core.imatrix import ImportanceMatrix
+from quant_core.methods.imatrix import ImportanceMatrix
 
 _BAR = 30
 

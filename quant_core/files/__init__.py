@@ -3,7 +3,7 @@
 `opening` finds the reader that a file needs; `gguf` and `safetensors` check every number of a header before
 they rely on it; `split` reads a GGUF model in several files as one; `checkpoint` gives Llama-like checkpoints
 llama.cpp's names; `quantizing` writes a quantized file row by row. How a block is encoded is the business of
-`quant_core.ggml`, and which type a tensor gets that of `quant_core.mixes`.
+`quant_core.ggml`, and which type a tensor gets that of `quant_core.ggml.mixes`.
 """
 
 from __future__ import annotations

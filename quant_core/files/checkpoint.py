@@ -30,7 +30,7 @@ from quant_core.files.safetensors import INDEX, read_checkpoint
 from quant_core.files.storage import PLAIN
 from quant_core.files.tensors import StoredTensor
 from quant_core.files.tokenizer import tokenizer_metadata
-from quant_core.shapes import ModelShape, model_shape
+from quant_core.llm.shapes import ModelShape, model_shape
 
 MOST_CONFIG_BYTES = 1 << 20
 

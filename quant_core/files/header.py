@@ -1,6 +1,6 @@
 """What the header of a GGUF file says of a model's shape, under the names of a `config.json`.
 
-`quant_core.shapes` reads these as it reads a configuration: with the same checks, and the same refusals.
+`quant_core.llm.shapes` reads these as it reads a configuration: with the same checks, and the same refusals.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ _CHUNK = 8192  # n_swa of llama_model_llama4: the file does not say it
 
 
 def config_of_header(header: bytes) -> dict[str, Any]:
-    """Return the fields of a `config.json` that a GGUF header alone gives: `quant_core.shapes` reads them.
+    """Return the fields of a `config.json` that a GGUF header alone gives, for `quant_core.llm.shapes`.
 
     Parameters
     ----------

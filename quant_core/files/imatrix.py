@@ -38,7 +38,7 @@ from quant_core.files.errors import FormatError, printable, short_path
 from quant_core.files.gguf import MAGIC, GgufFile, read_gguf
 from quant_core.files.gguf_writer import TensorSpec, create_gguf, text, texts, whole
 from quant_core.files.tensors import StoredTensor
-from quant_core.imatrix import CHUNK_SIZE, ImportanceMatrix, Statistics
+from quant_core.methods.imatrix import CHUNK_SIZE, ImportanceMatrix, Statistics
 
 SUMS, COUNTS = ".in_sum2", ".counts"
 DATASETS, CHUNK_COUNT_KEY, CHUNK_SIZE_KEY = "imatrix.datasets", "imatrix.chunk_count", "imatrix.chunk_size"
@@ -99,7 +99,7 @@ def write_imatrix(matrix: ImportanceMatrix, path: str | Path) -> None:
     Examples
     --------
     >>> import tempfile
-    >>> from quant_core.imatrix import Collector
+    >>> from quant_core.methods.imatrix import Collector
     >>> collector = Collector()
     >>> collector.add("blk.0.attn_q.weight", [[1.0, 2.0], [3.0, 0.0]])
     >>> target = Path(tempfile.mkdtemp()) / "imatrix.gguf"

@@ -14,7 +14,7 @@ from quant_core.files.errors import FormatError, printable, short_path
 from quant_core.files.gguf import GgufFile, Meta
 from quant_core.files.header import MODEL_TYPES, NAMES_IN_FILE, config_of, config_of_header
 from quant_core.files.tensors import StoredTensor
-from quant_core.shapes import ModelShape, read_shape
+from quant_core.llm.shapes import ModelShape, read_shape
 
 __all__ = [
     "ARCHITECTURES",
@@ -26,7 +26,7 @@ __all__ = [
     "model_of_gguf",
 ]
 
-#: Architectures of GGUF files whose tensors `quant_core.shapes` lists one by one.
+#: Architectures of GGUF files whose tensors `quant_core.llm.shapes` lists one by one.
 ARCHITECTURES = ("llama", "qwen2", "qwen3")
 
 

@@ -33,8 +33,8 @@ from quant_core.files.model import Model
 from quant_core.files.split import COUNT, NUMBER, TENSORS, part_names, prefix_of, split_metadata
 from quant_core.files.storage import FILE_TYPES, PLAIN, SIZES, decode, encode
 from quant_core.files.tensors import StoredTensor
+from quant_core.ggml.mixes import MIXES, tensor_types
 from quant_core.ggml.registry import QUANTIZABLE
-from quant_core.mixes import MIXES, tensor_types
 
 #: Weights that a process holds at a time, or one row where that is longer.
 WEIGHTS_AT_ONCE = 1 << 19
@@ -132,7 +132,7 @@ def quantize_model(
     target : path
         Appears when it is complete. What the model is read from is not replaced.
     mix : str
-        A key of `quant_core.mixes.MIXES` that has a number in llama.cpp, such as "Q4_K_M".
+        A key of `quant_core.ggml.mixes.MIXES` that has a number in llama.cpp, such as "Q4_K_M".
     importance : mapping of str to array_like, optional
         Per tensor name one number for each column: an importance matrix.
     jobs : int

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 
-from quant_core import fp8
 from quant_core.arrays import F32, U8
 from quant_core.files.bounded import Cursor
 from quant_core.files.errors import FormatError, printable
@@ -23,6 +22,7 @@ from quant_core.files.gguf import parse_gguf
 from quant_core.files.safetensors import parse_safetensors
 from quant_core.files.storage import decode, is_readable
 from quant_core.files.tensors import StoredTensor
+from quant_core.methods import fp8
 
 MOST_BYTES = 1 << 16
 MOST_NUMBERS = 4096

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 from quant_core import ggml
 from quant_core.arrays import F32, U8
 from quant_core.files.errors import printable
-from quant_core.mixes import BLOCK_SIZES
+from quant_core.ggml.mixes import BLOCK_SIZES
 
 #: Number of a type in a GGUF file -> ggml's name (not those of activations, Q8_1 and Q8_K).
 TYPE_NAMES: Mapping[int, str] = MappingProxyType(

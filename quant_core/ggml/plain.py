@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quant_core.arrays import F32, U8
-from quant_core.floats import bf16_bits
 from quant_core.ggml.codec import Codec, Stored, half_values
 from quant_core.ggml.primitives import to_half
+from quant_core.methods.floats import bf16_bits
 
 _Bits = NDArray[Any]
 

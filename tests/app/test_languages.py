@@ -37,7 +37,7 @@ PLACES = [
     f"{LESSON}/receipts",
     f"{LESSON}/teach",
     f"{LESSON}/jobs/bigger",
-    f"{LESSON}/code/quant_core.rtn.round_to_nearest",
+    f"{LESSON}/code/quant_core.methods.rtn.round_to_nearest",
     *(f"{LESSON}/figures/{name}" for name in FIGURES),
     *(f"{LESSON}/questions/{name}?skip=1" for name in load_lesson("quantization").questions),
     f"{LESSON}/teach?figure=rtn&show.bits=lock&explain=off&place=embed",

@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 
 from app.render import environment
-from quant_core import fp8, ggml
+from quant_core import ggml
 from quant_core.files.model import config_of_header
 from quant_core.files.single import read_single
 from quant_core.memory import model_shape
+from quant_core.methods import fp8
 from tests.lessons.test_own_model import LISTED, header
 
 MODEL_FILE = Path(__file__).parents[2] / "static" / "js" / "own" / "model_file.js"

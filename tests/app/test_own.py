@@ -16,8 +16,9 @@ from starlette.testclient import TestClient
 
 from app.assets import version
 from lessons.catalogue import load_lesson
-from quant_core import fp8, ggml
+from quant_core import ggml
 from quant_core.files.single import MOST_BYTES
+from quant_core.methods import fp8
 from tests.app.html import parse
 
 LESSON = "/lessons/quantization"

@@ -99,7 +99,8 @@ def test_lesson_leads_to_the_data_and_the_code_it_leaves_out(client: TestClient,
 
 
 @pytest.mark.parametrize(
-    "name", ["os.system", "quant_core.rtn.nothing", "quant_core.rtn.np.load", "app.main.create_app"]
+    "name",
+    ["os.system", "quant_core.methods.rtn.nothing", "quant_core.methods.rtn.np.load", "app.main.create_app"],
 )
 def test_only_the_library_shows_its_code(client: TestClient, name: str) -> None:
     assert client.get(f"{LESSON}/code/{name}").status_code == 404
@@ -107,8 +108,19 @@ def test_only_the_library_shows_its_code(client: TestClient, name: str) -> None:
 
 
 def test_a_function_has_a_page_with_its_lines(client: TestClient) -> None:
-    page = parse(client.get(f"{LESSON}/code/quant_core.rtn.round_to_nearest").text)
+    page = parse(client.get(f"{LESSON}/code/quant_core.methods.rtn.round_to_nearest").text)
     assert "def round_to_nearest(" in "".join(pre.text for pre in page.all("pre"))
+
+
+def test_an_address_from_before_the_folders_still_leads_to_its_function(client: TestClient) -> None:
+    for former, now in (
+        ("quant_core.rtn", "quant_core.methods.rtn"),
+        ("quant_core.mixes", "quant_core.ggml.mixes"),
+    ):
+        name = "round_to_nearest" if former.endswith("rtn") else "tensor_types"
+        pages = [client.get(f"{LESSON}/code/{module}.{name}") for module in (former, now)]
+        assert [page.status_code for page in pages] == [200, 200]
+        assert pages[0].text.replace(former, now) == pages[1].text
 
 
 def test_table_of_a_control_holds_the_fragment_of_each_of_its_states(client: TestClient) -> None:
@@ -169,7 +181,7 @@ def test_fragment_of_this_version_is_immutable(client: TestClient) -> None:
         "/fragments/older/quantization/rtn/along/bits",
         "/fragments/older/quantization/rtn/share",
         "/fragments/older/quantization/rtn/own",
-        "/fragments/older/quantization/rtn/code/quant_core.rtn.round_to_nearest",
+        "/fragments/older/quantization/rtn/code/quant_core.methods.rtn.round_to_nearest",
         "/fragments/older/quantization/questions/rtn",
         "/fragments/older/quantization/questions",
         "/static/older/lesson.css",

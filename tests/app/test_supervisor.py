@@ -237,7 +237,7 @@ ADDRESSES = [
     "/lessons/quantization",
     "/lessons/quantization/figures/rtn?bits=5",
     "/lessons/quantization/summary",
-    "/lessons/quantization/code/quant_core.rtn.round_to_nearest",
+    "/lessons/quantization/code/quant_core.methods.rtn.round_to_nearest",
     "/accessibility",
 ]
 

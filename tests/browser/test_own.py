@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from playwright.sync_api import Page, expect
 
-from quant_core import metrics, rtn
+from quant_core.methods import metrics, rtn
 from tests.browser.dropping import bytes_read, drop
 from tests.browser.figures import figure
 from tests.browser.watch import Watch

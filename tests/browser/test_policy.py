@@ -26,7 +26,7 @@ UNLINKED = [
     f"{PAGE}/figures/rtn?bits=9",
     f"{PAGE}?rtn.bits=9",
     f"{PAGE}/figures/none?embed=1",
-    f"{CODE}quant_core.rtn.round_to_nearest",
+    f"{CODE}quant_core.methods.rtn.round_to_nearest",
 ]
 OPEN_AND_SCROLL = """async () => {
   for (const details of document.querySelectorAll("details")) details.open = true;

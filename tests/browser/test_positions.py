@@ -10,8 +10,9 @@ from playwright.sync_api import Page
 
 from lessons.quantization import sources
 from lessons.quantization.blocks import block_weights
-from quant_core import awq, grid, memory
+from quant_core import memory
 from quant_core.memory import GIB
+from quant_core.methods import awq, grid
 from tests.browser.covering import change, covering
 from tests.browser.figures import FIGURES, open_alone
 

@@ -19,11 +19,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from quant_core.activations import rounding_of
-from quant_core.evaluate import Windows, evaluate, windows
 from quant_core.files import open_model, quantize_model
 from quant_core.files.storage import FILE_TYPES
-from quant_core.model import load
+from quant_core.llm.activations import rounding_of
+from quant_core.llm.evaluate import Windows, evaluate, windows
+from quant_core.llm.model import load
 from tests.quant_core.model_files import (
     CONFIG,
     ROOT,

@@ -22,8 +22,8 @@ from lessons.quantization.figures import measured, sentence
 from lessons.quantization.figures.sentence import Asked
 from lessons.quantization.jobs import JOBS
 from quant_core import ggml
-from quant_core.evaluate import Windows
-from quant_core.mixes import tensor_types
+from quant_core.ggml.mixes import tensor_types
+from quant_core.llm.evaluate import Windows
 
 LESSON = load_lesson("quantization")
 ALL = bigger.RECIPES

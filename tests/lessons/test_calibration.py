@@ -21,8 +21,8 @@ from lessons.quantization.figures.calibration import (
     gains,
     loudness,
 )
-from quant_core import awq
-from quant_core.rtn import round_to_nearest
+from quant_core.methods import awq
+from quant_core.methods.rtn import round_to_nearest
 
 TEXT = load_lesson("quantization").texts["calibration"]
 

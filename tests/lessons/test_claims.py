@@ -18,7 +18,8 @@ from lessons.quantization.blocks import BLOCKS, block_weights, start
 from lessons.quantization.figures import awq as fig_awq
 from lessons.quantization.figures import methods as fig_methods
 from lessons.quantization.figures import smooth as fig_smooth
-from quant_core import awq, ggml, gptq, metrics, rtn
+from quant_core import ggml
+from quant_core.methods import awq, gptq, metrics, rtn
 from tests.lessons.test_prose import printed
 
 LESSON = load_lesson("quantization")

@@ -9,8 +9,8 @@ import pytest
 
 from lessons.quantization import sources
 from lessons.quantization.sources import DATA, base_quality_table, hardware, models, quality_table
+from quant_core.ggml.mixes import BLOCK_SIZES, MIXES, tensor_types
 from quant_core.memory import GIB, MIB, bits_per_weight, kv_bytes_per_token, weight_bytes
-from quant_core.mixes import BLOCK_SIZES, MIXES, tensor_types
 
 pytestmark = pytest.mark.no_cover  # half of its time: it reads data
 

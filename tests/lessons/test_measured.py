@@ -13,11 +13,11 @@ from lessons.kit.view import View
 from lessons.quantization import measuring, sources
 from lessons.quantization.figures.measured import FIGURE, REFERENCE, ROWS, Controls, shown_rows
 from lessons.quantization.sources import Measured, name_of
-from quant_core.evaluate import Windows
 from quant_core.files.storage import FILE_TYPES
 from quant_core.ggml import QUANTIZABLE
-from quant_core.int8 import THRESHOLD
-from quant_core.mixes import tensor_types
+from quant_core.ggml.mixes import tensor_types
+from quant_core.llm.evaluate import Windows
+from quant_core.methods.int8 import THRESHOLD
 
 LESSON = load_lesson("quantization")
 TEXT = LESSON.texts["measured"]
@@ -58,10 +58,10 @@ def test_the_fingerprint_heeds_code_and_not_words() -> None:
     assert measuring.bare_source(source.replace("X = 1", "X = 2")) != same
     counted = {path.relative_to(measuring.ROOT).as_posix() for path in measuring.counted_modules()}
     assert {
-        "quant_core/model.py",
-        "quant_core/gptq.py",
+        "quant_core/llm/model.py",
+        "quant_core/methods/gptq.py",
         "quant_core/ggml/q4_k.py",
-        "quant_core/mixes.py",
+        "quant_core/ggml/mixes.py",
     } <= counted
     assert not {path for path in counted if "cli" in path or path.endswith("gguf.py")}
 

@@ -25,7 +25,8 @@ from lessons.quantization.figures.methods import (
     view,
 )
 from lessons.quantization.sources import load_layer
-from quant_core import awq, clip, ggml, gptq, hqq, nf4
+from quant_core import ggml
+from quant_core.methods import awq, clip, gptq, hqq, nf4
 
 LESSON = load_lesson("quantization")
 TEXT = LESSON.texts["methods"]

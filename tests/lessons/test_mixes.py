@@ -13,7 +13,7 @@ from lessons.kit.view import View
 from lessons.quantization import sources
 from lessons.quantization.figures import mixes
 from lessons.quantization.figures.mixes import K_MIXES, KINDS, MODELS, OTHER_MIXES, Controls, runs, view
-from quant_core.mixes import BLOCK_SIZES, tensor_types
+from quant_core.ggml.mixes import BLOCK_SIZES, tensor_types
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = load_lesson("quantization").texts["mixes"]

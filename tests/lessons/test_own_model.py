@@ -23,9 +23,9 @@ from lessons.quantization.figures.fit import CHECKPOINTS, CONFIGS, FIGURE, MIXES
 from quant_core.files import FormatError
 from quant_core.files.model import MODEL_TYPES, config_of_header
 from quant_core.files.model import NAMES_IN_FILE as NAMES
+from quant_core.llm.shapes import read_shape
+from quant_core.llm.towers import tower_parameters
 from quant_core.memory import ModelShape, model_shape
-from quant_core.shapes import read_shape
-from quant_core.towers import tower_parameters
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = json.loads((Path(sources.__file__).parent / "data" / "models.json").read_text("utf-8"))

@@ -10,7 +10,7 @@ import pytest
 from lessons.kit.view import View
 from lessons.quantization.figures.qlora import LAYERS, RANKS, Controls, repaired, view
 from lessons.quantization.sources import load_layer
-from quant_core import lora, metrics, nf4
+from quant_core.methods import lora, metrics, nf4
 
 ROWS, COLUMNS = 256, 384
 

@@ -10,7 +10,7 @@ from lessons.kit.controls import ControlError
 from lessons.kit.view import View
 from lessons.quantization import measuring, small_model
 from lessons.quantization.figures.sentence import EXAMPLES, FIGURE, LEVELS, MOST_CHARACTERS, Controls
-from quant_core.evaluate import losses
+from quant_core.llm.evaluate import losses
 
 TEXT = load_lesson("quantization").texts["sentence"]
 

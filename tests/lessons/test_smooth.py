@@ -20,7 +20,7 @@ from lessons.quantization.figures.smooth import (
     view,
 )
 from lessons.quantization.sources import load_layer
-from quant_core import smoothquant
+from quant_core.methods import smoothquant
 
 MAIN, CONTROL, LLM = LAYERS
 
@@ -173,7 +173,7 @@ def test_the_axis_stands_still_while_alpha_moves() -> None:
 
 @pytest.mark.parametrize(("kind", "fraction_bits"), [("e4m3", 3), ("e5m2", 2)])
 def test_fp8_error_by_plain_rounding(kind: str, fraction_bits: int) -> None:
-    """Independent of quant_core.fp8: round each number to so many digits of its own power of two."""
+    """Independent of quant_core.methods.fp8: round each number to so many digits of its own power of two."""
     held_out, weights = texts(MAIN)[1].astype(np.float64), load_layer(MAIN).weights.astype(np.float64)
     top = {"e4m3": 448.0, "e5m2": 57344.0}[kind]
     smallest = {"e4m3": 2.0**-9, "e5m2": 2.0**-16}[kind]

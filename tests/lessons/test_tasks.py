@@ -19,7 +19,8 @@ from lessons.kit.task import (
 )
 from lessons.kit.view import Sentence
 from lessons.quantization.tasks import TASKS
-from quant_core import awq, ggml, grid, rtn, smoothquant
+from quant_core import ggml
+from quant_core.methods import awq, grid, rtn, smoothquant
 
 LESSON = load_lesson("quantization")
 SEEDS = range(1, 13)

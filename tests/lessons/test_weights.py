@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 
 from lessons.quantization import sources
 from lessons.quantization.sources import LAYERS, TINY_MODEL, WEIGHTS, layer_row, load_layer
-from quant_core.shapes import model_shape
+from quant_core.llm.shapes import model_shape
 
 ROOT = Path(__file__).resolve().parents[2]
 

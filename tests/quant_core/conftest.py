@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from quant_core.imatrix import Collector, ImportanceMatrix
+from quant_core.methods.imatrix import Collector, ImportanceMatrix
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "tests" / "data"

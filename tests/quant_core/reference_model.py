@@ -1,6 +1,6 @@
 """A forward pass written a second time, from Hugging Face's conventions, in double precision.
 
-`tests/interop` holds it against llama.cpp, `test_model.py` holds `quant_core.model` against it.
+`tests/interop` holds it against llama.cpp, `test_model.py` holds `quant_core.llm.model` against it.
 """
 
 from __future__ import annotations

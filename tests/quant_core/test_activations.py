@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from quant_core import activations, ggml, int8, smoothquant
+from quant_core import ggml
 from quant_core.files.storage import FILE_TYPES
+from quant_core.llm import activations
+from quant_core.methods import int8, smoothquant
 
 X = np.random.default_rng(5).standard_normal((16, 512)).astype(np.float32)
 

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quant_core.architectures import building, extras, plans
-from quant_core.architectures.fields import decides_nothing
-from quant_core.architectures.table import ARCHITECTURES
+from quant_core.llm.architectures import building, extras, plans
+from quant_core.llm.architectures.fields import decides_nothing
+from quant_core.llm.architectures.table import ARCHITECTURES
+from quant_core.llm.shapes import model_shape, read_shape
 from quant_core.memory import kv_bytes_per_token, kv_cache_bytes, recurrent_state_bytes, weight_bytes
-from quant_core.shapes import model_shape, read_shape
 
 DATA = Path(__file__).parents[1] / "data"
 CASES = json.loads((DATA / "shape_cases.json").read_text("utf-8"))["cases"]

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from quant_core import awq
-from quant_core.rtn import round_to_nearest
+from quant_core.methods import awq
+from quant_core.methods.rtn import round_to_nearest
 
 Vectors = Mapping[str, NDArray[Any]]
 CASES = {"w4_g128": (4, 128, 0.2), "w3_g128": (3, 128, 0.5), "w4_g-1": (4, None, 0.3)}

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quant_core.batch import Text, generate_each
-from quant_core.model import Transformer, load
+from quant_core.llm.batch import Text, generate_each
+from quant_core.llm.model import Transformer, load
 from tests.quant_core.model_files import CONFIG, TINYLM, write_checkpoint
 from tests.quant_core.reference_model import VARIANTS
 

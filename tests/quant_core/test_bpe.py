@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quant_core.bpe import GPT2, Tokenizer, tokenizer_of
 from quant_core.files import FormatError, open_model, quantize_model
 from quant_core.files.gguf_writer import text
 from quant_core.files.tokenizer import PRE_TOKENIZERS
+from quant_core.llm.bpe import GPT2, Tokenizer, tokenizer_of
 from tests.quant_core.conftest import DATA
 from tests.quant_core.model_files import CONFIG, TINYLM, TOKENIZER, write_checkpoint
 

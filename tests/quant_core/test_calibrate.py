@@ -7,12 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from quant_core import activations, calibrate, smoothquant
-from quant_core.evaluate import evaluate, windows
-from quant_core.gptq import gptq
-from quant_core.metrics import relative_output_error_from_hessian
-from quant_core.model import Transformer, load
-from quant_core.rtn import round_to_nearest
+from quant_core.llm import activations, calibrate
+from quant_core.llm.evaluate import evaluate, windows
+from quant_core.llm.model import Transformer, load
+from quant_core.methods import smoothquant
+from quant_core.methods.gptq import gptq
+from quant_core.methods.metrics import relative_output_error_from_hessian
+from quant_core.methods.rtn import round_to_nearest
 from tests.quant_core.model_files import TINYLM
 
 TOKENS = np.load(TINYLM / "heldout_tokens.npy").astype(np.int64)

@@ -22,17 +22,17 @@ import numpy as np
 import pytest
 
 from quant_core import ggml
-from quant_core.bpe import GPT2, Tokenizer, tokenizer_of
 from quant_core.cli import main
 from quant_core.cli.perplexity import Bar
 from quant_core.cli.quantize import ProgressBar
-from quant_core.evaluate import evaluate
-from quant_core.evaluate import windows as cut
 from quant_core.files import open_model, quantize_model, read_gguf
 from quant_core.files.gguf_writer import text
 from quant_core.files.imatrix import write_imatrix
-from quant_core.imatrix import ImportanceMatrix, Statistics
-from quant_core.model import load
+from quant_core.llm.bpe import GPT2, Tokenizer, tokenizer_of
+from quant_core.llm.evaluate import evaluate
+from quant_core.llm.evaluate import windows as cut
+from quant_core.llm.model import load
+from quant_core.methods.imatrix import ImportanceMatrix, Statistics
 from tests.quant_core.model_files import (
     CONFIG,
     ROOT,

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from quant_core.shapes import model_shape, read_shape
+from quant_core.llm.shapes import model_shape, read_shape
 
 DATA = Path(__file__).parent.parent / "data"
 MODELS: dict[str, dict[str, Any]] = {

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quant_core.evaluate import Evaluation, Windows, evaluate, evaluate_each, losses, windows
 from quant_core.files import open_model, read_checkpoint
-from quant_core.model import Transformer, load
-from quant_core.rtn import round_to_nearest
+from quant_core.llm.evaluate import Evaluation, Windows, evaluate, evaluate_each, losses, windows
+from quant_core.llm.model import Transformer, load
+from quant_core.methods.rtn import round_to_nearest
 from tests.quant_core.model_files import TINYLM
 from tests.quant_core.reference_model import forward
 

@@ -18,7 +18,7 @@ from quant_core.cli import main
 from quant_core.files import FormatError, open_model, quantize_model, read_imatrix
 from quant_core.files.atomic import atomic_file, atomic_files
 from quant_core.files.imatrix import write_imatrix
-from quant_core.imatrix import Collector, ImportanceMatrix
+from quant_core.methods.imatrix import Collector, ImportanceMatrix
 from tests.quant_core.model_files import CONFIG, ROOT, safetensors_bytes, tensors_of, write_checkpoint
 
 

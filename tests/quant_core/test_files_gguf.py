@@ -16,7 +16,7 @@ from quant_core.files.bounded import Cursor
 from quant_core.files.gguf import KINDS, MOST_ALIGNMENT
 from quant_core.files.gguf_writer import real, text, texts, truth, whole, wholes
 from quant_core.files.storage import FILE_TYPES, SIZES, TYPE_NAMES
-from quant_core.mixes import MIXES
+from quant_core.ggml.mixes import MIXES
 from tests.quant_core.model_files import ARCHITECTURE, TWO_TENSORS, gguf_bytes, listed, pair
 from tests.quant_core.model_files import text as packed_text
 

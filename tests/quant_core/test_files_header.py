@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from quant_core.architectures.fields import SPELLINGS
 from quant_core.files import FormatError
 from quant_core.files.header import MODEL_TYPES, NAMES_IN_FILE, config_of_header
+from quant_core.llm.architectures.fields import SPELLINGS
+from quant_core.llm.shapes import ModelShape, model_shape, read_shape
 from quant_core.memory import kv_bytes_per_token, recurrent_state_bytes
-from quant_core.shapes import ModelShape, model_shape, read_shape
 
 DATA = Path(__file__).parents[1] / "data"
 CASES = {

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from quant_core.files.errors import FormatError
 from quant_core.files.gguf_writer import TensorSpec, create_gguf, text, texts, whole
 from quant_core.files.imatrix import read_imatrix, write_imatrix
-from quant_core.imatrix import ImportanceMatrix, Statistics, merge
+from quant_core.methods.imatrix import ImportanceMatrix, Statistics, merge
 
 GOLDEN = Path(__file__).resolve().parents[1] / "data" / "imatrix_golden.npz"
 

@@ -34,7 +34,7 @@ from quant_core.files import (
 from quant_core.files.gguf_writer import text, whole
 from quant_core.files.storage import FILE_TYPES, encode
 from quant_core.ggml import QUANTIZABLE
-from quant_core.mixes import tensor_types
+from quant_core.ggml.mixes import tensor_types
 from tests.quant_core.model_files import (
     CONFIG,
     ROOT,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from quant_core.floats import bf16_bits, float_bits, round_to_bf16
+from quant_core.methods.floats import bf16_bits, float_bits, round_to_bf16
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quant_core import fp8
-from quant_core.fp8 import LAYOUTS, Kind, decode, encode, fp8_bits, quantize
+from quant_core.methods import fp8
+from quant_core.methods.fp8 import LAYOUTS, Kind, decode, encode, fp8_bits, quantize
 
 SLICE = np.load(Path(__file__).resolve().parents[1] / "data" / "fp8_slice.npz")
 UPSTREAM: dict[Kind, str] = {"e4m3": "fp8_e4m3fn", "e5m2": "fp8_e5m2"}

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from quant_core.gptq import gptq, hessian
-from quant_core.metrics import relative_output_error
+from quant_core.methods.gptq import gptq, hessian
+from quant_core.methods.metrics import relative_output_error
 
 Vectors = Mapping[str, NDArray[Any]]
 

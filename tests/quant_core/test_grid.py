@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from quant_core.grid import (
+from quant_core.methods.grid import (
     FITS,
     Grid,
     as_float_offset,

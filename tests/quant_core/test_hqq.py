@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from quant_core import hqq
-from quant_core.rtn import round_to_nearest
+from quant_core.methods import hqq
+from quant_core.methods.rtn import round_to_nearest
 
 Vectors = Mapping[str, NDArray[Any]]
 #: (bits, group size, axis)

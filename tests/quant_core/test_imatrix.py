@@ -10,7 +10,7 @@ from gguf import GGUFReader
 from numpy.typing import NDArray
 
 from quant_core import ggml
-from quant_core.imatrix import Collector, ImportanceMatrix, Statistics, merge
+from quant_core.methods.imatrix import Collector, ImportanceMatrix, Statistics, merge
 
 Vectors = Mapping[str, NDArray[Any]]
 QUERY, UP, DOWN = "blk.0.attn_q.weight", "blk.0.ffn_up_exps.weight", "blk.0.ffn_down_exps.weight"

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from quant_core.int8 import quantize_int8
-from quant_core.smoothquant import quantize_w8a8
+from quant_core.methods.int8 import quantize_int8
+from quant_core.methods.smoothquant import quantize_w8a8
 
 Vectors = Mapping[str, NDArray[Any]]
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from quant_core import lora, metrics, nf4
+from quant_core.methods import lora, metrics, nf4
 
 FloatMatrix = NDArray[np.floating[Any]]
 

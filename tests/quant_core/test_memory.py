@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quant_core.ggml.mixes import MIXES
 from quant_core.memory import (
     CACHE_TYPES,
     CUDA_CONTEXT_BYTES,
@@ -27,7 +28,6 @@ from quant_core.memory import (
     weight_buffers,
     weight_bytes,
 )
-from quant_core.mixes import MIXES
 
 LLAMA_8B: dict[str, Any] = {
     "model_type": "llama",

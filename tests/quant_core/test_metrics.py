@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from quant_core import metrics
+from quant_core.methods import metrics
 
 
 def test_by_hand() -> None:

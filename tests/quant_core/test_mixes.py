@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from quant_core.ggml.mixes import BLOCK_SIZES, FALLBACK, MIXES, tensor_types, uses_more_bits
+from quant_core.llm.shapes import model_shape
 from quant_core.memory import bits_per_weight
-from quant_core.mixes import BLOCK_SIZES, FALLBACK, MIXES, tensor_types, uses_more_bits
-from quant_core.shapes import model_shape
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "data" / "tensor_types.json").read_text("utf-8"))
 

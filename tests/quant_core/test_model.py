@@ -13,8 +13,8 @@ import pytest
 
 from quant_core.files import FormatError, open_model, quantize_model, read_checkpoint
 from quant_core.files.gguf_writer import text
-from quant_core.model import Transformer, from_file, load
-from quant_core.shapes import model_shape
+from quant_core.llm.model import Transformer, from_file, load
+from quant_core.llm.shapes import model_shape
 from tests.quant_core.model_files import CONFIG, TINYLM, tensors_of, write_checkpoint
 from tests.quant_core.reference_model import VARIANTS, forward
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from quant_core import nf4
+from quant_core.methods import nf4
 
 Vectors = Mapping[str, NDArray[Any]]
 

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from quant_core import awq, clip, packing
-from quant_core.gptq import gptq, hessian
-from quant_core.packing import IntegerWeights
-from quant_core.rtn import Quantized, round_to_nearest
+from quant_core.methods import awq, clip, packing
+from quant_core.methods.gptq import gptq, hessian
+from quant_core.methods.packing import IntegerWeights
+from quant_core.methods.rtn import Quantized, round_to_nearest
 
 Vectors = Mapping[str, NDArray[Any]]
 

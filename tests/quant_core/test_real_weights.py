@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from quant_core import awq
-from quant_core.gptq import gptq, hessian
-from quant_core.metrics import mean_absolute_error, relative_output_error, relative_weight_error
-from quant_core.rtn import round_to_nearest
+from quant_core.methods import awq
+from quant_core.methods.gptq import gptq, hessian
+from quant_core.methods.metrics import mean_absolute_error, relative_output_error, relative_weight_error
+from quant_core.methods.rtn import round_to_nearest
 
 Blocks = Mapping[str, NDArray[Any]]
 MAIN, CONTROL, SMOLLM = "minilm.5.ffn_in", "minilm.1.query", "smollm2.15.q"

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quant_core.grid import Grid, fit_asymmetric, fit_symmetric
-from quant_core.rounding import all_roundings, best_rounding
+from quant_core.methods.grid import Grid, fit_asymmetric, fit_symmetric
+from quant_core.methods.rounding import all_roundings, best_rounding
 
 UNIT = Grid("asymmetric", 4, np.array(1.0), zero_point=np.array(0, np.int32))
 NUMBERS = st.floats(-10, 10, allow_subnormal=False)

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quant_core.grid import FITS, Scheme
-from quant_core.metrics import mean_absolute_error, sqnr_db
-from quant_core.rtn import bits_per_weight, round_to_nearest
+from quant_core.methods.grid import FITS, Scheme
+from quant_core.methods.metrics import mean_absolute_error, sqnr_db
+from quant_core.methods.rtn import bits_per_weight, round_to_nearest
 
 
 def test_by_hand() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quant_core.shapes import NOT_MODELLED, generic_shape, model_shape
+from quant_core.llm.shapes import NOT_MODELLED, generic_shape, model_shape
 
 LLAMA_8B: dict[str, Any] = {
     "model_type": "llama",

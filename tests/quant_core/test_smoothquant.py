@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from quant_core.smoothquant import quantize_w8a8, smoothing_factors
+from quant_core.methods.smoothquant import quantize_w8a8, smoothing_factors
 
 Vectors = Mapping[str, NDArray[Any]]
 

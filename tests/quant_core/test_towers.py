@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from quant_core.shapes import model_shape
-from quant_core.towers import tower_parameters
+from quant_core.llm.shapes import model_shape
+from quant_core.llm.towers import tower_parameters
 
 DATA = Path(__file__).parent.parent / "data" / "architectures.json"
 MODELS: dict[str, dict[str, Any]] = {m["name"]: m for m in json.loads(DATA.read_text("utf-8"))["models"]}

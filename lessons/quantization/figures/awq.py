@@ -17,7 +17,7 @@ from lessons.kit.mathml import tex
 from lessons.kit.scales import Scale, linear_ticks
 from lessons.kit.view import Column, Readout, Sentence, Table, View
 from lessons.quantization import sources
-from quant_core import awq, rtn
+from quant_core.methods import awq, rtn
 
 GROUP_SIZES = {"minilm.5.ffn_in": 128, "minilm.1.query": 128, "smollm2.15.q": 64}
 """64 for SmolLM2: its 576 columns are no multiple of 128."""

@@ -17,7 +17,8 @@ from lessons.kit.view import Column, Readout, Sentence, Table, View
 from lessons.quantization import measuring, sources
 from lessons.quantization.figures.awq import GROUP_SIZES, KEEP, KEPT_BY, KEPT_SHARES, KeptBy, kept, kept_count
 from lessons.quantization.sources import MeasuredCalibration
-from quant_core import awq, calibrate, gptq, metrics, rtn
+from quant_core.llm import calibrate
+from quant_core.methods import awq, gptq, metrics, rtn
 
 LAYER = "minilm.5.ffn_in"
 """The one layer of which calibration activations are shipped, not their second moments alone."""

@@ -21,8 +21,8 @@ from lessons.kit.view import Column, Plot, Readout, Sentence, Table, View
 from lessons.quantization import own_model, sources
 from lessons.quantization.sources import Device
 from quant_core import memory
+from quant_core.llm.shapes import ARCHITECTURES
 from quant_core.memory import GIB, ModelShape, SpeedBand
-from quant_core.shapes import ARCHITECTURES
 
 MIXES = (
     "F16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q4_K_M", "Q4_K_S", "Q4_0", "IQ4_NL", "IQ4_XS",

@@ -22,9 +22,10 @@ from lessons.kit.scales import Scale, linear_ticks
 from lessons.kit.view import Column, Readout, Sentence, Table, View
 from lessons.quantization import sources
 from lessons.quantization.blocks import BLOCKS, block_weights, start
-from quant_core import floats, grid, memory
+from quant_core import memory
 from quant_core.arrays import MAX_BITS
 from quant_core.memory import GIB
+from quant_core.methods import floats, grid
 
 GROUP_SIZE = 32
 FLOAT_BITS = 16

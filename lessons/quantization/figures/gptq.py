@@ -16,7 +16,7 @@ from lessons.kit.mathml import tex
 from lessons.kit.scales import Scale, linear_ticks
 from lessons.kit.view import Column, Plot, Readout, Sentence, Table, View
 from lessons.quantization import sources
-from quant_core import gptq, metrics, rtn
+from quant_core.methods import gptq, metrics, rtn
 
 Matrix = NDArray[np.float64]
 

@@ -22,7 +22,7 @@ from lessons.kit.view import Column, Limit, Readout, Sentence, Table, View
 from lessons.quantization import bigger, sources
 from lessons.quantization.measuring import Recipe
 from lessons.quantization.sources import Measured, name_of
-from quant_core import calibrate, evaluate, model
+from quant_core.llm import calibrate, evaluate, model
 
 FAMILIES = ("all", "gguf", "rtn", "gptq", "awq", "w8a8", "other")
 GROUPS = ("32", "64", "128")

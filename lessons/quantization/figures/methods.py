@@ -17,7 +17,8 @@ from lessons.kit.figure import Figure
 from lessons.kit.mathml import tex
 from lessons.kit.view import Column, Readout, Sentence, Table, View
 from lessons.quantization import sources
-from quant_core import awq, clip, ggml, gptq, hqq, metrics, nf4, rtn
+from quant_core import ggml
+from quant_core.methods import awq, clip, gptq, hqq, metrics, nf4, rtn
 
 LAYERS = ("minilm.5.ffn_in", "minilm.1.query", "smollm2.15.q")
 WIDTHS = ("4", "3", "2")

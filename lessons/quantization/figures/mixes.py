@@ -12,8 +12,9 @@ from lessons.kit.figure import Figure
 from lessons.kit.mathml import tex
 from lessons.kit.view import Column, Readout, Sentence, Table, View
 from lessons.quantization import sources
-from quant_core import memory, mixes
-from quant_core.mixes import BLOCK_SIZES, TypedTensor
+from quant_core import memory
+from quant_core.ggml import mixes
+from quant_core.ggml.mixes import BLOCK_SIZES, TypedTensor
 
 K_MIXES = (
     "Q2_K_S", "Q2_K", "Q3_K_S", "Q3_K_M", "Q3_K_L", "Q4_K_S", "Q4_K_M", "Q5_K_S", "Q5_K_M", "Q6_K",

@@ -17,7 +17,7 @@ from lessons.kit.own import Own
 from lessons.kit.scales import Scale, linear_ticks
 from lessons.kit.view import Column, Plot, Readout, Sentence, Table, View
 from lessons.quantization.blocks import BLOCKS, block_weights, start
-from quant_core import grid, rtn
+from quant_core.methods import grid, rtn
 
 GROUP_SIZE = 32
 CONVENTIONS = ("zero_point", "float_offset", "symmetric")

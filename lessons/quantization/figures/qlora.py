@@ -17,7 +17,7 @@ from lessons.kit.mathml import tex
 from lessons.kit.scales import Scale, linear_ticks
 from lessons.kit.view import Column, Readout, Sentence, Table, View
 from lessons.quantization import sources
-from quant_core import lora, nf4
+from quant_core.methods import lora, nf4
 
 LAYERS = ("minilm.5.ffn_in", "minilm.1.query")
 HIGHEST_RANK = 64

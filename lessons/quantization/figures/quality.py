@@ -21,7 +21,8 @@ from lessons.kit.mathml import tex
 from lessons.kit.scales import Scale, linear_ticks
 from lessons.kit.view import Column, Limit, Readout, Sentence, Table, View
 from lessons.quantization import sources
-from quant_core import memory, mixes
+from quant_core import memory
+from quant_core.ggml import mixes
 
 BASELINE = "F16"
 FALLBACK = "Q4_K_M"

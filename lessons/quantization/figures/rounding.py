@@ -17,7 +17,7 @@ from lessons.kit.mathml import tex
 from lessons.kit.scales import Scale, linear_ticks
 from lessons.kit.view import Column, Plot, Readout, Sentence, Table, View
 from lessons.quantization import sources
-from quant_core import grid, rounding
+from quant_core.methods import grid, rounding
 
 BLOCK = 128
 """Columns that share the grid, aligned, as in GPTQ's and AWQ's checkpoints."""

@@ -19,8 +19,9 @@ from lessons.kit.view import Column, Plot, Readout, Sentence, Table, View
 from lessons.quantization import levels
 from lessons.quantization.blocks import BLOCKS, block_weights, row_length, start
 from lessons.quantization.levels import Snapped
-from quant_core import ggml, metrics, rtn
-from quant_core.grid import Grid, Scheme
+from quant_core import ggml
+from quant_core.methods import metrics, rtn
+from quant_core.methods.grid import Grid, Scheme
 
 HEIGHT = 384
 MOST_LINES = 32

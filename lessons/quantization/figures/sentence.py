@@ -20,7 +20,8 @@ from lessons.kit.mathml import tex
 from lessons.kit.view import Column, Limit, Readout, Sentence, Table, View
 from lessons.quantization import bigger, small_model
 from lessons.quantization.small_model import WIDTHS, Reading
-from quant_core import batch, evaluate, model, rtn
+from quant_core.llm import batch, evaluate, model
+from quant_core.methods import rtn
 
 EXAMPLES = {
     "genesis": "In the beginning God created the heaven and the earth.",

@@ -17,7 +17,7 @@ from lessons.kit.mathml import tex
 from lessons.kit.scales import Scale
 from lessons.kit.view import Column, Readout, Sentence, Table, View
 from lessons.quantization import sources
-from quant_core import fp8, smoothquant
+from quant_core.methods import fp8, smoothquant
 
 LAYERS = ("minilm.5.ffn_in", "minilm.1.query", "smollm2.15.q")
 FORMATS = ("int8", "e4m3", "e5m2")

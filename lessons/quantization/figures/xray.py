@@ -20,8 +20,9 @@ from lessons.kit.view import Column, Limit, Plot, Readout, Sentence, Table, View
 from lessons.quantization import anatomy
 from lessons.quantization.anatomy import FORMATS, Anatomy, Decoded, Term, byte_roles, flipped, weight_bytes
 from lessons.quantization.super_blocks import SUPER_BLOCKS, SuperBlock, super_block
-from quant_core import ggml, metrics
+from quant_core import ggml
 from quant_core.ggml import ByteRole
+from quant_core.methods import metrics
 
 __all__ = ["FIGURE", "Controls", "encoded", "flipped", "measure", "picked_by", "view"]
 

@@ -22,11 +22,9 @@ TEXT = "lessons/quantization/weights/tinylm/heldout_text.json"
 def measured(c: measured_figure.Controls) -> str:
     """The chosen row, measured once more."""
     recipe = _chosen(c)
-    used = {"rtn": "rtn", "gguf": "ggml, mixes", "original": ""}.get(recipe.family, _module(recipe))
-    modules = ", ".join(sorted({"bpe", "evaluate", "files", "model", *filter(None, used.split(", "))}))
     return code(
         f"import json\n{IMPORTS}\nfrom pathlib import Path\n\nimport numpy as np\n\n"
-        f"from quant_core import {modules}",
+        f"from quant_core import files\nfrom quant_core.llm import bpe, evaluate, model{_imports(recipe)}",
         f"""\
 {LOAD}
 file = files.open_model(path)
@@ -60,10 +58,18 @@ def _name(recipe: Recipe) -> str:
     return json.dumps(name_of(recipe))
 
 
-def _module(recipe: Recipe) -> str:
-    if recipe.name == "hqq":
-        return "hqq, rtn"
-    return "ggml" if recipe.name in ("mxfp4", "nvfp4") else recipe.name.partition("-")[0]
+def _imports(recipe: Recipe) -> str:
+    """The lines that import what the recipe needs."""
+    if recipe.family == "original":
+        return ""
+    if recipe.family == "gguf":
+        return "\nfrom quant_core import ggml\nfrom quant_core.ggml import mixes"
+    if recipe.name in ("mxfp4", "nvfp4"):
+        return "\nfrom quant_core import ggml"
+    if recipe.family == "rtn":
+        return "\nfrom quant_core.methods import rtn"
+    module = "hqq, rtn" if recipe.name == "hqq" else recipe.name.partition("-")[0]
+    return f"\nfrom quant_core.methods import {module}"
 
 
 def _rounding(recipe: Recipe) -> str:

@@ -32,7 +32,8 @@ code = int(codes[{c.weight}])
 restored = float(fitted.dequantize(codes)[{c.weight}])"""
     whole = f'code = ""\nrestored = float(weights[{c.weight}])'
     return code(
-        f"import json\nfrom pathlib import Path\n\n{NUMPY}\n\nfrom quant_core import floats, grid, memory",
+        f"import json\nfrom pathlib import Path\n\n{NUMPY}\n\n"
+        "from quant_core import memory\nfrom quant_core.methods import floats, grid",
         f"{LOAD}\nrow = {block_row(c.block)}",
         f'weights = floats.float_bits(row[{first}:{first + fold_figure.GROUP_SIZE}], "{c.format}").value',
         whole if bits == fold_figure.FLOAT_BITS else there_and_back,
@@ -55,7 +56,7 @@ def primitive(c: primitive_figure.Controls) -> str:
     other = "\nfitted = grid.as_float_offset(fitted)" if c.convention == "float_offset" else ""
     offset = "min = float(fitted.minimum)" if other else "zero_point = int(fitted.zero_point)"
     return code(
-        f"{NUMPY}\n\nfrom quant_core import grid, rtn",
+        f"{NUMPY}\n\nfrom quant_core.methods import grid, rtn",
         f"{LOAD}\nrow = {block_row(c.block)}\nweights = row[{first}:{first + size}]",
         f"fitted = grid.{fit}(weights, {c.bits}){other}\ncodes = fitted.quantize(weights)",
         f"""\
@@ -76,13 +77,14 @@ def rtn(c: rtn_figure.Controls) -> str:
     first = start(c.block, together)
     offset = start(c.block, size) - first
     drawn = f"[{offset}:{offset + size}]" if together != size else ""
-    library = "metrics, rtn" if plain else "metrics, nf4" if c.format == "NF4" else "ggml, metrics"
+    method = "metrics, rtn" if plain else "metrics, nf4" if c.format == "NF4" else "metrics"
+    ggml = "" if plain or c.format == "NF4" else "from quant_core import ggml\n"
     stretch = ""
     if c.stretch > 1:
         target = f"block{drawn}"
         stretch = f"\n{target}[np.argmax(np.abs({target}))] *= {c.stretch}"
     return code(
-        f"{NUMPY}\n\nfrom quant_core import {library}",
+        f"{NUMPY}\n\n{ggml}from quant_core.methods import {method}",
         f"{LOAD}\nrow = {block_row(c.block)}\nblock = row[{first}:{first + together}].copy(){stretch}",
         _snap(c, drawn),
         f"""\
@@ -155,7 +157,7 @@ weighted_error = metrics.relative_weight_error(loudness * weights, loudness * re
         errors = "plain_error = metrics.relative_weight_error(weights, restored) if finite else np.inf\n"
         judged = judged.replace("loudness * restored)", "loudness * restored) if finite else np.inf")
     return code(
-        f"{NUMPY}\n\nfrom quant_core import ggml, metrics",
+        f"{NUMPY}\n\nfrom quant_core import ggml\nfrom quant_core.methods import metrics",
         f"{load}\nweights = {whole}[{first}:{first + 256}]",
         importance,
         f"""\

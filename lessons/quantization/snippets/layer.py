@@ -19,7 +19,7 @@ def rounding(c: rounding_figure.Controls) -> str:
     first = pair.column // block * block
     two, crowd = (min(pair.column, first + block - count) for count in (2, c.n))
     return code(
-        f"{NUMPY}\n\nfrom quant_core import grid, rounding",
+        f"{NUMPY}\n\nfrom quant_core.methods import grid, rounding",
         f"""\
 {LOAD}
 row = {stored_row(pair.layer, pair.row)}
@@ -74,7 +74,7 @@ error_before = error(alone) - error(start)
 error_after = error(last.weights_after) - error(start)"""
     state = f"result.trace[{c.step - 1}].weights_after" if c.step else "weights"
     return code(
-        f"{NUMPY}\n\nfrom quant_core import gptq, metrics, rtn",
+        f"{NUMPY}\n\nfrom quant_core.methods import gptq, metrics, rtn",
         f"""\
 {LOAD}
 {layer_parts(cut.layer, "H", "X_test")}
@@ -108,7 +108,7 @@ held_out_ratio = metrics.relative_output_error(inputs, weights, rounded) / metri
 def awq(c: awq_figure.Controls) -> str:
     size = awq_figure.GROUP_SIZES[c.layer]
     return code(
-        f"{NUMPY}\n\nfrom quant_core import awq, rtn",
+        f"{NUMPY}\n\nfrom quant_core.methods import awq, rtn",
         f"{LOAD}\n{layer_parts(c.layer, 'H', 'absmean', 'X_test')}",
         f"""\
 inputs = held_out.astype(np.float64)
@@ -156,7 +156,7 @@ x, w = (fp8.quantize(side, "{c.format}", per="row").dequantize() for side in (ac
     )
     library = "smoothquant" if c.format == "int8" else "fp8" if c.alpha < 0 else "fp8, smoothquant"
     return code(
-        f"{NUMPY}\n\nfrom quant_core import {library}",
+        f"{NUMPY}\n\nfrom quant_core.methods import {library}",
         f"{LOAD}\n{texts}",
         f"""\
 of_x, of_w = (np.abs(side).max(axis=0, keepdims=True) for side in (calibration, weights))
@@ -188,7 +188,7 @@ gain = output_error_plain / output_error""",
 def qlora(c: qlora_figure.Controls) -> str:
     highest = qlora_figure.HIGHEST_RANK
     return code(
-        f"{NUMPY}\n\nfrom quant_core import lora, nf4",
+        f"{NUMPY}\n\nfrom quant_core.methods import lora, nf4",
         f"{LOAD}\n{layer_parts(c.layer, 'H', 'X_test')}",
         f"""\
 base = nf4.quantize(weights, double_quantization={c.double_quantization})
@@ -218,7 +218,8 @@ def methods(c: methods_figure.Controls) -> str:
     names = [name for name in _METHODS if bits in methods_figure.METHODS[name].widths]
     tried = "\n".join(f'    "{name}": {line},' for name, line in zip(names, lines, strict=True))
     return code(
-        f"{NUMPY}\n\nfrom quant_core import awq, clip, ggml, gptq, hqq, metrics, nf4, rtn",
+        f"{NUMPY}\n\nfrom quant_core import ggml\n"
+        "from quant_core.methods import awq, clip, gptq, hqq, metrics, nf4, rtn",
         f"""\
 {LOAD}
 {layer_parts(c.layer, "H", "absmean", "X_test")}

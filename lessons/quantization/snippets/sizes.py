@@ -61,7 +61,8 @@ if perplexity != "" and perplexity_imatrix != "":
 def mixes(c: mixes_figure.Controls) -> str:
     against = c.mix if c.against == "none" else c.against
     return code(
-        "import json\nfrom pathlib import Path\n\nfrom quant_core import memory, mixes",
+        "import json\nfrom pathlib import Path\n\n"
+        "from quant_core import memory\nfrom quant_core.ggml import mixes",
         _shape(c.model),
         f"""\
 kinds = {written(mixes_figure.KINDS[:4])}
@@ -147,7 +148,7 @@ if margin >= 0:
     tokens_per_second = f"{{band.low:.4g}}-{{band.high:.4g}}\""""
     return code(
         "import json\nfrom pathlib import Path\n\nfrom quant_core import memory"
-        + (", shapes" if "read_shape" in shape else ""),
+        + ("\nfrom quant_core.llm import shapes" if "read_shape" in shape else ""),
         shape,
         machine,
         f"""\

@@ -45,7 +45,10 @@ def sentence(c: sentence_figure.Controls) -> str:
     small = c.model == "tinylm"
     name = "tiny" if small else "smol"
     path = f'"{TINY}/model.safetensors"' if small else "path"
-    imports = "import numpy as np\n\nfrom quant_core import bpe, evaluate, files, model, rtn"
+    imports = (
+        "import numpy as np\n\nfrom quant_core import files\n"
+        "from quant_core.llm import bpe, evaluate, model\nfrom quant_core.methods import rtn"
+    )
     return code(
         imports if small else f"{bigger_model.IMPORTS}\n\n{imports}",
         f"""\
@@ -84,7 +87,7 @@ def calibration(c: calibration_figure.Controls) -> str:
 def _channels() -> str:
     windows = calibration_figure.TINY_WINDOWS
     return code(
-        f"import numpy as np\n{LOADER}\n\nfrom quant_core import calibrate, model",
+        f"import numpy as np\n{LOADER}\n\nfrom quant_core.llm import calibrate, model",
         f"""\
 {LOAD}
 tiny = model.load("{TINY}/model.safetensors")
@@ -101,7 +104,7 @@ loudest_0, loudest_1, loudest_2, loudest_3 = loudest""",
 def _kept(bits: int) -> str:
     seeds = awq_figure.RANDOM_SEEDS
     return code(
-        f"import numpy as np\n{LOADER}\n\nfrom quant_core import awq, rtn",
+        f"import numpy as np\n{LOADER}\n\nfrom quant_core.methods import awq, rtn",
         f"""\
 {LOAD}
 sizes = {json.dumps(GROUP_SIZES)}""",
@@ -125,7 +128,7 @@ def _amount(bits: int) -> str:
     layer = calibration_figure.LAYER
     size = GROUP_SIZES[layer]
     return code(
-        f"import numpy as np\n{LOADER}\n\nfrom quant_core import awq, gptq, metrics, rtn",
+        f"import numpy as np\n{LOADER}\n\nfrom quant_core.methods import awq, gptq, metrics, rtn",
         f"""\
 {LOAD}
 {layer_parts(layer, "H", "absmean", "X_cal", "X_test")}

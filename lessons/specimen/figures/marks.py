@@ -13,8 +13,8 @@ from lessons.kit.figure import Figure
 from lessons.kit.mathml import tex
 from lessons.kit.scales import Scale, linear_ticks
 from lessons.kit.view import Column, Limit, Readout, Sentence, Table, View
-from quant_core import metrics, rtn
-from quant_core.grid import Scheme
+from quant_core.methods import metrics, rtn
+from quant_core.methods.grid import Scheme
 
 SIZE = 24
 HEIGHT = 260

@@ -10,7 +10,7 @@ from lessons.kit.controls import FigureControls, slider
 from lessons.kit.figure import Figure
 from lessons.kit.mathml import tex
 from lessons.kit.view import Column, Readout, Sentence, Table, View
-from quant_core import metrics, rtn
+from quant_core.methods import metrics, rtn
 
 BITS = (2, 3, 4, 5, 6, 7, 8)
 ROLES = ("true", "quantized", "method-1", "method-2", "method-3", "method-4", "method-5")

@@ -1,13 +1,13 @@
-"""Checked access to the fields of a ``config.json``, which is treated as untrusted.
+"""Checked access to the fields of a `config.json`, which is treated as untrusted.
 
-Every read is remembered, so that :mod:`quant_core.shapes` can tell which fields decided the shape and which
-field nobody read. Nothing but ``ValueError`` is raised, and the work is linear in the size of the
+Every read is remembered, so that `quant_core.llm.shapes` can tell which fields decided the shape and which
+field nobody read. Nothing but `ValueError` is raised, and the work is linear in the size of the
 configuration.
 
 References
 ----------
-transformers 5.18, ``configuration_utils.py`` (``PreTrainedConfig``): a null is a missing field, and what its
-``attribute_map`` and ``to_dict`` add to every configuration.
+transformers 5.18, `configuration_utils.py` (`PreTrainedConfig`): a null is a missing field, and what its
+`attribute_map` and `to_dict` add to every configuration.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class Fields:
         return value
 
     def integers(self, name: str, count: int | None, low: int, high: int) -> tuple[int, ...] | None:
-        """A list of integers of a range, ``count`` of them; None if the field is missing."""
+        """A list of integers of a range, `count` of them; None if the field is missing."""
         value = self.raw(name)
         if value is None:
             return None
@@ -125,7 +125,7 @@ class Fields:
         return tuple(value)
 
     def names(self, name: str, count: int | None, known: Iterable[str]) -> tuple[str, ...] | None:
-        """A list of known names, ``count`` of them; None if the field is missing."""
+        """A list of known names, `count` of them; None if the field is missing."""
         value = self.raw(name)
         if value is None:
             return None
@@ -150,7 +150,7 @@ class Fields:
         """The first field that could decide a size and was not read; None if there is none.
 
         A field with a neutral value (null, false, 0, an empty text or list) decides nothing. Without
-        ``strict`` a field of an unknown name decides nothing either; with it, only fields known to decide
+        `strict` a field of an unknown name decides nothing either; with it, only fields known to decide
         nothing do, and some decide even by a false.
         """
         for name, value in self.config.items():

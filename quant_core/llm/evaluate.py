@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from quant_core.arrays import F32
-from quant_core.model import Tokens, Transformer
+from quant_core.llm.model import Tokens, Transformer
 
 F64 = NDArray[np.float64]
 

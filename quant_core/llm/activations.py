@@ -9,7 +9,7 @@ References
 ----------
 ggml-org/llama.cpp 0c1e57098bba, `ggml/src/ggml-cpu/ggml-cpu.c` (`type_traits_cpu`, its `vec_dot_type`),
 `ggml/src/ggml-quants.c` (`quantize_row_q8_0_ref`, `quantize_row_q8_1_ref`, `quantize_row_q8_K_ref`). Those of
-`quant_core.smoothquant`, `quant_core.int8` and `quant_core.fp8`.
+`quant_core.methods.smoothquant`, `quant_core.methods.int8` and `quant_core.methods.fp8`.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import ArrayLike
 
-from quant_core import fp8, ggml, int8, smoothquant
+from quant_core import ggml
 from quant_core.arrays import F32, as_matrix
+from quant_core.methods import fp8, int8, smoothquant
 
 _SUPER_BLOCK = 256
 _LARGEST = 127

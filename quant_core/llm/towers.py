@@ -1,8 +1,8 @@
 """Towers: the parts of a multimodal model that read pictures and sound, and what joins them to the text.
 
-:mod:`quant_core.shapes` counts the text of a model. What a file of Hugging Face has besides, llama.cpp keeps
-in a file of its own (``mmproj``). Its parameters are counted here, from ``vision_config`` and
-``audio_config``.
+`quant_core.llm.shapes` counts the text of a model. What a file of Hugging Face has besides, llama.cpp keeps
+in a file of its own (`mmproj`). Its parameters are counted here, from `vision_config` and
+`audio_config`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from quant_core.shapes import model_shape
+from quant_core.llm.shapes import model_shape
 
 __all__ = ["tower_parameters"]
 
@@ -29,7 +29,7 @@ _SIGNS = (
 
 
 def tower_parameters(config: Mapping[str, Any]) -> int | None:
-    """Count the parameters beside the text of a ``config.json``.
+    """Count the parameters beside the text of a `config.json`.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def tower_parameters(config: Mapping[str, Any]) -> int | None:
     Raises
     ------
     ValueError
-        The text is none that :func:`quant_core.shapes.model_shape` reads.
+        The text is none that `quant_core.llm.shapes.model_shape` reads.
 
     References
     ----------

@@ -9,8 +9,9 @@ rounded to nearest.
 
 References
 ----------
-Those of `quant_core.gptq`, `quant_core.awq` and `quant_core.smoothquant`. IST-DASLab/gptq 2d65066e,
-`llama.py` (`llama_sequential`): each layer is calibrated on the outputs of the layers already rounded.
+Those of `quant_core.methods.gptq`, `quant_core.methods.awq` and `quant_core.methods.smoothquant`.
+IST-DASLab/gptq 2d65066e, `llama.py` (`llama_sequential`): each layer is calibrated on the outputs of the
+layers already rounded.
 mit-han-lab/llm-awq d6e797a4, `auto_scale.py`: queries, keys and values share one scale, gate and up another,
 the one that folds into the norm before them; `attn_output` has none where heads share values.
 mit-han-lab/smoothquant c61476d7, `smooth.py` (`smooth_lm`, `smooth_ln_fcs_llama_like`): only what a norm
@@ -25,12 +26,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from quant_core import awq, clip, smoothquant
 from quant_core.arrays import F32
-from quant_core.gptq import gptq
-from quant_core.imatrix import Collector, ImportanceMatrix
-from quant_core.model import Tokens, Transformer
-from quant_core.rtn import round_to_nearest
+from quant_core.llm.model import Tokens, Transformer
+from quant_core.methods import awq, clip, smoothquant
+from quant_core.methods.gptq import gptq
+from quant_core.methods.imatrix import Collector, ImportanceMatrix
+from quant_core.methods.rtn import round_to_nearest
 
 Weights = dict[str, F32]
 
@@ -195,7 +196,7 @@ def gptq_layers(
     tokens : array_like of int, shape (windows, context)
         Calibration text.
     bits, group_size, act_order
-        As in `quant_core.gptq.gptq`.
+        As in `quant_core.methods.gptq.gptq`.
 
     Returns
     -------
@@ -204,7 +205,7 @@ def gptq_layers(
     Raises
     ------
     ValueError
-        As `quant_core.gptq.gptq`.
+        As `quant_core.methods.gptq.gptq`.
     """
     weights: Weights = {}
     hidden = [model.embed(part) for part in _parts(tokens)]
@@ -232,7 +233,7 @@ def awq_layers(
     """Round the matrices of the layers by AWQ: matrices that read the same activations share a scale.
 
     α is searched for on the error of their outputs together, not on that of the whole block as the reference
-    does. With `clipped` a clipping limit is searched too, after the scale: `quant_core.clip`.
+    does. With `clipped` a clipping limit is searched too, after the scale: `quant_core.methods.clip`.
 
     Parameters
     ----------
@@ -240,7 +241,7 @@ def awq_layers(
     seen : mapping of str to Statistics
         Of all matrices of the layers: `statistics` of the model on calibration text.
     bits, group_size
-        As in `quant_core.awq.search`.
+        As in `quant_core.methods.awq.search`.
     clipped : bool
 
     Returns
@@ -250,7 +251,7 @@ def awq_layers(
     Raises
     ------
     ValueError
-        As `quant_core.awq.search`.
+        As `quant_core.methods.awq.search`.
     """
     weights: Weights = {}
     for layer in range(model.shape.n_layers):
@@ -285,7 +286,7 @@ def smoothed(model: Transformer, seen: Mapping[str, Statistics], alpha: float = 
     seen : mapping of str to Statistics
         Of all matrices of the layers: `statistics` of the model on calibration text.
     alpha : float
-        As in `quant_core.smoothquant.smoothing_factors`.
+        As in `quant_core.methods.smoothquant.smoothing_factors`.
 
     Raises
     ------

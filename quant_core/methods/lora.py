@@ -4,7 +4,7 @@ Quantization leaves an error E = W − Ŵ. Of all products B A of rank r, the on
 *output* is the truncated singular value decomposition of E, each input direction weighted by how strongly the
 layer's inputs use it. LoftQ starts the training of an adapter from such a repair, unweighted; LQER weights it
 channel by channel, QERA by the whole second moment, as here. Training itself is not in this module, and
-neither is the forward pass: `quant_core.nf4.lora_forward`.
+neither is the forward pass: `quant_core.methods.nf4.lora_forward`.
 
 References
 ----------

@@ -5,7 +5,7 @@ layer.
 
 References
 ----------
-transformers 5.18, ``src/transformers/models/*/modeling_*.py`` of the architecture that a function names.
+transformers 5.18, `src/transformers/models/*/modeling_*.py` of the architecture that a function names.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from quant_core.architectures.building import (
+from quant_core.llm.architectures.building import (
     MOST_FFN,
     MOST_HEADS,
     MOST_LAYERS,
@@ -33,8 +33,8 @@ from quant_core.architectures.building import (
     read_unused,
     with_shared_caches,
 )
-from quant_core.architectures.fields import Fields, shown
-from quant_core.architectures.layers import (
+from quant_core.llm.architectures.fields import Fields, shown
+from quant_core.llm.architectures.layers import (
     FULL,
     LINEAR,
     SLIDING,
@@ -50,7 +50,7 @@ from quant_core.architectures.layers import (
 
 
 def mimo(fields: Fields, arch: Architecture) -> list[Block]:
-    """MiMo-V2: windows by ``hybrid_layer_pattern``, heads of their own there, sinks where a field says so."""
+    """MiMo-V2: windows by `hybrid_layer_pattern`, heads of their own there, sinks where a field says so."""
     n_layers = count_of_layers(fields)
     kv_heads = fields.integer("num_key_value_heads", MOST_HEADS)
     fields.defaults = {**fields.defaults, "swa_num_key_value_heads": 2 * kv_heads}
@@ -74,7 +74,7 @@ def mimo(fields: Fields, arch: Architecture) -> list[Block]:
 
 
 def minimax_text(fields: Fields, arch: Architecture) -> list[Block]:
-    """MiniMax-Text-01: lightning attention, and full attention where ``attn_type_list`` is 1."""
+    """MiniMax-Text-01: lightning attention, and full attention where `attn_type_list` is 1."""
     n_layers = count_of_layers(fields)
     listed = fields.integers("attn_type_list", n_layers, 0, 1)
     if listed is None:
@@ -111,7 +111,7 @@ def arctic(fields: Fields, arch: Architecture) -> list[Block]:
 
 
 def one_key_head(fields: Fields, arch: Architecture) -> list[Block]:
-    """GPT-BigCode: ``multi_query`` gives all query heads one key head."""
+    """GPT-BigCode: `multi_query` gives all query heads one key head."""
     one = fields.flag("multi_query", True)
     kv_heads = 1 if one else fields.integer("num_attention_heads", MOST_HEADS)
     if fields.integer("num_key_value_heads", MOST_HEADS, default=kv_heads) != kv_heads:
@@ -201,7 +201,7 @@ def nomic_bert(fields: Fields, arch: Architecture) -> list[Block]:
 
 
 def chatglm(fields: Fields, arch: Architecture) -> list[Block]:
-    """ChatGLM2 to GLM-4 under their old names; ``ChatGLMModel`` has an output matrix, too."""
+    """ChatGLM2 to GLM-4 under their old names; `ChatGLMModel` has an output matrix, too."""
     if not fields.flag("multi_query_attention", False):
         raise ValueError("multi_query_attention must be true, as it is from ChatGLM2 on")
     fields.headless = False
@@ -210,7 +210,7 @@ def chatglm(fields: Fields, arch: Architecture) -> list[Block]:
 
 
 def qwen(fields: Fields, arch: Architecture) -> list[Block]:
-    """The first Qwen, whose ``intermediate_size`` is the width of gate and up together."""
+    """The first Qwen, whose `intermediate_size` is the width of gate and up together."""
     fields.defaults = {**fields.defaults, "head_dim": fields.integer("kv_channels", MOST_WIDTH, default=128)}
     feeds = (dense(fields, arch, max(1, fields.integer("intermediate_size", MOST_FFN) // 2)),)
     return [((attention(fields, arch),), feeds)] * count_of_layers(fields)
@@ -240,7 +240,7 @@ def mpt(fields: Fields, arch: Architecture) -> list[Block]:
 
 
 def cross_attending(fields: Fields, arch: Architecture) -> list[Block]:
-    """Llama 3.2 Vision: the layers of ``cross_attention_layers`` attend to the image and keep no text."""
+    """Llama 3.2 Vision: the layers of `cross_attention_layers` attend to the image and keep no text."""
     n_layers = count_of_layers(fields)
     listed = fields.integers("cross_attention_layers", None, 0, n_layers - 1)
     if listed is None:
@@ -292,7 +292,7 @@ def _period_of(fields: Fields, name: str, period: int, offset: int) -> tuple[int
 
 
 def mamba(fields: Fields, state: str, kernel: str, expand: str, rank: str) -> Mamba:
-    """A Mamba mixer from four fields; a rank of ``"auto"`` is a sixteenth of the width."""
+    """A Mamba mixer from four fields; a rank of `"auto"` is a sixteenth of the width."""
     hidden = hidden_size(fields)
     automatic = -(-hidden // 16)
     given = fields.raw(rank)
@@ -384,7 +384,7 @@ _HYBRID_TYPES = {
 
 
 def granite_hybrid(fields: Fields, arch: Architecture) -> list[Block]:
-    """Granite 4: Mamba-2 or attention by ``layer_types``, and a shared expert in every layer."""
+    """Granite 4: Mamba-2 or attention by `layer_types`, and a shared expert in every layer."""
     n_layers = count_of_layers(fields)
     named = fields.names("layer_types", n_layers, _HYBRID_TYPES)
     if named is None:
@@ -418,7 +418,7 @@ def granite_hybrid(fields: Fields, arch: Architecture) -> list[Block]:
 
 
 def bamba(fields: Fields, arch: Architecture) -> list[Block]:
-    """Bamba: Mamba-2, and attention in the layers of ``attn_layer_indices``."""
+    """Bamba: Mamba-2, and attention in the layers of `attn_layer_indices`."""
     n_layers = count_of_layers(fields)
     listed = frozenset(fields.integers("attn_layer_indices", None, 0, n_layers - 1) or ())
     inner = fields.integer("mamba_expand", 64, default=2) * hidden_size(fields)
@@ -488,7 +488,7 @@ def _nemotron_experts(fields: Fields, kinds: Sequence[str]) -> Experts:
 
 
 def lfm2(fields: Fields, arch: Architecture) -> list[Block]:
-    """LFM2: short convolutions, and attention where ``layer_types`` or ``full_attn_idxs`` has it."""
+    """LFM2: short convolutions, and attention where `layer_types` or `full_attn_idxs` has it."""
     n_layers = count_of_layers(fields)
     named = fields.names("layer_types", n_layers, _HYBRID_TYPES)
     listed = fields.integers("full_attn_idxs", None, 0, n_layers - 1)
@@ -523,7 +523,7 @@ def _lfm2_dense(fields: Fields) -> Dense:
 
 
 def recurrent_gemma(fields: Fields, arch: Architecture) -> list[Block]:
-    """RecurrentGemma: recurrent blocks, and attention with a window, by the period of ``block_types``."""
+    """RecurrentGemma: recurrent blocks, and attention with a window, by the period of `block_types`."""
     n_layers = count_of_layers(fields)
     names = ("recurrent", "attention")
     period = fields.names("block_types", None, names) or ("recurrent", "recurrent", "attention")

@@ -6,7 +6,7 @@ takes those channels out: their product is computed in 16 bits, all the rest in 
 and one per row of the weights. Nothing is calibrated, the outliers are found anew in every batch, and the
 weights are stored in int8 throughout: those of an outlier channel are expanded when they are needed.
 
-`quant_core.smoothquant` moves the outliers into the weights instead, and needs no 16-bit product.
+`quant_core.methods.smoothquant` moves the outliers into the weights instead, and needs no 16-bit product.
 
 References
 ----------

@@ -1,7 +1,8 @@
 """Round to nearest (RTN): each group of weights gets its own grid, each weight its nearest level.
 
-This is the baseline of every method in the library. It looks at no activations: see `quant_core.gptq` and
-`quant_core.awq` for roundings that do, and `quant_core.ggml` for the byte formats of llama.cpp.
+This is the baseline of every method in the library. It looks at no activations: see
+`quant_core.methods.gptq` and `quant_core.methods.awq` for roundings that do, and `quant_core.ggml` for the
+byte formats of llama.cpp.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from quant_core.arrays import FloatArray, as_matrix, check_bits, check_group_size
-from quant_core.grid import FITS, Grid, Scheme
+from quant_core.methods.grid import FITS, Grid, Scheme
 
 #: Bits that a checkpoint stores for each group besides the codes: an fp16 scale, and with it nothing, an
 #: integer zero-point as wide as a code (`bits`), or an fp16 offset.
@@ -82,7 +83,7 @@ def round_to_nearest(
     group_size : int or None
         Weights that share a scale; a divisor of `columns`. None: the whole row.
     scheme : {"asymmetric", "symmetric", "float_offset"}
-        Convention of the grid; see `quant_core.grid`.
+        Convention of the grid; see `quant_core.methods.grid`.
 
     Returns
     -------

@@ -1,13 +1,13 @@
 """The shape of a language model: which tensors it has, how large each is, what it keeps per token.
 
-A :class:`ModelShape` holds what of a Hugging Face ``config.json`` decides memory. From it follow the list
-of weight tensors, under the names that GGUF files use (:meth:`ModelShape.tensors`), and the width of the
-key/value cache (:mod:`quant_core.memory`). Which *type* each tensor is stored in is the business of
-:mod:`quant_core.mixes`; no weights are read here, and vision towers and multi-token-prediction heads are
+A `ModelShape` holds what of a Hugging Face `config.json` decides memory. From it follow the list
+of weight tensors, under the names that GGUF files use (`ModelShape.tensors`), and the width of the
+key/value cache (`quant_core.memory`). Which *type* each tensor is stored in is the business of
+`quant_core.ggml.mixes`; no weights are read here, and vision towers and multi-token-prediction heads are
 not counted.
 
-The layers are made in :mod:`quant_core.architectures.building`, by the table of
-:mod:`quant_core.architectures.table`. A configuration is counted only when every field that decides a size
+The layers are made in `quant_core.llm.architectures.building`, by the table of
+`quant_core.llm.architectures.table`. A configuration is counted only when every field that decides a size
 was understood: a wrong number is worse than none.
 """
 
@@ -22,10 +22,10 @@ from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Any, TypeVar
 
-from quant_core.architectures.building import Architecture, Block, Extras, decoder
-from quant_core.architectures.defaults import class_defaults
-from quant_core.architectures.fields import Fields, shown
-from quant_core.architectures.layers import (
+from quant_core.llm.architectures.building import Architecture, Block, Extras, decoder
+from quant_core.llm.architectures.defaults import class_defaults
+from quant_core.llm.architectures.fields import Fields, shown
+from quant_core.llm.architectures.layers import (
     CROSS,
     FULL,
     LINEAR,
@@ -41,7 +41,7 @@ from quant_core.architectures.layers import (
     Undescribed,
     vector,
 )
-from quant_core.architectures.table import (
+from quant_core.llm.architectures.table import (
     ARCHITECTURES,
     NOT_MODELLED,
     TEXT_PARTS,
@@ -80,15 +80,15 @@ class Tensor:
     Attributes
     ----------
     name : str
-        GGUF name, for example ``blk.3.attn_v.weight``.
+        GGUF name, for example `blk.3.attn_v.weight`.
     layer : int or None
         Index of the transformer layer; None for the embedding, the output and the last norm.
     kind : str
-        The name without ``blk.3.`` and ``.weight``: ``attn_v``, ``ffn_down``, ``attn_v.bias``, ``output`` …
+        The name without `blk.3.` and `.weight`: `attn_v`, `ffn_down`, `attn_v.bias`, `output` …
     rows, columns : int
-        ``columns`` is the contiguous dimension that blocks run along. The experts of a layer count as rows.
+        `columns` is the contiguous dimension that blocks run along. The experts of a layer count as rows.
     kept : str
-        The type that quantization leaves alone (``"F32"`` for norms, biases and routers), or "".
+        The type that quantization leaves alone (`"F32"` for norms, biases and routers), or "".
     """
 
     name: str
@@ -114,7 +114,7 @@ class ModelShape:
     blocks : tuple of Layer
         The layers that differ from one another.
     order : tuple of int
-        For each layer of the model, which of ``blocks`` it is.
+        For each layer of the model, which of `blocks` it is.
     before, after : tuple of Part
         Tensors of no layer beside the embedding and the output: positions, norms, biases.
     tied_embeddings : bool
@@ -125,7 +125,7 @@ class ModelShape:
     rope_table : int
         Entries of the frequency table that the file carries.
     embedding_rows : int
-        Rows of the embedding where they are not ``vocab_size``; 0 for that.
+        Rows of the embedding where they are not `vocab_size`; 0 for that.
     beside_file : int
         Parameters of the model that its GGUF file does not hold (an encoder's head); below 0, what only the
         file holds.
@@ -247,7 +247,7 @@ class ModelShape:
 
         A latent cache is shared by all heads; llama.cpp writes such a model with one key/value head. It
         asks the first layer, so that a model which begins with a state space has none
-        (``llama_hparams::n_gqa``).
+        (`llama_hparams::n_gqa`).
         """
         if self.latent:
             return self.n_heads
@@ -312,18 +312,18 @@ class ModelShape:
 
 
 def model_shape(config: Mapping[str, Any]) -> ModelShape:
-    """Read the shape of a model from its Hugging Face ``config.json``.
+    """Read the shape of a model from its Hugging Face `config.json`.
 
     The dictionary is treated as untrusted: every field is checked for type and range, and nothing but
-    ``ValueError`` is raised. A multimodal configuration is read through its ``text_config`` (or
-    ``llm_config``, ``language_config``).
+    `ValueError` is raised. A multimodal configuration is read through its `text_config` (or
+    `llm_config`, `language_config`).
 
     Parameters
     ----------
     config : mapping
-        The parsed ``config.json``. Needed are the sizes (``hidden_size``, ``num_hidden_layers``,
-        ``num_attention_heads``, ``intermediate_size``, ``vocab_size``); ``head_dim`` is used when given,
-        since it need not be ``hidden_size / num_attention_heads``.
+        The parsed `config.json`. Needed are the sizes (`hidden_size`, `num_hidden_layers`,
+        `num_attention_heads`, `intermediate_size`, `vocab_size`); `head_dim` is used when given,
+        since it need not be `hidden_size / num_attention_heads`.
 
     Returns
     -------
@@ -337,8 +337,8 @@ def model_shape(config: Mapping[str, Any]) -> ModelShape:
 
     Notes
     -----
-    Sliding windows count where llama.cpp implements them: where ``layer_types`` names the layers, or for
-    architectures that alternate local and global layers. A bare ``sliding_window`` (Mistral 7B v0.1, Phi-3)
+    Sliding windows count where llama.cpp implements them: where `layer_types` names the layers, or for
+    architectures that alternate local and global layers. A bare `sliding_window` (Mistral 7B v0.1, Phi-3)
     is ignored by llama.cpp, which keeps the whole context there, and so it is here.
 
     Examples
@@ -352,20 +352,20 @@ def model_shape(config: Mapping[str, Any]) -> ModelShape:
 
 
 def read_shape(config: Mapping[str, Any], *, assume: bool = True) -> tuple[ModelShape, dict[str, Any]]:
-    """As :func:`model_shape`; with the fields that were read, in the order of reading.
+    """As `model_shape`; with the fields that were read, in the order of reading.
 
     Parameters
     ----------
     config : mapping
-        As for :func:`model_shape`.
+        As for `model_shape`.
     assume : bool
         Whether a field that is missing has the default of its class in transformers. Those that were taken
-        are among the fields that were read, and in ``ModelShape.assumed``.
+        are among the fields that were read, and in `ModelShape.assumed`.
 
     Raises
     ------
     ValueError
-        As :func:`model_shape`.
+        As `model_shape`.
 
     Examples
     --------
@@ -563,7 +563,7 @@ def generic_shape(parameters: float) -> ModelShape:
 
     Depth and width are interpolated (logarithms over logarithm) between the published Llama 3 models of
     1.2, 3.2, 8, 70 and 405 billion parameters and SmolLM2 below; the feed-forward width then takes up what
-    is left, in steps of 256. The result is an illustration, not a real model; its own ``parameters``
+    is left, in steps of 256. The result is an illustration, not a real model; its own `parameters`
     is the number to print: from a billion up it is within 1.5 % of what was asked, below within 6 %.
 
     Parameters

@@ -14,7 +14,7 @@ The first and the third are the same grid with minimum = −scale · zero_point,
 zero-point to an integer: the third can begin at any real number, the first only at a multiple of its scale.
 
 Every function is vectorised over leading axes: values of shape (..., n) give one grid per group of n.
-This module knows nothing of rows, groups or bytes; see `quant_core.rtn` and `quant_core.ggml`.
+This module knows nothing of rows, groups or bytes; see `quant_core.methods.rtn` and `quant_core.ggml`.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ def fit_symmetric(values: ArrayLike, bits: int) -> Grid:
 
     The code −2ᵇ⁻¹ is not used: the levels are then the same on both sides, and the largest weight of either
     sign is exact. This is the usual int8 rule, max|w| / 127. (GPTQ's own symmetric grid keeps all 2ᵇ codes;
-    see `quant_core.gptq`.)
+    see `quant_core.methods.gptq`.)
 
     Parameters
     ----------

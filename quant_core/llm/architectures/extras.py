@@ -2,13 +2,13 @@
 
 References
 ----------
-transformers 5.18, ``src/transformers/models/*/modeling_*.py``; names of tensors as in
-:mod:`quant_core.architectures.layers`.
+transformers 5.18, `src/transformers/models/*/modeling_*.py`; names of tensors as in
+`quant_core.llm.architectures.layers`.
 """
 
 from __future__ import annotations
 
-from quant_core.architectures.building import (
+from quant_core.llm.architectures.building import (
     MOST_FFN,
     MOST_LAYERS,
     MOST_WIDTH,
@@ -18,8 +18,8 @@ from quant_core.architectures.building import (
     count_of_layers,
     hidden_size,
 )
-from quant_core.architectures.fields import Fields
-from quant_core.architectures.layers import matrix, vector
+from quant_core.llm.architectures.fields import Fields
+from quant_core.llm.architectures.layers import matrix, vector
 
 
 def layer_embeddings(fields: Fields, arch: Architecture) -> Extras:

@@ -2,7 +2,7 @@
 
 Rounding to nearest minimises the error of each weight. A layer uses weights only in sums w·x, and there
 another choice can do better. This module searches all 2ⁿ choices, exactly, for one row of a few weights; it
-is the question that `quant_core.gptq` answers approximately for a whole layer.
+is the question that `quant_core.methods.gptq` answers approximately for a whole layer.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from quant_core.arrays import as_floats
-from quant_core.grid import Grid
+from quant_core.methods.grid import Grid
 
 MAX_ENUMERATED = 12
 MAX_SEARCHED = 32
@@ -87,7 +87,7 @@ def all_roundings(weights: ArrayLike, activations: ArrayLike, grid: Grid) -> Rou
     --------
     Both weights are nearest to 1, but 1 and 2 keep the sum.
 
-    >>> from quant_core.grid import Grid
+    >>> from quant_core.methods.grid import Grid
     >>> unit = Grid("asymmetric", 2, np.array(1.0), zero_point=np.array(0, np.int32))
     >>> r = all_roundings([1.4, 1.4], [1.0, 1.0], unit)
     >>> r.values[r.nearest].tolist(), r.values[r.best].tolist()
@@ -136,7 +136,7 @@ def best_rounding(weights: ArrayLike, activations: ArrayLike, grid: Grid) -> Bes
 
     Examples
     --------
-    >>> from quant_core.grid import Grid
+    >>> from quant_core.methods.grid import Grid
     >>> unit = Grid("asymmetric", 2, np.array(1.0), zero_point=np.array(0, np.int32))
     >>> best_rounding([1.4, 1.4], [1.0, 1.0], unit).codes.tolist()
     [2, 1]

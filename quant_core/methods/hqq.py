@@ -8,7 +8,7 @@ to explain. Half-quadratic splitting alternates between two steps that both have
     z = mean(codes − (W − E) / scale)            the zero-point that fits the rest best
 
 The shrinkage belongs to the norm Σ|e|ᵖ with p < 1, which cares less about outliers than Σe² does. The scale
-is not optimised, and the zero-point is no integer: see `quant_core.grid` for the conventions.
+is not optimised, and the zero-point is no integer: see `quant_core.methods.grid` for the conventions.
 
 References
 ----------
@@ -24,8 +24,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from quant_core.arrays import F32, as_floats, as_matrix, check_bits, check_group_size
-from quant_core.grid import Grid
-from quant_core.rtn import Quantized
+from quant_core.methods.grid import Grid
+from quant_core.methods.rtn import Quantized
 
 #: Defaults of the reference: iterations at most, weight β of the quadratic penalty, exponent p of the norm.
 ITERATIONS = 20

@@ -1,7 +1,7 @@
-"""What a configuration class assumes for the fields that a ``config.json`` leaves out.
+"""What a configuration class assumes for the fields that a `config.json` leaves out.
 
 Files that transformers saves hold only what differs from the defaults of their class. Those that decide
-a size lie in ``class_defaults.json``, for the classes whose defaults :mod:`quant_core.shapes` counts right;
+a size lie in `class_defaults.json`, for the classes whose defaults `quant_core.llm.shapes` counts right;
 `make count` writes it from the classes of transformers.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 
 
 def class_defaults(model_type: str) -> Mapping[str, Any]:
-    """Return the defaults of the class of a ``model_type``; none where it is not known.
+    """Return the defaults of the class of a `model_type`; none where it is not known.
 
     Examples
     --------
@@ -38,6 +38,6 @@ def read_defaults() -> dict[str, dict[str, Any]]:
     >>> read_defaults()["llama"]["num_hidden_layers"]
     32
     """
-    text = files("quant_core.architectures").joinpath("class_defaults.json").read_text("utf-8")
+    text = files("quant_core.llm.architectures").joinpath("class_defaults.json").read_text("utf-8")
     content: dict[str, dict[str, Any]] = json.loads(text)["defaults"]
     return content

@@ -3,11 +3,11 @@
 A *mixer* is the part of a layer that looks at other tokens: attention, or one of the recurrent kinds that
 keep a state of fixed size instead of a cache. A mixer knows its tensors under the names that GGUF files
 use, the width of its row in the key/value cache, and the size of its state. A feed-forward block knows its
-tensors. A :class:`Layer` is some of both; :mod:`quant_core.architectures.table` says which model has which.
+tensors. A `Layer` is some of both; `quant_core.llm.architectures.table` says which model has which.
 
 References
 ----------
-Names of tensors: llama.cpp, ``gguf-py/gguf/constants.py`` (``TENSOR_NAMES``). RG-LRU and lightning
+Names of tensors: llama.cpp, `gguf-py/gguf/constants.py` (`TENSOR_NAMES`). RG-LRU and lightning
 attention are not run by llama.cpp; their tensors have names in the same style.
 """
 
@@ -21,7 +21,7 @@ FULL, SLIDING, LINEAR, CROSS, NONE = "full", "sliding", "linear", "cross", "none
 
 
 class Part(NamedTuple):
-    """One tensor of a layer: its name behind ``blk.3.``, its size, the type it keeps ("": a mix decides)."""
+    """One tensor of a layer: its name behind `blk.3.`, its size, the type it keeps ("": a mix decides)."""
 
     name: str
     rows: int
@@ -30,7 +30,7 @@ class Part(NamedTuple):
 
 
 def matrix(kind: str, rows: int, columns: int, kept: str = "") -> Part:
-    """A weight matrix; ``columns`` is the contiguous dimension."""
+    """A weight matrix; `columns` is the contiguous dimension."""
     return Part(f"{kind}.weight", rows, columns, kept)
 
 
@@ -47,17 +47,17 @@ class Mixer:
 
     @property
     def kind_of_layer(self) -> str:
-        """``"full"``, ``"sliding"``, ``"linear"``, ``"cross"`` or ``"none"``."""
+        """`"full"`, `"sliding"`, `"linear"`, `"cross"` or `"none"`."""
         return self.kind
 
     def parts(self, hidden: int) -> Iterator[Part]:
-        """The tensors, in a model that is ``hidden`` wide."""
+        """The tensors, in a model that is `hidden` wide."""
         raise NotImplementedError
 
     def cache_widths(self, split: int = 1) -> tuple[int, ...]:
         """Elements that a token leaves in the cache: keys, values, and keys of an indexer.
 
-        ``split`` divides the key/value heads among so many GPUs; at least one stays on each.
+        `split` divides the key/value heads among so many GPUs; at least one stays on each.
         """
         return ()
 
@@ -113,7 +113,7 @@ class Attention(Mixer):
 
     @property
     def kind_of_layer(self) -> str:
-        """``"cross"``, or by the window."""
+        """`"cross"`, or by the window."""
         return CROSS if self.cross else SLIDING if self.window else FULL
 
     def cache_widths(self, split: int = 1) -> tuple[int, ...]:
@@ -167,13 +167,13 @@ class Attention(Mixer):
 class LatentAttention(Mixer):
     """Multi-head latent attention (DeepSeek-V2): keys and values are rebuilt from one small latent vector.
 
-    With ``index_heads`` it is DeepSeek-V3.2's: an indexer with keys of its own, one of ``index_dim`` for
+    With `index_heads` it is DeepSeek-V3.2's: an indexer with keys of its own, one of `index_dim` for
     each token, chooses what is attended to.
 
     References
     ----------
     DeepSeek-AI, "DeepSeek-V2", 2024, arXiv:2405.04434, section 2.1. The cache of the indexer's keys:
-    llama.cpp, ``llama_kv_cache_dsa`` (035aa95b0016), which gives it the type of K.
+    llama.cpp, `llama_kv_cache_dsa` (035aa95b0016), which gives it the type of K.
     """
 
     kind: ClassVar[str] = FULL
@@ -194,7 +194,7 @@ class LatentAttention(Mixer):
         return self.kv_rank + self.rope_dim, 0, *indexer
 
     def parts(self, hidden: int) -> Iterator[Part]:
-        """The matrices as llama.cpp stores them: ``attn_kv_b`` in two, of three dimensions each."""
+        """The matrices as llama.cpp stores them: `attn_kv_b` in two, of three dimensions each."""
         heads = self.heads
         query = heads * (self.nope_dim + self.rope_dim)
         if self.query_rank:
@@ -243,8 +243,8 @@ class LinearAttention(Mixer):
 
     References
     ----------
-    llama.cpp, ``llama_hparams::n_embd_r`` and ``n_embd_s`` (01b77b579398); both states are F32
-    (``llama_memory_recurrent``).
+    llama.cpp, `llama_hparams::n_embd_r` and `n_embd_s` (01b77b579398); both states are F32
+    (`llama_memory_recurrent`).
     """
 
     key_heads: int
@@ -279,11 +279,11 @@ class LinearAttention(Mixer):
 
 @dataclass(frozen=True, kw_only=True)
 class Mamba(Mixer):
-    """A selective state space (Mamba): a state of ``inner * state`` and the tail of a short convolution.
+    """A selective state space (Mamba): a state of `inner * state` and the tail of a short convolution.
 
     References
     ----------
-    Gu and Dao, "Mamba", 2023, arXiv:2312.00752, section 3. llama.cpp as :class:`LinearAttention`.
+    Gu and Dao, "Mamba", 2023, arXiv:2312.00752, section 3. llama.cpp as `LinearAttention`.
     """
 
     inner: int
@@ -327,7 +327,7 @@ class Mamba2(Mixer):
     References
     ----------
     Dao and Gu, "Transformers are SSMs", 2024, arXiv:2405.21060, section 7. llama.cpp as
-    :class:`LinearAttention`.
+    `LinearAttention`.
     """
 
     inner: int
@@ -369,11 +369,11 @@ class Mamba2(Mixer):
 
 @dataclass(frozen=True, kw_only=True)
 class ShortConv(Mixer):
-    """LFM2's gated short convolution: the last ``kernel - 1`` tokens are kept, each ``width`` wide.
+    """LFM2's gated short convolution: the last `kernel - 1` tokens are kept, each `width` wide.
 
     References
     ----------
-    llama.cpp, ``llama_hparams::n_embd_r`` with ``n_shortconv_l_cache`` (01b77b579398).
+    llama.cpp, `llama_hparams::n_embd_r` with `n_shortconv_l_cache` (01b77b579398).
     """
 
     width: int
@@ -431,7 +431,7 @@ class RgLru(Mixer):
 
 @dataclass(frozen=True, kw_only=True)
 class LightningAttention(Mixer):
-    """Lightning attention (MiniMax-Text-01): one matrix of ``head_dim * head_dim`` is kept for each head.
+    """Lightning attention (MiniMax-Text-01): one matrix of `head_dim * head_dim` is kept for each head.
 
     References
     ----------
@@ -459,7 +459,7 @@ class LightningAttention(Mixer):
 class Dense:
     """An ordinary feed-forward block: two matrices, or three with a gate.
 
-    ``joined``: gate and up are one tensor (Phi-3, GLM-4). ``suffix``: "_shexp" for one that stands beside
+    `joined`: gate and up are one tensor (Phi-3, GLM-4). `suffix`: "_shexp" for one that stands beside
     experts.
     """
 
@@ -488,8 +488,8 @@ class Dense:
 class Experts:
     """A mixture of experts: every expert is resident, a few of them run for each token.
 
-    ``latent``: width that the experts work in, where it is not the model's (Nemotron 3).
-    ``shared_ffn_size`` is the width of the expert that always runs.
+    `latent`: width that the experts work in, where it is not the model's (Nemotron 3).
+    `shared_ffn_size` is the width of the expert that always runs.
     """
 
     count: int
@@ -537,7 +537,7 @@ class Layer:
 
     @property
     def kind(self) -> str:
-        """Kind of its attention if it has any; ``"none"`` for a feed-forward block alone."""
+        """Kind of its attention if it has any; `"none"` for a feed-forward block alone."""
         kinds = [mixer.kind_of_layer for mixer in self.mixers]
         return next((kind for kind in kinds if kind != LINEAR), kinds[0] if kinds else NONE)
 

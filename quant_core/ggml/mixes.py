@@ -1,13 +1,13 @@
 """Which type each tensor of a GGUF file gets: the mixtures behind names such as Q4_K_M.
 
-A file type of ``llama-quantize`` is a *mix*: a default type, and a few rules that give more bits to the
-tensors that are more sensitive to rounding (``attn_v``, ``ffn_down``, ``attn_output``, ``output``).
-:data:`MIXES` states the rules as a table, :func:`tensor_types` applies them to a model. No weights are
-touched: the encoders are in :mod:`quant_core.ggml`, the sums of bytes in :mod:`quant_core.memory`.
+A file type of `llama-quantize` is a *mix*: a default type, and a few rules that give more bits to the
+tensors that are more sensitive to rounding (`attn_v`, `ffn_down`, `attn_output`, `output`).
+`MIXES` states the rules as a table, `tensor_types` applies them to a model. No weights are
+touched: the encoders are in `quant_core.ggml`, the sums of bytes in `quant_core.memory`.
 
 References
 ----------
-llama.cpp, ``src/llama-quant.cpp``, ``llama_tensor_get_type_impl`` and ``tensor_type_fallback``, commit
+llama.cpp, `src/llama-quant.cpp`, `llama_tensor_get_type_impl` and `tensor_type_fallback`, commit
 0c1e57098bba43ac29e6e3b677cdceebdd22334f.
 """
 
@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from quant_core.ggml.formats import FORMATS
-from quant_core.shapes import ModelShape, Tensor
+from quant_core.llm.shapes import ModelShape, Tensor
 
 # Type name -> (weights in a block, bytes of a block), of every ggml type that holds weights.
 BLOCK_SIZES: dict[str, tuple[int, int]] = {
@@ -31,9 +31,9 @@ FALLBACK: dict[str, str] = {name: layout.fallback for name, layout in FORMATS.it
 
 @dataclass(frozen=True)
 class TypedTensor:
-    """A tensor and the type that the mix gives it; ``bytes`` is its size in the file.
+    """A tensor and the type that the mix gives it; `bytes` is its size in the file.
 
-    ``wanted`` is the type before the length of a row is looked at: ``type`` differs where it fell back.
+    `wanted` is the type before the length of a row is looked at: `type` differs where it fell back.
     """
 
     name: str
@@ -58,7 +58,7 @@ class TypedTensor:
 
 @dataclass(frozen=True)
 class Place:
-    """What a rule may look at: the occurrence ``i`` of ``n`` of this kind of tensor, and the model."""
+    """What a rule may look at: the occurrence `i` of `n` of this kind of tensor, and the model."""
 
     i: int
     n: int
@@ -116,11 +116,11 @@ class Mix:
     default : str
         The type of every matrix that no rule names.
     output : str
-        Type of ``output.weight``, and of ``token_embd.weight`` when the two are one tensor.
+        Type of `output.weight`, and of `token_embd.weight` when the two are one tensor.
     embedding : str
-        Type of an untied ``token_embd.weight``; "" for the default.
+        Type of an untied `token_embd.weight`; "" for the default.
     rules : dict of str to Rule
-        By kind; the kind ``attn_v`` stands for ``attn_qkv`` and ``attn_kv_b`` too.
+        By kind; the kind `attn_v` stands for `attn_qkv` and `attn_kv_b` too.
     low_bit : bool
         Belongs to the IQ1 and IQ2 mixes, which treat models with experts in a way of their own.
     needs_importance : bool
@@ -281,14 +281,14 @@ _UNQUANTIZED = frozenset(("F32", "F16", "BF16"))
 
 
 def tensor_types(shape: ModelShape, mix: str, importance: bool = False) -> tuple[TypedTensor, ...]:
-    """Decide the type of every tensor, as ``llama-quantize`` does.
+    """Decide the type of every tensor, as `llama-quantize` does.
 
     Parameters
     ----------
     shape : ModelShape
         The model.
     mix : str
-        A key of :data:`MIXES`, for example ``"Q4_K_M"``.
+        A key of `MIXES`, for example `"Q4_K_M"`.
     importance : bool
         Whether an importance matrix is given; it changes IQ4, IQ3_XXS, Q4_0 and Q5_0.
 
@@ -304,7 +304,7 @@ def tensor_types(shape: ModelShape, mix: str, importance: bool = False) -> tuple
 
     Examples
     --------
-    >>> from quant_core.shapes import model_shape
+    >>> from quant_core.llm.shapes import model_shape
     >>> shape = model_shape({"hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32,
     ...                      "num_key_value_heads": 8, "intermediate_size": 14336, "vocab_size": 128256})
     >>> sum(t.type == "Q6_K" for t in tensor_types(shape, "Q4_K_M") if t.kind == "ffn_down")

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from quant_core.arrays import F32, FloatArray, as_floats, as_matrix
-from quant_core.rtn import Quantized, round_to_nearest
+from quant_core.methods.rtn import Quantized, round_to_nearest
 
 #: Tries of α in the reference: 0, 0.05, … 0.95.
 GRID = 20
@@ -248,7 +248,7 @@ def apply(weights: ArrayLike, scales: ArrayLike, bits: int, group_size: int | No
     scales : array_like of float, shape (columns,)
         Positive channel scales.
     bits, group_size
-        As in `quant_core.rtn.round_to_nearest`.
+        As in `quant_core.methods.rtn.round_to_nearest`.
 
     Returns
     -------
@@ -339,7 +339,7 @@ def keep_channels(
     activation_mean : array_like of float, shape (columns,)
         Mean |x| of each input channel.
     bits, group_size
-        As in `quant_core.rtn.round_to_nearest`.
+        As in `quant_core.methods.rtn.round_to_nearest`.
     fraction : float
         Share of the channels to keep, 0 to 1; rounded to a whole number, at least one channel if above 0.
     by : {"activation", "weight", "random"}

@@ -6,7 +6,7 @@ multiplied by itself, and every cache is as long as the longest may be.
 
 References
 ----------
-As `quant_core.model`.
+As `quant_core.llm.model`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from quant_core.arrays import F32
-from quant_core.model import _EMBEDDING, Cache, Listener, Tokens, Transformer, _drawn
+from quant_core.llm.model import _EMBEDDING, Cache, Listener, Tokens, Transformer, _drawn
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,13 +1,13 @@
 """The architectures whose sizes are known, as data: what each class fixes and which fields decide the rest.
 
-The key is the ``model_type`` of a ``config.json``; `classes` are the names in its ``architectures``, without
-``ForCausalLM`` and the like. Every entry was held against the number of parameters that ``transformers``
-gives the same configuration. What is not here is counted only if it is plainly a Llama (:data:`PLAIN`).
+The key is the `model_type` of a `config.json`; `classes` are the names in its `architectures`, without
+`ForCausalLM` and the like. Every entry was held against the number of parameters that `transformers`
+gives the same configuration. What is not here is counted only if it is plainly a Llama (`PLAIN`).
 
 References
 ----------
-transformers 5.18, ``src/transformers/models/*/configuration_*.py`` and ``modeling_*.py``; for architectures
-that it does not have, the ``modeling_*.py`` that their publishers give.
+transformers 5.18, `src/transformers/models/*/configuration_*.py` and `modeling_*.py`; for architectures
+that it does not have, the `modeling_*.py` that their publishers give.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from quant_core.architectures import extras, plans
-from quant_core.architectures.building import Architecture
-from quant_core.architectures.fields import Fields, shown
+from quant_core.llm.architectures import extras, plans
+from quant_core.llm.architectures.building import Architecture
+from quant_core.llm.architectures.fields import Fields, shown
 
 _EVERYWHERE = ("attention_bias", False)
 # Fields that every published file of such a class has, and for which nothing right could be assumed.
@@ -794,7 +794,7 @@ _REFUSED_CLASSES = {_squeezed(name): name for name in NOT_MODELLED}
 
 
 def architecture_of(fields: Fields) -> tuple[str, Architecture]:
-    """Find the architecture of a configuration by its ``model_type`` and its ``architectures``.
+    """Find the architecture of a configuration by its `model_type` and its `architectures`.
 
     Raises
     ------

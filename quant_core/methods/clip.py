@@ -5,8 +5,8 @@ spacing of all others finer. Which wins depends on the activations that meet the
 each row is tried at limits max|w| · (1, 0.95, … 0.55) and keeps the one with the smallest squared error of
 *its own* contribution to the output, Σ over its columns of x (ŵ − w), averaged over calibration tokens.
 
-AWQ applies this after the channel scales of `quant_core.awq`, to the scaled weights W · s and inputs X / s,
-and not to query and key projections, whose outputs are multiplied with each other.
+AWQ applies this after the channel scales of `quant_core.methods.awq`, to the scaled weights W · s and inputs
+X / s, and not to query and key projections, whose outputs are multiplied with each other.
 
 References
 ----------
@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from quant_core.arrays import F32, as_matrix, check_group_size
-from quant_core.rtn import Quantized, round_to_nearest
+from quant_core.methods.rtn import Quantized, round_to_nearest
 
 #: The reference divides the range into 20 steps and tries the upper half of them.
 GRID = 20

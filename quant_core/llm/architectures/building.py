@@ -1,13 +1,13 @@
 """From the fields of a configuration to the layers of a model.
 
-An :class:`Architecture` says what the class of a model fixes and which fields it leaves to the configuration.
-Its ``plan`` reads those fields into the mixers and the feed-forward blocks of every layer; the one for the
-usual decoder is here, the others are in :mod:`quant_core.architectures.plans`. The architectures themselves
-are a table in :mod:`quant_core.architectures.table`.
+An `Architecture` says what the class of a model fixes and which fields it leaves to the configuration.
+Its `plan` reads those fields into the mixers and the feed-forward blocks of every layer; the one for the
+usual decoder is here, the others are in `quant_core.llm.architectures.plans`. The architectures themselves
+are a table in `quant_core.llm.architectures.table`.
 
 References
 ----------
-transformers 5.18, ``src/transformers/models/*/modeling_*.py`` of the architecture that a function names.
+transformers 5.18, `src/transformers/models/*/modeling_*.py` of the architecture that a function names.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from quant_core.architectures.fields import Fields, Flag, shown
-from quant_core.architectures.layers import (
+from quant_core.llm.architectures.fields import Fields, Flag, shown
+from quant_core.llm.architectures.layers import (
     FULL,
     LINEAR,
     SLIDING,
@@ -45,15 +45,15 @@ Block = tuple[tuple[Mixer, ...], tuple[FeedForward, ...]]
 class Architecture:
     """What the class of a model fixes, and what it leaves to fields of the configuration.
 
-    A :data:`quant_core.architectures.fields.Flag` is a constant, or the name of a field and what the class
+    A `quant_core.llm.architectures.fields.Flag` is a constant, or the name of a field and what the class
     assumes without it.
 
     Attributes
     ----------
     classes : tuple of str
-        Names of its classes without ``ForCausalLM`` and the like.
+        Names of its classes without `ForCausalLM` and the like.
     plan : function or None
-        From the fields to the blocks of every layer; None for :func:`decoder`.
+        From the fields to the blocks of every layer; None for `decoder`.
     defaults : mapping
         What the class assumes for fields that published configurations leave out.
     ignored : tuple of str
@@ -68,19 +68,19 @@ class Architecture:
     ffn_ratio : int
         Width of the feed-forward block over the model's, where the configuration does not say it.
     value_dim : bool
-        Whether ``v_head_dim`` gives value heads a width of their own.
+        Whether `v_head_dim` gives value heads a width of their own.
     heads_of : mapping
-        For ``"full"`` or ``"sliding"`` layers, fields that stand for the usual ones.
+        For `"full"` or `"sliding"` layers, fields that stand for the usual ones.
     sliding_every, linear_every : int
         Of so many layers the last attends to everything.
     norms : tuple of str
-        Norms of a layer; ``norm_weight`` is False where they have no weights.
+        Norms of a layer; `norm_weight` is False where they have no weights.
     positions : int or None
-        Learned positions: rows beside ``max_position_embeddings``; None where there are none.
+        Learned positions: rows beside `max_position_embeddings`; None where there are none.
     encoder, pooler : bool
         An encoder keeps no cache; some have a pooler, which no GGUF file holds.
     rows_beside : int
-        Rows of the embedding beside ``vocab_size``.
+        Rows of the embedding beside `vocab_size`.
     extras : function
         Tensors of its own.
     """
@@ -129,7 +129,7 @@ class Architecture:
 class Extras:
     """Tensors that only one architecture has: of every layer, and of the model before its layers.
 
-    ``beside_file`` is what the model has and its GGUF file does not: parameters, not bytes.
+    `beside_file` is what the model has and its GGUF file does not: parameters, not bytes.
     """
 
     of_layer: tuple[Part, ...] = ()
@@ -159,12 +159,12 @@ def read_unused(fields: Fields, *names: str) -> None:
 
 
 def count_of_layers(fields: Fields) -> int:
-    """``num_hidden_layers``."""
+    """`num_hidden_layers`."""
     return fields.integer("num_hidden_layers", MOST_LAYERS)
 
 
 def hidden_size(fields: Fields) -> int:
-    """``hidden_size``."""
+    """`hidden_size`."""
     return fields.integer("hidden_size", 1 << 20)
 
 
@@ -255,7 +255,7 @@ _LAYER_TYPES = {
 
 
 def layer_kinds(fields: Fields, arch: Architecture, n_layers: int) -> tuple[str, ...]:
-    """Kind of every layer: as ``layer_types`` names it, or by a period of which the last layer is full."""
+    """Kind of every layer: as `layer_types` names it, or by a period of which the last layer is full."""
     period, other = _period(fields, arch)
     named = fields.names("layer_types", n_layers, _LAYER_TYPES)
     if named is not None:
@@ -278,7 +278,7 @@ def _period(fields: Fields, arch: Architecture) -> tuple[int, str]:
 
 
 def latent_attention(fields: Fields, arch: Architecture) -> LatentAttention | None:
-    """DeepSeek's attention, where ``kv_lora_rank`` is given."""
+    """DeepSeek's attention, where `kv_lora_rank` is given."""
     kv_rank = fields.integer("kv_lora_rank", MOST_WIDTH, default=0)
     if not kv_rank and (fields.raw("qk_rope_head_dim") or fields.raw("q_lora_rank")):
         raise ValueError("kv_lora_rank is missing, though the widths of latent attention are given")
@@ -449,7 +449,7 @@ def dense_layers(fields: Fields, n_layers: int) -> tuple[int, ...]:
 
 
 def _expert_frequency(fields: Fields, n_layers: int) -> list[bool]:
-    """``moe_layer_freq``: a period, or a 0 or 1 for each layer."""
+    """`moe_layer_freq`: a period, or a 0 or 1 for each layer."""
     value = fields.raw("moe_layer_freq")
     if isinstance(value, list | tuple):
         listed = fields.integers("moe_layer_freq", n_layers, 0, 1) or ()

@@ -49,8 +49,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quant_core.arrays import F32, U8
-from quant_core.gptq import GPTQResult
-from quant_core.rtn import Quantized
+from quant_core.methods.gptq import GPTQResult
+from quant_core.methods.rtn import Quantized
 
 Tensors: TypeAlias = dict[str, NDArray[Any]]
 Words: TypeAlias = NDArray[np.int32]
@@ -113,7 +113,8 @@ def integer_weights(source: Quantized | GPTQResult | IntegerWeights) -> IntegerW
     Parameters
     ----------
     source : Quantized, GPTQResult or IntegerWeights
-        From `quant_core.rtn`, `quant_core.clip` or `quant_core.gptq`, or `AWQResult.quantized.quantized`.
+        From `quant_core.methods.rtn`, `quant_core.methods.clip` or `quant_core.methods.gptq`, or
+        `AWQResult.quantized.quantized`.
 
     Returns
     -------
@@ -128,7 +129,7 @@ def integer_weights(source: Quantized | GPTQResult | IntegerWeights) -> IntegerW
 
     Examples
     --------
-    >>> from quant_core.rtn import round_to_nearest
+    >>> from quant_core.methods.rtn import round_to_nearest
     >>> w = integer_weights(round_to_nearest([[-7.0, 3.0]], bits=4, group_size=None, scheme="symmetric"))
     >>> w.codes.tolist(), w.zero_point.tolist(), w.dequantize().tolist()
     ([[1, 11]], [[8]], [[-7.0, 3.0]])
@@ -172,7 +173,7 @@ def pack_gptq(source: Quantized | GPTQResult | IntegerWeights, version: Literal[
 
     Examples
     --------
-    >>> from quant_core.rtn import round_to_nearest
+    >>> from quant_core.methods.rtn import round_to_nearest
     >>> w = np.tile(np.arange(8) - 3.0, (32, 4))
     >>> tensors = pack_gptq(round_to_nearest(w, bits=3, group_size=None))
     >>> {name: tensor.shape for name, tensor in tensors.items()}
@@ -223,7 +224,7 @@ def unpack_gptq(
 
     Examples
     --------
-    >>> from quant_core.rtn import round_to_nearest
+    >>> from quant_core.methods.rtn import round_to_nearest
     >>> q = round_to_nearest(np.tile(np.arange(8) - 3.0, (32, 4)), bits=3, group_size=None)
     >>> back = unpack_gptq(pack_gptq(q), bits=3)
     >>> bool((back.codes == q.codes).all()), bool((back.dequantize() == q.dequantize()).all())
@@ -271,7 +272,7 @@ def pack_awq(source: Quantized | GPTQResult | IntegerWeights) -> Tensors:
 
     Examples
     --------
-    >>> from quant_core.rtn import round_to_nearest
+    >>> from quant_core.methods.rtn import round_to_nearest
     >>> q = round_to_nearest([[8.0, row] for row in range(8)], bits=4, group_size=1, scheme="symmetric")
     >>> {name: tensor.shape for name, tensor in pack_awq(q).items()}
     {'qweight': (2, 1), 'qzeros': (2, 1), 'scales': (2, 8)}
@@ -308,7 +309,7 @@ def unpack_awq(tensors: Mapping[str, NDArray[Any]]) -> IntegerWeights:
 
     Examples
     --------
-    >>> from quant_core.rtn import round_to_nearest
+    >>> from quant_core.methods.rtn import round_to_nearest
     >>> q = round_to_nearest(np.arange(32.0).reshape(8, 4) - 9, bits=4, group_size=2)
     >>> bool((unpack_awq(pack_awq(q)).codes == q.codes).all())
     True
@@ -349,7 +350,7 @@ def pack_compressed(source: Quantized | GPTQResult | IntegerWeights, symmetric: 
 
     Examples
     --------
-    >>> from quant_core.rtn import round_to_nearest
+    >>> from quant_core.methods.rtn import round_to_nearest
     >>> q = round_to_nearest(np.linspace(-1, 1, 24).reshape(2, 12), bits=4, group_size=4)
     >>> {name: tensor.shape for name, tensor in pack_compressed(q).items()}
     {'weight_packed': (2, 2), 'weight_scale': (2, 3), 'weight_shape': (2,), 'weight_zero_point': (1, 3)}
@@ -395,7 +396,7 @@ def unpack_compressed(tensors: Mapping[str, NDArray[Any]], bits: int = 4) -> Int
 
     Examples
     --------
-    >>> from quant_core.rtn import round_to_nearest
+    >>> from quant_core.methods.rtn import round_to_nearest
     >>> q = round_to_nearest(np.linspace(-1, 1, 24).reshape(2, 12), bits=4, group_size=4)
     >>> bool((unpack_compressed(pack_compressed(q)).codes == q.codes).all())
     True

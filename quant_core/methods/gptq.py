@@ -251,7 +251,8 @@ def gptq(
 class _Grids:
     """GPTQ's grid of each group of each row; fitted when the loop comes to a group.
 
-    Unlike `quant_core.grid.fit_symmetric` the symmetric grid keeps all 2ᵇ codes; its zero_point is 2ᵇ⁻¹.
+    Unlike `quant_core.methods.grid.fit_symmetric` the symmetric grid keeps all 2ᵇ codes, with zero_point
+    2ᵇ⁻¹.
     """
 
     def __init__(self, rows: int, groups: int, bits: int, symmetric: bool, mse: bool) -> None:

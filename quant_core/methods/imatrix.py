@@ -3,7 +3,7 @@
 For every matrix of a model, llama.cpp's `llama-imatrix` adds up the squares of the activations that are
 multiplied with each column, and counts the tokens. Their quotient, the mean of x² per input channel, is the
 importance vector of `quant_core.ggml.quantize`: an error in column j of W costs mean(x_j²) times its square.
-It is the diagonal of the Hessian of `quant_core.gptq`, and all that llama.cpp keeps of it.
+It is the diagonal of the Hessian of `quant_core.methods.gptq`, and all that llama.cpp keeps of it.
 
 The sums are kept, not the means, so that files of several runs can be merged. A matrix of a mixture of
 experts has one vector for each expert, over the tokens that were sent to it. Files are read and written by

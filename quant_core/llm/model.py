@@ -1,7 +1,8 @@
 """A language model that runs: the forward pass of Llama, Qwen2 and Qwen3 in numpy, to see what rounding does.
 
 The weights are a dictionary of float32 matrices under their names in a GGUF file. To see what a method costs,
-put what it makes of them in their place (`Transformer.replaced`) and measure again (`quant_core.evaluate`).
+put what it makes of them in their place (`Transformer.replaced`) and measure again
+(`quant_core.llm.evaluate`).
 
 One layer of the model, for each token x::
 
@@ -13,7 +14,7 @@ the distance. Groups of query heads share one key and value head (GQA). In the e
 of its own, turns x into a score for each entry of the vocabulary: the logits.
 
 Arithmetic is float32. Quantized weights are decoded first and activations are not rounded, as in a GPU's
-kernels; what llama.cpp's CPU kernels do instead can be put in (`quant_core.activations`).
+kernels; what llama.cpp's CPU kernels do instead can be put in (`quant_core.llm.activations`).
 
 References
 ----------
@@ -36,7 +37,7 @@ from quant_core.arrays import F32, as_floats
 from quant_core.files.errors import FormatError, printable, short_path
 from quant_core.files.model import Model
 from quant_core.files.opening import open_model
-from quant_core.shapes import FULL, ModelShape
+from quant_core.llm.shapes import FULL, ModelShape
 
 Tokens = NDArray[np.int64]
 #: Called with a matrix's name and the inputs that it is about to be multiplied with, (tokens, columns).
@@ -84,7 +85,7 @@ class Transformer:
         Whether a pair is two neighbouring rows, as in llama.cpp's files of Llama, or one of each half.
     inputs : callable, optional
         From the name of a matrix and its inputs (tokens, columns) to what it is multiplied with instead: for
-        methods that round activations too, such as `quant_core.activations.rounding_of`.
+        methods that round activations too, such as `quant_core.llm.activations.rounding_of`.
     """
 
     shape: ModelShape

@@ -1,0 +1,7 @@
+"""Quantization of one matrix: grids and rounding, methods that look at activations, small floats, adapters.
+
+`grid` (levels), `rtn` (round to nearest), `rounding` (which way to round), `hqq` (a better offset), `gptq`,
+`awq` and `clip` (methods that use activations), `floats`, `fp8` and `nf4` (small floats and tables),
+`smoothquant` and `int8` (8-bit activations), `lora` (low-rank repair), `imatrix` (importance of input
+channels), `packing` (checkpoints of inference servers), `metrics` (error measures).
+"""

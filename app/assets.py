@@ -9,10 +9,12 @@ import functools
 import hashlib
 import mimetypes
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from app.body import BEST, Body
 from app.security import SHARED
+from lessons.catalogue import style_sheets
 
 ROOT = Path(__file__).parent.parent
 STATIC = ROOT / "static"
@@ -20,6 +22,9 @@ CONTENT = ("app", "lessons", "quant_core", "templates", "static")
 """Folders whose bytes decide every answer: their hash versions all immutable URLs."""
 
 STYLESHEETS = ("tokens", "base", "page", "figure", "ask", "chart", "print")
+
+HOLDS_ROOM = re.compile(r"\[data-late\]|\.description")
+"""Of a late figure, a rule that a page needs before the drawing is there."""
 
 COMMENT = re.compile(rb"/\*.*?\*/\s*", re.DOTALL)
 SPACE = re.compile(rb"\s*([{};])\s*|(?<=[:,])\s+")
@@ -79,8 +84,28 @@ def _read(file: Path) -> Body:
 @functools.cache
 def _late_stylesheet() -> Body:
     """Of the figures whose drawing a lesson page fetches later: so does it their looks."""
-    sheet = b"\n".join(file.read_bytes() for file in sorted((STATIC / "css" / "late").glob("*.css")))
-    return Body(_bare(sheet), "text/css; charset=utf-8", BEST, headers=SHARED, keep_raw=True)
+    return Body(_bare(_figure_sheets()[1]), "text/css; charset=utf-8", BEST, headers=SHARED, keep_raw=True)
+
+
+@functools.cache
+def _figure_sheets() -> tuple[bytes, bytes]:
+    """The looks of all figures: what a page needs at once, and what comes with a late drawing."""
+    at_once: list[str] = []
+    late: list[str] = []
+    for file, is_late in style_sheets():
+        for block in _blocks(file.read_text("utf-8")):
+            (late if is_late and not HOLDS_ROOM.search(block) else at_once).append(block)
+    return "\n".join(at_once).encode(), "\n".join(late).encode()
+
+
+def _blocks(sheet: str) -> Iterator[str]:
+    """The rules of a style sheet and its conditions with all rules in them, one by one."""
+    depth = start = 0
+    for brace in re.finditer("[{}]", sheet):
+        depth += 1 if brace[0] == "{" else -1
+        if depth == 0:
+            yield sheet[start : brace.end()]
+            start = brace.end()
 
 
 def _bare(sheet: bytes) -> bytes:
@@ -90,7 +115,7 @@ def _bare(sheet: bytes) -> bytes:
 @functools.cache
 def _stylesheet() -> Body:
     folder = STATIC / "css"
-    files = [folder / f"{name}.css" for name in STYLESHEETS] + sorted((folder / "figures").glob("*.css"))
+    shared = [(folder / f"{name}.css").read_bytes() for name in STYLESHEETS]
     faces = (STATIC / "vendor" / "fonts.css").read_bytes().replace(b"url(", b"url(vendor/")
-    sheet = b"\n".join([faces, *(file.read_bytes() for file in files)])
+    sheet = b"\n".join([faces, *shared, _figure_sheets()[0]])
     return Body(_bare(sheet), "text/css; charset=utf-8", BEST, headers=SHARED, keep_raw=True)

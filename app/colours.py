@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from app.assets import STATIC
+from lessons.catalogue import style_sheets
 
 Scheme = Literal["light", "dark"]
 
@@ -69,8 +70,7 @@ def rules(figure: str) -> tuple[Rule, ...]:
     """The rules that hold for a figure on a wide screen, in their order; those under a condition are left."""
     folder = STATIC / "css"
     files = [folder / f"{name}.css" for name in ("tokens", "figure", "chart")]
-    own = [folder / place / f"{figure}.css" for place in ("figures", "late")]
-    files += [file for file in own if file.is_file()]
+    files += [file for file, _ in style_sheets() if file.parent.name == figure]
     sheet = re.sub(r"/\*.*?\*/", "", "\n".join(file.read_text("utf-8") for file in files), flags=re.DOTALL)
     return tuple(_rules(_unconditional(sheet)))
 

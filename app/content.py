@@ -25,7 +25,7 @@ def read_everything(answers: Answers, *, pseudo_languages: bool = False) -> None
         If a file was changed meanwhile.
     """
     read = version()
-    for name in environment().list_templates():
+    for name in environment().list_templates(["jinja"]):
         environment().get_template(name)
     for path in (*static_files(), "lesson.css", "late.css"):
         static_file(path)

@@ -489,7 +489,7 @@ class _Environment(Environment):
 def environment() -> Environment:
     """The Jinja environment; strict, so that a misspelt name fails instead of printing nothing."""
     env = _Environment(
-        loader=FileSystemLoader(ROOT / "templates"),
+        loader=FileSystemLoader([ROOT / "templates", ROOT / "lessons"]),
         autoescape=True,
         undefined=StrictUndefined,
         extensions=["jinja2.ext.i18n"],

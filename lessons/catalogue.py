@@ -183,6 +183,18 @@ def _words_of(language: str) -> str:
     return SOURCE if language in PSEUDO else language
 
 
+def style_sheets() -> list[tuple[Path, bool]]:
+    """The style sheet of every figure that has one, and whether its drawing comes late."""
+    with speaking(SOURCE):
+        lessons = [load_lesson(slug) for slug in all_slugs()]
+    sheets = [
+        (ROOT / figure.folder / "style.css", lesson.is_late(figure.name))
+        for lesson in lessons
+        for figure in lesson.figures.values()
+    ]
+    return [(sheet, late) for sheet, late in sheets if sheet.is_file()]
+
+
 def _read_lesson(slug: str, folder: Path, words: Path) -> Lesson:
     about = read_translated(folder / "lesson.toml", ("title", "path", "description"))
     about["number"] = spoken().coordinates(about["number"])

@@ -22,7 +22,7 @@ CATALOGUES = ROOT / "lessons" / "locale"
 SOURCES = {
     "templates": [("**.jinja", "jinja2.ext:babel_extract")],
     "app": [("**.py", "python")],
-    "lessons": [("**.py", "python")],
+    "lessons": [("**.py", "python"), ("**.jinja", "jinja2.ext:babel_extract")],
 }
 KEYWORDS: dict[str, tuple[int, ...] | None] = {
     "_": None,

@@ -49,7 +49,7 @@ def test_only_the_shell_knows_the_web(package: str) -> None:
 
 
 def test_the_shell_names_no_figure() -> None:
-    figures = {path.stem for path in (ROOT / "lessons/quantization/figures").glob("[a-z]*.py")}
+    figures = {path.name for path in (ROOT / "lessons/quantization/figures").glob("[a-z]*/")}
     for path in (ROOT / "app").rglob("*.py"):
         strings = {
             node.value

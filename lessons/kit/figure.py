@@ -1,4 +1,4 @@
-"""A figure: its names, its controls and its view function. Adding one is adding a module and a template."""
+"""A figure: its names, its controls and its view function."""
 
 from __future__ import annotations
 
@@ -74,5 +74,10 @@ class Figure(Generic[C]):
         )
 
     @property
+    def folder(self) -> str:
+        """Where its module, drawing and style sheet are, from `lessons/`: `quantization/figures/rtn`."""
+        return self.controls.__module__.partition(".")[2].replace(".", "/")
+
+    @property
     def template(self) -> str:
-        return f"figures/{self.name}.jinja"
+        return f"{self.folder}/drawing.jinja"

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
 
 from app import create_app
-from app.assets import ROOT, static_files, version
-from app.render import environment
+from app.assets import ROOT, STATIC, static_files, version
 from app.security import DATA_POLICY, HEADERS, POLICY, content_security_policy
 from app.settings import Settings
+from lessons.catalogue import style_sheets
 from tests.app.html import Element, parse
 from tests.app.test_pages import LESSON, PAGES
 
@@ -94,15 +95,18 @@ def test_no_page_needs_what_the_policy_forbids_or_asks_another_host(client: Test
     assert all(address.startswith("/") and not address.startswith("//") for address in wanted)
 
 
-OURS = [path for path in static_files() if not path.startswith("vendor/")]
-
-
 @pytest.mark.parametrize(
-    ("folder", "names"), [("static", OURS), ("templates", environment().list_templates())]
+    "files",
+    [
+        [STATIC / path for path in static_files() if not path.startswith("vendor/")],
+        [*(ROOT / "templates").rglob("*.jinja"), *(ROOT / "lessons").rglob("*.jinja")],
+        [sheet for sheet, _ in style_sheets()],
+    ],
+    ids=["static", "templates", "sheets"],
 )
-def test_what_we_ship_names_no_other_host(folder: str, names: list[str]) -> None:
-    assert len(names) > 20
-    text = "".join((ROOT / folder / name).read_text("utf-8") for name in names)
+def test_what_we_ship_names_no_other_host(files: list[Path]) -> None:
+    assert len(files) > 15
+    text = "".join(file.read_text("utf-8") for file in files)
     named = set(re.findall(r"""(?:\w+:)?//[\w-]+\.[^\s"'`)]+""", text))
     assert named <= {
         "http://www.w3.org/2000/svg",

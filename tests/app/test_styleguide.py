@@ -10,6 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.assets import ROOT
+from app.render import environment
 from app.styleguide import contrast, srgb, tokens
 from lessons.catalogue import load_lesson
 from lessons.kit.chart import SHAPES, Chart
@@ -121,6 +122,12 @@ def test_every_form_of_a_point_and_a_rule_is_in_the_specimen() -> None:
     assert {chart().x.log, chart().y.log} == {True, False}
 
 
+def template_text(name: str) -> str:
+    loader = environment().loader
+    assert loader
+    return loader.get_source(environment(), name)[0]
+
+
 def used_templates() -> dict[str, str]:
     """The guide's template and all that it takes in, with their text."""
     waiting = ["styleguide.jinja", *(figure.template for figure in SPECIMEN.figures.values())]
@@ -128,7 +135,7 @@ def used_templates() -> dict[str, str]:
     while waiting:
         name = waiting.pop()
         if name not in found:
-            found[name] = (TEMPLATES / name).read_text()
+            found[name] = template_text(name)
             waiting += re.findall(r"{% (?:include|from|extends) \"([^\"]+)\"", found[name])
     return found
 

@@ -19,10 +19,10 @@ from tests.browser.figures import FIGURES, PAGE, figure, open_alone
 
 pytestmark = pytest.mark.tidy
 
-TEMPLATES = ROOT / "templates"
+LESSONS = ROOT / "lessons"
 SHOW = Path(__file__).with_name("picture.js").read_text()
 DRAWN = [name for name, each in FIGURES.items() if not each.is_html]
-LEGENDS = [name for name in DRAWN if "legend in-view" in (TEMPLATES / FIGURES[name].template).read_text()]
+LEGENDS = [name for name in DRAWN if "legend in-view" in (LESSONS / FIGURES[name].template).read_text()]
 STATES = {"light": 2, "dark": 0}
 """States of a figure beside the first: colours are tokens, pairs of light and dark."""
 SEEN = 48

@@ -21,6 +21,7 @@ def take(app: FastAPI) -> None:
     """Take what an earlier server has made, if it can be trusted."""
     answers: Answers = app.state.answers
     file = _file(app)
+    made.clean(file.parent)
     try:
         found = made.load(file)
     except made.UnusableError as error:

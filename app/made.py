@@ -8,6 +8,7 @@ bytes one after the other. What is damaged, or could have been written by somebo
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -27,6 +28,9 @@ FOLDER = ROOT / "build" / "answers"
 FILE = re.compile(r"answers-[0-9a-f]{16}")
 PACKAGES = ("brotli", "jinja2", "latex2mathml", "numpy", "pygments")
 """Whose versions the bytes of an answer depend on, besides the lesson's own."""
+
+UNFINISHED = ".new-"
+"""What the name of a file begins with that is being written; whoever writes it holds its lock."""
 
 MOST_BYTES = 256 * 2**20
 MOST_FILES = 4  # of different versions and settings; the oldest give way
@@ -60,8 +64,9 @@ def save(file: Path, answers: Iterable[tuple[Name, Body]]) -> None:
         listed.append([name, media_type, digest, encoding, len(content)])
         contents.append(content)
     rest = b"\n".join([json.dumps(listed).encode(), b"".join(contents)])
-    with tempfile.NamedTemporaryFile(dir=file.parent, prefix=".new-", delete=False) as new:
+    with tempfile.NamedTemporaryFile(dir=file.parent, prefix=UNFINISHED, delete=False) as new:
         try:
+            fcntl.flock(new, fcntl.LOCK_EX)
             new.write(hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest)
             os.fchmod(new.fileno(), 0o644)  # that of an image is written by root, and read by the server
             new.close()
@@ -74,6 +79,14 @@ def save(file: Path, answers: Iterable[tuple[Name, Body]]) -> None:
         old.unlink(missing_ok=True)
 
 
+def clean(folder: Path) -> None:
+    """Remove files that were being written when their server was killed."""
+    for path in folder.glob(f"{UNFINISHED}*"):
+        with contextlib.suppress(OSError), open(path, "rb", opener=_open) as left:
+            fcntl.flock(left, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+
+
 def load(file: Path) -> list[tuple[Name, Body]]:
     """The answers of a file; none if there is no such file.
 
@@ -84,14 +97,17 @@ def load(file: Path) -> list[tuple[Name, Body]]:
     """
     with contextlib.ExitStack() as stack:
         try:
-            opened = stack.enter_context(
-                open(os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
-            )
+            opened = stack.enter_context(open(file, "rb", opener=_open))
         except FileNotFoundError:
             return []
         except OSError as error:
             raise UnusableError(str(error)) from None
         return list(_answers(_trusted(opened)))
+
+
+def _open(path: str, flags: int) -> int:
+    """Open a file that may turn out to be a link or a pipe: follow no link, wait for nobody."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def _trusted(opened: IO[bytes]) -> bytes:

@@ -344,7 +344,11 @@ class Desk:
             return True
 
     def _make_room(self) -> None:
-        """Let the oldest results go where there would be too many."""
+        """Remove the oldest results where there would be too many, and what a killed process was writing."""
+        for path in self.folder.glob("*.part"):
+            with contextlib.suppress(OSError):
+                if time.time() - path.stat().st_mtime > STALE:
+                    path.unlink()
         results = sorted(self.folder.glob("*.json"), key=lambda path: path.stat().st_mtime)
         for path in results[: max(0, len(results) - MOST_KEPT + 1)]:
             path.unlink()

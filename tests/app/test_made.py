@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
+import signal
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -203,6 +208,23 @@ def test_the_oldest_files_give_way_and_no_other_is_touched(tmp_path: Path) -> No
         os.utime(file, (number, number))
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == [*(f"answers-{number:016x}" for number in range(2, 6)), "notes.txt"]
+
+
+def test_the_next_start_removes_what_a_killed_server_was_writing(tmp_path: Path) -> None:
+    code = (
+        "import os, pathlib, signal, sys\nfrom app import made\n"
+        "os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "made.save(pathlib.Path(sys.argv[1]) / 'answers-0123456789abcdef', [])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], cwd=ROOT, check=False)
+    assert done.returncode == -signal.SIGKILL
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(".new-")
+    with tempfile.NamedTemporaryFile(dir=tmp_path, prefix=".new-") as another_servers:
+        fcntl.flock(another_servers, fcntl.LOCK_EX)
+        (tmp_path / ".new-folder").mkdir()
+        taken(tmp_path)
+        assert {path.name for path in tmp_path.iterdir()} == {Path(another_servers.name).name, ".new-folder"}
 
 
 def test_a_server_that_is_started_takes_them(folder: Path) -> None:

@@ -100,6 +100,14 @@ def test_the_oldest_results_give_way(desk: Desk, monkeypatch: pytest.MonkeyPatch
     ]  # fmt: skip
 
 
+def test_what_a_killed_process_was_writing_is_removed_the_next_day(desk: Desk) -> None:
+    for name, age in (("old.part", job.STALE + 60), ("new.part", 0.0)):
+        (desk.folder / name).touch()
+        os.utime(desk.folder / name, 2 * (time.time() - age,))
+    assert desk.compute("job", two_steps)
+    assert [path.name for path in desk.folder.glob("*.part")] == ["new.part"]
+
+
 def test_one_whose_process_died_does_not_look_like_work(desk: Desk) -> None:
     arguments = ["-m", "lessons.kit.job", str(desk.folder)]
     key = JOBS["squares"].key(Nothing())

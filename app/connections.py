@@ -3,8 +3,11 @@
 uvicorn closes a connection that rests between two requests, and no other. Here a request must also come
 within a time and a size, head and body together, and its answer must be taken within a time. Above the limit
 of connections, of all or of one client, a resting one gives way; where none of all rests, one of the client
-with most of them; otherwise the newest is told to come again. Proxies that are trusted may have as many as
-there are: they speak for others.
+with most of them; otherwise the newest is refused. One client may also have only so many requests of which
+the body is still missing. Proxies that are trusted may have as many as there are: they speak for others.
+
+A refused connection costs little: nothing it sends is parsed, and it is told so only after some seconds, so
+that a client that tries again at once is slow.
 """
 
 from __future__ import annotations
@@ -12,17 +15,17 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
-from collections import Counter
-from typing import Any, ClassVar, TypeGuard
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
-from starlette.responses import PlainTextResponse
-from starlette.types import Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import _TrustedHosts
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from app.errors import RETRY_AFTER
+from app.limits import announces_body
 from app.queue import client_of
 from app.security import DATA_POLICY, HEADERS
 
@@ -37,8 +40,29 @@ CLIENT_CONNECTIONS = int(os.environ.get("CLIENT_CONNECTIONS") or 2000)
 """Of one address, or one network of IPv6, in a worker: a class behind one router has about so many."""
 MAPPED = "::ffff:"
 """How an address of IPv4 begins on a socket for IPv6; TRUSTED_PROXIES name it without."""
+INCOMPLETE_REQUESTS = 256
+"""Of one client, with a head that has come and a body that has not. A body usually comes with its head."""
 SPARE = 1.25
 """Up to how many times a limit connections are told that they are too many; beyond it they are dropped."""
+REFUSED_SECONDS = 5.0
+"""After which a connection that is too many is told so."""
+
+
+@dataclass(slots=True)
+class Client:
+    """What one client has open in a server."""
+
+    connections: OrderedDict[BoundedHttp, None] = field(default_factory=OrderedDict)
+    resting: OrderedDict[BoundedHttp, None] = field(default_factory=OrderedDict)
+    incomplete: int = 0  # requests of which the body is missing
+
+
+@dataclass(slots=True)
+class Clients:
+    """The clients of one server, and the connections of all that wait for a next request, oldest first."""
+
+    by_name: dict[str, Client] = field(default_factory=dict)
+    resting: OrderedDict[BoundedHttp, None] = field(default_factory=OrderedDict)
 
 
 class BoundedHttp(HttpToolsProtocol):
@@ -49,16 +73,20 @@ class BoundedHttp(HttpToolsProtocol):
     request_seconds = REQUEST_SECONDS
     answer_seconds = ANSWER_SECONDS
     client_connections = CLIENT_CONNECTIONS
-    counts: ClassVar[WeakKeyDictionary[ServerState, Counter[str]]] = WeakKeyDictionary()
-    """Connections of each client, for each server of this process."""
+    incomplete_requests = INCOMPLETE_REQUESTS
+    refused_seconds = REFUSED_SECONDS
+    of_servers: ClassVar[WeakKeyDictionary[ServerState, Clients]] = WeakKeyDictionary()
+    """The clients of each server of this process."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.most_connections, self.limit_concurrency = self.limit_concurrency, None
-        self.of_client = self.counts.setdefault(self.server_state, Counter())
+        self.clients = self.of_servers.setdefault(self.server_state, Clients())
         self.counted_as: str | None = None
         self.received = 0  # bytes of the request that is coming in
         self.in_head = False
+        self.incomplete = False  # whether its body is missing
+        self.refusal = b""  # what is answered to anything that comes
         self.request_timer: asyncio.TimerHandle | None = None
         self.answer_timer: asyncio.TimerHandle | None = None
 
@@ -68,21 +96,17 @@ class BoundedHttp(HttpToolsProtocol):
         if self.client and self.client[0].startswith(MAPPED):  # a socket for IPv6 that takes IPv4 too
             self.client = (self.client[0].removeprefix(MAPPED), self.client[1])
         self._await_request()
-        client = None if self._is_proxy() else client_of(self.client[0] if self.client else "")
-        if client is not None:
-            self.counted_as = client
-            self.of_client[client] += 1
-            if self.of_client[client] > self.client_connections:
-                self._make_room(self.of_client[client], self.client_connections, client)
+        if not self._is_proxy():
+            self.counted_as = client_of(self.client[0] if self.client else "")
+            client = self.clients.by_name.setdefault(self.counted_as, Client())
+            client.connections[self] = None
+            if len(client.connections) > self.client_connections:
+                self._make_room_of_client(client)
         if self.most_connections is not None and len(self.connections) > self.most_connections:
-            self._make_room(len(self.connections), self.most_connections)
+            self._make_room(self.most_connections)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self.counted_as is not None:
-            self.of_client[self.counted_as] -= 1
-            if not self.of_client[self.counted_as]:
-                del self.of_client[self.counted_as]
-            self.counted_as = None
+        self._forget_connection()
         self._forget_request()
         self._forget_answer()
         self.pipeline.clear()
@@ -90,6 +114,10 @@ class BoundedHttp(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self.received += len(data)
+        if self.refusal:
+            if self.received > self.request_bytes:
+                self.transport.abort()
+            return
         if self.request_timer is None:
             self._await_request()
         super().data_received(data)
@@ -107,16 +135,33 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self.in_head = False
+        if self.refusal:
+            return
+        self._set_incomplete(announces_body(self.headers))
+        if self.incomplete and (client := self._of_client()) and client.incomplete > self.incomplete_requests:
+            self._refuse(TOO_MANY_OF_CLIENT)
+            return
         self._await_answer()
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        if not self.refusal:
+            super().on_body(body)
+
     def on_message_complete(self) -> None:
+        self._set_incomplete(False)
+        if self.refusal:
+            return
         super().on_message_complete()
         self.received = 0
         self._forget_request()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        if self.timeout_keep_alive_task is not None:
+            self.clients.resting[self] = None
+            if client := self._of_client():
+                client.resting[self] = None
         if not self.transport.get_write_buffer_size():
             self._forget_answer()
         if not self.cycle.response_complete:  # a request that came before its turn
@@ -130,6 +175,35 @@ class BoundedHttp(HttpToolsProtocol):
             self.transport.close()
         else:
             super().send_400_response(msg)
+
+    def _unset_keepalive_if_required(self) -> None:
+        super()._unset_keepalive_if_required()
+        self._forget_rest()
+
+    def _of_client(self) -> Client | None:
+        """What its client has open; None of a proxy."""
+        return None if self.counted_as is None else self.clients.by_name.get(self.counted_as)
+
+    def _forget_rest(self) -> None:
+        self.clients.resting.pop(self, None)
+        if client := self._of_client():
+            client.resting.pop(self, None)
+
+    def _set_incomplete(self, incomplete: bool) -> None:
+        if incomplete != self.incomplete:
+            self.incomplete = incomplete
+            if client := self._of_client():
+                client.incomplete += 1 if incomplete else -1
+
+    def _forget_connection(self) -> None:
+        """Count it no longer: it is closed, or about to be."""
+        self._forget_rest()
+        self._set_incomplete(False)
+        if client := self._of_client():
+            client.connections.pop(self, None)
+            if not client.connections:
+                del self.clients.by_name[str(self.counted_as)]
+        self.counted_as = None
 
     def _await_request(self) -> None:
         self.request_timer = self.loop.call_later(self.request_seconds, self._request_late)
@@ -180,24 +254,44 @@ class BoundedHttp(HttpToolsProtocol):
             return False
         return self.client[0] in trusted(str(self.config.forwarded_allow_ips))
 
-    def _make_room(self, count: int, most: int, client: str | None = None) -> None:
-        """There are more than may be, of all or of one client: close one that rests, or refuse this one."""
-        resting = next((other for other in self.connections if rests(other, client)), None)
-        if resting is not None:
-            resting.transport.close()
-        elif client is None and (one := self._of_heaviest()):
-            one.transport.abort()
-        elif count > SPARE * most:
+    def _make_room_of_client(self, client: Client) -> None:
+        """Its client has more connections than one may: close one that rests, or refuse this one."""
+        if client.resting:
+            next(iter(client.resting))._end_rest()
+        elif len(client.connections) > SPARE * self.client_connections:
             self.transport.abort()
         else:
-            self.app = crowded if client is None else crowded_by_one
+            self._refuse(TOO_MANY_OF_CLIENT)
 
-    def _of_heaviest(self) -> BoundedHttp | None:
-        """A connection of the client with most of them, if it has more than this connection's."""
-        heaviest = max(self.of_client, key=self.of_client.__getitem__, default="")
-        if self.of_client[heaviest] <= self.of_client[self.counted_as or ""] + 1:
-            return None
-        return next((other for other in self.connections if is_of(other, heaviest)), None)
+    def _make_room(self, most: int) -> None:
+        """There are more connections than may be: close one that rests or is of the heaviest client."""
+        own = self._of_client()
+        heaviest = max(self.clients.by_name.values(), key=lambda client: len(client.connections), default=own)
+        if self.clients.resting:
+            next(iter(self.clients.resting))._end_rest()
+        elif heaviest and len(heaviest.connections) > 1 + (len(own.connections) if own else 0):
+            dropped = next(iter(heaviest.connections))
+            dropped._forget_connection()
+            dropped.transport.abort()
+        elif len(self.connections) > SPARE * most:
+            self.transport.abort()
+        else:
+            self._refuse(TOO_MANY)
+
+    def _end_rest(self) -> None:
+        self._forget_rest()
+        self.transport.close()
+
+    def _refuse(self, refusal: bytes) -> None:
+        """Parse nothing of what comes, and answer it with this later."""
+        self.refusal = refusal
+        self._forget_request()
+        self.request_timer = self.loop.call_later(self.refused_seconds, self._tell_refusal)
+
+    def _tell_refusal(self) -> None:
+        if self.received and (self.answer_timer is None or self.cycle.response_complete):
+            self.transport.write(self.refusal)
+        self.transport.close()
 
 
 @functools.cache
@@ -205,37 +299,19 @@ def trusted(hosts: str) -> _TrustedHosts:
     return _TrustedHosts(hosts)
 
 
-def rests(connection: object, client: str | None = None) -> bool:
-    """Tell whether a connection, of this client where one is named, waits for its next request."""
-    return (
-        isinstance(connection, BoundedHttp)
-        and (client is None or is_of(connection, client))
-        and connection.timeout_keep_alive_task is not None
-        and not connection.transport.is_closing()
-    )
+def _refusal(status: int, words: str) -> bytes:
+    """A whole answer, made once."""
+    own = {
+        "Content-Type": "text/plain; charset=utf-8",
+        "Content-Length": str(len(words)),
+        "Cache-Control": "no-store",
+        "Retry-After": str(RETRY_AFTER),
+        "Connection": "close",
+        "Content-Security-Policy": DATA_POLICY,
+    }
+    lines = "".join(f"{name}: {value}\r\n" for name, value in (HEADERS | own).items())
+    return STATUS_LINE[status] + f"{lines}\r\n{words}".encode()
 
 
-def is_of(connection: object, client: str) -> TypeGuard[BoundedHttp]:
-    """Tell whether an open connection is one of this client."""
-    return (
-        isinstance(connection, BoundedHttp)
-        and connection.counted_as == client
-        and not connection.transport.is_closing()
-    )
-
-
-async def crowded(scope: Scope, receive: Receive, send: Send) -> None:
-    """The answer to a connection too many."""
-    await _refusal(503, "Many readers are here at once. Try again in a moment.\n")(scope, receive, send)
-
-
-async def crowded_by_one(scope: Scope, receive: Receive, send: Send) -> None:
-    """The answer to a connection too many of one client."""
-    await _refusal(429, "Too many connections from one address. Try again in a moment.\n")(
-        scope, receive, send
-    )
-
-
-def _refusal(status: int, words: str) -> PlainTextResponse:
-    own = {"Retry-After": str(RETRY_AFTER), "Connection": "close", "Content-Security-Policy": DATA_POLICY}
-    return PlainTextResponse(words, status, HEADERS | own)
+TOO_MANY = _refusal(503, "Many readers are here at once. Try again in a moment.\n")
+TOO_MANY_OF_CLIENT = _refusal(429, "Too many connections from one address. Try again in a moment.\n")

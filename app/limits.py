@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -40,13 +42,14 @@ def refused(scope: Scope) -> tuple[int, str] | None:
         )
     if sum(len(name) + len(value) for name, value in scope["headers"]) > HEADER_BYTES:
         return 431, _("The headers of a request may hold at most %(most)s KiB.", most=HEADER_BYTES // 1024)
-    if scope["method"] in ("GET", "HEAD") and announces_body(scope):
+    if scope["method"] in ("GET", "HEAD") and announces_body(scope["headers"]):
         return 413, _("Nothing here takes a request with a body.")
     return None
 
 
-def announces_body(scope: Scope) -> bool:
+def announces_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Tell whether a request with these headers has a body."""
     return any(
         name == b"transfer-encoding" or (name == b"content-length" and value.strip(b" 0"))
-        for name, value in scope["headers"]
+        for name, value in headers
     )

@@ -17,6 +17,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from app.connections import PIPELINED, SPARE, BoundedHttp
+from tests.app.servers import until
 
 CONNECTIONS = 4
 LARGE = 16 * 1024 * 1024  # more than the buffers of both ends
@@ -30,6 +31,7 @@ class Quick(BoundedHttp):
     request_bytes = head_bytes = 4096
     request_seconds = 0.4
     answer_seconds = 0.8
+    refused_seconds = 0.1
 
 
 class Patient(Quick):
@@ -250,7 +252,7 @@ def test_a_connection_too_many_is_told_to_come_again(connect_slowly: Connect) ->
     told = until_closed(connect_slowly(get()))
     release.set()
     assert told.startswith(b"HTTP/1.1 503 ")
-    assert b"retry-after: " in told
+    assert b"retry-after: " in told.lower()
     assert [status(client) for client in busy] == [200] * CONNECTIONS
 
 
@@ -270,6 +272,69 @@ def test_where_none_rests_one_of_the_client_with_most_gives_way() -> None:
         release.set()
         assert [status(client) for client in others] == [200, 200]
         assert sum(closed(client) for client in heavy) == 1
+
+
+class FewIncomplete(Patient):
+    """Few requests of a client with a missing body."""
+
+    incomplete_requests = 3
+
+
+def incomplete(server: uvicorn.Server) -> int:
+    """How many requests of all clients lack their body."""
+    clients = BoundedHttp.of_servers.get(server.server_state)
+    return sum(client.incomplete for client in clients.by_name.values()) if clients else 0
+
+
+def hold(server: uvicorn.Server, connect: Connect, count: int) -> list[socket.socket]:
+    """Requests without their body that the server has seen."""
+    held = [connect(POST) for _ in range(count)]
+    assert until(lambda: incomplete(server) == count)
+    return held
+
+
+def test_one_client_has_so_many_requests_without_a_body() -> None:
+    with (
+        serving(FewIncomplete, limit_concurrency=100, proxy_headers=False) as (server, port),
+        connecting(port) as connect,
+        socket.create_connection(("127.0.0.1", port), WAIT, source_address=("127.0.1.1", 0)) as other,
+    ):
+        held = hold(server, connect, FewIncomplete.incomplete_requests)
+        told = until_closed(connect(POST + b"0123456789" + get()))
+        assert told.startswith(b"HTTP/1.1 429 ")
+        assert told.count(b"HTTP/1.1") == 1
+        assert b"retry-after: " in told.lower()
+        assert status(connect(get())) == 200  # it has no body to wait for
+        other.sendall(POST + b"0123456789")
+        assert status(other) == 200
+        held[0].sendall(b"0123456789")
+        assert status(held[0]) == 200
+        assert status(connect(POST + b"0123456789")) == 200  # there is room again
+        held[1].close()
+        assert until(lambda: incomplete(server) == 1)
+
+
+def test_a_trusted_proxy_has_any_number_of_requests_without_a_body() -> None:
+    with (
+        serving(
+            FewIncomplete, limit_concurrency=100, proxy_headers=True, forwarded_allow_ips="127.0.0.1"
+        ) as (_, port),
+        connecting(port) as connect,
+    ):
+        held = [connect(POST) for _ in range(2 * FewIncomplete.incomplete_requests)]
+        for client in held:
+            client.sendall(b"0123456789")
+        assert [status(client) for client in held] == [200] * len(held)
+
+
+def test_nothing_that_a_refused_connection_sends_is_kept() -> None:
+    with (
+        serving(FewIncomplete, limit_concurrency=100, proxy_headers=False) as (server, port),
+        connecting(port) as connect,
+    ):
+        hold(server, connect, FewIncomplete.incomplete_requests)
+        refused = connect(POST.replace(b"10", b"99999999"))
+        assert keep_sending(refused, b"a" * 1000, most=LARGE) < LARGE
 
 
 def closed(client: socket.socket) -> bool:

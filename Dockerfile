@@ -37,7 +37,7 @@ COPY scripts/serve.py scripts/healthcheck.py scripts/
 COPY LICENSE* NOTICE* ./
 COPY --from=assets /srv/lesson/static/vendor static/vendor
 RUN .venv/bin/python -m compileall -q --invalidation-mode unchecked-hash app lessons quant_core scripts \
-    && .venv/bin/python -c "from app.ahead import make_now; make_now()" \
+    && .venv/bin/python -c "from app.cache.ahead import make_now; make_now()" \
     && rm scripts/bootstrap.py .setup.lock
 
 FROM ${PYTHON_IMAGE}

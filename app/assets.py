@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from app.body import BEST, Body
-from app.security import SHARED
+from app.cache.response import BEST, Body
+from app.http.security import SHARED
 from lessons.catalogue import style_sheets
 
 ROOT = Path(__file__).parent.parent

@@ -10,17 +10,19 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.responses import RedirectResponse
 
-from app import ahead, errors, jobs, pages
-from app.answers import Answers
 from app.assets import version
-from app.lane import Lane, ShortWay
-from app.limits import Bounds
-from app.origin import SameOrigin
-from app.parameters import Forms
-from app.queue import Asking
-from app.security import SecurityHeaders
+from app.cache import ahead
+from app.cache.lane import Lane, ShortWay
+from app.cache.queue import Asking
+from app.http import errors
+from app.http.language import Speaking
+from app.http.limits import Bounds
+from app.http.origin import SameOrigin
+from app.http.query import Forms
+from app.http.security import SecurityHeaders
+from app.routes import job, pages
 from app.settings import Settings
-from app.speaking import Speaking
+from app.views.answers import Answers
 from lessons.catalogue import lesson_slugs, load_lesson
 from lessons.kit.language import languages, speaking
 
@@ -64,7 +66,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.settings = settings
     app.state.stop = stop
-    app.state.office = jobs.Office(settings)
+    app.state.office = job.Office(settings)
     app.state.answers = Answers(
         settings.root_path,
         settings.cache_mib * 2**20,
@@ -76,7 +78,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.ready = False
     for prefix in {"", settings.root_path}:
         app.include_router(pages.probes, prefix=prefix)
-    app.include_router(jobs.router, prefix=settings.root_path)
+    app.include_router(job.router, prefix=settings.root_path)
     app.include_router(pages.router, prefix=settings.root_path)
     if settings.root_path:
         app.add_route(settings.root_path, lambda _: RedirectResponse(f"{settings.root_path}/"))

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from time import thread_time
 from typing import Any
 
-from app.answers import HTML
-from app.body import Body
-from app.render import render, show
+from app.cache.response import Body
+from app.views.answers import HTML
+from app.views.render import render, show
 from bench.states import FIGURES, LESSON, random_state
 from bench.table import Table, median, number, quantile, yes
 

@@ -17,7 +17,7 @@ from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 
 from app.assets import static_files, version
-from app.parameters import FORM
+from app.http.query import FORM
 from fuzz.asking import Request
 from lessons.catalogue import Lesson, all_slugs, load_lesson, plain_pages
 from lessons.kit.controls import FigureControls, Text, plain

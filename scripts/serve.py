@@ -47,9 +47,9 @@ def main(make_app: Callable[[], FastAPI] | None = None) -> int:
 
     import uvicorn
 
-    from app.connections import BoundedHttp
-    from app.logs import logging_config
-    from app.supervisor import GRACE, Server, Supervisor
+    from app.http.connections import BoundedHttp
+    from app.server.logs import logging_config
+    from app.server.supervisor import GRACE, Server, Supervisor
 
     app = (make_app or lesson)()
     connections = with_files_for(connections)
@@ -88,12 +88,12 @@ def lesson() -> FastAPI:
 
     from pydantic import ValidationError
 
-    from app import ahead
-    from app.answers import settle
-    from app.content import ContentChangedError, read_everything
-    from app.jobs import unusable
+    from app.cache import ahead
     from app.main import create_app
+    from app.routes.job import unusable
+    from app.server.content import ContentChangedError, read_everything
     from app.settings import Settings, explained
+    from app.views.answers import settle
 
     try:
         settings = Settings()

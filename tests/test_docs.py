@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app import connections, limits, parameters
+from app.http import connections, limits, query
 from app.settings import Settings
 from lessons.catalogue import load_lesson
 from lessons.kit.controls import FigureControls, plain
@@ -75,7 +75,7 @@ def test_every_bound_is_documented() -> None:
         re.findall(r"^\| ([^|]+) \| ([^|]+) \| [^|]+ \|$", text.split("## Security")[1], re.MULTILINE)
     )
     assert rows["path"] == f"{limits.PATH_BYTES} bytes"
-    assert rows["query"] == f"{parameters.MAXIMUM_BYTES} bytes, {parameters.MAXIMUM_FIELDS} parameters"
+    assert rows["query"] == f"{query.MAXIMUM_BYTES} bytes, {query.MAXIMUM_FIELDS} parameters"
     assert rows["headers"] == f"{limits.HEADER_BYTES // 1024} KiB"
     assert rows["a request, head and body"] == (
         f"{connections.REQUEST_BYTES // 1024} KiB, {connections.REQUEST_SECONDS:.0f} s"
@@ -83,7 +83,7 @@ def test_every_bound_is_documented() -> None:
     assert rows["its head"] == f"{connections.HEAD_BYTES // 1024} KiB"
     assert rows["requests that come before an earlier one is answered"] == str(connections.PIPELINED)
     assert rows["form, where one is taken"] == (
-        f"{parameters.MAXIMUM_FORM_BYTES // 1024} KiB; {parameters.MOST_HELD // 2**20} MiB of all that wait, "
+        f"{query.MAXIMUM_FORM_BYTES // 1024} KiB; {query.MOST_HELD // 2**20} MiB of all that wait, "
         "of one client as much as is still free"
     )
     assert rows["an answer until it is taken"] == f"{connections.ANSWER_SECONDS:.0f} s"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.assets import static_file
-from app.body import Body, preferred
+from app.cache.response import Body, preferred
 
 TEXT = ("A weight is one small vote in a sum over thousands. " * 40).encode()
 

@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from app.connections import PIPELINED, SPARE, BoundedHttp
+from app.http.connections import PIPELINED, SPARE, BoundedHttp
 from tests.app.servers import until
 
 CONNECTIONS = 4

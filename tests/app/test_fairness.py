@@ -16,10 +16,12 @@ from urllib.parse import urlencode
 import pytest
 from fastapi import FastAPI
 
-from app import answers, create_app, pages
+from app import create_app
 from app.assets import version
-from app.kept import BATCH, MOST_OWN_WAITING
+from app.cache.store import BATCH, MOST_OWN_WAITING
+from app.routes import pages
 from app.settings import Settings
+from app.views import answers
 from fuzz.asking import Answer, Request, ask
 from fuzz.dearest import FORM_HEADERS, dear_configs, dear_numbers, form
 from lessons.catalogue import load_lesson

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from app import create_app
 from app.assets import ROOT, STATIC, static_files, version
-from app.security import DATA_POLICY, HEADERS, POLICY, content_security_policy
+from app.http.security import DATA_POLICY, HEADERS, POLICY, content_security_policy
 from app.settings import Settings
 from lessons.catalogue import style_sheets
 from tests.app.html import Element, parse
@@ -54,7 +54,7 @@ def test_a_failure_carries_the_policy_too_and_shows_no_traceback(monkeypatch: py
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("secret detail")
 
-    monkeypatch.setattr("app.pages._answers", broken)
+    monkeypatch.setattr("app.routes.pages._answers", broken)
     answer = TestClient(create_app(Settings()), raise_server_exceptions=False).get("/")
     assert answer.status_code == 500
     assert "secret detail" not in answer.text
@@ -182,7 +182,7 @@ def test_a_failure_of_an_embed_may_be_framed_too(monkeypatch: pytest.MonkeyPatch
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr("app.pages._answers", broken)
+    monkeypatch.setattr("app.routes.pages._answers", broken)
     hosted = TestClient(create_app(Settings(embed_ancestors="'self'")), raise_server_exceptions=False)
     answer = hosted.get(f"{LESSON}/figures/rtn?embed=1")
     assert answer.status_code == 500

@@ -15,9 +15,9 @@ from urllib.parse import urlencode
 import pytest
 from starlette.testclient import TestClient
 
-from app import jobs
 from app.assets import version
 from app.main import create_app
+from app.routes import job as routes
 from app.settings import Settings
 from lessons.kit import job
 from lessons.kit.job import Nothing, Step
@@ -95,7 +95,7 @@ def test_another_site_may_not_begin_it(client: TestClient) -> None:
 
 
 def test_where_streams_are_full_each_browser_polls(client: TestClient, monkeypatch: Patch) -> None:
-    monkeypatch.setattr(jobs, "MOST_FOLLOWERS", 0)
+    monkeypatch.setattr(routes, "MOST_FOLLOWERS", 0)
     client.post(PAGE)
     retry, state = events(client)
     assert retry == "retry: 5000"
@@ -218,7 +218,7 @@ def slow(monkeypatch: Patch) -> None:
     async def nothing(*_: Any) -> None:
         pass
 
-    monkeypatch.setattr(jobs.Office, "see_to", nothing)
+    monkeypatch.setattr(routes.Office, "see_to", nothing)
 
 
 @pytest.mark.usefixtures("stand_in", "slow")
@@ -351,11 +351,11 @@ def test_what_a_reader_types_is_on_no_command_line(tmp_path: Path, monkeypatch: 
         return await begin(*arguments, **options)
 
     monkeypatch.setattr(asyncio, "create_subprocess_exec", noted)
-    office = jobs.Office(Settings(jobs_folder=str(tmp_path)))
+    office = routes.Office(Settings(jobs_folder=str(tmp_path)))
     desk = office.desk()
     assert desk
     asked = bigger_sentence.JOB.controls.parse([("sentence", "secret")])
-    monkeypatch.setattr(jobs, "BEGINS_WITHIN", 0.0)
+    monkeypatch.setattr(routes, "BEGINS_WITHIN", 0.0)
 
     async def run() -> None:
         desk.ask(

@@ -9,9 +9,9 @@ from functools import partial
 
 import pytest
 
-from app.body import Body
-from app.kept import ENTRY_BYTES, MOST_AHEAD, Kept
-from app.queue import Busy
+from app.cache.queue import Busy
+from app.cache.response import Body
+from app.cache.store import ENTRY_BYTES, MOST_AHEAD, Kept
 
 
 def body(size: int) -> Body:
@@ -160,7 +160,7 @@ def test_what_is_fetched_ahead_is_left_out_where_too_much_of_it_waits() -> None:
 
 
 def test_what_is_fetched_ahead_lets_go_first_what_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.kept.GIVES_WAY", 10)
+    monkeypatch.setattr("app.cache.store.GIVES_WAY", 10)
     kept, asked, order = Kept(2**20), threading.Event(), list[str]()
 
     def ahead() -> Body:

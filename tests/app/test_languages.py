@@ -15,8 +15,8 @@ from starlette.testclient import TestClient
 
 from app import create_app
 from app.assets import version
-from app.render import render, table_rows
 from app.settings import Settings
+from app.views.render import render, table_rows
 from lessons.catalogue import course, load_lesson
 from lessons.kit.language import Language, speaking, spoken
 from lessons.kit.task import STAGES

@@ -11,9 +11,9 @@ from starlette.requests import Request
 from starlette.testclient import TestClient
 from starlette.types import Message
 
-from app.limits import HEADER_BYTES, PATH_BYTES
-from app.parameters import Forms
-from app.queue import Crowded, asking
+from app.cache.queue import Crowded, asking
+from app.http.limits import HEADER_BYTES, PATH_BYTES
+from app.http.query import Forms
 from tests.app.html import parse
 from tests.app.test_pages import LESSON
 

@@ -17,11 +17,12 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from app import ahead, answers, made
 from app.assets import version
-from app.body import Body
+from app.cache import ahead, disk
+from app.cache.response import Body
 from app.main import create_app
 from app.settings import Settings
+from app.views import answers
 from lessons.catalogue import load_lesson
 from lessons.kit.controls import Choice
 from tests.app.servers import ROOT, fetch, serving
@@ -152,8 +153,8 @@ def test_a_damaged_file_is_left_alone(file: Path, damage: str, caplog: pytest.Lo
 @pytest.mark.parametrize("mode", [0o646, 0o664])
 def test_a_file_that_others_can_write_is_left_alone(file: Path, mode: int) -> None:
     file.chmod(mode)
-    with pytest.raises(made.UnusableError, match="others than this user"):
-        made.load(file)
+    with pytest.raises(disk.UnusableError, match="others than this user"):
+        disk.load(file)
 
 
 def test_a_file_of_somebody_else_is_left_alone(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,8 +162,8 @@ def test_a_file_of_somebody_else_is_left_alone(file: Path, monkeypatch: pytest.M
         os.chown(file, 12345, -1)
     else:
         monkeypatch.setattr("os.geteuid", lambda: 12345)
-    with pytest.raises(made.UnusableError, match="others than this user"):
-        made.load(file)
+    with pytest.raises(disk.UnusableError, match="others than this user"):
+        disk.load(file)
 
 
 @pytest.mark.parametrize("kind", ["folder", "link", "pipe"])
@@ -174,8 +175,8 @@ def test_what_is_no_file_is_left_alone(file: Path, kind: str) -> None:
         place.symlink_to(file)
     else:
         os.mkfifo(place)
-    with pytest.raises(made.UnusableError):
-        made.load(place)
+    with pytest.raises(disk.UnusableError):
+        disk.load(place)
 
 
 def test_answers_that_the_lesson_does_not_know_are_passed_over(file: Path) -> None:
@@ -204,7 +205,7 @@ def test_the_oldest_files_give_way_and_no_other_is_touched(tmp_path: Path) -> No
     (tmp_path / "notes.txt").touch()
     for number in range(6):
         file = tmp_path / f"answers-{number:016x}"
-        made.save(file, [])
+        disk.save(file, [])
         os.utime(file, (number, number))
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == [*(f"answers-{number:016x}" for number in range(2, 6)), "notes.txt"]
@@ -212,9 +213,9 @@ def test_the_oldest_files_give_way_and_no_other_is_touched(tmp_path: Path) -> No
 
 def test_the_next_start_removes_what_a_killed_server_was_writing(tmp_path: Path) -> None:
     code = (
-        "import os, pathlib, signal, sys\nfrom app import made\n"
+        "import os, pathlib, signal, sys\nfrom app.cache import disk\n"
         "os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "made.save(pathlib.Path(sys.argv[1]) / 'answers-0123456789abcdef', [])"
+        "disk.save(pathlib.Path(sys.argv[1]) / 'answers-0123456789abcdef', [])"
     )
     done = subprocess.run([sys.executable, "-c", code, tmp_path], cwd=ROOT, check=False)
     assert done.returncode == -signal.SIGKILL
@@ -233,10 +234,10 @@ def test_a_server_that_is_started_takes_them(folder: Path) -> None:
 
 
 def test_an_image_gets_them_when_it_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(made, "FOLDER", tmp_path / "build" / "answers")
+    monkeypatch.setattr(disk, "FOLDER", tmp_path / "build" / "answers")
     monkeypatch.setattr(answers.Answers, "warm", lambda self, breath: True)
     ahead.make_now()
     (file,) = (tmp_path / "build" / "answers").iterdir()
     assert file.stat().st_mode & 0o777 == 0o644  # root writes it, and the server is another user
-    assert ("lesson", "quantization") in dict(made.load(file))
+    assert ("lesson", "quantization") in dict(disk.load(file))
     assert "make_now()" in (ROOT / "Dockerfile").read_text("utf-8")

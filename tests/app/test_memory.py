@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from app import memory
 from app.main import create_app
-from app.memory import MIB, available_mib
+from app.server import memory
+from app.server.memory import MIB, available_mib
 from app.settings import Settings
 
 

@@ -11,7 +11,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.assets import version
-from app.queue import Crowded
+from app.cache.queue import Crowded
 from lessons.catalogue import Lesson, load_lesson
 from lessons.kit.controls import MOST_TOGETHER, plain
 from tests.app.html import parse
@@ -148,7 +148,7 @@ def test_very_many_states_travel_in_parts(client: TestClient, lesson: Lesson) ->
 def test_a_table_that_takes_too_long_is_left_out_and_goes_on_where_it_stopped(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.answers.TABLE_SECONDS", 1e-6)
+    monkeypatch.setattr("app.views.answers.TABLE_SECONDS", 1e-6)
     along = f"/fragments/{version()}/quantization/primitive/along/weight?block=llm&bits=3"
     answer = client.get(along)
     assert answer.json() == {}
@@ -366,7 +366,7 @@ def test_too_many_who_type_are_asked_to_come_again(
     async def full(*_: object, **__: object) -> None:
         raise Crowded
 
-    monkeypatch.setattr("app.kept.Kept.get", full)
+    monkeypatch.setattr("app.cache.store.Kept.get", full)
     answer = client.get(fragment("sentence", "sentence=a+king"))
     assert answer.status_code == 429
     assert int(answer.headers["retry-after"]) >= 1

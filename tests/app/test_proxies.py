@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from app.parameters import MAXIMUM_FORM_BYTES
+from app.http.query import MAXIMUM_FORM_BYTES
 from scripts import serve
 from tests.app.servers import LIMIT, ROOT, free_port, serving
 

@@ -11,7 +11,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from app import create_app
-from app.queue import Busy, Crowded, FairQueue, Together, asking, client_of
+from app.cache.queue import Busy, Crowded, FairQueue, Together, asking, client_of
 from app.settings import Settings
 
 WAIT = 10  # seconds until a test gives up

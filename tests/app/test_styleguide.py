@@ -10,8 +10,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.assets import ROOT
-from app.render import environment
-from app.styleguide import contrast, srgb, tokens
+from app.views.render import environment
+from app.views.styleguide import contrast, srgb, tokens
 from lessons.catalogue import load_lesson
 from lessons.kit.chart import SHAPES, Chart
 from lessons.kit.controls import Choice, Slider, Widget

@@ -15,15 +15,15 @@ from pathlib import Path
 
 import pytest
 
-from app import supervisor
+from app.server import supervisor
 from tests.app.servers import LIMIT, ROOT, fetch, free_port, gone, serving, stop, until, wait, workers_of
 
 SMALL = """
 import asyncio, pathlib, signal, socket, sys, time
 sys.path.insert(0, {root!r})
 import uvicorn
-from app import supervisor
-from app.supervisor import Server, Supervisor
+from app.server import supervisor
+from app.server.supervisor import Server, Supervisor
 from starlette.responses import PlainTextResponse
 
 supervisor.HANGS_AFTER, supervisor.PAUSE = 1.5, 0.1
@@ -277,7 +277,7 @@ def test_a_server_answers_from_the_files_that_it_started_with(copy: Path) -> Non
 
 
 def test_a_start_beside_a_change_is_refused(copy: Path) -> None:
-    module = copy / "app" / "content.py"
+    module = copy / "app" / "server" / "content.py"
     change = 'open(__file__.replace("content.py", "more.py"), "w").write("")'
     module.write_text(module.read_text() + f"\n{change}\n")
     with subprocess.Popen(

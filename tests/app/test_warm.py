@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from app import answers
-from app.answers import Answers
-from app.body import Body
+from app.cache.response import Body
+from app.views import answers
+from app.views.answers import Answers
 from lessons.catalogue import lesson_slugs, load_lesson
 from lessons.kit.language import SOURCE
 from lessons.kit.teaching import OPEN

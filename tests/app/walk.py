@@ -17,9 +17,9 @@ from starlette.testclient import TestClient
 os.environ["ACADEMY_MAKE_AHEAD"] = "0"
 
 from app.assets import static_files, version
-from app.connections import BoundedHttp  # noqa: F401 — as scripts/serve.py does
-from app.content import read_everything
+from app.http.connections import BoundedHttp  # noqa: F401 — as scripts/serve.py does
 from app.main import create_app
+from app.server.content import read_everything
 from app.settings import Settings
 from bench.states import FIGURES, LESSON, fragment_path, random_states, table_path
 from lessons.kit.source import library_functions

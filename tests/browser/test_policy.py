@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Page, expect
 
-from app.security import POWERS_OFF
+from app.http.security import POWERS_OFF
 from tests.browser.figures import NAMES, PAGE
 from tests.browser.watch import Watch
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from app.render import render, show
+from app.views.render import render, show
 from lessons.catalogue import load_lesson
 from lessons.kit.controls import plain
 from lessons.kit.view import View

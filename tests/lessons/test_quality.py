@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from app.render import render, show
+from app.views.render import render, show
 from lessons.catalogue import ROOT, load_lesson
 from lessons.kit.view import View
 from lessons.quantization import sources

@@ -1,4 +1,4 @@
-"""How large a request may be. How many answers are computed side by side is bounded in `app.kept`."""
+"""How large a request may be. How many answers are computed side by side is bounded in `app.cache.store`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.errors import error_page
+from app.http.errors import error_page
 from lessons.kit.language import gettext as _
 
 PATH_BYTES = 1024
@@ -18,7 +18,7 @@ HEADER_BYTES = 32 * 1024
 class Bounds:
     """ASGI middleware: refuses a request that is larger than any that the lesson can use.
 
-    Queries have their own limits, in `app.parameters`.
+    Queries have their own limits, in `app.http.query`.
     """
 
     def __init__(self, app: ASGIApp) -> None:

@@ -13,8 +13,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
-from app.body import Body
-from app.queue import Busy, FairQueue, Together
+from app.cache.queue import Busy, FairQueue, Together
+from app.cache.response import Body
 
 T = TypeVar("T")
 

@@ -22,6 +22,6 @@ class AccessFormatter(logging.Formatter):
 def logging_config() -> dict[str, Any]:
     """uvicorn's configuration of logging, with that access log and the application's own messages."""
     config = copy.deepcopy(LOGGING_CONFIG)
-    config["formatters"]["access"] = {"()": "app.logs.AccessFormatter"}
+    config["formatters"]["access"] = {"()": "app.server.logs.AccessFormatter"}
     config["loggers"]["academy"] = {"handlers": ["default"], "propagate": False}
     return config

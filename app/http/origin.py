@@ -9,7 +9,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.errors import error_page
+from app.http.errors import error_page
 from lessons.kit.language import gettext as _
 
 READ = ("GET", "HEAD", "OPTIONS")

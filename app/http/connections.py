@@ -24,10 +24,10 @@ from uvicorn.middleware.proxy_headers import _TrustedHosts
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from app.errors import RETRY_AFTER
-from app.limits import announces_body
-from app.queue import client_of
-from app.security import DATA_POLICY, HEADERS
+from app.cache.queue import client_of
+from app.http.errors import RETRY_AFTER
+from app.http.limits import announces_body
+from app.http.security import DATA_POLICY, HEADERS
 
 REQUEST_BYTES = 256 * 1024
 HEAD_BYTES = 64 * 1024  # of it; the application takes less, and says so

@@ -11,7 +11,7 @@ from collections import OrderedDict
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.body import Body
+from app.cache.response import Body
 from lessons.kit.language import spoken
 
 MOST_ADDRESSES = 4096

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.assets import STATIC
-from app.render import Asked, ask, problems_for_people, reveal, show
+from app.views.render import Asked, ask, problems_for_people, reveal, show
 from lessons.catalogue import course, lesson_slugs, load_lesson
 from lessons.kit.controls import ControlError
 from lessons.kit.job import State

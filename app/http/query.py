@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from app.queue import Busy, Crowded, asking
+from app.cache.queue import Busy, Crowded, asking
 from lessons.kit.language import gettext as _
 
 MAXIMUM_BYTES = 8192

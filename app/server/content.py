@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from app.answers import Answers
 from app.assets import content_hash, static_file, static_files, version
-from app.render import environment
+from app.views.answers import Answers
+from app.views.render import environment
 from lessons.catalogue import all_slugs, load_lesson
 from lessons.kit.language import PSEUDO, languages, speaking
 from lessons.kit.source import library_functions

@@ -15,16 +15,16 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from app import memory
-from app.answers import HTML, NO_TABLE, Answers, OnOwn, States
 from app.assets import static_file, version
-from app.body import Body
-from app.colours import Scheme
-from app.lane import Lane
-from app.parameters import Forms, query_parameters, read_form, read_query
-from app.render import problems_for_people, render, state_query
-from app.security import is_embed, page_headers
+from app.cache.lane import Lane
+from app.cache.response import Body
+from app.export.colours import Scheme
+from app.http.query import Forms, query_parameters, read_form, read_query
+from app.http.security import is_embed, page_headers
+from app.server import memory
 from app.settings import Settings
+from app.views.answers import HTML, NO_TABLE, Answers, OnOwn, States
+from app.views.render import problems_for_people, render, state_query
 from lessons.catalogue import Lesson, all_slugs, course, lesson_slugs, load_lesson, plain_pages
 from lessons.kit.controls import ECHO_LIMIT, ControlError, FigureControls, Text
 from lessons.kit.figure import Figure

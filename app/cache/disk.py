@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO
 
 from app.assets import ROOT, version
-from app.body import Body
+from app.cache.response import Body
 
 FOLDER = ROOT / "build" / "answers"
 FILE = re.compile(r"answers-[0-9a-f]{16}")

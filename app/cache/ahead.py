@@ -8,9 +8,9 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from app import made
-from app.answers import Answers
+from app.cache import disk
 from app.settings import Settings
+from app.views.answers import Answers
 from lessons.catalogue import lesson_slugs, load_lesson
 from lessons.kit.controls import Choice
 
@@ -21,10 +21,10 @@ def take(app: FastAPI) -> None:
     """Take what an earlier server has made, if it can be trusted."""
     answers: Answers = app.state.answers
     file = _file(app)
-    made.clean(file.parent)
+    disk.clean(file.parent)
     try:
-        found = made.load(file)
-    except made.UnusableError as error:
+        found = disk.load(file)
+    except disk.UnusableError as error:
         log.warning("%s is left alone: %s", file, error)
         return
     answers.complete = bool(found) and answers.take(found) == len(found)
@@ -37,15 +37,15 @@ def make(app: FastAPI) -> None:
         return
     answers.complete = True
     try:
-        made.save(_file(app), answers.named())
+        disk.save(_file(app), answers.named())
     except OSError as error:
         log.info("what was made ahead is not kept: %s", error)
 
 
 def _file(app: FastAPI) -> Path:
     settings: Settings = app.state.settings
-    folder = Path(settings.answers_folder) if settings.answers_folder else made.FOLDER
-    return made.file_of(folder, settings.root_path, app.state.answers.embeddable, *_missing())
+    folder = Path(settings.answers_folder) if settings.answers_folder else disk.FOLDER
+    return disk.file_of(folder, settings.root_path, app.state.answers.embeddable, *_missing())
 
 
 def _missing() -> Iterator[str]:
@@ -59,10 +59,10 @@ def _missing() -> Iterator[str]:
 
 def make_now() -> None:
     """Make everything and keep it, without a server: the image does so when it is built."""
-    from app.content import read_everything
     from app.main import create_app
+    from app.server.content import read_everything
 
     app = create_app(Settings())
     read_everything(app.state.answers)
     app.state.answers.warm(breath=0.0)
-    made.save(_file(app), app.state.answers.named())
+    disk.save(_file(app), app.state.answers.named())

@@ -12,10 +12,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from app.queue import Busy, Crowded
-from app.render import render
-from app.security import HEADERS, PAGE_HEADERS, is_embed, page_headers
-from app.speaking import Speaking
+from app.cache.queue import Busy, Crowded
+from app.http.language import Speaking
+from app.http.security import HEADERS, PAGE_HEADERS, is_embed, page_headers
+from app.views.render import render
 from lessons.kit.language import N_, speaking, spoken
 from lessons.kit.language import gettext as _
 

@@ -1,8 +1,8 @@
 """What each address answers with, rendered: fragments, tables of states, pages, listings.
 
 Everything here is a pure function of its arguments, the present language and the files of this version, and
-goes through one bounded cache (`app.kept`). What shows the results of a computation of this host is made anew
-each time.
+goes through one bounded cache (`app.cache.store`). What shows the results of a computation of this host is
+made anew each time.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from urllib.parse import parse_qsl, urlencode
 import orjson
 
 from app.assets import static_file
-from app.body import BEST, Body
-from app.colours import Scheme
-from app.kept import Kept
-from app.made import Name
-from app.pictures import picture
-from app.queue import Busy, Together
-from app.render import Shown, ask, example, practise, render, reveal, show
-from app.styleguide import guide
+from app.cache.disk import Name
+from app.cache.queue import Busy, Together
+from app.cache.response import BEST, Body
+from app.cache.store import Kept
+from app.export.colours import Scheme
+from app.export.pictures import picture
+from app.views.render import Shown, ask, example, practise, render, reveal, show
+from app.views.styleguide import guide
 from lessons.catalogue import Lesson, course, lesson_slugs, load_lesson, plain_pages
 from lessons.kit.controls import ControlError, FigureControls, plain
 from lessons.kit.figure import Figure

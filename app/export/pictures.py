@@ -19,8 +19,8 @@ from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
 from app.assets import STATIC
-from app.colours import PROPERTIES, Scheme, plain, rules
-from app.render import Shown, render
+from app.export.colours import PROPERTIES, Scheme, plain, rules
+from app.views.render import Shown, render
 from lessons.kit.controls import Choice, Slider
 from lessons.kit.controls import plain as as_text
 

@@ -26,11 +26,11 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from app.assets import ROOT
-from app.pages import problem_page
-from app.parameters import query_parameters
-from app.queue import asking
-from app.render import problems_for_people, render
+from app.cache.queue import asking
+from app.http.query import query_parameters
+from app.routes.pages import problem_page
 from app.settings import Settings
+from app.views.render import problems_for_people, render
 from lessons.catalogue import Lesson, all_slugs, course, load_lesson
 from lessons.kit.controls import ControlError, FigureControls
 from lessons.kit.figure import Figure

@@ -1,0 +1,1 @@
+"""Responses: their bytes, where they are kept, the queue that makes them."""

@@ -1,0 +1,1 @@
+"""The process: workers, memory, logs."""

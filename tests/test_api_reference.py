@@ -21,8 +21,7 @@ WITHOUT_EXAMPLE = {
         quant_core.arrays.as_matrix quant_core.arrays.check_bits quant_core.arrays.check_group_size
         quant_core.ggml.registry.codec_of quant_core.ggml.registry.encoder_of""",
     "steps that all block formats share, which name the sources": """
-        quant_core.ggml.codec.halves quant_core.ggml.codec.half_bits quant_core.ggml.codec.half_values
-        quant_core.ggml.codec.half_bytes quant_core.ggml.codec.lanes quant_core.ggml.codec.unlanes""",
+        quant_core.ggml.codec.to_columns quant_core.ggml.codec.from_columns""",
     "need a model file: the command line is their example": """
         quant_core.files.bounded.open_bounded quant_core.files.bounded.read_json
         quant_core.files.bounded.stamp_of

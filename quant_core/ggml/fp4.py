@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from quant_core.arrays import F32, U8
 from quant_core.ggml.codec import Codec, Stored
+from quant_core.ggml.formats import FORMATS, block_bytes
 from quant_core.ggml.legacy import pack_nibbles, unpack_nibbles
 
 MX_BLOCK, NV_BLOCK, NV_SUB_BLOCK = 32, 64, 16
@@ -44,7 +45,9 @@ def encode_mxfp4(rows: F32, importance: F32 | None) -> U8:
     # C takes the logarithm in float32: just below a power of two it rounds up to that power's.
     exponent = np.floor(np.log2(largest, dtype=np.float64).astype(np.float32))
     scale_bits = np.where(largest > 0, exponent - 2 + 127, 0).astype(np.int32).astype(np.uint8)
-    return np.hstack([scale_bits[:, None], pack_nibbles(_nearest(x, e8m0_values(scale_bits)))])
+    blocks = FORMATS["MXFP4"].empty(len(x))
+    blocks["e"], blocks["qs"] = scale_bits, pack_nibbles(_nearest(x, e8m0_values(scale_bits)))
+    return block_bytes(blocks)
 
 
 def encode_nvfp4(rows: F32, importance: F32 | None) -> U8:
@@ -52,7 +55,10 @@ def encode_nvfp4(rows: F32, importance: F32 | None) -> U8:
     x = rows.reshape(-1, NV_SUB_BLOCK)
     scale_bits = ue4m3_bits(np.abs(x).max(axis=1) / _LARGEST)
     codes = _nearest(x, ue4m3_values(scale_bits))
-    return np.hstack([scale_bits.reshape(-1, NV_SUB_BLOCKS), pack_nibbles(codes).reshape(-1, NV_BLOCK // 2)])
+    blocks = FORMATS["NVFP4"].empty(len(x) // NV_SUB_BLOCKS)
+    blocks["d"] = scale_bits.reshape(-1, NV_SUB_BLOCKS)
+    blocks["qs"] = pack_nibbles(codes).reshape(-1, NV_BLOCK // 2)
+    return block_bytes(blocks)
 
 
 def _nearest(x: F32, scale: F32) -> U8:
@@ -118,7 +124,8 @@ _UE4M3 = _ue4m3_table()
 
 
 def _unpack_mxfp4(blocks: U8) -> Stored:
-    return {"e": blocks[:, 0], "codes": unpack_nibbles(blocks[:, 1:])}
+    block = FORMATS["MXFP4"].view(blocks)
+    return {"e": block["e"], "codes": unpack_nibbles(block["qs"])}
 
 
 def values_mxfp4(fields: Mapping[str, NDArray[Any]]) -> F32:
@@ -130,7 +137,9 @@ def values_mxfp4(fields: Mapping[str, NDArray[Any]]) -> F32:
 
 
 def _unpack_nvfp4(blocks: U8) -> Stored:
-    return {"d": blocks[:, :4], "codes": unpack_nibbles(blocks[:, 4:].reshape(-1, 8)).reshape(-1, NV_BLOCK)}
+    block = FORMATS["NVFP4"].view(blocks)
+    codes = unpack_nibbles(block["qs"].reshape(-1, NV_SUB_BLOCK // 2)).reshape(-1, NV_BLOCK)
+    return {"d": block["d"], "codes": codes}
 
 
 def values_nvfp4(fields: Mapping[str, NDArray[Any]]) -> F32:

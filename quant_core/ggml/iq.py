@@ -23,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quant_core.arrays import F32, U8
-from quant_core.ggml.codec import Codec, Stored, half_bits, halves
+from quant_core.ggml.codec import Codec, Stored
+from quant_core.ggml.formats import FORMATS, Blocks
 
 SUPER_BLOCK = 256
 
@@ -92,15 +93,14 @@ def _odd_steps(d: F32, scales: F32) -> F32:
     return d * (np.float32(2) * scales + np.float32(1))
 
 
-def _unpack_iq2_xxs(blocks: U8) -> Stored:
-    groups = np.ascontiguousarray(blocks[:, 2:]).view("<u4").reshape(-1, 8, 2)
+def _unpack_iq2_xxs(block: Blocks) -> Stored:
+    groups = block["qs"].reshape(-1, 8, 2)
     indices = np.ascontiguousarray(groups[..., 0]).view(np.uint8)
-    return {"d": half_bits(blocks, 0), "indices": indices, **_signs_and_scales(groups[..., 1])}
+    return {"d": block["d"], "indices": indices, **_signs_and_scales(groups[..., 1])}
 
 
-def _unpack_iq3_xxs(blocks: U8) -> Stored:
-    words = np.ascontiguousarray(blocks[:, 66:]).view("<u4")
-    return {"d": half_bits(blocks, 0), "indices": blocks[:, 2:66], **_signs_and_scales(words)}
+def _unpack_iq3_xxs(block: Blocks) -> Stored:
+    return {"d": block["d"], "indices": block["qs"], **_signs_and_scales(block["scales_and_signs"])}
 
 
 def _signs_and_scales(words: NDArray[np.uint32]) -> Stored:
@@ -109,33 +109,33 @@ def _signs_and_scales(words: NDArray[np.uint32]) -> Stored:
     return {"signs": signs.reshape(len(words), 32).astype(np.uint8), "scales": (words >> 28).astype(np.uint8)}
 
 
-def _unpack_iq2_xs(blocks: U8) -> Stored:
-    words = np.ascontiguousarray(blocks[:, 2:66]).view("<u2")
+def _unpack_iq2_xs(block: Blocks) -> Stored:
+    words = block["qs"]
     return {
-        "d": half_bits(blocks, 0),
+        "d": block["d"],
         "indices": words & 511,
         "signs": (words >> 9).astype(np.uint8),
-        "scales": _nibbles(blocks[:, 66:]),
+        "scales": _nibbles(block["scales"]),
     }
 
 
-def _unpack_iq2_s(blocks: U8) -> Stored:
-    high = blocks[:, 66:74, None] >> np.array([0, 2, 4, 6], np.uint8) & 3
+def _unpack_iq2_s(block: Blocks) -> Stored:
+    high = block["qh"][..., None] >> np.array([0, 2, 4, 6], np.uint8) & 3
     return {
-        "d": half_bits(blocks, 0),
-        "indices": blocks[:, 2:34] | high.reshape(-1, 32).astype(np.uint16) << 8,
-        "signs": blocks[:, 34:66],
-        "scales": _nibbles(blocks[:, 74:]),
+        "d": block["d"],
+        "indices": block["qs"] | high.reshape(-1, 32).astype(np.uint16) << 8,
+        "signs": block["signs"],
+        "scales": _nibbles(block["scales"]),
     }
 
 
-def _unpack_iq3_s(blocks: U8) -> Stored:
-    high = np.unpackbits(blocks[:, 66:74], axis=1, bitorder="little")
+def _unpack_iq3_s(block: Blocks) -> Stored:
+    high = np.unpackbits(block["qh"], axis=1, bitorder="little")
     return {
-        "d": half_bits(blocks, 0),
-        "indices": blocks[:, 2:66] | high.astype(np.uint16) << 8,
-        "signs": blocks[:, 74:106],
-        "scales": _nibbles(blocks[:, 106:]),
+        "d": block["d"],
+        "indices": block["qs"] | high.astype(np.uint16) << 8,
+        "signs": block["signs"],
+        "scales": _nibbles(block["scales"]),
     }
 
 
@@ -144,26 +144,26 @@ def _nibbles(packed: U8) -> U8:
     return np.stack([packed & 15, packed >> 4], axis=2).reshape(len(packed), -1)
 
 
-def _unpack_iq1_s(blocks: U8) -> Stored:
-    words = np.ascontiguousarray(blocks[:, 34:]).view("<u2")
+def _unpack_iq1_s(block: Blocks) -> Stored:
+    words = block["qh"]
     high = words[..., None] >> np.array([0, 3, 6, 9], np.uint16) & 7
     return {
-        "d": half_bits(blocks, 0),
-        "indices": blocks[:, 2:34] | high.reshape(-1, 32) << 8,
+        "d": block["d"],
+        "indices": block["qs"] | high.reshape(-1, 32) << 8,
         "scales": (words >> 12 & 7).astype(np.uint8),
         "shifts": (words >> 15).astype(np.uint8),
     }
 
 
-def _unpack_iq1_m(blocks: U8) -> Stored:
-    nibbles = _nibbles(blocks[:, 32:48])
-    words = np.ascontiguousarray(blocks[:, 48:]).view("<u2")
+def _unpack_iq1_m(block: Blocks) -> Stored:
+    nibbles = _nibbles(block["qh"])
+    words = block["scales"]
     # The half d is spread over the highest nibbles of the four words of scales.
     d = np.bitwise_or.reduce(words >> 12 << np.array([0, 4, 8, 12], np.uint16), axis=1)
     scales = words[..., None] >> np.array([0, 3, 6, 9], np.uint16) & 7
     return {
-        "d": d,
-        "indices": blocks[:, :32] | (nibbles & 7).astype(np.uint16) << 8,
+        "d": d.view("<f2"),
+        "indices": block["qs"] | (nibbles & 7).astype(np.uint16) << 8,
         "scales": scales.reshape(-1, 16).astype(np.uint8),
         "shifts": nibbles >> 3,
     }
@@ -180,14 +180,17 @@ def _shifted(fields: Mapping[str, NDArray[Any]]) -> F32:
     return flat
 
 
-def _reader(unpack: Callable[[U8], Stored], values: Callable[[Mapping[str, NDArray[Any]]], F32]) -> Codec:
-    return Codec(None, unpack, values, halves("d"))
+def _reader(
+    name: str, unpack: Callable[[Blocks], Stored], values: Callable[[Mapping[str, NDArray[Any]]], F32]
+) -> Codec:
+    """Return the codec of a type that is only read."""
+    return Codec(None, lambda blocks: unpack(FORMATS[name].view(blocks)), values)
 
 
-IQ2_XXS = _reader(_unpack_iq2_xxs, _with_parity(_signed("iq2xxs", _half_steps(0.25))))
-IQ2_XS = _reader(_unpack_iq2_xs, _with_parity(_signed("iq2xs", _half_steps(0.25))))
-IQ2_S = _reader(_unpack_iq2_s, _signed("iq2s", _half_steps(0.25)))
-IQ3_XXS = _reader(_unpack_iq3_xxs, _with_parity(_signed("iq3xxs", _half_steps(0.5))))
-IQ3_S = _reader(_unpack_iq3_s, _signed("iq3s", _odd_steps))
-IQ1_S = _reader(_unpack_iq1_s, _shifted)
-IQ1_M = _reader(_unpack_iq1_m, _shifted)
+IQ2_XXS = _reader("IQ2_XXS", _unpack_iq2_xxs, _with_parity(_signed("iq2xxs", _half_steps(0.25))))
+IQ2_XS = _reader("IQ2_XS", _unpack_iq2_xs, _with_parity(_signed("iq2xs", _half_steps(0.25))))
+IQ2_S = _reader("IQ2_S", _unpack_iq2_s, _signed("iq2s", _half_steps(0.25)))
+IQ3_XXS = _reader("IQ3_XXS", _unpack_iq3_xxs, _with_parity(_signed("iq3xxs", _half_steps(0.5))))
+IQ3_S = _reader("IQ3_S", _unpack_iq3_s, _signed("iq3s", _odd_steps))
+IQ1_S = _reader("IQ1_S", _unpack_iq1_s, _shifted)
+IQ1_M = _reader("IQ1_M", _unpack_iq1_m, _shifted)

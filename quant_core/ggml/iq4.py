@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from quant_core.arrays import F32, U8
 from quant_core.ggml import primitives
-from quant_core.ggml.codec import Codec, Stored, half_bits, half_bytes, halves, lanes, unlanes
+from quant_core.ggml.codec import Codec, Stored, from_columns, to_columns
+from quant_core.ggml.formats import FORMATS, block_bytes
 from quant_core.ggml.legacy import pack_nibbles, unpack_nibbles
 from quant_core.ggml.primitives import ALL_ZERO, nint, sum_in_order, to_half
 from quant_core.ggml.weighting import spread_weights, sum_of_squares
@@ -42,26 +43,31 @@ _SHIFTS = range(-7, 8)
 
 def encode_nl(rows: F32, importance: F32 | None) -> U8:
     """Return the IQ4_NL blocks of `rows`; see `quant_core.ggml.codec.Codec`."""
-    x = lanes(rows, BLOCK)
+    x = to_columns(rows, BLOCK)
     scale = _fit(x, _weights(rows, importance, BLOCK))
     inverse = np.where(scale != 0, np.float32(1) / scale, np.float32(0))
     codes = nearest(inverse * x)
-    return np.hstack([half_bytes(to_half(scale)), pack_nibbles(codes.T)])
+    blocks = FORMATS["IQ4_NL"].empty(x.shape[1])
+    blocks["d"], blocks["qs"] = to_half(scale), pack_nibbles(codes.T)
+    return block_bytes(blocks)
 
 
 def encode_xs(rows: F32, importance: F32 | None) -> U8:
     """Return the IQ4_XS blocks of `rows`; see `quant_core.ggml.codec.Codec`."""
-    x = lanes(rows, BLOCK)
-    fitted = lanes(_fit(x, _weights(rows, importance, SUPER_BLOCK)), SUB_BLOCKS)
+    x = to_columns(rows, BLOCK)
+    fitted = to_columns(_fit(x, _weights(rows, importance, SUPER_BLOCK)), SUB_BLOCKS)
     half = np.float32(HALF_SCALE)
     d = -primitives.signed_abs_max(fitted) / half
     inverse = np.where(d != 0, np.float32(1) / d, np.float32(0))
     scales = np.clip(nint(inverse * fitted), -half, half - 1)
     # The codes are those of the step before d is rounded to a half.
-    step = unlanes(d * scales, 1).ravel()
+    step = from_columns(d * scales, 1).ravel()
     codes = nearest(np.where(step != 0, np.float32(1) / step, np.float32(0)) * x)
-    scale_bytes = _pack_scales((scales + half).T.astype(np.uint8))
-    return np.hstack([half_bytes(to_half(d)), scale_bytes, pack_nibbles(codes.T).reshape(-1, 128)])
+    blocks = FORMATS["IQ4_XS"].empty(len(d))
+    blocks["d"] = to_half(d)
+    blocks["scales_h"], blocks["scales_l"] = _pack_scales((scales + half).T.astype(np.uint8))
+    blocks["qs"] = pack_nibbles(codes.T).reshape(-1, 128)
+    return block_bytes(blocks)
 
 
 def nearest(values: F32) -> U8:
@@ -82,7 +88,7 @@ def nearest(values: F32) -> U8:
 def _weights(rows: F32, importance: F32 | None, size: int) -> F32:
     """Return the weight of each squared error: x², or importance · √(2 · mean square of `size` + x²)."""
     if importance is None:
-        x = lanes(rows, BLOCK)
+        x = to_columns(rows, BLOCK)
         return x * x
     twice_mean_square = sum_of_squares(rows, size) * np.float32(2 / size)
     return spread_weights(rows, importance, BLOCK, twice_mean_square)
@@ -110,7 +116,8 @@ def _fit(x: F32, weights: F32) -> F32:
 
 
 def _unpack_nl(blocks: U8) -> Stored:
-    return {"d": half_bits(blocks, 0), "codes": unpack_nibbles(blocks[:, 2:])}
+    block = FORMATS["IQ4_NL"].view(blocks)
+    return {"d": block["d"], "codes": unpack_nibbles(block["qs"])}
 
 
 def values_nl(fields: Mapping[str, NDArray[Any]]) -> F32:
@@ -120,10 +127,11 @@ def values_nl(fields: Mapping[str, NDArray[Any]]) -> F32:
 
 
 def _unpack_xs(blocks: U8) -> Stored:
+    block = FORMATS["IQ4_XS"].view(blocks)
     return {
-        "d": half_bits(blocks, 0),
-        "scales": _unpack_scales(blocks[:, 2:8]),
-        "codes": unpack_nibbles(blocks[:, 8:].reshape(-1, 16)).reshape(-1, SUPER_BLOCK),
+        "d": block["d"],
+        "scales": _unpack_scales(block["scales_h"], block["scales_l"]),
+        "codes": unpack_nibbles(block["qs"].reshape(-1, 16)).reshape(-1, SUPER_BLOCK),
     }
 
 
@@ -135,18 +143,18 @@ def values_xs(fields: Mapping[str, NDArray[Any]]) -> F32:
     return weights
 
 
-IQ4_NL = Codec(encode_nl, _unpack_nl, values_nl, halves("d"))
-IQ4_XS = Codec(encode_xs, _unpack_xs, values_xs, halves("d"))
+IQ4_NL = Codec(encode_nl, _unpack_nl, values_nl)
+IQ4_XS = Codec(encode_xs, _unpack_xs, values_xs)
 
 
-def _pack_scales(scales: U8) -> U8:
-    """Pack eight 6-bit scales into 6 bytes: the high pairs (bit 2j), then the nibbles (even j low)."""
+def _pack_scales(scales: U8) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Pack eight 6-bit scales into 2 bytes of high pairs (bit 2j) and 4 bytes of nibbles (even j low)."""
     a, b, c, d = (scales >> 4).reshape(-1, 2, 4).transpose(2, 0, 1)
-    return np.hstack([a | b << 2 | c << 4 | d << 6, (scales[:, ::2] & 15) | (scales[:, 1::2] & 15) << 4])
+    return a | b << 2 | c << 4 | d << 6, (scales[:, ::2] & 15) | (scales[:, 1::2] & 15) << 4
 
 
-def _unpack_scales(packed: U8) -> U8:
-    high = packed[:, :2, None] >> np.array([0, 2, 4, 6], np.uint8) & 3
-    low = np.stack([packed[:, 2:] & 15, packed[:, 2:] >> 4], axis=2)
+def _unpack_scales(pairs: U8, nibbles: U8) -> U8:
+    high = pairs[..., None] >> np.array([0, 2, 4, 6], np.uint8) & 3
+    low = np.stack([nibbles & 15, nibbles >> 4], axis=2)
     scales: U8 = low.reshape(-1, SUB_BLOCKS) | high.reshape(-1, SUB_BLOCKS) << 4
     return scales

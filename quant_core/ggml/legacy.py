@@ -21,14 +21,8 @@ from numpy.typing import NDArray
 
 from quant_core.arrays import F32, U8
 from quant_core.ggml import primitives
-from quant_core.ggml.codec import (
-    Codec,
-    Stored,
-    half_bits,
-    half_bytes,
-    halves,
-    lanes,
-)
+from quant_core.ggml.codec import Codec, Stored, to_columns
+from quant_core.ggml.formats import FORMATS, Blocks, Format, block_bytes
 from quant_core.ggml.primitives import to_half
 from quant_core.ggml.weighting import spread_weights, sum_of_squares
 
@@ -36,36 +30,40 @@ BLOCK = 32
 _WITH_IMPORTANCE = primitives.Search(first=-0.9, step=0.05, last=36)
 
 
-def _signed(bits: int) -> Codec:
+def _signed(layout: Format, bits: int) -> Codec:
     """Q4_0 and Q5_0: value = d · (code − half)."""
     half = 2 ** (bits - 1)
 
     def encode(rows: F32, importance: F32 | None) -> U8:
-        x = lanes(rows, BLOCK)
+        x = to_columns(rows, BLOCK)
         if importance is None:
             scale = primitives.signed_abs_max(x) / np.float32(-half)
             codes: NDArray[Any] = _truncate(x * _reciprocal(scale), np.float32(half + 0.5), 2 * half - 1)
         else:
             scale, codes = primitives.fit_symmetric(x, half, _row_weights(rows, importance))
-        return np.hstack([half_bytes(to_half(scale)), _pack_codes(codes, bits)])
+        blocks = layout.empty(x.shape[1])
+        blocks["d"] = to_half(scale)
+        _write_codes(blocks, codes, bits)
+        return block_bytes(blocks)
 
     def unpack(blocks: U8) -> Stored:
-        return {"d": half_bits(blocks, 0), "codes": _unpack_codes(blocks[:, 2:], bits)}
+        block = layout.view(blocks)
+        return {"d": block["d"], "codes": _read_codes(block, bits)}
 
     def values(fields: Mapping[str, NDArray[Any]]) -> F32:
         weights: F32 = (fields["codes"].view(np.int8) - np.int8(half)).astype(np.float32)
         weights *= fields["d"][:, None]
         return weights
 
-    return Codec(encode, unpack, values, halves("d"))
+    return Codec(encode, unpack, values)
 
 
-def _offset(bits: int) -> Codec:
+def _offset(layout: Format, bits: int) -> Codec:
     """Q4_1 and Q5_1: value = d · code + m."""
     top = 2**bits - 1
 
     def encode(rows: F32, importance: F32 | None) -> U8:
-        x = lanes(rows, BLOCK)
+        x = to_columns(rows, BLOCK)
         if importance is None:
             minimum = x.min(axis=0)
             scale = (x.max(axis=0) - minimum) / np.float32(top)
@@ -74,15 +72,14 @@ def _offset(bits: int) -> Codec:
             weights = _row_weights(rows, importance)
             scale, negated, codes = primitives.fit_asymmetric(x, top, weights, _WITH_IMPORTANCE)
             minimum = -negated
-        header = half_bytes(to_half(scale)), half_bytes(to_half(minimum))
-        return np.hstack([*header, _pack_codes(codes, bits)])
+        blocks = layout.empty(x.shape[1])
+        blocks["d"], blocks["m"] = to_half(scale), to_half(minimum)
+        _write_codes(blocks, codes, bits)
+        return block_bytes(blocks)
 
     def unpack(blocks: U8) -> Stored:
-        return {
-            "d": half_bits(blocks, 0),
-            "m": half_bits(blocks, 2),
-            "codes": _unpack_codes(blocks[:, 4:], bits),
-        }
+        block = layout.view(blocks)
+        return {"d": block["d"], "m": block["m"], "codes": _read_codes(block, bits)}
 
     def values(fields: Mapping[str, NDArray[Any]]) -> F32:
         weights: F32 = fields["codes"].astype(np.float32)
@@ -90,18 +87,21 @@ def _offset(bits: int) -> Codec:
         weights += fields["m"][:, None]
         return weights
 
-    return Codec(encode, unpack, values, halves("d", "m"))
+    return Codec(encode, unpack, values)
 
 
 def _encode_q8_0(rows: F32, importance: F32 | None) -> U8:
-    x = lanes(rows, BLOCK)
+    x = to_columns(rows, BLOCK)
     scale: F32 = np.divide(np.abs(primitives.signed_abs_max(x)), np.float32(127))
     codes = _round_half_away(x * _reciprocal(scale))
-    return np.hstack([half_bytes(to_half(scale)), codes.view(np.uint8).T])
+    blocks = FORMATS["Q8_0"].empty(x.shape[1])
+    blocks["d"], blocks["qs"] = to_half(scale), codes.T
+    return block_bytes(blocks)
 
 
 def _unpack_q8_0(blocks: U8) -> Stored:
-    return {"d": half_bits(blocks, 0), "codes": blocks[:, 2:].view(np.int8)}
+    block = FORMATS["Q8_0"].view(blocks)
+    return {"d": block["d"], "codes": block["qs"]}
 
 
 def _values_q8_0(fields: Mapping[str, NDArray[Any]]) -> F32:
@@ -110,13 +110,13 @@ def _values_q8_0(fields: Mapping[str, NDArray[Any]]) -> F32:
     return weights
 
 
-Q4_0, Q5_0 = _signed(4), _signed(5)
-Q4_1, Q5_1 = _offset(4), _offset(5)
-Q8_0 = Codec(_encode_q8_0, _unpack_q8_0, _values_q8_0, halves("d"))
+Q4_0, Q5_0 = _signed(FORMATS["Q4_0"], 4), _signed(FORMATS["Q5_0"], 5)
+Q4_1, Q5_1 = _offset(FORMATS["Q4_1"], 4), _offset(FORMATS["Q5_1"], 5)
+Q8_0 = Codec(_encode_q8_0, _unpack_q8_0, _values_q8_0)
 
 
 def _row_weights(rows: F32, importance: F32) -> F32:
-    """Return importance · √(mean square of the row + x²), lane first, shape (32, blocks)."""
+    """Return importance · √(mean square of the row + x²), shape (32, blocks)."""
     mean_square = sum_of_squares(rows, rows.shape[1]) / np.float32(rows.shape[1])
     return spread_weights(rows, importance, BLOCK, mean_square)
 
@@ -143,24 +143,25 @@ def _round_half_away(values: F32) -> NDArray[np.int8]:
     return (doubled >> 1).astype(np.int8)
 
 
-def _pack_codes(codes: NDArray[Any], bits: int) -> U8:
-    """Pack 32 codes of 4 or 5 bits: the fifth bits first, as one little-endian integer, then the nibbles.
+def _write_codes(blocks: Blocks, codes: NDArray[Any], bits: int) -> None:
+    """Write 32 codes of 4 or 5 bits: the nibbles to qs, fifth bits as a little-endian integer to qh.
 
-    Shape (32, b) -> (b, 16 or 20).
+    `codes` has shape (32, b).
     """
     integers = codes.astype(np.uint8, copy=False)
-    if bits == 4:
-        return pack_nibbles(integers.T)
-    bits_in_place = (integers >> np.uint8(4)).reshape(4, 8, -1) << np.arange(8, dtype=np.uint8)[:, None]
-    fifth: U8 = np.bitwise_or.reduce(bits_in_place, axis=1)
-    return np.hstack([fifth.T, pack_nibbles(integers.T & np.uint8(15))])
+    if bits == 5:
+        fifth = (integers >> np.uint8(4)).reshape(4, 8, -1) << np.arange(8, dtype=np.uint8)[:, None]
+        blocks["qh"] = np.bitwise_or.reduce(fifth, axis=1).T
+        integers = integers & np.uint8(15)
+    blocks["qs"] = pack_nibbles(integers.T)
 
 
-def _unpack_codes(packed: U8, bits: int) -> U8:
-    low = unpack_nibbles(packed[:, -16:])
+def _read_codes(block: Blocks, bits: int) -> U8:
+    """Undo `_write_codes`; shape (b, 32)."""
+    low = unpack_nibbles(block["qs"])
     if bits == 4:
         return low
-    fifth = np.unpackbits(packed[:, :4], axis=1, bitorder="little")
+    fifth = np.unpackbits(block["qh"], axis=1, bitorder="little")
     codes: U8 = low | fifth << np.uint8(4)
     return codes
 

@@ -14,24 +14,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quant_core.arrays import F32, U8
-from quant_core.ggml.codec import Codec, Stored, half_values
+from quant_core.ggml.codec import Codec, Stored
+from quant_core.ggml.formats import FORMATS, Format, block_bytes
 from quant_core.ggml.primitives import to_half
 from quant_core.methods.floats import bf16_bits
 
-_Bits = NDArray[Any]
 
-
-def _plain(dtype: str, to_bits: Callable[[F32], _Bits], to_values: Callable[[_Bits], F32]) -> Codec:
-    """Return the codec of a floating-point type whose bits are little-endian integers of `dtype`."""
+def _plain(layout: Format, stored: Callable[[F32], NDArray[Any]], **floats: Callable[..., F32]) -> Codec:
+    """Return the codec of a type whose block is one number, which `stored` makes of a weight."""
 
     def encode(rows: F32, importance: F32 | None) -> U8:
-        bits = np.ascontiguousarray(to_bits(rows), dtype=dtype)
-        return bits.view(np.uint8).reshape(-1, np.dtype(dtype).itemsize)
+        blocks = layout.empty(rows.size)
+        blocks["value"] = stored(rows).ravel()
+        return block_bytes(blocks)
 
     def unpack(blocks: U8) -> Stored:
-        return {"value": np.ascontiguousarray(blocks).view(dtype)[:, 0]}
+        return {"value": layout.view(blocks)["value"]}
 
-    return Codec(encode, unpack, _values, {"value": to_values})
+    return Codec(encode, unpack, _values, floats)
 
 
 def _values(fields: Mapping[str, NDArray[Any]]) -> F32:
@@ -39,14 +39,10 @@ def _values(fields: Mapping[str, NDArray[Any]]) -> F32:
     return weights
 
 
-def _f32_values(bits: _Bits) -> F32:
-    return bits.astype("<u4").view("<f4").astype(np.float32, copy=False)
+def _bf16_values(bits: NDArray[Any]) -> F32:
+    return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
-def _bf16_values(bits: _Bits) -> F32:
-    return _f32_values(bits.astype(np.uint32) << 16)
-
-
-F32_CODEC = _plain("<u4", lambda rows: rows.view(np.uint32), _f32_values)
-F16 = _plain("<u2", lambda rows: to_half(rows).view(np.uint16), half_values)
-BF16 = _plain("<u2", bf16_bits, _bf16_values)
+F32_CODEC = _plain(FORMATS["F32"], lambda rows: rows)
+F16 = _plain(FORMATS["F16"], to_half)
+BF16 = _plain(FORMATS["BF16"], bf16_bits, value=_bf16_values)

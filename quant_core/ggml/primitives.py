@@ -1,7 +1,7 @@
 """The search primitives of ggml: fit a scale, or a scale and a minimum, to a sub-block of weights.
 
 Every quantizer of the k-quant family is made of these fits, so they are written once. They work on many
-sub-blocks at a time, **lane first**: an array of shape (n, blocks) holds the blocks in its columns. That is
+sub-blocks at a time, **in columns**: an array of shape (n, blocks) holds a sub-block in each column. That is
 what makes the result equal to the C code's bit by bit: all arithmetic is float32, each operation is rounded
 by itself, and a sum over a block adds its rows strictly in index order.
 

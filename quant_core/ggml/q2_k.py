@@ -20,10 +20,12 @@ from numpy.typing import NDArray
 
 from quant_core.arrays import F32, U8
 from quant_core.ggml import primitives
-from quant_core.ggml.codec import Codec, Stored, half_bits, half_bytes, halves, lanes, unlanes
+from quant_core.ggml.codec import Codec, Stored, from_columns, to_columns
+from quant_core.ggml.formats import FORMATS, block_bytes
 from quant_core.ggml.primitives import Search, nint, to_half
 from quant_core.ggml.weighting import spread_weights, sum_of_squares
 
+LAYOUT = FORMATS["Q2_K"]
 SUPER_BLOCK, SUB_BLOCK = 256, 16
 SUB_BLOCKS = SUPER_BLOCK // SUB_BLOCK
 TOP, TOP_SCALE = 3, 15
@@ -34,39 +36,44 @@ _WITH_IMPORTANCE = Search(first=-0.9, step=0.05, last=36)
 
 def encode(rows: F32, importance: F32 | None) -> U8:
     """Return the blocks of `rows`; see `quant_core.ggml.codec.Codec`."""
-    x = lanes(rows, SUB_BLOCK)
+    x = to_columns(rows, SUB_BLOCK)
     if importance is None:
         scale, minimum, codes = primitives.fit_asymmetric(x, TOP, np.abs(x), _PLAIN)
         (d, scales), (dmin, mins) = (
-            _round_to_four_bits(lanes(part, SUB_BLOCKS)) for part in (scale, minimum)
+            _round_to_four_bits(to_columns(part, SUB_BLOCKS)) for part in (scale, minimum)
         )
     else:
         mean_square = sum_of_squares(rows, SUPER_BLOCK) / np.float32(SUPER_BLOCK)
         weights = spread_weights(rows, importance, SUB_BLOCK, mean_square)
         scale, minimum, codes = primitives.fit_asymmetric(x, TOP, weights, _WITH_IMPORTANCE)
-        sub_weights = lanes(primitives.sum_in_order(weights), SUB_BLOCKS)
+        sub_weights = to_columns(primitives.sum_in_order(weights), SUB_BLOCKS)
         (d, scales), (dmin, mins) = (
-            primitives.fit_positive(lanes(part, SUB_BLOCKS), TOP_SCALE, sub_weights)
+            primitives.fit_positive(to_columns(part, SUB_BLOCKS), TOP_SCALE, sub_weights)
             for part in (scale, minimum)
         )
     stored_d, stored_dmin = to_half(d), to_half(dmin)
     # C joins the two without a mask: what does not fit into a nibble would reach the other one.
     scale_bytes = (scales.astype(np.int32) | mins.astype(np.int32) << 4).astype(np.uint8)
 
-    step = unlanes(stored_d.astype(np.float32) * (scale_bytes & 15), 1).ravel()
-    offset = unlanes(stored_dmin.astype(np.float32) * (scale_bytes >> 4), 1).ravel()
-    pairs = pack_pairs(unlanes(primitives.round_again(x + offset, step, codes, 0, TOP), SUPER_BLOCK))
-    return np.hstack([scale_bytes.T, pairs, half_bytes(stored_d), half_bytes(stored_dmin)])
+    step = from_columns(stored_d.astype(np.float32) * (scale_bytes & 15), 1).ravel()
+    offset = from_columns(stored_dmin.astype(np.float32) * (scale_bytes >> 4), 1).ravel()
+    integers = from_columns(primitives.round_again(x + offset, step, codes, 0, TOP), SUPER_BLOCK)
+    blocks = LAYOUT.empty(len(stored_d))
+    blocks["scales"] = scale_bytes.T
+    blocks["qs"] = pack_pairs(integers)
+    blocks["d"], blocks["dmin"] = stored_d, stored_dmin
+    return block_bytes(blocks)
 
 
 def unpack(blocks: U8) -> Stored:
-    """Return the bits of d and dmin, 16 scales, 16 mins and 256 codes of each super-block."""
+    """Return d, dmin, 16 scales, 16 mins and 256 codes of each super-block."""
+    block = LAYOUT.view(blocks)
     return {
-        "d": half_bits(blocks, 80),
-        "dmin": half_bits(blocks, 82),
-        "scales": blocks[:, :16] & 15,
-        "mins": blocks[:, :16] >> 4,
-        "codes": unpack_pairs(blocks[:, 16:80]),
+        "d": block["d"],
+        "dmin": block["dmin"],
+        "scales": block["scales"] & 15,
+        "mins": block["scales"] >> 4,
+        "codes": unpack_pairs(block["qs"]),
     }
 
 
@@ -79,7 +86,7 @@ def values(fields: Mapping[str, NDArray[Any]]) -> F32:
     return weights
 
 
-CODEC = Codec(encode, unpack, values, halves("d", "dmin"))
+CODEC = Codec(encode, unpack, values)
 
 
 def _round_to_four_bits(parts: F32) -> tuple[F32, F32]:

@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 
 from quant_core.arrays import F32, U8
 from quant_core.ggml import primitives
-from quant_core.ggml.codec import Codec, Stored, half_bits, half_bytes, halves, lanes, unlanes
+from quant_core.ggml.codec import Codec, Stored, from_columns, to_columns
+from quant_core.ggml.formats import FORMATS, block_bytes
 from quant_core.ggml.primitives import nint, to_half
 from quant_core.ggml.q2_k import pack_pairs, unpack_pairs
 from quant_core.ggml.weighting import spread_weights, sum_of_squares
 
+LAYOUT = FORMATS["Q3_K"]
 SUPER_BLOCK, SUB_BLOCK = 256, 16
 SUB_BLOCKS = SUPER_BLOCK // SUB_BLOCK
 HALF, HALF_SCALE = 4, 32
@@ -30,33 +32,37 @@ HALF, HALF_SCALE = 4, 32
 
 def encode(rows: F32, importance: F32 | None) -> U8:
     """Return the blocks of `rows`; see `quant_core.ggml.codec.Codec`."""
-    x = lanes(rows, SUB_BLOCK)
+    x = to_columns(rows, SUB_BLOCK)
     if importance is None:
         scale, codes = primitives.fit_symmetric_by_descent(x, HALF)
-        d, scales = _round_to_six_bits(lanes(scale, SUB_BLOCKS))
+        d, scales = _round_to_six_bits(to_columns(scale, SUB_BLOCKS))
     else:
         twice_mean_square = np.float32(2) * sum_of_squares(rows, SUPER_BLOCK) / np.float32(SUPER_BLOCK)
         weights = spread_weights(rows, importance, SUB_BLOCK, twice_mean_square)
         scale, codes = primitives.fit_symmetric(x, HALF, weights)
-        sub_weights = lanes(primitives.sum_in_order(weights), SUB_BLOCKS)
-        d, scales = primitives.fit_symmetric(lanes(scale, SUB_BLOCKS), HALF_SCALE, sub_weights)
+        sub_weights = to_columns(primitives.sum_in_order(weights), SUB_BLOCKS)
+        d, scales = primitives.fit_symmetric(to_columns(scale, SUB_BLOCKS), HALF_SCALE, sub_weights)
     stored_d = to_half(d)
 
-    step = unlanes(stored_d.astype(np.float32) * (scales - np.float32(HALF_SCALE)), 1).ravel()
-    integers = unlanes(primitives.round_again(x, step, codes, HALF, 2 * HALF - 1), SUPER_BLOCK)
+    step = from_columns(stored_d.astype(np.float32) * (scales - np.float32(HALF_SCALE)), 1).ravel()
+    integers = from_columns(primitives.round_again(x, step, codes, HALF, 2 * HALF - 1), SUPER_BLOCK)
+    blocks = LAYOUT.empty(len(stored_d))
     # Third bits: byte t mod 32, bit t div 32.
-    third = np.packbits((integers >> 2).reshape(-1, 8, 32), axis=1, bitorder="little").reshape(-1, 32)
-    six_bit = _pack_six_bit(unlanes(scales, SUB_BLOCKS).astype(np.uint8))
-    return np.hstack([third, pack_pairs(integers & np.uint8(3)), six_bit, half_bytes(stored_d)])
+    blocks["hmask"] = np.packbits((integers >> 2).reshape(-1, 8, 32), axis=1, bitorder="little")[:, 0]
+    blocks["qs"] = pack_pairs(integers & np.uint8(3))
+    blocks["scales"] = _pack_six_bit(from_columns(scales, SUB_BLOCKS).astype(np.uint8))
+    blocks["d"] = stored_d
+    return block_bytes(blocks)
 
 
 def unpack(blocks: U8) -> Stored:
-    """Return the bits of d, 16 scales 0 … 63 and 256 codes 0 … 7 of each super-block."""
-    third = np.unpackbits(blocks[:, None, :32], axis=1, bitorder="little").reshape(-1, SUPER_BLOCK)
+    """Return d, 16 scales 0 … 63 and 256 codes 0 … 7 of each super-block."""
+    block = LAYOUT.view(blocks)
+    third = np.unpackbits(block["hmask"][:, None], axis=1, bitorder="little").reshape(-1, SUPER_BLOCK)
     return {
-        "d": half_bits(blocks, 108),
-        "scales": _unpack_six_bit(blocks[:, 96:108]),
-        "codes": unpack_pairs(blocks[:, 32:96]) | third << 2,
+        "d": block["d"],
+        "scales": _unpack_six_bit(block["scales"]),
+        "codes": unpack_pairs(block["qs"]) | third << 2,
     }
 
 
@@ -68,7 +74,7 @@ def values(fields: Mapping[str, NDArray[Any]]) -> F32:
     return weights
 
 
-CODEC = Codec(encode, unpack, values, halves("d"))
+CODEC = Codec(encode, unpack, values)
 
 
 def _round_to_six_bits(parts: F32) -> tuple[F32, F32]:

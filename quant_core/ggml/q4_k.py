@@ -26,18 +26,12 @@ from numpy.typing import NDArray
 
 from quant_core.arrays import F32, U8
 from quant_core.ggml import primitives
-from quant_core.ggml.codec import (
-    Codec,
-    Stored,
-    half_bits,
-    half_bytes,
-    halves,
-    lanes,
-    unlanes,
-)
+from quant_core.ggml.codec import Codec, Stored, from_columns, to_columns
+from quant_core.ggml.formats import FORMATS, Blocks, Format, block_bytes
 from quant_core.ggml.primitives import Search, nint, to_half
 from quant_core.ggml.weighting import spread_weights, sum_of_squares
 
+LAYOUT = FORMATS["Q4_K"]
 SUPER_BLOCK = 256
 SUB_BLOCK = 32
 SUB_BLOCKS = SUPER_BLOCK // SUB_BLOCK
@@ -50,13 +44,15 @@ _PLAIN = Search(first=-1.0, step=0.1, last=20)
 
 def encode(rows: F32, importance: F32 | None) -> U8:
     """Return the blocks of `rows`; see `quant_core.ggml.codec.Codec`."""
-    header, codes = encode_super_blocks(rows, importance, top=15, plain=_PLAIN)
-    return np.hstack([header, pack_nibbles(codes)])
+    blocks, codes = encode_super_blocks(rows, importance, LAYOUT, top=15, plain=_PLAIN)
+    blocks["qs"] = pack_nibbles(codes)
+    return block_bytes(blocks)
 
 
 def unpack(blocks: U8) -> Stored:
-    """Return the bits of d and dmin, 8 scales, 8 mins and 256 codes of each super-block."""
-    return unpack_header(blocks) | {"codes": unpack_nibbles(blocks[:, 16:])}
+    """Return d, dmin, 8 scales, 8 mins and 256 codes of each super-block."""
+    block = LAYOUT.view(blocks)
+    return unpack_header(block) | {"codes": unpack_nibbles(block["qs"])}
 
 
 def values(fields: Mapping[str, NDArray[Any]]) -> F32:
@@ -68,16 +64,20 @@ def values(fields: Mapping[str, NDArray[Any]]) -> F32:
     return weights
 
 
-CODEC = Codec(encode, unpack, values, halves("d", "dmin"))
+CODEC = Codec(encode, unpack, values)
 
 
-def encode_super_blocks(rows: F32, importance: F32 | None, top: int, plain: Search) -> tuple[U8, U8]:
+def encode_super_blocks(
+    rows: F32, importance: F32 | None, layout: Format, top: int, plain: Search
+) -> tuple[Blocks, U8]:
     """Fit super-blocks with codes 0 … top.
 
     Parameters
     ----------
     rows : ndarray of float32, shape (r, columns)
     importance : ndarray of float32, shape (columns,), or None
+    layout : Format
+        That of Q4_K or Q5_K.
     top : int
         Largest code: 15 or 31.
     plain : Search
@@ -85,41 +85,43 @@ def encode_super_blocks(rows: F32, importance: F32 | None, top: int, plain: Sear
 
     Returns
     -------
-    header : ndarray of uint8, shape (b, 16)
-        d, dmin, and the packed scales and minimums.
+    blocks : structured ndarray, shape (b,)
+        With d, dmin and scales; the codes are not packed yet.
     codes : ndarray of uint8, shape (b, 256)
     """
-    x = lanes(rows, SUB_BLOCK)
+    x = to_columns(rows, SUB_BLOCK)
     weights = _weights(rows, importance)
     scale, minimum, codes = primitives.fit_asymmetric(
         x, top, weights, plain if importance is None else WITH_IMPORTANCE
     )
-    per_block = [lanes(part, SUB_BLOCKS) for part in (scale, minimum)]
+    per_block = [to_columns(part, SUB_BLOCKS) for part in (scale, minimum)]
     if importance is None:
         (d, scales), (dmin, mins) = (_round_to_six_bits(part) for part in per_block)
     else:
-        sub_weights = lanes(primitives.sum_in_order(weights), SUB_BLOCKS)
+        sub_weights = to_columns(primitives.sum_in_order(weights), SUB_BLOCKS)
         (d, scales), (dmin, mins) = (
             primitives.fit_positive(part, TOP_SCALE, sub_weights) for part in per_block
         )
     stored_d, stored_dmin = to_half(d), to_half(dmin)
 
-    step = unlanes(stored_d.astype(np.float32) * scales, 1).ravel()
-    offset = unlanes(stored_dmin.astype(np.float32) * mins, 1).ravel()
+    step = from_columns(stored_d.astype(np.float32) * scales, 1).ravel()
+    offset = from_columns(stored_dmin.astype(np.float32) * mins, 1).ravel()
     integers = primitives.round_again(x + offset, step, codes, 0, top)
-    six_bit = pack_six_bit(*(unlanes(part, SUB_BLOCKS).astype(np.uint8) for part in (scales, mins)))
-    header = np.hstack([half_bytes(stored_d), half_bytes(stored_dmin), six_bit])
-    return header, unlanes(integers, SUPER_BLOCK)
+    blocks = layout.empty(len(stored_d))
+    blocks["d"], blocks["dmin"] = stored_d, stored_dmin
+    six_bits = (from_columns(part, SUB_BLOCKS).astype(np.uint8) for part in (scales, mins))
+    blocks["scales"] = pack_six_bit(*six_bits)
+    return blocks, from_columns(integers, SUPER_BLOCK)
 
 
 def _weights(rows: F32, importance: F32 | None) -> F32:
-    """Return the weight of each squared error, lane first, shape (32, sub-blocks).
+    """Return the weight of each squared error, shape (32, sub-blocks).
 
     Large weights count more: √(mean square) + |x| by itself, importance · √(2 · mean square + x²) with an
     importance vector. The mean square is the sub-block's in the first case, the super-block's in the second.
     """
     if importance is None:
-        x = lanes(rows, SUB_BLOCK)
+        x = to_columns(rows, SUB_BLOCK)
         root_mean_square: F32 = np.sqrt(primitives.sum_in_order(x * x) / np.float32(SUB_BLOCK))
         return root_mean_square + np.abs(x)
     twice_mean_square = np.float32(2) * sum_of_squares(rows, SUPER_BLOCK) / np.float32(SUPER_BLOCK)
@@ -146,12 +148,12 @@ def pack_six_bit(scales: U8, mins: U8) -> U8:
     return np.hstack([*heads, (last[0] & 15) | (last[1] & 15) << 4])
 
 
-def unpack_header(blocks: U8) -> Stored:
-    """Return d, dmin (their 16 bits), scales and mins of the first 16 bytes."""
-    scale_head, min_head, tail = blocks[:, 4:8], blocks[:, 8:12], blocks[:, 12:16]
+def unpack_header(block: Blocks) -> Stored:
+    """Return d, dmin, 8 scales and 8 mins of blocks of Q4_K or Q5_K."""
+    scale_head, min_head, tail = np.split(block["scales"], 3, axis=1)
     return {
-        "d": half_bits(blocks, 0),
-        "dmin": half_bits(blocks, 2),
+        "d": block["d"],
+        "dmin": block["dmin"],
         "scales": np.hstack([scale_head & 63, (tail & 15) | (scale_head >> 6) << 4]),
         "mins": np.hstack([min_head & 63, (tail >> 4) | (min_head >> 6) << 4]),
     }

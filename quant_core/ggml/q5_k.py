@@ -12,24 +12,27 @@ import numpy as np
 
 from quant_core.arrays import F32, U8
 from quant_core.ggml import q4_k
-from quant_core.ggml.codec import Codec, Stored, halves
+from quant_core.ggml.codec import Codec, Stored
+from quant_core.ggml.formats import FORMATS, block_bytes
 from quant_core.ggml.primitives import Search
 
+LAYOUT = FORMATS["Q5_K"]
 _PLAIN = Search(first=-0.5, step=0.1, last=15)
 
 
 def encode(rows: F32, importance: F32 | None) -> U8:
     """Return the blocks of `rows`; see `quant_core.ggml.codec.Codec`."""
-    header, codes = q4_k.encode_super_blocks(rows, importance, top=31, plain=_PLAIN)
-    # Fifth bits: byte t mod 32, bit t div 32.
-    fifth = np.packbits((codes >> 4).reshape(-1, 8, 32), axis=1, bitorder="little")
-    return np.hstack([header, fifth.reshape(-1, 32), q4_k.pack_nibbles(codes)])
+    blocks, codes = q4_k.encode_super_blocks(rows, importance, LAYOUT, top=31, plain=_PLAIN)
+    blocks["qh"] = np.packbits((codes >> 4).reshape(-1, 8, 32), axis=1, bitorder="little")[:, 0]
+    blocks["qs"] = q4_k.pack_nibbles(codes)
+    return block_bytes(blocks)
 
 
 def unpack(blocks: U8) -> Stored:
-    """Return the bits of d and dmin, 8 scales, 8 mins and 256 codes of each super-block."""
-    fifth = np.unpackbits(blocks[:, None, 16:48], axis=1, bitorder="little").reshape(-1, q4_k.SUPER_BLOCK)
-    return q4_k.unpack_header(blocks) | {"codes": q4_k.unpack_nibbles(blocks[:, 48:]) | fifth << 4}
+    """Return d, dmin, 8 scales, 8 mins and 256 codes of each super-block."""
+    block = LAYOUT.view(blocks)
+    fifth = np.unpackbits(block["qh"][:, None], axis=1, bitorder="little").reshape(-1, q4_k.SUPER_BLOCK)
+    return q4_k.unpack_header(block) | {"codes": q4_k.unpack_nibbles(block["qs"]) | fifth << 4}
 
 
-CODEC = Codec(encode, unpack, q4_k.values, halves("d", "dmin"))
+CODEC = Codec(encode, unpack, q4_k.values)

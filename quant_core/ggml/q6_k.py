@@ -18,52 +18,45 @@ from numpy.typing import NDArray
 
 from quant_core.arrays import F32, U8
 from quant_core.ggml import primitives
-from quant_core.ggml.codec import (
-    Codec,
-    Stored,
-    half_bits,
-    half_bytes,
-    halves,
-    lanes,
-    unlanes,
-)
+from quant_core.ggml.codec import Codec, Stored, from_columns, to_columns
+from quant_core.ggml.formats import FORMATS, block_bytes
 from quant_core.ggml.primitives import nint, to_half
-from quant_core.ggml.weighting import importance_lanes
+from quant_core.ggml.weighting import importance_columns
 
+LAYOUT = FORMATS["Q6_K"]
 SUPER_BLOCK, SUB_BLOCK, HALF = 256, 16, 32
 
 
 def encode(rows: F32, importance: F32 | None) -> U8:
     """Return the blocks of `rows`; see `quant_core.ggml.codec.Codec`."""
-    x = lanes(rows, SUB_BLOCK)
+    x = to_columns(rows, SUB_BLOCK)
     if importance is None:
         weights = x * x
     else:
-        weights = importance_lanes(rows, importance, SUB_BLOCK)
+        weights = importance_columns(rows, importance, SUB_BLOCK)
     scale, codes = primitives.fit_symmetric(x, HALF, weights)
 
-    per_block = lanes(scale, SUPER_BLOCK // SUB_BLOCK)
+    per_block = to_columns(scale, SUPER_BLOCK // SUB_BLOCK)
     largest = primitives.signed_abs_max(per_block)
     inverse = np.float32(-128) / largest
     stored_d = to_half(np.float32(1) / inverse)
     scales = np.minimum(nint(inverse * per_block), np.float32(127))
 
-    step = unlanes(stored_d.astype(np.float32) * scales, 1).ravel()
+    step = from_columns(stored_d.astype(np.float32) * scales, 1).ravel()
     integers = primitives.round_again(x, step, codes, HALF, 2 * HALF - 1)
-    signed_scales = unlanes(scales, SUPER_BLOCK // SUB_BLOCK).astype(np.int32).astype(np.int8)
-    planes = _pack_codes(unlanes(integers, SUPER_BLOCK))
-    blocks = np.hstack([planes, signed_scales.view(np.uint8), half_bytes(stored_d)])
+    signed_scales = from_columns(scales, SUPER_BLOCK // SUB_BLOCK).astype(np.int32).astype(np.int8)
+    blocks = LAYOUT.empty(len(largest))
+    blocks["ql"], blocks["qh"] = _pack_codes(from_columns(integers, SUPER_BLOCK))
+    blocks["scales"] = signed_scales
+    blocks["d"] = stored_d
     blocks[np.abs(largest) < primitives.ALL_ZERO] = 0
-    return blocks
+    return block_bytes(blocks)
 
 
 def unpack(blocks: U8) -> Stored:
-    """Return the bits of d, 16 signed scales and 256 codes 0 … 63 of each super-block."""
-    return {
-        "d": half_bits(blocks, 208),
-        "scales": np.ascontiguousarray(blocks[:, 192:208]).view(np.int8),
-        "codes": _unpack_codes(blocks),
-    }
+    """Return d, 16 signed scales and 256 codes 0 … 63 of each super-block."""
+    block = LAYOUT.view(blocks)
+    return {"d": block["d"], "scales": block["scales"], "codes": _unpack_codes(block["ql"], block["qh"])}
 
 
 def values(fields: Mapping[str, NDArray[Any]]) -> F32:
@@ -74,11 +67,11 @@ def values(fields: Mapping[str, NDArray[Any]]) -> F32:
     return weights
 
 
-CODEC = Codec(encode, unpack, values, halves("d"))
+CODEC = Codec(encode, unpack, values)
 
 
-def _pack_codes(codes: U8) -> U8:
-    """Pack 256 6-bit codes: 128 bytes of low nibbles, then 64 bytes of high bit pairs.
+def _pack_codes(codes: U8) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Pack 256 6-bit codes into 128 bytes of low nibbles (ql) and 64 bytes of high bit pairs (qh).
 
     Each half of 128 weights is four runs a, b, c, d of 32: the nibbles of a and c share bytes, those of b and
     d too, and the four high pairs share one byte.
@@ -86,11 +79,11 @@ def _pack_codes(codes: U8) -> U8:
     a, b, c, d = np.moveaxis(codes.reshape(-1, 2, 4, 32), 2, 0)
     low = np.concatenate([(a & 15) | (c & 15) << 4, (b & 15) | (d & 15) << 4], axis=2)
     high = a >> 4 | (b >> 4) << 2 | (c >> 4) << 4 | (d >> 4) << 6
-    return np.hstack([low.reshape(-1, 128), high.reshape(-1, 64)]).astype(np.uint8, copy=False)
+    return low.reshape(-1, 128), high.reshape(-1, 64)
 
 
-def _unpack_codes(blocks: U8) -> U8:
-    low, high = blocks[:, :128].reshape(-1, 2, 2, 32), blocks[:, 128:192].reshape(-1, 2, 1, 32)
+def _unpack_codes(ql: U8, qh: U8) -> U8:
+    low, high = ql.reshape(-1, 2, 2, 32), qh.reshape(-1, 2, 1, 32)
     nibbles = np.concatenate([low & 15, low >> 4], axis=2)
     pairs = np.concatenate([high >> shift & 3 for shift in (0, 2, 4, 6)], axis=2)
     codes: U8 = (nibbles | pairs << 4).reshape(-1, SUPER_BLOCK)

@@ -14,18 +14,18 @@ from __future__ import annotations
 import numpy as np
 
 from quant_core.arrays import F32
-from quant_core.ggml.codec import lanes
+from quant_core.ggml.codec import to_columns
 from quant_core.ggml.primitives import sum_in_order
 
 
-def importance_lanes(rows: F32, importance: F32, size: int) -> F32:
+def importance_columns(rows: F32, importance: F32, size: int) -> F32:
     """Return the importance of every weight, as sub-blocks in columns, shape (size, sub-blocks)."""
     one_row = np.ascontiguousarray(importance.reshape(-1, size).T)
     return np.tile(one_row, len(rows))
 
 
 def spread_weights(rows: F32, importance: F32, size: int, mean_square: F32) -> F32:
-    """Return importance · √(mean_square + x²), lane first.
+    """Return importance · √(mean_square + x²) for each weight, sub-blocks in columns.
 
     Parameters
     ----------
@@ -40,11 +40,11 @@ def spread_weights(rows: F32, importance: F32, size: int, mean_square: F32) -> F
     -------
     ndarray of float32, shape (size, sub-blocks)
     """
-    x = lanes(rows, size)
+    x = to_columns(rows, size)
     spread: F32 = np.sqrt(np.repeat(mean_square, x.shape[1] // len(mean_square)) + x * x)
-    return importance_lanes(rows, importance, size) * spread
+    return importance_columns(rows, importance, size) * spread
 
 
 def sum_of_squares(rows: F32, size: int) -> F32:
     """Return Σx² of each run of `size` weights, added in index order, shape (rows.size / size,)."""
-    return sum_in_order(lanes(rows * rows, size))
+    return sum_in_order(to_columns(rows * rows, size))

@@ -60,7 +60,8 @@ def test_the_symmetric_fit_beats_scaling_to_the_largest(seed: int) -> None:
     plain = signed_abs_max(x) / np.float32(-32)
     error = np.sum(w * (scale * (codes - 32) - x) ** 2, axis=0)
     plain_error = np.sum(w * (plain * np.clip(np.rint(x / plain), -32, 31) - x) ** 2, axis=0)
-    assert (error <= plain_error * (1 + 1e-4)).all()
+    rounding = 1e-6 * np.sum(w * x * x, axis=0)  # the fit compares sums of this size, in float32
+    assert (error <= plain_error * (1 + 1e-4) + rounding).all()
     assert codes.min() >= 0
     assert codes.max() <= 63
 

@@ -6,7 +6,7 @@ that has the hash of the lock file that it followed. So it may be interrupted an
 a second run does nothing. A lock lets one run work at a time. It serves nothing and tests nothing.
 
     python scripts/bootstrap.py run        what `make run` needs
-    python scripts/bootstrap.py test       the same, the developers' tools, axe-core and a browser
+    python scripts/bootstrap.py test       the same, the developers' tools, axe-core, a browser and proxies
     python scripts/bootstrap.py tools      the developers' tools only (`make lint`)
     python scripts/bootstrap.py lock       uv, which writes the lock files anew
     python scripts/bootstrap.py smollm2    SmolLM2-135M, 93 MB, to be measured by the lesson (`make smollm2`)
@@ -62,6 +62,7 @@ def prepare(goal: str) -> None:
         install("requirements-dev.txt")
         bring_assets(with_axe=True)
         call([python(VENV), ROOT / "scripts" / "browser.py", "--install"])
+        call([python(VENV), ROOT / "scripts" / "proxies.py", "--install"])
     else:
         stop(f"Unknown goal {goal!r}: allowed are run, test, tools, lock, smollm2 and packages.")
 

@@ -382,3 +382,35 @@ def test_the_browsers_files_are_renewed_as_a_whole(
         machine.killed_before += 1
     assert assets.is_current()
     assert machine.killed_before > 10
+
+
+# --- the proxies of the tests -------------------------------------------------------------------------------
+
+APT_GET = """#!/bin/sh
+[ "$1" = update ] && { touch "$0.lists"; exit; }
+[ -e "$0.lists" ] && [ "$1" = download ] && touch "$3_1.0_all.deb"
+"""
+DPKG_DEB = """#!/bin/sh
+mkdir -p "$3/usr/bin" && printf '#!/bin/sh\\n' > "$3/usr/bin/proxy" && chmod +x "$3/usr/bin/proxy"
+"""
+
+
+@pytest.mark.parametrize("may_update", [True, False])
+def test_a_proxy_is_taken_from_its_package_where_apt_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], may_update: bool
+) -> None:
+    from scripts import proxies
+
+    for name, content in (("apt-get", APT_GET), ("dpkg-deb", DPKG_DEB)):
+        (tmp_path / name).write_text(content)
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(proxies, "FOLDER", tmp_path / "build")
+    monkeypatch.setattr(proxies, "NAMES", {"proxy": "usr/bin/proxy"})
+    monkeypatch.setattr("os.geteuid", lambda: 0 if may_update else 1000)
+    proxies.main()
+    assert (proxies.find("proxy") is not None) == may_update
+    assert ("could not be taken" in capsys.readouterr().out) != may_update
+    assert [path.name for path in (tmp_path / "build").iterdir()] == ["proxy"] * may_update
+    proxies.main()
+    assert ("Taking proxy" in capsys.readouterr().out) != may_update

@@ -8,17 +8,18 @@ import http.client
 import os
 import re
 import shutil
+import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from app.http.query import MAXIMUM_FORM_BYTES
-from scripts import serve
+from scripts import proxies, serve
 from tests.app.servers import LIMIT, ROOT, free_port, serving
 
 DEPLOY = ROOT / "deploy"
@@ -72,7 +73,8 @@ def nginx(folder: Path, port: int, lesson: int) -> Iterator[subprocess.Popen[str
     subprocess.run(["openssl", "req", *certificate, *files], check=True, capture_output=True)
     text = (DEPLOY / "nginx.conf").read_text("utf-8")
     for given, here in (
-        ("listen 443 ", f"listen 127.0.0.1:{port} "),
+        (" 443 ssl;", f" 127.0.0.1:{port} ssl;"),
+        ("listen [::]:443 ssl;", f"listen [::1]:{port} ssl;" if has_ipv6() else ""),
         ("127.0.0.1:8000", f"127.0.0.1:{lesson}"),
         ("/etc/ssl/certs/lesson.example.pem", str(folder / "lesson.pem")),
         ("/etc/ssl/private/lesson.example.key", str(folder / "lesson.key")),
@@ -81,6 +83,8 @@ def nginx(folder: Path, port: int, lesson: int) -> Iterator[subprocess.Popen[str
     ):
         assert text.count(given) == 1
         text = text.replace(given, here)
+    if is_older_than_http2_on():
+        text = text.replace(" ssl;", " ssl http2;").replace("http2 on;", "")
     (folder / "lesson.conf").write_text(text)
     places = "".join(
         f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -88,15 +92,43 @@ def nginx(folder: Path, port: int, lesson: int) -> Iterator[subprocess.Popen[str
     user = "user root;" if os.geteuid() == 0 else ""
     (folder / "nginx.conf").write_text(
         f"{user} daemon off; pid {folder}/pid; error_log stderr; events {{ worker_connections 2048; }}\n"
-        f"http {{ access_log off; {places} include {folder}/lesson.conf; }}\n"
+        f"http {{ access_log off; {places} {ADDRESSES} include {folder}/lesson.conf; }}\n"
     )
-    with running(["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")]) as process:
+    command = [program("nginx"), "-e", "stderr", "-p", str(folder), "-c", str(folder / "nginx.conf")]
+    tested = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
+    assert tested.returncode == 0, tested.stderr
+    assert "[warn]" not in tested.stderr  # nothing that is deprecated
+    with running(command) as process:
         yield process
+
+
+ADDRESSES = "set_real_ip_from 127.0.0.1; real_ip_header X-Test-Address;"
+"""Lets a test call itself any client."""
+
+
+def program(name: str) -> str:
+    found = proxies.find(name)
+    assert found
+    return found
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+def is_older_than_http2_on() -> bool:
+    said = subprocess.run([program("nginx"), "-v"], capture_output=True, text=True, check=True).stderr
+    version = re.findall(r"nginx/(\d+)\.(\d+)\.(\d+)", said)[0]
+    return tuple(map(int, version)) < (1, 25, 1)
 
 
 @contextlib.contextmanager
 def caddy(folder: Path, port: int, lesson: int) -> Iterator[subprocess.Popen[str]]:
-    command = ["caddy", "run", "--adapter", "caddyfile", "--config", str(DEPLOY / "Caddyfile")]
+    command = [program("caddy"), "run", "--adapter", "caddyfile", "--config", str(DEPLOY / "Caddyfile")]
     places = {name: str(folder) for name in ("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME")}
     site = {"SITE": f"https://localhost:{port}", "LESSON": f"127.0.0.1:{lesson}"}
     with running(command, **places, **site) as process:
@@ -109,8 +141,8 @@ PROXIES = {"nginx": nginx, "caddy": caddy}
 @pytest.fixture(scope="module", params=PROXIES)
 def proxy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
     name: str = request.param
-    if not shutil.which(name) or not shutil.which("openssl"):
-        pytest.skip(f"NOT TESTED BEHIND {name.upper()}: it is not installed (Debian: apt-get install {name})")
+    if not proxies.find(name) or not shutil.which("openssl"):
+        pytest.skip(f"NOT TESTED BEHIND {name.upper()}: install it (Debian: apt-get install {name} openssl)")
     folder, jobs, port = tmp_path_factory.mktemp(name), tmp_path_factory.mktemp("jobs"), free_port()
     settings = {
         "TRUSTED_PROXIES": "127.0.0.1",
@@ -200,13 +232,24 @@ def test_the_proxy_takes_every_form_that_the_lesson_takes() -> None:
     assert f"at most {MAXIMUM_FORM_BYTES // 1024} KiB" in said
 
 
-def test_a_loop_of_one_client_is_refused_and_another_one_served(proxy: Proxy) -> None:
-    if proxy.name != "nginx":
-        pytest.skip("Caddy has no limits for each client")
+def test_http_2_and_ipv6_are_spoken(proxy: Proxy) -> None:
+    trusting = ssl.create_default_context()
+    trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+    trusting.set_alpn_protocols(["h2", "http/1.1"])
+    for address in ("127.0.0.1", "::1") if has_ipv6() else ("127.0.0.1",):
+        with (
+            socket.create_connection((address, proxy.port), LIMIT) as plain,
+            trusting.wrap_socket(plain, server_hostname="localhost") as connection,
+        ):
+            assert connection.selected_alpn_protocol() == "h2"
+
+
+def assert_limited(proxy: Proxy, requests: Sequence[Mapping[str, str]]) -> None:
+    """As fast as one connection allows: the first of them are answered, and then one is refused."""
     statuses = []
     with contextlib.closing(proxy.connect()) as flooding:
-        for _ in range(400):
-            flooding.request("GET", "/healthz")
+        for headers in requests:
+            flooding.request("GET", "/healthz", headers=dict(headers))
             answer = flooding.getresponse()
             answer.read()
             statuses.append(answer.status)
@@ -214,6 +257,19 @@ def test_a_loop_of_one_client_is_refused_and_another_one_served(proxy: Proxy) ->
                 break
     assert statuses[-1] == 429
     assert statuses[:50] == [200] * 50
+
+
+def test_of_ipv6_the_proxy_counts_networks(proxy: Proxy) -> None:
+    if proxy.name != "nginx":
+        pytest.skip("Caddy has no limits for each client")
+    assert_limited(proxy, [{"X-Test-Address": f"2001:db8:1:{number:x}::1"} for number in range(400)])
+    assert proxy.ask("/healthz", X_Test_Address="2001:db8:2::1")[0] == 200
+
+
+def test_a_loop_of_one_client_is_refused_and_another_one_served(proxy: Proxy) -> None:
+    if proxy.name != "nginx":
+        pytest.skip("Caddy has no limits for each client")
+    assert_limited(proxy, [{}] * 400)
     try:
         other = proxy.connect("127.0.0.2")
         other.request("GET", "/healthz")

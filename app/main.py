@@ -20,6 +20,7 @@ from app.http.limits import Bounds
 from app.http.origin import SameOrigin
 from app.http.query import Forms
 from app.http.security import SecurityHeaders
+from app.http.turns import Turns
 from app.routes import job, pages
 from app.settings import Settings
 from app.views.answers import Answers
@@ -83,12 +84,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     if settings.root_path:
         app.add_route(settings.root_path, lambda _: RedirectResponse(f"{settings.root_path}/"))
     errors.install(app)
-    app.add_middleware(Asking)
     app.add_middleware(ShortWay, lane=app.state.lane)
     app.add_middleware(SameOrigin)
     app.add_middleware(Bounds)
     app.add_middleware(Speaking, root_path=settings.root_path, pseudo=settings.pseudo_languages)
     app.add_middleware(
         SecurityHeaders, embed_ancestors=settings.embed_ancestors
-    )  # outermost: on refusals too
+    )  # outside of all that answers: on refusals too
+    app.add_middleware(Turns)
+    app.add_middleware(Asking)
     return app

@@ -29,7 +29,12 @@ class Answer:
     body: bytes = b""
 
 
-async def ask(app: Callable[..., Awaitable[None]], request: Request, client: str = "127.0.0.1") -> Answer:
+async def ask(
+    app: Callable[..., Awaitable[None]],
+    request: Request,
+    client: str = "127.0.0.1",
+    before_it_leaves: Callable[[], Awaitable[None]] | None = None,
+) -> Answer:
     """Call the application as a server does: the path decoded once, the query as it came."""
     path, _, query = request.address.partition("?")
     answer = Answer()
@@ -51,7 +56,11 @@ async def ask(app: Callable[..., Awaitable[None]], request: Request, client: str
     }
 
     async def receive() -> Message:
-        return waiting.pop() if waiting else {"type": "http.disconnect"}
+        if waiting:
+            return waiting.pop()
+        if before_it_leaves is not None:
+            await before_it_leaves()
+        return {"type": "http.disconnect"}
 
     async def send(message: Message) -> None:
         if message["type"] == "http.response.start":

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from http import HTTPStatus
 
 from fastapi import FastAPI
@@ -22,6 +24,7 @@ from lessons.kit.language import gettext as _
 log = logging.getLogger("academy")
 
 RETRY_AFTER = 2  # seconds after which a busy worker may be asked again
+REFUSED_SECONDS = 2.0  # after which a client is told that it asks for too much
 
 ADVICE = {
     404: N_("There is nothing at this address."),
@@ -66,6 +69,9 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 async def _busy(request: Request, error: Exception) -> Response:
+    if isinstance(error, Crowded):
+        error.__traceback__ = error.__context__ = None  # they hold the form that was sent
+        await _slow_down(request)
     return _page(
         request,
         429 if isinstance(error, Crowded) else 503,
@@ -73,6 +79,14 @@ async def _busy(request: Request, error: Exception) -> Response:
         _("More is being computed here than this machine can do. Please try again in a moment."),
         {"Retry-After": str(RETRY_AFTER)},
     )
+
+
+async def _slow_down(request: Request) -> None:
+    """Let a client that asks for too much wait for its refusal, unless it leaves: it would try again."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(REFUSED_SECONDS):
+            while (await request.receive())["type"] != "http.disconnect":
+                pass
 
 
 async def _gone(request: Request, error: Exception) -> Response:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -15,10 +16,14 @@ from urllib.parse import urlencode
 
 import pytest
 from fastapi import FastAPI
+from starlette.types import Receive, Scope, Send
 
 from app import create_app
 from app.assets import version
+from app.cache.queue import Asking, Crowded
 from app.cache.store import BATCH, MOST_OWN_WAITING
+from app.http import errors
+from app.http.turns import REQUESTS_OF_A_TURN, Turns
 from app.routes import pages
 from app.settings import Settings
 from app.views import answers
@@ -74,6 +79,7 @@ def test_110_sentences_of_one_client_leave_another_its_turn(
     app: FastAPI, asked: Callable[[], Request]
 ) -> None:
     async def test() -> None:
+        await ask(app, Request("GET", LESSON), STUDENT)  # as after every start: it is no work of a moment
         flood = [asyncio.create_task(ask(app, sentence(), ATTACKER)) for _ in range(110)]
         await asyncio.wait(flood, return_when=asyncio.FIRST_COMPLETED)
         before = sum(task.done() for task in flood)
@@ -101,6 +107,76 @@ def test_1100_posts_of_one_client_give_nobody_else_a_refusal(app: FastAPI) -> No
         assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
         assert len(refused) <= 1100 - MOST_OWN_WAITING
 
+    run(test)
+
+
+CHEAP: dict[str, Request] = {
+    "a page that is kept": Request("GET", "/healthz"),
+    "nothing": Request("GET", "/nothing"),
+    "not possible": fragment("rtn", bits="99"),
+    "too long": Request("GET", "/" + 2000 * "a"),
+    "not allowed": Request("POST", "/"),
+}
+
+
+@pytest.mark.parametrize("request_", CHEAP.values(), ids=CHEAP)
+def test_a_flood_of_anything_delays_others_by_a_few_requests(app: FastAPI, request_: Request) -> None:
+    async def test() -> None:
+        await ask(app, request_, STUDENT)
+        flood = [asyncio.create_task(ask(app, request_, ATTACKER)) for _ in range(500)]
+        student = asyncio.create_task(ask(app, Request("GET", "/healthz"), STUDENT))  # the very last one
+        assert (await student).status == 200
+        assert sum(task.done() for task in flood) <= 4 * REQUESTS_OF_A_TURN
+        assert len({(await task).status for task in flood}) == 1
+
+    run(test)
+
+
+def test_clients_take_turns_in_the_event_loop() -> None:
+    begun: list[str] = []
+
+    async def note(scope: Scope, receive: Receive, send: Send) -> None:
+        begun.append(scope["client"][0])
+
+    async def test() -> None:
+        app = Asking(Turns(note, requests_of_a_turn=2))
+        async with asyncio.TaskGroup() as group:
+            for client in "aaaaaaabbc":
+                scope = {"type": "http", "client": (client, 1)}
+                group.create_task(app(scope, None, None))  # type: ignore[arg-type]
+        assert "".join(begun) == "aaabcabaaa"
+
+    run(test)
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+def test_a_client_that_asks_for_too_much_waits_for_its_refusal(
+    app: FastAPI, monkeypatch: pytest.MonkeyPatch, leaves: bool
+) -> None:
+    """Until then nothing of what it sent is kept; if it leaves, it is not waited for."""
+    monkeypatch.setattr(errors, "REFUSED_SECONDS", LIMIT if leaves else 0.1)
+    own = post("rtn", dear_numbers(0)["numbers"])
+    pauses = 0
+
+    async def crowded(*_: object, **__: object) -> None:
+        references = sys.getrefcount(own.body)
+        assert references > held
+        raise Crowded
+
+    async def pause() -> None:
+        nonlocal pauses
+        pauses += 1
+        references = sys.getrefcount(own.body)
+        assert references <= held
+        if not leaves:
+            await asyncio.sleep(LIMIT)
+
+    async def test() -> None:
+        assert (await ask(app, own, STUDENT, pause)).status == 429
+        assert pauses == 1
+
+    monkeypatch.setattr(app.state.answers, "on_own", crowded)
+    held = sys.getrefcount(own.body)
     run(test)
 
 

@@ -22,6 +22,7 @@ from lessons.kit.controls import FigureControls
 from lessons.kit.figure import Figure
 from lessons.kit.job import Job
 from lessons.kit.language import PSEUDO, SOURCE, speaking, spoken
+from lessons.kit.program import program
 from lessons.kit.prose import PIECES, Section, read_claims, read_section, read_translated
 from lessons.kit.question import Question
 from lessons.kit.task import Task
@@ -104,9 +105,12 @@ class Lesson:
 
     def python(self, name: str, controls: FigureControls) -> str:
         """Python that computes and prints the read-outs of a figure in a state; "" for a figure without."""
+        figure = self.figures[name]
+        shown = figure.view(controls).readouts
+        if figure.compute:
+            return program(figure.compute, controls, [readout.name for readout in shown])
         if name not in self.snippets:
             return ""
-        shown = self.figures[name].view(controls).readouts
         prints = "\n".join(f'print(f"{{{readout.name} = }}")' for readout in shown)
         return f"{self.snippets[name](controls)}\n{prints}\n"
 

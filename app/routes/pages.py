@@ -32,7 +32,7 @@ from lessons.kit.language import gettext as _
 from lessons.kit.language import spoken
 from lessons.kit.own import FIELDS as OWN_FIELDS
 from lessons.kit.own import OwnError
-from lessons.kit.source import library_functions
+from lessons.kit.source import shown_functions
 from lessons.kit.task import ROUTES, AttemptError, check, read_attempt
 from lessons.kit.teaching import NAMES as TAUGHT
 from lessons.kit.teaching import OPEN, Teaching, read_taught
@@ -595,7 +595,7 @@ def _no_figure(lesson: Lesson, name: str) -> str:
 
 
 def _function(name: str) -> str:
-    if name not in library_functions():
+    if name not in shown_functions():
         raise HTTPException(404, _("The library has no function “%(name)s”.", name=name[:80]))
     return name
 

@@ -7,7 +7,7 @@ from app.views.answers import Answers
 from app.views.render import environment
 from lessons.catalogue import all_slugs, load_lesson
 from lessons.kit.language import PSEUDO, languages, speaking
-from lessons.kit.source import library_functions
+from lessons.kit.source import shown_functions
 
 
 class ContentChangedError(Exception):
@@ -29,7 +29,7 @@ def read_everything(answers: Answers, *, pseudo_languages: bool = False) -> None
         environment().get_template(name)
     for path in (*static_files(), "lesson.css", "late.css"):
         static_file(path)
-    library_functions()
+    shown_functions()
     for language in (*languages(), *(PSEUDO if pseudo_languages else ())):
         with speaking(language):
             answers.make_course()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from lessons.kit.controls import FigureControls
 from lessons.kit.job import Found
@@ -28,8 +28,11 @@ class Figure(Generic[C]):
         As printed: `FIG.02`.
     controls
         The model of its controls.
-    view
-        Same controls, same view. Must not read anything but its argument and the shipped data.
+    compute
+        The mathematics: from the controls to a result. Same controls, same result: it reads nothing but its
+        argument and the shipped data. The page shows its source, and offers it to copy.
+    view_of
+        What is shown of a result; it computes nothing.
     is_html
         Its drawing is made of rows and cells of HTML: only a browser can make a picture of it.
     on_own
@@ -50,13 +53,22 @@ class Figure(Generic[C]):
     id: str
     label: str
     controls: type[C]
-    view: Callable[[C], View]
+    compute: Callable[[C], Any] | None
+    view_of: Callable[[Any], View]
     is_html: bool = False
     on_own: Callable[[C, Own], View] | None = None
     from_file: Callable[[Mapping[str, str]], dict[str, str]] | None = None
     job: Callable[[C], tuple[str, FigureControls] | None] | None = None
     on_found: Callable[[C, Found], View] | None = None
     prepare: Callable[[Sequence[C]], None] | None = None
+
+    def view(self, controls: C) -> View:
+        """Everything that the figure shows in a state."""
+        return self.view_of(self.compute(controls) if self.compute else controls)
+
+    def functions(self, view: View) -> tuple[Callable[..., Any], ...]:
+        """The functions that computed a view: the figure's own, and those of the library."""
+        return ((self.compute,) if self.compute else ()) + view.ran
 
     @property
     def takes_own(self) -> bool:

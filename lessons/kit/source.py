@@ -18,7 +18,9 @@ from pygments import highlight as pygments_highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
+import lessons
 import quant_core
+from lessons.kit.program import computation_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,9 @@ class Source:
 
 @functools.lru_cache(maxsize=256)
 def source_of(function: Callable[..., Any]) -> Source:
-    """The source of a function as it stands in its file."""
+    """The source of a function as it stands in its file, of a figure's `compute` with what it names."""
+    if not function.__module__.startswith("quant_core."):
+        return Source(dotted_name(function), highlight(computation_of(function).source), "", "")
     where = function.__code__
     following = _lines(where.co_filename)[where.co_firstlineno - 1 :]
     code = textwrap.dedent("".join(inspect.getblock(following)))
@@ -56,7 +60,7 @@ def source_of(function: Callable[..., Any]) -> Source:
 
 def source_named(dotted: str) -> Source:
     """The source of the function with this dotted name, such as `quant_core.methods.rtn.round_to_nearest`."""
-    return source_of(library_functions()[dotted])
+    return source_of(shown_functions()[dotted])
 
 
 def _former_name(dotted: str) -> str:
@@ -73,6 +77,18 @@ def dotted_name(function: Callable[..., Any]) -> str:
 def _lines(file: str) -> list[str]:
     """The lines of a module, read once: those that run, whatever is in the file later."""
     return Path(file).read_text("utf-8").splitlines(keepends=True)
+
+
+@functools.cache
+def shown_functions() -> dict[str, Callable[..., Any]]:
+    """Every function that has a page: those of the library, and the `compute` of each figure."""
+    folders = sorted(Path(lessons.__path__[0]).glob("*/figures/*/__init__.py"))
+    names = [f"lessons.{path.parts[-4]}.figures.{path.parts[-2]}" for path in folders]
+    figures = [importlib.import_module(name).FIGURE for name in names]
+    computes = [figure.compute for figure in figures if figure.compute]
+    for compute in computes:
+        computation_of(compute)  # reads its lines now
+    return library_functions() | {dotted_name(compute): compute for compute in computes}
 
 
 @functools.cache

@@ -23,6 +23,19 @@ class Readout:
     unit: str = ""
     accent: bool = False
 
+    @classmethod
+    def of(
+        cls,
+        result: object,
+        name: str,
+        show: Callable[[Any], str],
+        unit: str = "",
+        accent: bool = False,
+    ) -> Readout:
+        """The attribute of this name of a figure's result, as `show` prints it."""
+        value = getattr(result, name)
+        return cls(name, value, show(value), unit, accent)
+
     @property
     def length(self) -> str:
         """Whether a number has to be printed smaller to stay in one line: "", "long" or "longest"."""
@@ -136,3 +149,10 @@ class View:
     chart: Chart | None = None
     plots: Mapping[str, Plot] = field(default_factory=dict)
     limits: Mapping[str, Limit] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """A sentence may name every read-out as one of its slots, which is then filled as it is printed."""
+        printed = {readout.name: readout.text for readout in self.readouts}
+        for part in ("description", "notes"):
+            sentences = tuple(Sentence(s.key, **{**printed, **s.values}) for s in getattr(self, part))
+            object.__setattr__(self, part, sentences)

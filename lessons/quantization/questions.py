@@ -34,6 +34,7 @@ from lessons.kit.view import Sentence, View
 from lessons.quantization.anatomy import byte_roles
 from lessons.quantization.blocks import block_weights
 from lessons.quantization.figures import awq, fit, gptq, primitive, quality, rounding, rtn, xray
+from lessons.quantization.figures.rtn.levels import snap_to_grid
 from quant_core.memory import GIB
 from quant_core.methods.awq import GRID
 
@@ -121,7 +122,7 @@ FINE, COARSE = rtn.Controls(bits=6), rtn.Controls(bits=3)
 
 
 def _spacing(guess: Guess | None) -> Reveal:
-    fine, coarse = (readout(rtn.view(c), "step") for c in (FINE, COARSE))
+    fine, coarse = (readout(rtn.FIGURE.view(c), "step") for c in (FINE, COARSE))
     truth = coarse / fine
     twice, powers = 2.0, 2.0 ** (FINE.bits - COARSE.bits)
     own = None if guess is None else float(guess)
@@ -138,7 +139,7 @@ def _spacing(guess: Guess | None) -> Reveal:
         else "many"
     )
     weights = block_weights(COARSE.block, int(COARSE.group_size))
-    kept = rtn.snapped(COARSE, weights)
+    kept = snap_to_grid(weights, COARSE.bits, COARSE.scheme)
     foot = float(kept.levels[len(kept.levels) // 2])  # from a middle level up, where few weights are
     at = _gap(np.maximum(weights, kept.values) <= foot)
     truth_text = numbers.times(truth, 0)

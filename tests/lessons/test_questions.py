@@ -74,7 +74,7 @@ def reasons_written(name: str) -> set[str]:
 
 
 def test_the_gap_is_that_of_the_figure_and_the_slip_of_counting_levels_is_named() -> None:
-    fine, coarse = (readout(rtn.view(rtn.Controls(bits=bits)), "step") for bits in (6, 3))
+    fine, coarse = (readout(rtn.FIGURE.view(rtn.Controls(bits=bits)), "step") for bits in (6, 3))
     assert QUESTIONS["rtn"].reveal(None).truth == f"{coarse / fine:.0f}×" == "9×"
     assert why("rtn", 8) == "why_powers"
     assert why("rtn", 2) == "why_twice"
@@ -142,11 +142,11 @@ def test_a_guess_is_marked_as_what_it_claims() -> None:
     inside = (weights > low) & (weights < high)
     assert inside.tolist() == (stored.codes == stored.zero_point).tolist()
 
-    fine, coarse = (readout(rtn.view(rtn.Controls(bits=bits)), "step") for bits in (6, 3))
+    fine, coarse = (readout(rtn.FIGURE.view(rtn.Controls(bits=bits)), "step") for bits in (6, 3))
     drawn = marks("rtn", 4)
     assert np.diff(span(drawn["guess"].y)) == pytest.approx(4 * fine)
     assert np.diff(span(drawn["truth"].y)) == pytest.approx(coarse)
-    assert min(abs(rtn.snapped(rtn.Controls(), weights).levels - span(drawn["truth"].y)[1])) < 1e-6
+    assert min(abs(rtn.compute(rtn.Controls()).snapped.levels - span(drawn["truth"].y)[1])) < 1e-6
 
     errors = rounding.crowd_of("query", 3, 12).errors
     for exponent in (0, 3, 9):

@@ -12,11 +12,11 @@ import pytest
 from lessons.catalogue import load_lesson
 from lessons.kit.own import Own
 from lessons.kit.view import View
-from lessons.quantization import levels
 from lessons.quantization.blocks import BLOCKS, block_weights, start
-from lessons.quantization.figures.rtn import Controls, view
+from lessons.quantization.figures.rtn import FIGURE, Controls, levels, on_own
 from quant_core import ggml
 
+view = FIGURE.view
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = load_lesson("quantization").texts["rtn"]
 
@@ -119,8 +119,8 @@ def test_others_that_are_all_zero_have_no_signal() -> None:
     """A reader's own block may be one weight and zeros; IQ4_NL has no level at zero."""
     block = np.zeros(256, np.float32)
     block[8] = 1
-    assert readout(view(Controls(), Own("mine", block)), "others_sqnr") == float("inf")
-    shown = view(Controls(format="IQ4_NL"), Own("mine", block))
+    assert readout(on_own(Controls(), Own("mine", block)), "others_sqnr") == float("inf")
+    shown = on_own(Controls(format="IQ4_NL"), Own("mine", block))
     assert [one.text for one in shown.readouts if one.name == "others_sqnr"] == ["−∞"]
 
 

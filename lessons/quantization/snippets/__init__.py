@@ -14,7 +14,6 @@ from lessons.quantization.snippets import block, layer, sizes, small_model
 SNIPPETS: dict[str, Callable[[Any], str]] = {
     "fold": block.fold,
     "primitive": block.primitive,
-    "rtn": block.rtn,
     "xray": block.xray,
     "rounding": layer.rounding,
     "gptq": layer.gptq,

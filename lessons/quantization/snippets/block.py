@@ -6,9 +6,7 @@ from lessons.quantization import sources
 from lessons.quantization.blocks import start
 from lessons.quantization.figures import fold as fold_figure
 from lessons.quantization.figures import primitive as primitive_figure
-from lessons.quantization.figures import rtn as rtn_figure
 from lessons.quantization.figures import xray as xray_figure
-from lessons.quantization.levels import QUANTIZED_TOGETHER, SIZES
 from lessons.quantization.snippets.parts import LOAD, LOADER, TINY, block_row, code, stored_row
 from lessons.quantization.super_blocks import SUPER_BLOCKS, place_of
 
@@ -68,72 +66,6 @@ scale = float(fitted.scale)
 {offset}
 bits_per_weight = rtn.bits_per_weight({c.bits}, {size}, fitted.scheme)""",
     )
-
-
-def rtn(c: rtn_figure.Controls) -> str:
-    plain = c.format == rtn_figure.PLAIN
-    size = int(c.group_size) if plain else SIZES[c.format]
-    together = size if plain else QUANTIZED_TOGETHER[c.format]
-    first = start(c.block, together)
-    offset = start(c.block, size) - first
-    drawn = f"[{offset}:{offset + size}]" if together != size else ""
-    method = "metrics, rtn" if plain else "metrics, nf4" if c.format == "NF4" else "metrics"
-    ggml = "" if plain or c.format == "NF4" else "from quant_core import ggml\n"
-    stretch = ""
-    if c.stretch > 1:
-        target = f"block{drawn}"
-        stretch = f"\n{target}[np.argmax(np.abs({target}))] *= {c.stretch}"
-    return code(
-        f"{NUMPY}\n\n{ggml}from quant_core.methods import {method}",
-        f"{LOAD}\nrow = {block_row(c.block)}\nblock = row[{first}:{first + together}].copy(){stretch}",
-        _snap(c, drawn),
-        f"""\
-weights = block{drawn}
-error = snapped - weights
-storage = bits_per_weight / 16
-mean_error = float(np.abs(error).mean())
-worst_error = float(np.abs(error).max())
-sqnr = metrics.sqnr_db(weights, snapped)
-
-largest = np.argmax(np.abs(weights))
-others, other_values = np.delete(weights, largest), np.delete(snapped, largest)
-others_sqnr = metrics.sqnr_db(others, other_values)
-zeros = int(np.count_nonzero(other_values == every[np.argmin(np.abs(every))]))""",
-    )
-
-
-def _snap(c: rtn_figure.Controls, drawn: str) -> str:
-    """Quantize the block; all levels, how many there are, and the smallest gap between two of them."""
-    gap = """
-every = np.unique(every).astype(np.float64)
-levels = len(every)
-gaps = np.diff(every)
-even = np.ptp(gaps) < 1e-3 * gaps.max()
-step = float((every[-1] - every[0]) / (levels - 1) if even else gaps.min())"""
-    if c.format == rtn_figure.PLAIN:
-        return f"""\
-quantized = rtn.round_to_nearest(block[None, :], {c.bits}, len(block), "{c.scheme}")
-snapped = quantized.dequantize()[0]
-bits_per_weight = quantized.bits_per_weight
-every = quantized.grid.levels(){gap}"""
-    if c.format == "NF4":
-        return f"""\
-quantized = nf4.quantize(block)
-snapped = quantized.dequantize()
-bits_per_weight = quantized.bits_per_weight
-every = nf4.TABLE * quantized.absmax{gap}"""
-    possible = "np.arange(-128, 128)" if c.format == "Q8_0" else "np.arange(16)"
-    return f"""\
-data = ggml.quantize(block, "{c.format}")
-snapped = ggml.dequantize(data, "{c.format}")[0]{drawn}
-bits_per_weight = ggml.FORMATS["{c.format}"].bits_per_weight
-
-fields = ggml.fields(data, "{c.format}")
-possible = {possible}
-copies = -(-len(possible) // len(snapped))
-fields = {{name: np.repeat(array, copies, axis=0) for name, array in fields.items()}}
-fields["codes"][:, {drawn[1:-1] or ":"}] = np.resize(possible, (copies, len(snapped)))
-every = ggml.CODECS["{c.format}"].values(fields)[:, {drawn[1:-1] or ":"}].reshape(-1)[: len(possible)]{gap}"""
 
 
 def xray(c: xray_figure.Controls) -> str:

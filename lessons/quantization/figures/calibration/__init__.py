@@ -450,4 +450,4 @@ def _calibrated(row: MeasuredCalibration) -> Point:
     )
 
 
-FIGURE = Figure("calibration", "fig-04b", "FIG.04B", Controls, view)
+FIGURE = Figure("calibration", "fig-04b", "FIG.04B", Controls, None, view)

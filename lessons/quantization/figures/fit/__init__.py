@@ -621,4 +621,4 @@ def _functions(run: Run) -> tuple[Callable[..., Any], ...]:
     return (sizes, *whole, *speed)
 
 
-FIGURE = Figure("fit", "fig-06", "FIG.06", Controls, view, from_file=own_model.controls_of)
+FIGURE = Figure("fit", "fig-06", "FIG.06", Controls, None, view, from_file=own_model.controls_of)

@@ -416,4 +416,4 @@ def _formulas(said: dict[str, str], done: int) -> tuple[str, ...]:
     return hessian, method, error
 
 
-FIGURE = Figure("gptq", "fig-03b", "FIG.03B", Controls, view)
+FIGURE = Figure("gptq", "fig-03b", "FIG.03B", Controls, None, view)

@@ -450,4 +450,4 @@ def job(c: Controls) -> tuple[str, Nothing] | None:
     return ("bigger", Nothing()) if c.model == "smollm2" else None
 
 
-FIGURE = Figure("measured", "fig-05d", "FIG.05D", Controls, view, job=job, on_found=on_found)
+FIGURE = Figure("measured", "fig-05d", "FIG.05D", Controls, None, view, job=job, on_found=on_found)

@@ -350,4 +350,4 @@ def _tex_name(score: Score) -> str:
     return score.name.replace("_", r"\_").replace(" ", r"\ ")
 
 
-FIGURE = Figure("methods", "fig-07c", "FIG.07C", Controls, view, is_html=True)
+FIGURE = Figure("methods", "fig-07c", "FIG.07C", Controls, None, view, is_html=True)

@@ -281,4 +281,4 @@ def _notes(c: Controls, shape: memory.ModelShape, tensors: tuple[TypedTensor, ..
     yield Sentence("rules")
 
 
-FIGURE = Figure("mixes", "fig-05c", "FIG.05C", Controls, view, is_html=True)
+FIGURE = Figure("mixes", "fig-05c", "FIG.05C", Controls, None, view, is_html=True)

@@ -353,4 +353,4 @@ def _formulas(block: Stored, c: Controls, w: float, q: int, restored: float, err
     return (store, back, lost) if c.convention == "symmetric" else (store, back, lost, same)
 
 
-FIGURE = Figure("primitive", "fig-0a", "FIG.0A", Controls, view, on_own=view)
+FIGURE = Figure("primitive", "fig-0a", "FIG.0A", Controls, None, view, on_own=view)

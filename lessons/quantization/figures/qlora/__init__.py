@@ -215,4 +215,4 @@ def _formulas(rank: int, bits: float, error: float) -> tuple[str, ...]:
     )
 
 
-FIGURE = Figure("qlora", "fig-07b", "FIG.07B", Controls, view)
+FIGURE = Figure("qlora", "fig-07b", "FIG.07B", Controls, None, view)

@@ -508,4 +508,4 @@ def _true_and_quantized(points: tuple[Point, ...]) -> tuple[Series, ...]:
     )
 
 
-FIGURE = Figure("quality", "fig-05", "FIG.05", Controls, view)
+FIGURE = Figure("quality", "fig-05", "FIG.05", Controls, None, view)

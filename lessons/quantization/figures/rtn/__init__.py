@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, cast
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,103 +17,153 @@ from lessons.kit.mathml import tex
 from lessons.kit.own import Own, OwnError
 from lessons.kit.scales import Scale, linear_ticks
 from lessons.kit.view import Column, Plot, Readout, Sentence, Table, View
-from lessons.quantization import levels
 from lessons.quantization.blocks import BLOCKS, block_weights, row_length, start
-from lessons.quantization.levels import Snapped
+from lessons.quantization.figures.rtn.levels import (
+    QUANTIZED_TOGETHER,
+    SIZES,
+    Array,
+    Snapped,
+    snap,
+    snap_to_grid,
+)
 from quant_core import ggml
-from quant_core.methods import metrics, rtn
+from quant_core.methods import metrics, nf4, rtn
 from quant_core.methods.grid import Grid, Scheme
 
 HEIGHT = 384
 MOST_LINES = 32
 FP16_BITS = 16
-
-
 PLAIN = "grid"
 
 
 class Controls(FigureControls):
     bits: int = slider(3, low=2, high=8)
     block: str = choice("calm", BLOCKS)
-    format: str = choice(PLAIN, (PLAIN, *levels.SIZES))
+    format: str = choice(PLAIN, (PLAIN, *SIZES))
     group_size: str = choice("32", ("16", "32", "64", "128"), style="segments")
-    scheme: str = choice("asymmetric", ("asymmetric", "symmetric"), style="segments")
+    scheme: Scheme = choice("asymmetric", ("asymmetric", "symmetric"), style="segments")
     stretch: int = slider(1, low=1, high=16, unit="×")
 
 
-def view(c: Controls, own: Own | None = None) -> View:
-    size = int(c.group_size) if c.format == PLAIN else levels.SIZES[c.format]
-    together = size if c.format == PLAIN else levels.QUANTIZED_TOGETHER[c.format]
-    if own:
-        first, offset, shared = own.column, 0, own.take(together)
-    else:
-        first = start(c.block, size)
-        offset = first - start(c.block, together)
-        shared = block_weights(c.block, together).copy()  # one weight may be scaled up
-    weights = shared[offset : offset + size]
-    largest = int(np.argmax(np.abs(weights)))
-    weights[largest] *= c.stretch
-    kept = snapped(c, weights) if c.format == PLAIN else levels.snap(shared, c.format, offset)
-    if kept.levels.size < 2:
-        raise OwnError(_("These weights are too small for the scale of %(format)s.", format=c.format))
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """A block of n weights on its levels; the read-outs have their names.
 
-    error = kept.values - weights
-    worst = int(np.argmax(np.abs(error)))
-    sqnr = metrics.sqnr_db(weights, kept.values)
-    others, other_values = np.delete(weights, largest), np.delete(kept.values, largest)
-    others_sqnr = _sqnr(others, other_values)
-    zeros = int(np.count_nonzero(other_values == kept.levels[np.argmin(np.abs(kept.levels))]))
-    mean_error = float(np.abs(error).mean())
-    values = {
-        "levels": numbers.integer(kept.levels.size),
-        "format": c.format,
-        "n": str(size),
-        "step": _spacing(kept),
-        "mean": numbers.significant(mean_error),
-        "worst": numbers.significant(abs(float(error[worst]))),
-        "where": str(first + worst),
-        "sqnr": _decibels(sqnr),
-        "largest": str(first + largest),
-        "others": str(size - 1),
-        "others_sqnr": _decibels(others_sqnr),
-        "zeros": str(zeros),
-    }
-    description = [
-        Sentence("snapped" if c.format == PLAIN else "snapped_format", **values),
-        Sentence("errors", **values),
-        Sentence("others", **values),
-    ]
-    one_code = np.unique(np.delete(kept.codes, largest)).size == 1
-    if one_code and np.allclose(other_values, other_values[0]):
-        description.append(Sentence("drowned", **values, value=numbers.significant(float(other_values[0]))))
+    `first` is the column of the first weight in its row, `offset` its place among those that were quantized
+    together, `largest` the place of the largest in the block; `others` are the levels of all but that one.
+    """
+
+    controls: Controls
+    first: int
+    offset: int
+    weights: Array
+    snapped: Snapped
+    largest: int
+    others: Array
+    error: Array
+    bits_per_weight: float
+    levels: int
+    storage: float
+    step: float
+    widest_step: float
+    mean_error: float
+    worst_error: float
+    sqnr: float
+    others_sqnr: float
+    zeros: int
+
+
+def compute(controls: Controls) -> Result:
+    """Round a block of real weights, once its largest weight is scaled up."""
+    size, together = sizes(controls)
+    first = start(controls.block, size)
+    offset = first - start(controls.block, together)
+    return rounded(controls, block_weights(controls.block, together).copy(), offset, first)
+
+
+def sizes(controls: Controls) -> tuple[int, int]:
+    """How many weights are drawn, and how many are quantized together."""
+    if controls.format == PLAIN:
+        return int(controls.group_size), int(controls.group_size)
+    return SIZES[controls.format], QUANTIZED_TOGETHER[controls.format]
+
+
+def rounded(controls: Controls, shared: Array, offset: int, first: int) -> Result:
+    """Round weights that share a scale, and measure those that are drawn, from `offset` on."""
+    weights = shared[offset : offset + sizes(controls)[0]]
+    largest = int(np.argmax(np.abs(weights)))
+    weights[largest] *= controls.stretch
+    if controls.format == PLAIN:
+        snapped = snap_to_grid(weights, controls.bits, controls.scheme)
+    else:
+        snapped = snap(shared, controls.format, offset)
+    if snapped.levels.size < 2:
+        raise ValueError("these weights are too small for the scale of this format")
+
+    error = snapped.values - weights
+    others, on_levels = np.delete(weights, largest), np.delete(snapped.values, largest)
+    nearest_zero = snapped.levels[np.argmin(np.abs(snapped.levels))]
+    return Result(
+        controls,
+        first,
+        offset,
+        weights,
+        snapped,
+        largest,
+        on_levels,
+        error,
+        bits_per_weight=snapped.bits_per_weight,
+        levels=int(snapped.levels.size),
+        storage=snapped.bits_per_weight / FP16_BITS,
+        step=snapped.spacing[0],
+        widest_step=snapped.spacing[1],
+        mean_error=float(np.abs(error).mean()),
+        worst_error=float(np.abs(error).max()),
+        sqnr=metrics.sqnr_db(weights, snapped.values),
+        others_sqnr=sqnr_of_others(others, on_levels),
+        zeros=int(np.count_nonzero(on_levels == nearest_zero)),
+    )
+
+
+def sqnr_of_others(weights: Array, values: Array) -> float:
+    """As `metrics.sqnr_db`; −∞ where all weights are zero and their values are not."""
+    if not weights.any() and values.any():
+        return float("-inf")
+    return metrics.sqnr_db(weights, values)
+
+
+def on_own(controls: Controls, own: Own) -> View:
+    """The same on a reader's own weights."""
+    shared = own.take(sizes(controls)[1])
+    try:
+        result = rounded(controls, shared, 0, own.column)
+    except ValueError:
+        message = _("These weights are too small for the scale of %(format)s.", format=controls.format)
+        raise OwnError(message) from None
+    return view(result, own)
+
+
+def view(result: Result, own: Own | None = None) -> View:
+    controls, weights, values = result.controls, result.weights, result.snapped.values
+    first, size, worst = result.first, len(weights), int(np.argmax(np.abs(result.error)))
     ratio = r"10 \log_{10} \frac{\sum w^2}{\sum (w - \hat w)^2}"
-    quality = rf"\mathrm{{SQNR}} = {ratio} = {tex(_decibels(sqnr))}\;\mathrm{{dB}}"
+    sqnr = Readout.of(result, "sqnr", _decibels, "dB")
 
     return View(
         readouts=(
-            Readout(
-                "bits_per_weight",
-                kept.bits_per_weight,
-                numbers.fixed(kept.bits_per_weight, 2),
-                accent=True,
-            ),
-            Readout("levels", int(kept.levels.size), numbers.integer(kept.levels.size)),
-            Readout(
-                "storage",
-                kept.bits_per_weight / FP16_BITS,
-                numbers.fixed(100 * kept.bits_per_weight / FP16_BITS, 1),
-                "%",
-            ),
-            Readout("step", kept.spacing[0], _spacing(kept)),
-            Readout("mean_error", mean_error, numbers.significant(mean_error)),
-            Readout("worst_error", abs(float(error[worst])), numbers.significant(abs(float(error[worst])))),
-            Readout("sqnr", sqnr, _decibels(sqnr), "dB"),
-            Readout("others_sqnr", others_sqnr, _decibels(others_sqnr), "dB"),
-            Readout("zeros", zeros, str(zeros), f"/ {size - 1}"),
+            Readout.of(result, "bits_per_weight", lambda v: numbers.fixed(v, 2), accent=True),
+            Readout.of(result, "levels", numbers.integer),
+            Readout.of(result, "storage", lambda v: numbers.fixed(100 * v, 1), "%"),
+            Readout.of(result, "step", lambda _: _spacing(result)),
+            Readout.of(result, "mean_error", numbers.significant),
+            Readout.of(result, "worst_error", numbers.significant),
+            sqnr,
+            Readout.of(result, "others_sqnr", _decibels, "dB"),
+            Readout.of(result, "zeros", str, f"/ {size - 1}"),
         ),
-        drawing=_drawing(weights, kept, first),
-        plots={"levels": Plot(*_scales(weights, kept))},
-        description=tuple(description),
+        drawing=_drawing(weights, result.snapped, first),
+        plots={"levels": Plot(*_scales(weights, result.snapped))},
+        description=tuple(_description(result, worst)),
         table=Table(
             (
                 Column("column", str),
@@ -122,37 +173,38 @@ def view(c: Controls, own: Own | None = None) -> View:
                 Column("error", lambda v: numbers.signed(v, 5)),
             ),
             tuple(
-                (first + i, float(weights[i]), int(kept.codes[i]), float(kept.values[i]), float(error[i]))
-                for i in range(size)
+                (first + i, float(weights[i]), int(code), float(values[i]), float(result.error[i]))
+                for i, code in enumerate(result.snapped.codes)
             ),
             frozenset({worst}),
         ),
-        formulas=(*kept.formulas, quality),
-        ran=(*kept.ran, metrics.sqnr_db),
-        notes=tuple(_notes(c, first + largest, own)),
+        formulas=(*_formulas(result), rf"\mathrm{{SQNR}} = {ratio} = {tex(sqnr.text)}\;\mathrm{{dB}}"),
+        ran=(*_functions(controls), metrics.sqnr_db),
+        notes=tuple(_notes(controls, first + result.largest, own)),
     )
 
 
-def snapped(c: Controls, weights: NDArray[Any]) -> Snapped:
-    """The block on a plain grid of its own."""
-    quantized = rtn.round_to_nearest(weights[None, :], c.bits, len(weights), cast(Scheme, c.scheme))
-    grid_levels = quantized.grid.levels().reshape(-1)
-    return Snapped(
-        quantized.codes[0],
-        quantized.dequantize()[0],
-        grid_levels,
-        quantized.grid.code_range[0] + np.arange(grid_levels.size),
-        quantized.bits_per_weight,
-        _formulas(c, quantized, weights),
-        (rtn.round_to_nearest, Grid.quantize, Grid.dequantize),
-    )
+def _description(result: Result, worst: int) -> Iterable[Sentence]:
+    size, largest, others = len(result.weights), result.first + result.largest, result.others
+    format = result.controls.format
+    if format == PLAIN:
+        yield Sentence("snapped", n=str(size))
+    else:
+        yield Sentence("snapped_format", n=str(size), format=format)
+    yield Sentence("errors", where=str(result.first + worst))
+    yield Sentence("others", largest=str(largest), others=str(size - 1))
+    one_code = np.unique(np.delete(result.snapped.codes, result.largest)).size == 1
+    if one_code and np.allclose(others, others[0]):
+        yield Sentence("drowned", others=str(size - 1), value=numbers.significant(float(others[0])))
 
 
-def _sqnr(weights: NDArray[Any], values: NDArray[Any]) -> float:
-    """As `metrics.sqnr_db`; −∞ where all weights are zero and their values are not."""
-    if not weights.any() and values.any():
-        return float("-inf")
-    return metrics.sqnr_db(weights, values)
+def _functions(controls: Controls) -> tuple[Callable[..., Any], ...]:
+    """The functions of the library that rounded the block."""
+    if controls.format == PLAIN:
+        return (rtn.round_to_nearest, Grid.quantize, Grid.dequantize)
+    if controls.format == "NF4":
+        return (nf4.quantize, nf4.NF4.dequantize)
+    return (ggml.quantize, ggml.fields, ggml.dequantize)
 
 
 def _decibels(sqnr: float) -> str:
@@ -160,38 +212,38 @@ def _decibels(sqnr: float) -> str:
     return numbers.fixed(sqnr, 1) if np.isfinite(sqnr) else numbers.significant(sqnr)
 
 
-def _spacing(kept: Snapped) -> str:
+def _spacing(result: Result) -> str:
     """The gap between levels, or the narrowest and the widest."""
-    narrowest, widest = kept.spacing
+    narrowest, widest = result.step, result.widest_step
     if narrowest == widest:
         return numbers.significant(narrowest)
     return f"{numbers.significant(narrowest)}–{numbers.significant(widest)}"
 
 
-def _notes(c: Controls, largest: int, own: Own | None) -> Iterable[Sentence]:
-    yield Sentence("from_own", name=own.name) if own else Sentence(f"from_{c.block}")
-    if c.format != PLAIN:
-        yield Sentence(f"format_{c.format}")
-        yield Sentence("format_decides", format=c.format)
-    columns, together = row_length(c.block), levels.QUANTIZED_TOGETHER.get(c.format, 1)
+def _notes(controls: Controls, largest: int, own: Own | None) -> Iterable[Sentence]:
+    yield Sentence("from_own", name=own.name) if own else Sentence(f"from_{controls.block}")
+    if controls.format != PLAIN:
+        yield Sentence(f"format_{controls.format}")
+        yield Sentence("format_decides", format=controls.format)
+    columns, together = row_length(controls.block), QUANTIZED_TOGETHER.get(controls.format, 1)
     if columns % together and not own:
-        fallback = str(ggml.FORMATS[c.format].fallback)
+        fallback = str(ggml.FORMATS[controls.format].fallback)
         yield Sentence("not_legal", columns=str(columns), fallback=fallback)
-    if c.stretch > 1:
-        yield Sentence("stretched", factor=str(c.stretch), column=str(largest))
+    if controls.stretch > 1:
+        yield Sentence("stretched", factor=str(controls.stretch), column=str(largest))
     else:
         yield Sentence("unstretched")
 
 
-def _scales(weights: NDArray[Any], kept: Snapped) -> tuple[Scale, Scale]:
+def _scales(weights: NDArray[Any], snapped: Snapped) -> tuple[Scale, Scale]:
     """Columns of the block across, weights and levels upwards."""
-    ends = (np.min([weights.min(), kept.levels.min()]), np.max([weights.max(), kept.levels.max()]))
+    ends = (np.min([weights.min(), snapped.levels.min()]), np.max([weights.max(), snapped.levels.max()]))
     return Scale((-0.5, len(weights) - 0.5)), Scale((float(ends[0]), float(ends[1])), (HEIGHT, 0.0))
 
 
-def _drawing(weights: NDArray[Any], kept: Snapped, first: int) -> dict[str, Any]:
-    lines = kept.levels
-    x, y = _scales(weights, kept)
+def _drawing(weights: NDArray[Any], snapped: Snapped, first: int) -> dict[str, Any]:
+    lines = snapped.levels
+    x, y = _scales(weights, snapped)
     low, high = y.domain
     every = max(1, len(lines) // MOST_LINES)
     label_every = max(every, -(-len(lines) // 16))
@@ -202,7 +254,7 @@ def _drawing(weights: NDArray[Any], kept: Snapped, first: int) -> dict[str, Any]
         "levels": [
             {
                 "y": y(float(value)),
-                "code": numbers.integer(int(kept.level_codes[i]))
+                "code": numbers.integer(int(snapped.level_codes[i]))
                 if i % label_every == 0 or i == len(lines) - 1
                 else "",
             }
@@ -223,25 +275,62 @@ def _drawing(weights: NDArray[Any], kept: Snapped, first: int) -> dict[str, Any]
                 "top": min(y(float(w)), y(float(s))),
                 "length": round(abs(y(float(w)) - y(float(s))), 3),
             }
-            for i, (w, s) in enumerate(zip(weights, kept.values, strict=True))
+            for i, (w, s) in enumerate(zip(weights, snapped.values, strict=True))
         ],
     }
 
 
-def _formulas(c: Controls, quantized: rtn.Quantized, weights: NDArray[Any]) -> tuple[str, ...]:
-    low = tex(numbers.significant(min(0.0, float(weights.min()))))  # the grid always holds 0
-    high = tex(numbers.significant(max(0.0, float(weights.max()))))
-    s = tex(numbers.significant(float(quantized.scale.item())))
-    if c.scheme == "symmetric":
-        spacing = rf"s = \frac{{\max |w|}}{{2^{{{c.bits} - 1}} - 1}} = {s}"
+def _formulas(result: Result) -> tuple[str, ...]:
+    """LaTeX with the numbers of this block."""
+    format, stored = result.controls.format, result.snapped.stored
+    if format == PLAIN:
+        return _grid_formulas(result.controls, stored, result.weights)
+    bits = rf"{result.bits_per_weight:g} \;\mathrm{{bits\ per\ weight}}"
+    if format == "NF4":
+        largest = _number(float(stored.absmax[0]))
+        level = rf"\hat w = \max |w| \cdot T[q] = {largest} \cdot T[q]"
+        return level, rf"4 + \frac{{32}}{{{stored.block_size}}} = {bits}"
+    layout = ggml.FORMATS[format]
+    part = result.offset // SIZES[format]
+    sizes = rf"\frac{{8 \cdot {layout.block_bytes}}}{{{layout.block_size}}}"
+    return _level(format, stored, part), f"{sizes} = {bits}"
+
+
+def _level(format: str, fields: dict[str, NDArray[Any]], part: int) -> str:
+    """The formula of a level, with the numbers of this block."""
+    if format == "MXFP4":
+        power, exponent = _number(float(fields["e"][0])), int(fields["e_bits"][0])
+        return rf"\hat w = 2^{{{exponent} - 127}} \cdot \mathrm{{E2M1}}[q] = {power} \cdot \mathrm{{E2M1}}[q]"
+    d = _number(float(fields["d"][0]))
+    if format == "Q4_K":
+        scale, minimum = int(fields["scales"][0, part]), int(fields["mins"][0, part])
+        dmin = _number(float(fields["dmin"][0]))
+        return (
+            rf"\hat w = d \cdot sc \cdot q - d_\mathrm{{min}} \cdot m"
+            rf" = {d} \cdot {scale} \cdot q - {dmin} \cdot {minimum}"
+        )
+    code = {"Q8_0": "q", "Q4_0": "(q - 8)", "IQ4_NL": "T[q]"}[format]
+    return rf"\hat w = d \cdot {code} = {d} \cdot {code}"
+
+
+def _grid_formulas(controls: Controls, quantized: rtn.Quantized, weights: NDArray[Any]) -> tuple[str, ...]:
+    low = _number(min(0.0, float(weights.min())))  # the grid always holds 0
+    high = _number(max(0.0, float(weights.max())))
+    s = _number(float(quantized.scale.item()))
+    if controls.scheme == "symmetric":
+        spacing = rf"s = \frac{{\max |w|}}{{2^{{{controls.bits} - 1}} - 1}} = {s}"
         back = r"\hat w = s \, q, \quad q = \operatorname{round}(w / s)"
     else:
         assert quantized.zero_point is not None  # an asymmetric grid has one
         z = int(quantized.zero_point.item())
-        fraction = rf"\frac{{{high} - ({low})}}{{2^{{{c.bits}}} - 1}}"
+        fraction = rf"\frac{{{high} - ({low})}}{{2^{{{controls.bits}}} - 1}}"
         spacing = rf"s = \frac{{\max w - \min w}}{{2^b - 1}} = {fraction} = {s}"
         back = rf"\hat w = s \, (q - z) = {s} \, (q - {z}), \quad q = \operatorname{{round}}(w / s) + z"
     return spacing, back
 
 
-FIGURE = Figure("rtn", "fig-02", "FIG.02", Controls, view, on_own=view)
+def _number(value: float) -> str:
+    return tex(numbers.significant(value))
+
+
+FIGURE = Figure("rtn", "fig-02", "FIG.02", Controls, compute, view, on_own=on_own)

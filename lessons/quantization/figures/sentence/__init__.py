@@ -218,7 +218,7 @@ def job(c: Controls) -> tuple[str, Asked] | None:
 
 
 FIGURE = Figure(
-    *("sentence", "fig-05e", "FIG.05E", Controls, view),
+    *("sentence", "fig-05e", "FIG.05E", Controls, None, view),
     is_html=True,
     job=job,
     on_found=on_found,

@@ -308,4 +308,4 @@ def _formulas(s: Sweep, at: int, said: dict[str, str]) -> tuple[str, ...]:
     )
 
 
-FIGURE = Figure("smooth", "fig-07", "FIG.07", Controls, view)
+FIGURE = Figure("smooth", "fig-07", "FIG.07", Controls, None, view)

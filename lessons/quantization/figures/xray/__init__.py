@@ -791,4 +791,4 @@ def _importance_notes(c: Controls, block: SuperBlock) -> Iterable[Sentence]:
         yield Sentence(f"typical_{c.block}")
 
 
-FIGURE = Figure("xray", "fig-05b", "FIG.05B", Controls, view, is_html=True, on_own=view)
+FIGURE = Figure("xray", "fig-05b", "FIG.05B", Controls, None, view, is_html=True, on_own=view)

@@ -35,4 +35,4 @@ def view(c: Controls) -> View:
     )
 
 
-FIGURE = Figure("frame", "fig-g3", "FIG.G3", Controls, view)
+FIGURE = Figure("frame", "fig-g3", "FIG.G3", Controls, None, view)

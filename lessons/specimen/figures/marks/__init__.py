@@ -137,4 +137,4 @@ def _drawing(
     }
 
 
-FIGURE = Figure("marks", "fig-g1", "FIG.G1", Controls, view)
+FIGURE = Figure("marks", "fig-g1", "FIG.G1", Controls, None, view)

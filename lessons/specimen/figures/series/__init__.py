@@ -91,4 +91,4 @@ def _point(c: Controls, role: str, i: int, value: float) -> Point:
     )
 
 
-FIGURE = Figure("series", "fig-g2", "FIG.G2", Controls, view)
+FIGURE = Figure("series", "fig-g2", "FIG.G2", Controls, None, view)

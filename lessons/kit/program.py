@@ -143,7 +143,7 @@ def _names(node: ast.AST) -> Iterator[str]:
         if field in ("annotation", "returns"):
             continue
         for part in value if isinstance(value, list) else [value]:
-            if isinstance(part, ast.Name):
+            if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load):
                 yield part.id
             if isinstance(part, ast.AST):
                 yield from _names(part)

@@ -394,7 +394,7 @@ LONG = fit.Controls(scope="everything", context=fit.CONTEXTS[-1])
 
 
 def _whole(guess: Guess | None) -> Reveal:
-    view = fit.view(LONG)
+    view = fit.FIGURE.view(LONG)
     parts = {
         name: float(value) for name, value in zip(("weights", "cache", "buffer"), _parts(view), strict=True)
     }
@@ -431,7 +431,7 @@ def _parts(view: View) -> tuple[float, float, float]:
 
 
 def _fit_given() -> dict[str, str]:
-    weights = readout(fit.view(fit.Controls()), "weights")
+    weights = readout(fit.FIGURE.view(fit.Controls()), "weights")
     return {"weights": numbers.gigabytes(weights), "context": numbers.integer(int(LONG.context))}
 
 

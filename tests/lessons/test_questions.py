@@ -158,7 +158,7 @@ def test_a_guess_is_marked_as_what_it_claims() -> None:
     assert marks("gptq", 50)["truth"].y == pytest.approx(readout(view, "gptq_error"))
 
     assert span(marks("fit", 60)["guess"].x) == (0.0, 60e9)
-    total = readout(fit.view(fit.Controls(scope="everything", context="131072")), "total")
+    total = readout(fit.FIGURE.view(fit.Controls(scope="everything", context="131072")), "total")
     assert span(marks("fit", 60)["truth"].x) == pytest.approx((0.0, total))
 
 

@@ -26,6 +26,5 @@ SNIPPETS: dict[str, Callable[[Any], str]] = {
     "measured": small_model.measured,
     "sentence": small_model.sentence,
     "mixes": sizes.mixes,
-    "fit": sizes.fit,
 }
 """Figure → its controls → code."""

@@ -97,7 +97,6 @@ class Run:
     `context` is the tokens of each of `sequences` conversations.
     """
 
-    name: str
     shape: ModelShape
     mix: str
     everything: bool
@@ -175,80 +174,98 @@ class Outcome:
         return "tight" if self.margin < TIGHT * self.device.usable_bytes else "fits"
 
 
-def view(c: Controls) -> View:
-    """A run held against one machine, and against all of them."""
-    run, max_context = run_of(c)
-    footprint = _footprint(run)
-    outcomes = [_outcome(footprint, device) for device in (*sources.hardware(), _own(c))]
-    chosen = next(outcome for outcome in outcomes if outcome.device.id == c.device)
-    weights, f16 = footprint.weights, _weights(run.shape, "F16")
-    parameters = _parameters(run.shape)
-    bits = 8 * weights / parameters
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A run held against one machine and against all of them; the read-outs have their names.
 
-    return View(
-        readouts=(
-            Readout("parameters", parameters, *_split(_count_text(parameters))),
-            Readout("bits_per_weight", bits, numbers.fixed(bits, 2)),
-            Readout("weights", weights, *_both_units(weights), accent=True),
-            Readout("against_f16", f16 / weights, numbers.times(f16 / weights)),
-            Readout("total", chosen.need.total, *_both_units(chosen.need.total)),
-            Readout("margin", chosen.margin / GIB, numbers.signed(chosen.margin / GIB, 1), "GiB"),
-            Readout("tokens_per_second", _band_value(chosen.speed), _band_text(chosen.speed)),
-        ),
-        drawing=_drawing(run, chosen, outcomes, f16),
-        plots={"memory": Plot(_bytes_scale(chosen, f16))},
-        description=_description(run, footprint, chosen, outcomes),
-        table=_table(outcomes, chosen),
-        formulas=_formulas(run, chosen, weights, bits),
-        ran=_functions(run),
-        notes=_notes(c, run, footprint, max_context, chosen.device),
+    Sizes are in bytes, `margin` in GiB. `f16` is the model in 16 bits.
+    """
+
+    controls: Controls
+    run: Run
+    footprint: Footprint
+    outcomes: list[Outcome]
+    chosen: Outcome
+    parameters: int
+    bits_per_weight: float
+    weights: int
+    f16: int
+    against_f16: float
+    total: int
+    margin: float
+    tokens_per_second: str
+
+
+def compute(controls: Controls) -> Result:
+    """Add up what a run needs, and hold it against the memory of every machine."""
+    run = run_of(controls)
+    footprint = footprint_of(run)
+    machines = (*sources.hardware(), own_machine(controls))
+    outcomes = [outcome_on(footprint, machine) for machine in machines]
+    chosen = next(outcome for outcome in outcomes if outcome.device.id == controls.device)
+    parameters, f16 = parameters_of(run.shape), file_bytes(run.shape, "F16")
+    return Result(
+        controls,
+        run,
+        footprint,
+        outcomes,
+        chosen,
+        parameters,
+        bits_per_weight=8 * footprint.weights / parameters,
+        weights=footprint.weights,
+        f16=f16,
+        against_f16=f16 / footprint.weights,
+        total=chosen.need.total,
+        margin=chosen.margin / GIB,
+        tokens_per_second=f"{chosen.speed.low:.4g}-{chosen.speed.high:.4g}" if chosen.speed else "",
     )
 
 
-def run_of(c: Controls) -> tuple[Run, int | None]:
-    """The run that the controls describe, and the longest context of its model."""
-    if own := own_config(c):
+def run_of(controls: Controls) -> Run:
+    """The run that the controls describe."""
+    if own := own_config(controls):
         shape = own_model.shape_of(own)
-        name = f"{shape.model_type}\N{NO-BREAK SPACE}{_count_text(_parameters(shape))}"
         longest = shape.max_context or int(CONTEXTS[-1])
-    elif c.source != "size":
-        preset = PRESETS[c.model]
-        name, shape, longest = preset.name, preset.shape, preset.max_context
+    elif controls.source == "size":
+        shape = generic(controls.parameters)
+        longest = shape.max_context or int(CONTEXTS[-1])
     else:
-        shape = _generic(c.parameters)
-        name, longest = f"≈{_count_text(_parameters(shape))}", shape.max_context or int(CONTEXTS[-1])
-    context = min(int(c.context), longest)
-    everything = c.scope == "everything"
-    return (
-        Run(name, shape, c.mix, everything, context, int(c.sequences), c.cache_type, c.flash_attention),
-        longest,
+        shape, longest = PRESETS[controls.model].shape, PRESETS[controls.model].max_context
+    return Run(
+        shape,
+        controls.mix,
+        controls.scope == "everything",
+        min(int(controls.context), longest),
+        int(controls.sequences),
+        controls.cache_type,
+        controls.flash_attention,
     )
 
 
-def own_config(c: Controls) -> str:
+def own_config(controls: Controls) -> str:
     """The line of the reader's model, "" where another model is shown."""
-    return straight(c.config).strip() if c.source == "config" else ""
+    return straight(controls.config).strip() if controls.source == "config" else ""
 
 
 @functools.lru_cache(maxsize=128)
-def _generic(exponent: float) -> ModelShape:
+def generic(exponent: float) -> ModelShape:
     return memory.generic_shape(10**exponent)
 
 
 @functools.lru_cache(maxsize=256)
-def _parameters(shape: ModelShape) -> int:
+def parameters_of(shape: ModelShape) -> int:
     """The count walks over every tensor of the model, so each model is counted once."""
     return shape.parameters
 
 
-def _own(c: Controls) -> Device:
+def own_machine(controls: Controls) -> Device:
     """The visitor's machine. All of the memory counts as usable: the sliders ask for what is free."""
-    size = c.memory * GIB
-    return Device(OWN, "", OWN, size, size, 1e9 * 10**c.bandwidth, False, "", "", "", "")
+    size, bandwidth = controls.memory * GIB, 1e9 * 10**controls.bandwidth
+    return Device(OWN, "", OWN, size, size, bandwidth, False, "", "", "", "")
 
 
 @functools.lru_cache(maxsize=1024)
-def _weights(shape: ModelShape, mix: str) -> int:
+def file_bytes(shape: ModelShape, mix: str) -> int:
     """Bytes of the whole file."""
     if mix in CHECKPOINTS:
         return memory.checkpoint_bytes(shape, CHECKPOINT_BITS, CHECKPOINT_GROUP, mix.lower())
@@ -256,12 +273,12 @@ def _weights(shape: ModelShape, mix: str) -> int:
 
 
 @functools.lru_cache(maxsize=1024)
-def _weights_on_gpu(shape: ModelShape, mix: str) -> int:
+def weights_on_gpu(shape: ModelShape, mix: str) -> int:
     """Bytes on the card: llama.cpp keeps the embedding table in RAM."""
     return memory.weight_buffers(shape, mix).gpu
 
 
-def _cache(run: Run, sequences: int) -> int:
+def cache_bytes(run: Run, sequences: int) -> int:
     """Bytes of the cache, and of the fixed state of layers that keep none."""
     tokens = run.context * sequences
     grown = memory.kv_cache_bytes(
@@ -270,29 +287,24 @@ def _cache(run: Run, sequences: int) -> int:
     return grown + memory.recurrent_state_bytes(run.shape, sequences)
 
 
-def _footprint(run: Run) -> Footprint:
+def footprint_of(run: Run) -> Footprint:
     """Everything about a run that no machine changes, computed once for the whole list."""
-    weights = _weights(run.shape, run.mix)
-    on_gpu = weights if run.is_checkpoint else _weights_on_gpu(run.shape, run.mix)
-    conversation = _cache(run, 1)
+    weights = file_bytes(run.shape, run.mix)
+    on_gpu = weights if run.is_checkpoint else weights_on_gpu(run.shape, run.mix)
+    conversation = cache_bytes(run, 1)
     read = conversation if run.everything else 0
     unknown = run.is_checkpoint or run.shape.is_encoder
-    speed = None if unknown else _speed_per_byte(run.shape, run.mix, read)
+    speed = None if unknown else speed_per_byte(run.shape, run.mix, read)
     if not run.everything:
         return Footprint(weights, weights, conversation, 0, 0, 0, speed)
     buffer = memory.compute_buffer_bytes(
         run.shape, run.context, run.flash_attention, logits_rows=run.sequences
     )
-    cache = _cache(run, run.sequences)
+    cache = cache_bytes(run, run.sequences)
     return Footprint(weights, on_gpu, conversation, cache, buffer, memory.CUDA_CONTEXT_BYTES, speed)
 
 
-def _older_buffer(run: Run) -> int:
-    """The compute buffer of llama.cpp before pull request 23861, which reserved logits for every token."""
-    return memory.compute_buffer_bytes(run.shape, run.context, run.flash_attention, logits_rows=UBATCH)
-
-
-def _need(run: Footprint, device: Device) -> Need:
+def need_on(run: Footprint, device: Device) -> Need:
     """What the run needs on a machine. Several cards split the layers; each has a buffer and a runtime."""
     cards = int(device.id.partition("x-")[0]) if device.kind == "multi-gpu" else 1
     return Need(
@@ -303,13 +315,13 @@ def _need(run: Footprint, device: Device) -> Need:
     )
 
 
-def _outcome(run: Footprint, device: Device) -> Outcome:
-    need = _need(run, device)
+def outcome_on(run: Footprint, device: Device) -> Outcome:
+    need = need_on(run, device)
     margin = device.usable_bytes - need.total
-    return Outcome(device, need, margin, _speed(run, device) if margin >= 0 else None)
+    return Outcome(device, need, margin, speed_on(run, device) if margin >= 0 else None)
 
 
-def _speed(run: Footprint, device: Device) -> SpeedBand | None:
+def speed_on(run: Footprint, device: Device) -> SpeedBand | None:
     """Tokens per second of one conversation; None for a file that is not llama.cpp's."""
     if run.speed is None:
         return None
@@ -318,9 +330,45 @@ def _speed(run: Footprint, device: Device) -> SpeedBand | None:
 
 
 @functools.lru_cache(maxsize=1024)
-def _speed_per_byte(shape: ModelShape, mix: str, kv_bytes: int) -> SpeedBand:
+def speed_per_byte(shape: ModelShape, mix: str, kv_bytes: int) -> SpeedBand:
     """The band at one byte per second: it is proportional to the bandwidth."""
     return memory.speed_band(shape, mix, 1.0, kv_bytes)
+
+
+def view(result: Result) -> View:
+    controls, run, chosen = result.controls, result.run, result.chosen
+    name = _name(controls, run.shape)
+    return View(
+        readouts=(
+            Readout("parameters", result.parameters, *_split(_count_text(result.parameters))),
+            Readout.of(result, "bits_per_weight", lambda v: numbers.fixed(v, 2)),
+            Readout("weights", result.weights, *_both_units(result.weights), accent=True),
+            Readout.of(result, "against_f16", numbers.times),
+            Readout("total", result.total, *_both_units(result.total)),
+            Readout.of(result, "margin", lambda v: numbers.signed(v, 1), "GiB"),
+            Readout.of(result, "tokens_per_second", lambda _: _band_text(chosen.speed)),
+        ),
+        drawing=_drawing(result),
+        plots={"memory": Plot(_bytes_scale(chosen, result.f16))},
+        description=_description(name, result),
+        table=_table(result.outcomes, chosen),
+        formulas=_formulas(result),
+        ran=_functions(run),
+        notes=_notes(name, result),
+    )
+
+
+def _name(controls: Controls, shape: ModelShape) -> str:
+    """What the model is called."""
+    count = _count_text(parameters_of(shape))
+    if own_config(controls):
+        return f"{shape.model_type}\N{NO-BREAK SPACE}{count}"
+    return f"≈{count}" if controls.source == "size" else PRESETS[controls.model].name
+
+
+def _older_buffer(run: Run) -> int:
+    """The compute buffer of llama.cpp before pull request 23861, which reserved logits for every token."""
+    return memory.compute_buffer_bytes(run.shape, run.context, run.flash_attention, logits_rows=UBATCH)
 
 
 def _rooms(run: Footprint, chosen: Outcome) -> int:
@@ -334,14 +382,15 @@ def _split(printed: str) -> tuple[str, str]:
     return text, unit
 
 
+def _printed(size: int) -> dict[str, str]:
+    """Bytes in both units."""
+    return {"gb": numbers.gigabytes(size), "gib": numbers.gibibytes(size)}
+
+
 def _both_units(size: int) -> tuple[str, str]:
     """Bytes in GB; as its unit, GB and below it the same in GiB."""
     text, unit = _split(numbers.gigabytes(size))
     return text, f"{unit}\n{numbers.gibibytes(size)}"
-
-
-def _band_value(speed: SpeedBand | None) -> str:
-    return f"{speed.low:.4g}-{speed.high:.4g}" if speed else ""
 
 
 def _band_text(speed: SpeedBand | None) -> str:
@@ -357,18 +406,15 @@ def _bytes_scale(chosen: Outcome, f16: int) -> Scale:
     return Scale((0.0, 1.03 * max(f16, chosen.need.total, chosen.device.usable_bytes)))
 
 
-def _drawing(run: Run, chosen: Outcome, outcomes: Sequence[Outcome], f16: int) -> dict[str, Any]:
-    need, usable = chosen.need, chosen.device.usable_bytes
-    x = _bytes_scale(chosen, f16)
+def _drawing(result: Result) -> dict[str, Any]:
+    chosen, need, usable = result.chosen, result.chosen.need, result.chosen.device.usable_bytes
+    x = _bytes_scale(chosen, result.f16)
     return {
-        "segments": [
-            {"name": name, "size": size, "gb": numbers.gigabytes(size), "gib": numbers.gibibytes(size)}
-            for name, size in need.parts.items()
-        ],
+        "segments": [{"name": name, "size": size, **_printed(size)} for name, size in need.parts.items()],
         "held": _stacked(need, x, 0, usable),
         "beyond": _stacked(need, x, usable, need.total),
-        "f16": {"width": x.percent(f16), "gb": numbers.gigabytes(f16), "gib": numbers.gibibytes(f16)},
-        "total": {"gb": numbers.gigabytes(need.total), "gib": numbers.gibibytes(need.total)},
+        "f16": {"width": x.percent(result.f16), **_printed(result.f16)},
+        "total": _printed(need.total),
         "edge": {"x": x.percent(usable), "left": x(usable) > 50, "usable": numbers.gibibytes(usable)},
         "gap": _gap(x, need.total, usable),
         "verdict": chosen.verdict,
@@ -378,10 +424,10 @@ def _drawing(run: Run, chosen: Outcome, outcomes: Sequence[Outcome], f16: int) -
             for i, v in enumerate(linear_ticks(0.0, x.domain[1] / GIB, 8))
         ],
         "device": gettext(chosen.device.name),
-        "everything": run.everything,
+        "everything": result.run.everything,
         "groups": [
             _group(kind, list(members), chosen)
-            for kind, members in groupby(outcomes, lambda outcome: outcome.device.kind)
+            for kind, members in groupby(result.outcomes, lambda outcome: outcome.device.kind)
         ],
     }
 
@@ -436,20 +482,18 @@ def _marked_size(device: Device) -> str:
     return numbers.gigabytes(device.memory_bytes * 1e9 / GIB, 0)
 
 
-def _description(
-    run: Run, footprint: Footprint, chosen: Outcome, outcomes: Sequence[Outcome]
-) -> tuple[Sentence, ...]:
+def _description(name: str, result: Result) -> tuple[Sentence, ...]:
+    run, chosen = result.run, result.chosen
     need, speed, device = chosen.need, chosen.speed, chosen.device
-    machines = [outcome for outcome in outcomes if outcome.device.id != OWN]
+    machines = [outcome for outcome in result.outcomes if outcome.device.id != OWN]
     fitting = [outcome for outcome in machines if outcome.verdict != "over"]
     sentences = [
         Sentence(
             f"{chosen.verdict}_own" if device.id == OWN else chosen.verdict,
-            model=run.name,
+            **_printed(need.total),
+            model=name,
             mix=run.mix,
             device=gettext(device.name),
-            gb=numbers.gigabytes(need.total),
-            gib=numbers.gibibytes(need.total),
             usable=numbers.gibibytes(device.usable_bytes),
             margin=numbers.gibibytes(abs(chosen.margin)),
         )
@@ -463,17 +507,16 @@ def _description(
                 "speed",
                 bandwidth=_bandwidth_text(device),
                 bound=_speed_text(speed.bound),
-                band=_band_text(speed),
             )
         )
     elif chosen.verdict != "over":
         sentences.append(
             Sentence("writes_nothing") if run.shape.is_encoder else Sentence("no_band", mix=run.mix)
         )
-    if run.everything and not footprint.conversation:
+    if run.everything and not result.footprint.conversation:
         sentences.append(Sentence("keeps_nothing"))
     elif run.everything:
-        rooms = _rooms(footprint, chosen)
+        rooms = _rooms(result.footprint, chosen)
         sentences.append(
             Sentence(
                 "serves" if rooms > 1 else "serves_one" if rooms else "serves_none",
@@ -489,12 +532,11 @@ def _bandwidth_text(device: Device) -> str:
     return numbers.with_unit(numbers.significant(device.bandwidth / 1e9), "GB/s")
 
 
-def _notes(
-    c: Controls, run: Run, footprint: Footprint, max_context: int | None, chosen: Device
-) -> tuple[Sentence, ...]:
+def _notes(name: str, result: Result) -> tuple[Sentence, ...]:
+    controls, run, footprint, chosen = result.controls, result.run, result.footprint, result.chosen.device
     notes = []
-    if run.everything and max_context and int(c.context) > max_context:
-        notes.append(Sentence("clamped", model=run.name, context=numbers.integer(max_context)))
+    if run.everything and int(controls.context) > run.context:
+        notes.append(Sentence("clamped", model=name, context=numbers.integer(run.context)))
     if run.everything and run.value_type != run.cache_type:
         notes.append(Sentence("value_refused", cache_type=run.cache_type))
     if run.is_checkpoint and not chosen.is_gpu and chosen.id != OWN:
@@ -508,16 +550,16 @@ def _notes(
         notes.append(Sentence("embedding_in_ram", size=numbers.gibibytes(table)))
     if chosen.bandwidth_assumed:
         notes.append(Sentence("assumed", bandwidth=_bandwidth_text(chosen)))
-    if c.source == "size":
+    if controls.source == "size":
         notes.append(Sentence("generic"))
-    elif own_config(c):
+    elif own_config(controls):
         known = run.shape.model_type in PLAIN
         notes.append(Sentence("own_config" if known else "own_config_plain", model_type=run.shape.model_type))
-        notes.extend(_beside(own_model.beside_of(own_config(c))))
+        notes.extend(_beside(own_model.beside_of(own_config(controls))))
     else:
-        if c.source == "config":
-            notes.append(Sentence("no_config", model=run.name))
-        notes.append(Sentence("from_config", model=run.name, source=PRESETS[c.model].source))
+        if controls.source == "config":
+            notes.append(Sentence("no_config", model=name))
+        notes.append(Sentence("from_config", model=name, source=PRESETS[controls.model].source))
     if chosen.id != OWN:
         said = {"device": gettext(chosen.name), "source": gettext(chosen.source)}
         day = spoken().date(chosen.read) if chosen.read else ""
@@ -568,12 +610,13 @@ def _table(outcomes: Sequence[Outcome], chosen: Outcome) -> Table:
     return Table(columns, rows, frozenset({outcomes.index(chosen)}))
 
 
-def _formulas(run: Run, chosen: Outcome, weights: int, bits: float) -> tuple[str, ...]:
-    speed = chosen.speed
+def _formulas(result: Result) -> tuple[str, ...]:
+    run, chosen, speed = result.run, result.chosen, result.chosen.speed
+    count, bits = numbers.integer(result.parameters), numbers.fixed(result.bits_per_weight, 3)
     formulas = [
         r"\mathrm{weights} = \sum_{\mathrm{tensors}} \frac{n}{n_\mathrm{block}}\, b_\mathrm{block}"
-        rf" = \frac{{{tex(numbers.integer(_parameters(run.shape)))} \times {numbers.fixed(bits, 3)}}}{{8}}"
-        rf" = {tex(numbers.significant(weights / 1e9))} \times 10^9 \;\mathrm{{bytes}}"
+        rf" = \frac{{{tex(count)} \times {bits}}}{{8}}"
+        rf" = {tex(numbers.significant(result.weights / 1e9))} \times 10^9 \;\mathrm{{bytes}}"
     ]
     if run.everything:
         per_token = memory.kv_bytes_per_token(run.shape, run.cache_type, run.value_type)
@@ -621,4 +664,4 @@ def _functions(run: Run) -> tuple[Callable[..., Any], ...]:
     return (sizes, *whole, *speed)
 
 
-FIGURE = Figure("fit", "fig-06", "FIG.06", Controls, None, view, from_file=own_model.controls_of)
+FIGURE = Figure("fit", "fig-06", "FIG.06", Controls, compute, view, from_file=own_model.controls_of)

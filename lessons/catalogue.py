@@ -103,6 +103,11 @@ class Lesson:
             places.append((f"{self.url}/summary", self.summary.title))
         return places
 
+    @property
+    def with_python(self) -> tuple[str, ...]:
+        """The figures whose computation can be copied."""
+        return tuple(name for name, figure in self.figures.items() if figure.compute or name in self.snippets)
+
     def python(self, name: str, controls: FigureControls) -> str:
         """Python that computes and prints the read-outs of a figure in a state; "" for a figure without."""
         figure = self.figures[name]

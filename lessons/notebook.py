@@ -27,7 +27,7 @@ def notebook(lesson: Lesson, states: Mapping[str, FigureControls], opening: str)
     title = str(lesson.about["title"])
     cells = [_text(f"# {title}\n\n{opening}")]
     for section in lesson.sections:
-        figures = [name for name in section.figures if name in lesson.snippets]
+        figures = [name for name in section.figures if name in lesson.with_python]
         if figures:
             cells.append(_text(f"## {section.number} {section.title}".replace("  ", " ")))
         for name in figures:

@@ -92,7 +92,7 @@ class FigureText:
         return str(own) if own else gettext(unit) if unit else ""
 
     def sentence(self, sentence: Sentence) -> str:
-        return self._fill(self._find("sentences", sentence.key), sentence.values)
+        return self._fill(self._find("sentences", sentence.key), sentence.slots)
 
     def linked(self, sentence: Sentence, sources_url: str) -> str:
         """The sentence as HTML, its claims leading to their sources."""
@@ -102,7 +102,7 @@ class FigureText:
         shown = with_claims(
             html.escape(marked, quote=False), self._claims, lambda c: c.link(sources_url), self._origin
         )
-        return self._fill(shown, {name: html.escape(v, quote=False) for name, v in sentence.values.items()})
+        return self._fill(shown, {name: html.escape(v, quote=False) for name, v in sentence.slots.items()})
 
     def linked_note(self, name: str, sources_url: str) -> str:
         """The note of a read-out as HTML, its claims leading to their sources."""

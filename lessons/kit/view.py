@@ -45,13 +45,28 @@ class Readout:
 
 
 class Sentence:
-    """A sentence of the figure's text by its key, with the printed values of its slots."""
+    """A sentence of the figure's text by its key, with the printed values of its slots.
 
-    __slots__ = ("key", "values")
+    Slots that are named as read-outs are filled with those: `values` holds the others.
+    """
+
+    __slots__ = ("_read_outs", "key", "values")
 
     def __init__(self, key: str, **values: str) -> None:
         self.key = key
         self.values = values
+        self._read_outs: Mapping[str, str] = {}
+
+    @property
+    def slots(self) -> dict[str, str]:
+        """The printed value of every slot that the sentence may have."""
+        return {**self._read_outs, **self.values}
+
+    def beside(self, read_outs: Mapping[str, str]) -> Sentence:
+        """The same sentence in a view with these read-outs, as printed."""
+        sentence = Sentence(self.key, **self.values)
+        sentence._read_outs = read_outs
+        return sentence
 
     def __repr__(self) -> str:
         return f"Sentence({self.key!r}, {self.values!r})"
@@ -151,8 +166,7 @@ class View:
     limits: Mapping[str, Limit] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """A sentence may name every read-out as one of its slots, which is then filled as it is printed."""
         printed = {readout.name: readout.text for readout in self.readouts}
         for part in ("description", "notes"):
-            sentences = tuple(Sentence(s.key, **{**printed, **s.values}) for s in getattr(self, part))
+            sentences = tuple(sentence.beside(printed) for sentence in getattr(self, part))
             object.__setattr__(self, part, sentences)

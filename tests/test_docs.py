@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from app.cache import queue, store
 from app.http import connections, limits, query
+from app.routes import job
+from app.server import supervisor
 from app.settings import Settings
 from lessons.catalogue import load_lesson
+from lessons.kit import job as kit_job
 from lessons.kit.controls import FigureControls, plain
 from scripts import serve
 
@@ -88,6 +92,41 @@ def test_every_bound_is_documented() -> None:
     )
     assert rows["an answer until it is taken"] == f"{connections.ANSWER_SECONDS:.0f} s"
     assert rows["rest between two requests"] == f"`KEEP_ALIVE`, {serve.KEEP_ALIVE} s"
+    without_body = rows["requests of a client whose head has come and whose body has not"]
+    assert without_body.startswith(f"{connections.INCOMPLETE_REQUESTS};")
+    assert text.count(f"after {connections.REFUSED_SECONDS:.0f} s") == 3
+    assert connections.SPARE == 1.25
+    assert rows["different answers that wait"] == (
+        f"{store.MOST_WAITING}, of own weights {store.MOST_OWN_WAITING}"
+    )
+
+
+SERVER_SETTINGS = {
+    "HOST": '"HOST", "127.0.0.1"',
+    "PORT": '"PORT", default=8000',
+    "WORKERS": '"WORKERS", default=1,',
+    "CONNECTIONS": '"CONNECTIONS", default=4000',
+    "CLIENT_CONNECTIONS": '"CLIENT_CONNECTIONS", default=2000',
+    "KEEP_ALIVE": "KEEP_ALIVE = 130",
+}
+
+
+@pytest.mark.parametrize("name", SERVER_SETTINGS)
+def test_every_setting_of_the_server_is_documented_with_its_default(name: str) -> None:
+    code, text = SERVER_SETTINGS[name], (ROOT / "docs/hosting.md").read_text("utf-8")
+    assert code in (ROOT / "scripts/serve.py").read_text("utf-8")
+    default = re.split("[ =]", code)[-1].strip('",')
+    assert f"| `{name}` | `{default}` " in text
+
+
+def test_numbers_of_hosting_are_those_of_the_code() -> None:
+    text = " ".join((ROOT / "docs/hosting.md").read_text("utf-8").split())
+    assert f"At most {kit_job.MOST_WAITING} wait, {kit_job.MOST_OF_ONE} of them from one client" in text
+    assert f"to {job.MOST_FOLLOWERS} pages; others ask every {job.POLL_SECONDS} s" in text
+    assert f"stands still for {supervisor.HANGS_AFTER:.0f} s" in text
+    assert "within 9 s; Docker waits for 10" in text
+    assert supervisor.GRACE < supervisor.KILLED_AFTER < 9
+    assert f"the /{queue.NETWORK_BITS} network" in text
 
 
 @pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])

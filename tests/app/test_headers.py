@@ -23,6 +23,7 @@ def test_every_page_carries_the_policy_and_every_header(client: TestClient, addr
     headers = client.get(address).headers
     assert headers["content-security-policy"] == content_security_policy("'none'")
     assert headers["x-frame-options"] == "DENY"
+    assert "set-cookie" not in headers
     assert {name: headers[name] for name in HEADERS} == HEADERS
 
 
@@ -50,14 +51,19 @@ def test_a_refusal_before_any_route_carries_the_policy(client: TestClient) -> No
     assert answer.headers["content-security-policy"] == content_security_policy("'none'")
 
 
-def test_a_failure_carries_the_policy_too_and_shows_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_carries_the_policy_too_and_is_shown_in_the_log_alone(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("secret detail")
 
     monkeypatch.setattr("app.routes.pages._answers", broken)
-    answer = TestClient(create_app(Settings()), raise_server_exceptions=False).get("/")
+    answer = TestClient(create_app(Settings()), raise_server_exceptions=False).get("/?typed=words")
     assert answer.status_code == 500
     assert "secret detail" not in answer.text
+    assert "'/' failed" in caplog.text
+    assert f'File "{__file__}", line' in caplog.text
+    assert "words" not in caplog.text
     assert answer.headers["content-security-policy"] == content_security_policy("'none'")
 
 

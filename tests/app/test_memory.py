@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -87,3 +88,19 @@ def test_a_server_with_little_memory_is_not_ready(
             }
             assert answer.headers["cache-control"] == "no-store"
         assert client.get("/healthz").status_code == 200
+
+
+def test_a_server_that_is_starting_or_stopping_is_not_ready() -> None:
+    client = TestClient(create_app(Settings(make_ahead=False)))
+    assert client.get("/readyz").status_code == 503
+    with client:
+        assert client.get("/readyz").status_code == 200
+        client.app.state.stop()  # type: ignore[attr-defined]
+        assert client.get("/readyz").status_code == 503
+
+
+@pytest.mark.parametrize("level", ["debug", "WARNING"])
+def test_the_lesson_says_as_much_as_its_host_wants(level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logging.getLogger("academy"), "level", logging.INFO)  # and back to it afterwards
+    create_app(Settings(log_level=level, make_ahead=False))
+    assert logging.getLogger("academy").level == getattr(logging, level.upper())

@@ -105,3 +105,13 @@ def test_the_image_copies_what_the_server_and_its_check_need() -> None:
     dockerfile = (ROOT / "Dockerfile").read_text("utf-8")
     for name in ("scripts/serve.py", "scripts/healthcheck.py", "COPY app app", "COPY lessons lessons"):
         assert name in dockerfile
+
+
+def test_the_image_runs_as_an_ordinary_user_and_checks_itself() -> None:
+    last_stage = (ROOT / "Dockerfile").read_text("utf-8").split("\nFROM ")[-1]
+    users = re.findall(r"^USER (\d+):\d+$", last_stage, re.MULTILINE)
+    assert users
+    assert int(users[-1]) > 0
+    assert "ENV HOST=0.0.0.0 PORT=8000 WORKERS=1" in last_stage
+    assert re.search(r"^HEALTHCHECK .*\n *CMD \[.*scripts/healthcheck.py", last_stage, re.MULTILINE)
+    assert "STOPSIGNAL SIGTERM" in last_stage

@@ -47,6 +47,7 @@ def trusting_nobody() -> Iterator[tuple[int, int]]:
         ("PORT", "http", "1 to 65535"),
         ("WORKERS", "0", "1 to 64"),
         ("CONNECTIONS", "0", "8 to 100000"),
+        ("CLIENT_CONNECTIONS", "0", "8 to 100000"),
         ("KEEP_ALIVE", "0", "1 to 3600"),
         ("TRUSTED_PROXIES", "notanip", "'notanip' is neither an IP address nor a network"),
         ("TRUSTED_PROXIES", "10.0.0.1,", "'' is neither"),
@@ -56,6 +57,9 @@ def trusting_nobody() -> Iterator[tuple[int, int]]:
         ("HOST", "192.0.2.1", "Cannot serve on 192.0.2.1"),  # for documentation: nobody has it
         ("ACADEMY_JOBS_FOLDER", "/proc/jobs", "ACADEMY_JOBS_FOLDER='/proc/jobs' cannot be used: "),
         ("ACADEMY_JOBS_FOLDER", "/dev/null", "ACADEMY_JOBS_FOLDER='/dev/null' cannot be used: "),
+        ("ACADEMY_ROOT_PATH", "academy/", "ACADEMY_ROOT_PATH='academy/' cannot be used"),
+        ("ACADEMY_CACHE_MIB", "0", "ACADEMY_CACHE_MIB='0' cannot be used"),
+        ("ACADEMY_LOG_LEVEL", "loud", "ACADEMY_LOG_LEVEL='loud' cannot be used"),
         ("ACADEMY_EMBED_ANCESTORS", "*; script-src *", "ACADEMY_EMBED_ANCESTORS='*; script-src *'"),
     ],
 )
@@ -108,6 +112,13 @@ def peak_kib(process: int) -> int:
     if not status.exists():
         pytest.skip("the memory of another process is read from /proc")
     return int(re.findall(r"VmHWM:\s+(\d+)", status.read_text())[0])
+
+
+def test_a_worker_takes_as_much_memory_as_is_documented(trusting_nobody: tuple[int, int]) -> None:
+    assert "takes some 200 MB" in (ROOT / "docs" / "hosting.md").read_text("utf-8")
+    port, worker = trusting_nobody
+    fetch(port, "/lessons/quantization")
+    assert peak_kib(worker) * 1024 < 250e6
 
 
 @pytest.mark.parametrize(("method", "status"), [("POST", 405), ("PUT", 405), ("GET", 413)])

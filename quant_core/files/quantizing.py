@@ -169,22 +169,29 @@ def quantize_model(
         NewFile(path, header, [step.spec for step in part])
         for path, header, part in zip(targets, headers, parts, strict=True)
     ]
-    total = sum(step.spec.bytes for step in steps)
-    done = 0
+    total = _write(files, parts, model, jobs, report)
+    elements = sum(step.source.elements for step in steps)
+    return Written(len(steps), elements, sum(step.source.bytes for step in steps), total, tuple(targets))
+
+
+def _write(
+    files: list[NewFile],
+    parts: list[list[Step]],
+    model: Model,
+    jobs: int,
+    report: Callable[[Progress], None] | None,
+) -> int:
+    """Write the files, each with the tensors of its part; return the bytes of the tensors."""
+    steps = [step for part in parts for step in part]
+    total, done = sum(step.spec.bytes for step in steps), 0
     with create_gguf_files(files, model.sources) as writers:
         writer_of = [writer for writer, part in zip(writers, parts, strict=True) for _ in part]
-        for piece, data in _encoded(_pieces(step for part in parts for step in part), jobs):
+        for piece, data in _encoded(_pieces(steps), jobs):
             writer_of[piece.number - 1].write(data)
             done += data.nbytes
             if report:
                 report(Progress(piece.step, piece.number, len(steps), done, total))
-    return Written(
-        len(steps),
-        sum(step.source.elements for step in steps),
-        sum(step.source.bytes for step in steps),
-        total,
-        tuple(targets),
-    )
+    return total
 
 
 def targets_of(model: Model, target: str | Path, keep_split: bool) -> list[Path]:

@@ -109,27 +109,35 @@ def fit_asymmetric(x: F32, top: int, weights: F32, search: Search) -> tuple[F32,
         sum_l = sum_in_order(weighted)
         sum_l2 = sum_in_order(np.multiply(weighted, codes, out=terms))
         sum_lx = sum_in_order(np.multiply(weighted, x, out=terms))
-        determinant = sum_w * sum_l2 - sum_l * sum_l
-        trial_scale = np.divide(sum_w * sum_lx - sum_wx * sum_l, determinant)
-        trial_minimum = np.divide(sum_l2 * sum_wx - sum_l * sum_lx, determinant)
-        # A positive offset cannot be stored: fit through zero instead.
-        positive = trial_minimum > 0
-        np.putmask(trial_minimum, positive, np.float32(0))
-        np.putmask(trial_scale, positive, sum_lx / sum_l2)
+        determinant, trial_scale, trial_minimum = _solve(sum_w, sum_wx, sum_l, sum_l2, sum_lx)
         trial_error = weighted_error(trial_scale, trial_minimum)
         better = (determinant > 0) & (trial_error < error)
-        for kept, tried in (
-            (best_inverse, inverse),
-            (best_origin, minimum),
-            (scale, trial_scale),
-            (minimum, trial_minimum),
-            (error, trial_error),
-        ):
-            np.putmask(kept, better, tried)
+        _replace(better, best_inverse, inverse)
+        _replace(better, best_origin, minimum)
+        _replace(better, scale, trial_scale)
+        _replace(better, minimum, trial_minimum)
+        _replace(better, error, trial_error)
 
     round_codes(best_inverse, best_origin)
     _clear(codes, flat)
     return np.where(flat, np.float32(0), scale), -np.where(flat, low, minimum), codes
+
+
+def _solve(sum_w: F32, sum_wx: F32, sum_l: F32, sum_l2: F32, sum_lx: F32) -> tuple[F32, F32, F32]:
+    """Solve for scale and minimum of given codes; return the determinant and both, shape (blocks,)."""
+    determinant = sum_w * sum_l2 - sum_l * sum_l
+    scale = np.divide(sum_w * sum_lx - sum_wx * sum_l, determinant)
+    minimum = np.divide(sum_l2 * sum_wx - sum_l * sum_lx, determinant)
+    # A positive offset cannot be stored: fit through zero instead.
+    positive = minimum > 0
+    _replace(positive, minimum, np.zeros_like(minimum))
+    _replace(positive, scale, sum_lx / sum_l2)
+    return determinant, scale, minimum
+
+
+def _replace(where: NDArray[np.bool_], best: F32, trial: F32) -> None:
+    """Copy the trial into `best`, in place, where the mask is set."""
+    np.putmask(best, where, trial)
 
 
 def fit_symmetric(x: F32, half: int, weights: F32) -> tuple[F32, F32]:
@@ -175,8 +183,9 @@ def fit_symmetric(x: F32, half: int, weights: F32) -> tuple[F32, F32]:
         sum_lx, sum_l2 = sums(inverse)
         better = (sum_l2 > 0) & (sum_lx * sum_lx > best * sum_l2)
         trial_scale = sum_lx / sum_l2
-        for kept, tried in ((best_inverse, inverse), (scale, trial_scale), (best, trial_scale * sum_lx)):
-            np.putmask(kept, better, tried)
+        _replace(better, best_inverse, inverse)
+        _replace(better, scale, trial_scale)
+        _replace(better, best, trial_scale * sum_lx)
 
     round_levels(best_inverse)
     levels += half32

@@ -198,10 +198,8 @@ def gptq(
         raise ValueError(f"a trace of {rows} x {columns} weights is too large; trace a slice of the layer")
 
     grids = _Grids(rows, columns // size, check_bits(bits), symmetric, mse)
-    if group_size is None:
-        grids.fit(
-            0, original
-        )  # from all weights: a dead channel still stretches its row, as in the reference
+    if group_size is None:  # fitted to all weights, those of dead channels too, as in the reference
+        grids.fit(0, original)
     dead = np.diag(h) == 0
     h[dead, dead] = 1
     original[:, dead] = 0
@@ -212,27 +210,10 @@ def gptq(
     order = np.argsort(-np.diag(h), kind="stable") if act_order else np.arange(columns)
     upper = _inverse_factor(h[np.ix_(order, order)], damping)
     group_of = (order if static_groups else np.arange(columns)) // size
-    refit = group_size is not None and not static_groups
-
-    # Columns are rows here, so that the inner loop works on contiguous memory.
-    work = np.ascontiguousarray(original[:, order].T)
-    levels, codes = np.empty_like(work), np.empty_like(work)
-    errors = np.empty_like(work)
-    steps: list[Step] = []
-    for start in range(0, columns, block_size):
-        end = min(start + block_size, columns)
-        for j in range(start, end):
-            if refit and j % size == 0:
-                # `work` lacks the updates of this block: the reference does not see them here either.
-                grids.fit(group_of[j], work[j : j + size].T)
-            # Within a block a column takes its updates when its turn comes, all at once.
-            column = work[j] - upper[start:j, j] @ errors[start:j]
-            codes[j], levels[j] = grids.round(group_of[j], column)
-            errors[j] = (column - levels[j]) / upper[j, j]
-            if trace:
-                steps.append(_step(order, j, column, levels, work, errors[start : j + 1], upper))
-        work[end:] -= upper[start:end, end:].T @ errors[start:end]
-
+    refit = size if group_size is not None and not static_groups else None
+    codes, levels, errors, steps = _round_columns(
+        original[:, order], upper, grids, group_of, refit, block_size, order if trace else None
+    )
     place = np.argsort(order)
     return GPTQResult(
         dequantized=np.ascontiguousarray(levels[place].T),
@@ -246,6 +227,55 @@ def gptq(
         group_size=size,
         trace=tuple(steps),
     )
+
+
+def _round_columns(
+    weights: F64,
+    upper: F64,
+    grids: _Grids,
+    group_of: NDArray[np.intp],
+    refit: int | None,
+    block_size: int,
+    traced_order: NDArray[np.intp] | None,
+) -> tuple[F64, F64, F64, list[Step]]:
+    """Round one column after the other and subtract its error from the columns still to come.
+
+    Parameters
+    ----------
+    weights : ndarray of float64, shape (rows, columns)
+        Columns in the order in which they are rounded.
+    upper : ndarray of float64, shape (columns, columns)
+        From `_inverse_factor`.
+    group_of : ndarray of int, shape (columns,)
+        The group whose grid a column uses.
+    refit : int or None
+        Group size, if the grid of a group is fitted when its first column comes.
+    traced_order : ndarray of int, shape (columns,), or None
+        The order of the columns, if each step is to be recorded.
+
+    Returns
+    -------
+    codes, levels, errors : ndarray of float64, shape (columns, rows)
+    steps : list of Step
+    """
+    # Columns are rows here, so that the inner loop works on contiguous memory.
+    work = np.ascontiguousarray(weights.T)
+    codes, levels, errors = np.empty_like(work), np.empty_like(work), np.empty_like(work)
+    steps: list[Step] = []
+    for start in range(0, len(work), block_size):
+        end = min(start + block_size, len(work))
+        for j in range(start, end):
+            if refit is not None and j % refit == 0:
+                # `work` lacks the updates of this block: the reference does not see them here either.
+                grids.fit(group_of[j], work[j : j + refit].T)
+            # Within a block a column takes its updates when its turn comes, all at once.
+            column = work[j] - upper[start:j, j] @ errors[start:j]
+            codes[j], levels[j] = grids.round(group_of[j], column)
+            errors[j] = (column - levels[j]) / upper[j, j]
+            if traced_order is not None:
+                steps.append(_step(traced_order, j, column, levels, work, errors[start : j + 1], upper))
+        work[end:] -= upper[start:end, end:].T @ errors[start:end]
+    return codes, levels, errors, steps
 
 
 class _Grids:

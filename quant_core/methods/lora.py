@@ -129,17 +129,8 @@ def output_errors(
         )
     )
     rows, columns = w.shape
-    if (
-        w_hat.shape != w.shape
-        or x.shape[1] != columns
-        or (*down.shape, *up.shape)
-        != (
-            len(down),
-            columns,
-            rows,
-            len(down),
-        )
-    ):
+    fitting = (len(x), columns), (rows, columns), (rows, columns), (len(down), columns), (rows, len(down))
+    if (x.shape, w.shape, w_hat.shape, down.shape, up.shape) != fitting:
         raise ValueError(
             f"shapes do not fit: activations {x.shape}, weights {w.shape}, approximation {w_hat.shape}, "
             f"a {down.shape}, b {up.shape}; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import importlib
 import pkgutil
 import re
@@ -162,7 +163,7 @@ def test_packings_keep_act_order_where_it_is_said(row: list[str]) -> None:
 
 
 def test_commands_and_their_options_are_the_documented_ones(capsys: pytest.CaptureFixture[str]) -> None:
-    documented = re.findall(r"^python -m quant_core (\w+) (.+)$", TEXT, re.MULTILINE)
+    documented = re.findall(r"^quant-core (\w+) (.+)$", TEXT, re.MULTILINE)
     assert [name for name, _ in documented] == [one.__name__.rpartition(".")[2] for one in COMMANDS]
     for name, usage in documented:
         with pytest.raises(SystemExit):
@@ -175,6 +176,11 @@ def test_the_architectures_are_those_that_are_converted() -> None:
     (listed,) = re.findall(r"`tokenizer.json` beside\s+it;\s+([^)]+)\)", TEXT)
     classes = {f"{name.replace(' ', '')}ForCausalLM" for name in re.split(r",\s+", listed)}
     assert classes == set(ARCHITECTURES)
+
+
+def test_the_examples_run() -> None:
+    failed, tried = doctest.testfile(str(ROOT / "docs" / "quant_core.md"), module_relative=False)
+    assert (failed, tried > 10) == (0, True)
 
 
 def test_every_module_is_on_the_map() -> None:
@@ -201,7 +207,7 @@ def test_the_commands_of_the_readme_run(tmp_path: Path, capsys: pytest.CaptureFi
     readme = (ROOT / "README.md").read_text("utf-8")
     weights = ROOT / "lessons" / "quantization" / "weights" / "tinylm" / "model.safetensors"
     named = {"model.safetensors": str(weights), "model.gguf": str(tmp_path / "model.gguf")}
-    commands = re.findall(r"^python -m quant_core ([^#\n]+)", readme, re.MULTILINE)
+    commands = re.findall(r"^quant-core ([^#\n]+)", readme, re.MULTILINE)
     assert len(commands) == 2
     for command in commands:
         assert cli.main([named.get(word, word) for word in command.split()]) == 0

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor
+from pathlib import Path
 from types import FrameType
 
 from quant_core.cli import block, compare, inspect, perplexity, quantize
@@ -55,7 +56,7 @@ def _flushed(code: int) -> int:
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="quant_core", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(prog=_program(), description=__doc__.partition("\n")[0])
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.add_parser(commands)
@@ -73,7 +74,7 @@ def _run(options: argparse.Namespace) -> int:
         silence(sys.stdout)
         return 0
     except KeyboardInterrupt:
-        print("quant_core: interrupted", file=sys.stderr)
+        print(f"{_program()}: interrupted", file=sys.stderr)
         return 128 + signal.SIGINT
     except BrokenExecutor:
         return _refuse("a worker process has ended: it was killed, or memory ran out; try fewer --jobs")
@@ -88,8 +89,13 @@ def _refuse_file(error: OSError) -> int:
 
 
 def _refuse(problem: str) -> int:
-    print(f"quant_core: {printable(problem, 600)}", file=sys.stderr)
+    print(f"{_program()}: {printable(problem, 600)}", file=sys.stderr)
     return 2
+
+
+def _program() -> str:
+    """The name that messages begin with: the installed command `quant-core`, or the package's."""
+    return "quant-core" if Path(sys.argv[0]).stem == "quant-core" else "quant_core"
 
 
 def _end(number: int, frame: FrameType | None) -> None:

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.cache.response import Body
+from app.cache.unpacked import response_with
 from lessons.kit.language import spoken
 
 MOST_ADDRESSES = 4096
@@ -65,8 +66,7 @@ class ShortWay:
             asked.get(b"if-none-match", b"").decode("latin-1"),
             cache_control,
         )
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": content})
+        await response_with(content, status, headers)(scope, receive, send)
 
 
 ASKED = (b"accept-encoding", b"if-none-match")

@@ -13,8 +13,11 @@ from collections.abc import Mapping
 
 import brotli
 
+from app.cache.unpacked import Content, Unpacked
+
 COMPRESSIBLE = ("text/", "application/json", "application/x-ipynb", "application/javascript", "image/svg")
 SMALLEST = 512  # bytes below which compression costs more than it saves
+MOST_WHOLE = 32 * 1024  # bytes, up to which a connection may hold a copy of its own until it is taken
 REFUSED = frozenset({"q=0", "q=0.0", "q=0.00", "q=0.000"})
 QUICK, BEST = 5, 11  # brotli's quality: while somebody waits, and where nobody does
 
@@ -93,7 +96,7 @@ class Body:
 
     def answer(
         self, accept_encoding: str, if_none_match: str, cache_control: str
-    ) -> tuple[int, RawHeaders, bytes]:
+    ) -> tuple[int, RawHeaders, Content]:
         """Status, headers and bytes for a request with these headers: 304 for who has the bytes already."""
         content, encoding = self.encoded(accept_encoding)
         headers = self._fixed_headers(encoding, cache_control)
@@ -101,14 +104,23 @@ class Body:
             return 304, list(headers), b""
         return 200, [*headers, (b"content-length", str(len(content)).encode())], content
 
-    def encoded(self, accept_encoding: str) -> tuple[bytes, str]:
+    def encoded(self, accept_encoding: str) -> tuple[Content, str]:
         """The bytes and the name of their encoding that suit an Accept-Encoding header; "" for none."""
         if "br" not in self._forms:
             return self._forms[""], ""
         encoding = preferred(accept_encoding)
-        if encoding == "gzip" and "gzip" not in self._forms:
-            self._forms["gzip"] = gzip.compress(self.raw, compresslevel=6, mtime=0)
-        return (self._forms[encoding], encoding) if encoding else (self.raw, "")
+        if encoding:
+            return self._form(encoding), encoding
+        if "" in self._forms:
+            return self._forms[""], ""
+        if len(self._forms["br"]) <= MOST_WHOLE and len(raw := self.raw) <= MOST_WHOLE:
+            return raw, ""
+        return Unpacked(self._form("gzip")), ""
+
+    def _form(self, encoding: str) -> bytes:
+        if encoding not in self._forms:
+            self._forms[encoding] = gzip.compress(self.raw, compresslevel=6, mtime=0)
+        return self._forms[encoding]
 
     def _fixed_headers(self, encoding: str, cache_control: str) -> RawHeaders:
         """All headers of an answer with these bytes but its length; made once."""

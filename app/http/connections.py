@@ -36,6 +36,8 @@ PIPELINED = 4
 REQUEST_SECONDS = 10.0
 ANSWER_SECONDS = 120.0
 """The largest file, compressed, takes less than half of this on a slow mobile connection (50 kbit/s)."""
+UNTAKEN_BYTES = 16 * 1024
+"""Of an answer that is sent in pieces, after which the next piece waits until they are taken."""
 CLIENT_CONNECTIONS = int(os.environ.get("CLIENT_CONNECTIONS") or 2000)
 """Of one address, or one network of IPv6, in a worker: a class behind one router has about so many."""
 MAPPED = "::ffff:"
@@ -93,6 +95,7 @@ class BoundedHttp(HttpToolsProtocol):
     # uvicorn narrows the type of asyncio's own method in the same way
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        transport.set_write_buffer_limits(UNTAKEN_BYTES)
         if self.client and self.client[0].startswith(MAPPED):  # a socket for IPv6 that takes IPv4 too
             self.client = (self.client[0].removeprefix(MAPPED), self.client[1])
         self._await_request()

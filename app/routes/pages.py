@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from app.assets import static_file, version
 from app.cache.lane import Lane
 from app.cache.response import Body
+from app.cache.unpacked import response_with
 from app.export.colours import Scheme
 from app.http.query import Forms, query_parameters, read_form, read_query
 from app.http.security import is_embed, page_headers
@@ -754,9 +755,7 @@ def _respond(
         request.headers.get("accept-encoding", ""), request.headers.get("if-none-match", ""), cache_control
     )
     status = 422 if refused and status == 200 else status
-    response = Response(b"" if request.method == "HEAD" else content, status)
-    response.raw_headers = headers
-    return response
+    return response_with(b"" if request.method == "HEAD" else content, status, headers)
 
 
 def _kept(request: Request, body: Body, cache_control: str = REVALIDATE) -> Response:

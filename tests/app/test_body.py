@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from app.assets import static_file
 from app.cache.response import Body, preferred
+from app.cache.unpacked import PIECE, Unpacked
 
 TEXT = ("A weight is one small vote in a sum over thousands. " * 40).encode()
 
@@ -33,6 +34,23 @@ def test_every_form_holds_the_same_bytes(accept: str, encoding: str, decode: obj
 
 def test_what_compresses_is_kept_compressed_only() -> None:
     assert Body(TEXT, "text/html; charset=utf-8").size < len(TEXT) / 10
+
+
+LARGE = b"".join(b"%d " % number for number in range(200_000))
+
+
+@pytest.mark.parametrize("raw", [LARGE, b"a" * 10_000_000, LARGE[:50_000]])
+def test_who_takes_no_encoding_of_much_gets_it_in_pieces(raw: bytes) -> None:
+    """They are unpacked one by one, so that nobody holds a copy of the whole."""
+    body = Body(raw, "text/plain")
+    _status, headers, content = body.answer("identity", "", "no-cache")
+    assert isinstance(content, Unpacked)
+    pieces = list(content)
+    assert b"".join(pieces) == raw
+    assert max(map(len, pieces)) <= PIECE
+    assert dict(headers)[b"content-length"] == str(len(raw)).encode()
+    assert b"content-encoding" not in dict(headers)
+    assert dict(headers)[b"etag"].decode() == body.etag("")
 
 
 def test_who_takes_no_encoding_of_a_static_file_gets_no_copy_of_their_own() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import socket
 import threading
 import time
@@ -14,9 +15,10 @@ import pytest
 import uvicorn
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.http.connections import PIPELINED, SPARE, BoundedHttp
+from app.cache.unpacked import PIECE, Unpacked, response_with
+from app.http.connections import PIPELINED, SPARE, UNTAKEN_BYTES, BoundedHttp
 from tests.app.servers import until
 
 CONNECTIONS = 4
@@ -59,10 +61,13 @@ async def answers(scope: Scope, receive: Receive, send: Send) -> None:
 
 @contextlib.contextmanager
 def serving(
-    http: type[BoundedHttp] = Quick, listening: socket.socket | None = None, **settings: Any
+    http: type[BoundedHttp] = Quick,
+    listening: socket.socket | None = None,
+    app: ASGIApp = answers,
+    **settings: Any,
 ) -> Iterator[tuple[uvicorn.Server, int]]:
     settings = {"limit_concurrency": CONNECTIONS, "log_config": None} | settings
-    config = uvicorn.Config(answers, port=0, http=http, ws="none", lifespan="off", **settings)
+    config = uvicorn.Config(app, port=0, http=http, ws="none", lifespan="off", **settings)
     listening = listening or socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
@@ -221,6 +226,27 @@ def test_an_answer_that_is_not_taken_is_given_up(connect: Connect) -> None:
     client = connect(get("/large"))
     time.sleep(3 * Quick.answer_seconds)
     assert len(until_closed(client)) < LARGE
+
+
+UNPACKED = bytes(4 * LARGE)
+PACKED = gzip.compress(UNPACKED)
+
+
+def test_an_unpacked_answer_waits_in_pieces_until_it_is_taken() -> None:
+    async def answers(scope: Scope, receive: Receive, send: Send) -> None:
+        length = str(len(UNPACKED)).encode()
+        await response_with(Unpacked(PACKED), 200, [(b"content-length", length)])(scope, receive, send)
+
+    with serving(Patient, app=answers) as (server, port), connecting(port) as connect:
+        client = connect(b"GET / HTTP/1.0\r\nHost: x\r\n\r\n")
+        assert client.recv(1)
+
+        def held() -> list[int]:
+            return [each.transport.get_write_buffer_size() for each in server.server_state.connections]
+
+        assert until(lambda: max(held()) > 0)  # the buffers of both ends are full
+        assert max(held()) <= UNTAKEN_BYTES + PIECE
+        assert until_closed(client).endswith(UNPACKED)
 
 
 def test_neither_work_nor_rest_counts_as_a_slow_request(connect: Connect) -> None:

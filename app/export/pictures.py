@@ -1,7 +1,15 @@
 """A figure's drawing as an SVG file that stands alone: styles resolved, typeface within, nothing to load.
 
-It is made of the very drawing of the page. What of a drawing is HTML (lists, cells to choose from) has no
-place in such a file; a figure that is HTML altogether has no picture, and says so.
+It is made of the drawing of the page. What of a drawing is HTML (lists, cells to choose from) has no place in
+such a file; a figure that is HTML altogether has no picture, and says so. Beside the classes of the kit
+(`panel-title`, `legend in-view`, `picks`, `plot`, `titled-x`, `chart-static`), `data-export` tells of a part:
+
+- `title`: words above the drawing that follows;
+- `titles`: holds two of them, which stand left and right;
+- `keys`: marks with words, within a title;
+- `bars`: rows of three, a name, a bar and its value;
+- `roomy`: an axis and its title stand under the drawing;
+- `beside`: words that say nothing without the marks beside them, which only the page has.
 """
 
 from __future__ import annotations
@@ -9,17 +17,18 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
-import itertools
 import math
 import re
+import textwrap
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from html.parser import HTMLParser
-from typing import Any
-from xml.sax.saxutils import escape, quoteattr
+from dataclasses import dataclass
+from html import escape
+from xml.etree.ElementTree import Element, SubElement, register_namespace, tostring
+
+import tinyhtml5
 
 from app.assets import STATIC
-from app.export.colours import PROPERTIES, Scheme, plain, rules
+from app.export.sheets import Looks, Scheme, looks
 from app.views.render import Shown, render
 from lessons.kit.controls import Choice, Slider
 from lessons.kit.controls import plain as as_text
@@ -30,232 +39,320 @@ CHARACTER = 7.2
 """Width of a character of the typeface at 12 px: all of its characters are as wide."""
 
 FACE = "vendor/fonts/ibm-plex-mono-latin-400-normal.woff2"
-MONO = '"IBM Plex Mono"'
+SVG = "{http://www.w3.org/2000/svg}"
+ATTRIBUTES = re.compile(
+    r"(fill|stroke)(-opacity)?|stroke-(width|dasharray|linejoin|linecap)|opacity|paint-order|vector-effect"
+    r"|font-(size|weight|style)|letter-spacing|text-anchor|dominant-baseline|transform|overflow|[xyr]|width|height"
+)
+"""Properties of our sheets that are attributes of SVG, too."""
 
-CASED = {
-    "viewbox": "viewBox",
-    "preserveaspectratio": "preserveAspectRatio",
-    "patternunits": "patternUnits",
-    "patterntransform": "patternTransform",
-}
-"""Attributes whose capitals an HTML parser forgets."""
+LEFT_OUT = re.compile(r"role|tabindex|(aria|data|hx)-.*")
 
-VOID = frozenset({"input", "br", "hr", "img"})
-DROPPED = frozenset({"role", "tabindex", "aria-hidden", "aria-label", "aria-labelledby", "aria-describedby"})
-TITLES = frozenset({"panel-title", "strip-name", "bar-label"})
-BARS = frozenset({"keep", "qlora-bytes"})
-"""Rows of three: a name, a bar and its value."""
-
-BESIDE = frozenset({"parts", "tiles"})
-"""Lists whose words stand beside their marks in HTML: without these the marks would say nothing."""
-
-ROOMY = frozenset({"titled-x", "matrix", "chart-static", "stage"})
-"""Classes of drawings under which an axis and its title stand."""
-
-
-@dataclass
-class Node:
-    """An element of a drawing."""
-
-    tag: str
-    attributes: dict[str, str]
-    children: list[Node | str] = field(default_factory=list)
-
-    @property
-    def classes(self) -> list[str]:
-        return self.attributes.get("class", "").split()
-
-    @property
-    def text(self) -> str:
-        return " ".join(self.raw.split())
-
-    @property
-    def raw(self) -> str:
-        return "".join(child if isinstance(child, str) else child.raw for child in self.children)
+register_namespace("", SVG[1:-1])
 
 
 @dataclass
 class Panel:
-    """One drawing of a figure, with the words above it and the classes of what it stands in.
+    """One drawing of a figure, with the words above it and the marks of what it stands in.
 
     A bar in a row of its own has its `name` before it, in `indent` pixels, and its `value` behind it.
     """
 
-    svg: Node
-    around: list[str]
-    titles: list[Node]
+    svg: Element
+    around: frozenset[str]
+    titles: list[Element]
     name: str = ""
     value: str = ""
     indent: float = 0.0
 
     @property
     def height(self) -> float:
-        return float(self.svg.attributes["height"])
+        return float(self.svg.attrib["height"])
 
     @property
     def plotted(self) -> bool:
         """Whether ticks stand beside it."""
-        return any("plot" in classes.split() for classes in self.around)
+        return "plot" in self.around
 
     @property
-    def titled(self) -> bool:
-        return not ROOMY.isdisjoint(" ".join(self.around).split())
+    def room_below(self) -> int:
+        if self.around & {"titled-x", "chart-static", "export=roomy"}:
+            return 60
+        return 36 if self.plotted else 20
+
+
+@dataclass
+class Paper:
+    """The file while it is laid out from above: `y` is how far down it has come."""
+
+    body: Element
+    looks: dict[Element, Looks]
+    words: Looks
+    y: float = MARGIN - 2.0
+
+    def write(self, words: str, x: float, y: float, **attributes: str) -> None:
+        look = {"class": "axis-title", **self.words, "x": f"{x:g}", "y": f"{y:g}", **attributes}
+        SubElement(self.body, f"{SVG}text", look).text = words
+
+    def write_at_end(self, words: str, y: float) -> None:
+        self.write(words, WIDTH - MARGIN, y, **{"text-anchor": "end"})
+
+    def keys(self, marks: Iterable[Element], x: float) -> None:
+        """Set marks with the words that follow each in a row from `x` on; `y` is the top of its line."""
+        for mark in marks:
+            label = " ".join((mark.tail or "").split())
+            wide = 20 + CHARACTER * (len(label) + 2)
+            if x > MARGIN and x + wide > WIDTH - MARGIN:
+                x, self.y = float(MARGIN), self.y + 20
+            self.body.append(_key(self.looks[mark], x, self.y + 8))
+            self.write(label, x + 18, self.y + 12)
+            x += wide
+
+    def titles(self, panel: Panel) -> None:
+        """The words above a drawing, with their keys."""
+        for i, title in enumerate(panel.titles):
+            if i and "export=titles" in panel.around:
+                self.write_at_end(_words(title), self.y)
+                continue
+            lines = _wrapped(_words(title))
+            for line in lines:
+                self.y += 18
+                self.write(line, MARGIN, self.y)
+            keys = [mark for each in title if "export=keys" in _marks(each) for mark in each.iter("i")]
+            if keys:
+                self.y -= 12
+                self.keys(keys, MARGIN + CHARACTER * (len(lines[-1]) + 3))
+                self.y += 12
+
+    def bar(self, panel: Panel) -> None:
+        """A row of its own, from its top down."""
+        self.y += 12 if panel.titles else 0
+        middle, right = self.y + panel.height / 2 + 4, 16 + CHARACTER * 10
+        self.write(panel.name, MARGIN, middle)
+        self.place(panel.svg, MARGIN + panel.indent, WIDTH - 2 * MARGIN - panel.indent - right)
+        self.write_at_end(panel.value, middle)
+        self.y += panel.height - 4
+
+    def drawing(self, panel: Panel) -> None:
+        self.y += 42 if panel.plotted else 16
+        left, right = (MARGIN + 48, MARGIN + 24) if panel.plotted else (MARGIN, MARGIN)
+        self.place(panel.svg, left, WIDTH - left - right)
+        self.y += panel.height + panel.room_below
+
+    def place(self, svg: Element, left: float, width: float) -> None:
+        svg.attrib |= {"x": f"{left:g}", "y": f"{self.y:g}", "width": f"{width:g}", "overflow": "visible"}
+        svg.tail = None
+        self.body.append(svg)
 
 
 def picture(shown: Shown, scheme: Scheme = "light") -> tuple[bytes, str]:
     """The SVG file of a figure in a state, and the content security policy with which it may be opened."""
     name = shown.figure.name
-    body: list[str] = []
-    y = MARGIN - 2.0
-    for line, look in _heading(shown):
-        body.append(f'<text class="{look}" x="{MARGIN}" y="{y + 12:g}">{escape(line)}</text>')
-        y += 20
-    drawing = parsed(render("drawing.jinja", f=shown).decode())
-    y = _legend(shown, drawing, scheme, body, y)
+    document = _document(shown)
+    found = looks(document, name, scheme)
+    legend, drawing = document[-1][0]
+    words, true, quantized = (_attributes(found[probe]) for probe in legend.iter(f"{SVG}g"))
+    for element in drawing.iter():
+        if str(element.tag).startswith(SVG):
+            kept = {name: value for name, value in element.items() if value and not LEFT_OUT.fullmatch(name)}
+            element.attrib = kept | _attributes(found[element])
+    paper = Paper(Element(f"{SVG}g", {"class": f"fig fig-{name}"}), found, words)
+    heading = {"font-size": "15px", "fill": true["stroke"]}
+    for i, line in enumerate(
+        [f"{shown.figure.label}  {shown.text.title}", *_wrapped(" · ".join(_said(shown)))]
+    ):
+        paper.write(line, MARGIN, paper.y + 12, **({} if i else heading))
+        paper.y += 20
+    html_alone = _classes(drawing, svg=False) - _classes(drawing, svg=True)
+    caption = [
+        mark for mark in legend.iter("i") if mark.attrib["class"].removeprefix("key key-") not in html_alone
+    ]
+    for keys in (caption, _in_view(drawing)):
+        if keys:
+            paper.keys(keys, MARGIN)
+            paper.y += 20
     below_bars = False
-    for panel in panels(drawing):
-        y += 28 if below_bars and not panel.indent else 12
+    for panel in _panels(drawing, true, quantized):
+        paper.y += 28 if below_bars and not panel.indent else 12
         below_bars = panel.indent > 0
-        y = _titles(panel, name, scheme, body, y)
-        if panel.indent:
-            y = _bar(panel, body, y)
-            continue
-        y += 42 if panel.plotted else 16
-        left, right = (MARGIN + 48, MARGIN + 24) if panel.plotted else (MARGIN, MARGIN)
-        body.append(_placed(panel, left, y, WIDTH - left - right))
-        y += panel.height + (60 if panel.titled else 36 if panel.plotted else 20)
-    y += 14
-    body.append(f'<text class="axis-title" x="{MARGIN}" y="{y:g}">{escape(_origin(shown))}</text>')
-    height = round(y + MARGIN * 0.7)
-    style = _style(name, scheme, _used("".join(body)))
-    title = escape(f"{shown.figure.label} {shown.text.title}")
-    svg = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}"'
-        f' viewBox="0 0 {WIDTH} {height}" role="img"><title>{title}</title>'
-        f"<desc>{escape(' '.join(shown.description))}</desc>"
-        f"<style>{style}</style>"
-        f'<rect class="ground" width="{WIDTH}" height="{height}"/>'
-        f'<g class="fig fig-{name}">{"".join(body)}</g></svg>\n'
+        paper.titles(panel)
+        (paper.bar if panel.indent else paper.drawing)(panel)
+    paper.y += 14
+    query = f"?{shown.query}" if shown.query else ""
+    paper.write(f"openalicelabs / academy  {shown.lesson.url}/figures/{name}{query}", MARGIN, paper.y)
+    return _file(shown, paper, ground=true["fill"])
+
+
+def _document(shown: Shown) -> Element:
+    """A page with the drawing; before it the legend, and one of each mark of the kit that the file adds."""
+    probes = "".join(f'<g class="{look}"></g>' for look in ("axis-title", "true-mark", "snap-mark"))
+    keys = "".join(
+        f'<i class="key key-{key}"></i>{escape(label)}' for key, label in shown.text.legend.items()
     )
-    allowed = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    document: Element = tinyhtml5.parse(
+        f'<figure class="fig fig-{shown.figure.name}"><p><svg>{probes}</svg>{keys}</p><div class="drawing">'
+        f"{render('drawing.jinja', f=shown).decode()}</div></figure>",
+        namespace_html_elements=False,
+    )
+    return document
+
+
+def _file(shown: Shown, paper: Paper, ground: str) -> tuple[bytes, str]:
+    size = {"width": str(WIDTH), "height": str(round(paper.y + MARGIN * 0.7))}
+    svg = Element(f"{SVG}svg", {**size, "viewBox": f"0 0 {WIDTH} {size['height']}", "role": "img"})
+    SubElement(svg, f"{SVG}title").text = f"{shown.figure.label} {shown.text.title}"
+    SubElement(svg, f"{SVG}desc").text = " ".join(shown.description)
+    SubElement(svg, f"{SVG}style").text = _style()
+    SubElement(svg, f"{SVG}rect", {"fill": ground, **size})
+    svg.append(paper.body)
+    allowed = base64.b64encode(hashlib.sha256(_style().encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{allowed}'; font-src data:; frame-ancestors 'none'"
-    return svg.encode(), policy
+    return f"{tostring(svg, 'unicode')}\n".encode(), policy
 
 
-def parsed(markup: str) -> Node:
-    """The tree of a rendered drawing."""
-    builder = _Builder()
-    builder.feed(markup)
-    builder.close()
-    return builder.root
+@functools.cache
+def _style() -> str:
+    """The typeface, which is the one thing that no attribute can say."""
+    face = base64.b64encode((STATIC / FACE).read_bytes()).decode()
+    return (
+        f"@font-face{{font-family:'IBM Plex Mono';src:url(data:font/woff2;base64,{face}) format('woff2')}}"
+        "text{font-family:'IBM Plex Mono',ui-monospace,monospace}"
+    )
 
 
-def panels(drawing: Node) -> list[Panel]:
-    """The SVG drawings within a figure's drawing, from above."""
+def _attributes(look: Looks) -> Looks:
+    """What the sheets say of an element of SVG as its attributes."""
+    found: Looks = {}
+    for name, value in look.items():
+        if name == "font" and (parts := re.match(r"(\d+) ([\d.]+px)", value)):
+            found |= {"font-weight": parts[1], "font-size": parts[2]}
+        elif name == "transform":
+            moved = re.sub(
+                r"X\((.*?)\)", r"(\1 0)", re.sub(r"translateY\((.*?)\)", r"translate(0 \1)", value)
+            )
+            found[name] = re.sub(r"(?<=\d)(px|deg)", "", moved)
+        elif ATTRIBUTES.fullmatch(name):
+            found[name] = value
+    return found
+
+
+# --- what a drawing consists of ---------------------------------------------------------------------------
+
+
+def _marks(element: Element) -> frozenset[str]:
+    """The classes of an element, and what it says that it is in a file."""
+    return frozenset([*element.get("class", "").split(), f"export={element.get('data-export')}"])
+
+
+def _panels(drawing: Element, true: Looks, quantized: Looks) -> list[Panel]:
+    """The SVG drawings of a figure, from above; buttons that lie over one become marks of it."""
     found: list[Panel] = []
-    _collect(drawing, [], [], found)
-    return _without_picks(found)
-
-
-def _without_picks(found: list[Panel]) -> list[Panel]:
-    """Buttons that lie over a drawing become marks of it."""
-    kept: list[Panel] = []
-    for panel in found:
-        if "picks" not in " ".join(panel.around).split():
-            kept.append(panel)
+    for panel in _collected(drawing, frozenset(), []):
+        if "picks" not in panel.around:
+            found.append(panel)
             continue
-        for child in panel.svg.children:
-            if isinstance(child, Node) and child.tag == "foreignobject":
-                kept[-1].svg.children += _dots(child)
-    return kept
+        for button in panel.svg.iter(f"{SVG}foreignObject"):
+            chosen = any("checked" in child.attrib for child in button)
+            ring = {"fill": true["fill"], "stroke": quantized["fill"], "stroke-width": "2", "r": "8.7"}
+            disc = {"fill": true["stroke"], "r": "5.4"}
+            for look in (ring, disc) if chosen else (true | {"r": "5.2"},):
+                place = {"cx": button.attrib["x"], "cy": button.attrib["y"]}
+                SubElement(found[-1].svg, f"{SVG}circle", look | place)
+    return found
 
 
-def _dots(button: Node) -> Iterator[Node]:
-    """A ring for a button; for the one that is chosen a disc in a ring of the accent."""
-    chosen = any(isinstance(child, Node) and "checked" in child.attributes for child in button.children)
-    for look, r in (("pick-ring", "8.7"), ("pick-disc", "5.4")) if chosen else (("true-mark", "5.2"),):
-        yield Node(
-            "circle", {"class": look, "cx": button.attributes["x"], "cy": button.attributes["y"], "r": r}
-        )
-
-
-def _collect(node: Node, around: list[str], titles: list[Node], found: list[Panel]) -> None:
-    for child in node.children:
-        if isinstance(child, str):
-            continue
-        if not BARS.isdisjoint(child.classes):
-            found += _rows(child, around, titles)
+def _collected(node: Element, around: frozenset[str], titles: list[Element]) -> Iterator[Panel]:
+    for child in node:
+        marks = _marks(child)
+        if "export=bars" in marks:
+            yield from _rows(child, around, list(titles))
             titles.clear()
-        elif child.tag == "svg":
-            if "fluid" in child.classes:
-                found.append(Panel(child, list(around), list(titles)))
+        elif child.tag == f"{SVG}svg":
+            if "fluid" in marks:
+                yield Panel(child, around, list(titles))
             titles.clear()
-        elif not BESIDE.isdisjoint(child.classes) or child.tag == "table":
+        elif "export=beside" in marks or child.tag == "table":
             titles.clear()
-        elif child.tag == "p" and not TITLES.isdisjoint(child.classes):
+        elif child.tag == "p" and marks & {"panel-title", "export=title"}:
             titles.append(child)
         else:
-            own = child.attributes.get("class", "")
-            _collect(child, [*around, own] if own else around, titles, found)
+            yield from _collected(child, around | marks, titles)
 
 
-def _rows(node: Node, around: list[str], titles: list[Node]) -> Iterator[Panel]:
-    parts = [child for child in node.children if isinstance(child, Node)]
-    rows = list(zip(parts[::3], parts[1::3], parts[2::3], strict=True))
-    indent = 16.0 + math.ceil(CHARACTER * max(len(name.text) for name, _, _ in rows))
+def _rows(node: Element, around: frozenset[str], titles: list[Element]) -> Iterator[Panel]:
+    rows = list(zip(node[::3], node[1::3], node[2::3], strict=True))
+    indent = 16.0 + math.ceil(CHARACTER * max(len(_words(name)) for name, _, _ in rows))
     for i, (name, svg, value) in enumerate(rows):
-        own = [*around, node.attributes["class"]]
-        yield Panel(svg, own, [] if i else list(titles), name.text, value.text, indent)
+        yield Panel(svg, around, [] if i else titles, _words(name), _words(value), indent)
 
 
-def _bar(panel: Panel, body: list[str], y: float) -> float:
-    """A row of its own, from its top down; where it ends."""
-    y += 0 if not panel.titles else 12
-    middle = y + panel.height / 2 + 4
-    right = 16 + CHARACTER * 10
-    body.append(f'<text class="axis-title" x="{MARGIN}" y="{middle:g}">{escape(panel.name)}</text>')
-    body.append(_placed(panel, MARGIN + panel.indent, y, WIDTH - 2 * MARGIN - panel.indent - right))
-    end = f'x="{WIDTH - MARGIN}" y="{middle:g}" text-anchor="end"'
-    body.append(f'<text class="axis-title" {end}>{escape(panel.value)}</text>')
-    return y + panel.height - 4
+def _in_view(drawing: Element) -> list[Element]:
+    """The keys of a legend that stands in the drawing."""
+    return [mark for each in drawing.iter() if "in-view" in _marks(each) for mark in each.iter("i")]
 
 
-def _placed(panel: Panel, left: float, top: float, width: float) -> str:
-    """A drawing at its place, within groups that carry the classes of what it stood in."""
-    attributes = {
-        **panel.svg.attributes,
-        "class": " ".join(name for name in panel.svg.classes if name != "fluid"),
-        "x": f"{left:g}",
-        "y": f"{top:g}",
-        "width": f"{width:g}",
-        "overflow": "visible",
+def _classes(node: Element, *, svg: bool) -> set[str]:
+    """The classes that occur within the SVG of a drawing, or outside it."""
+    return {
+        name
+        for element in node.iter()
+        if str(element.tag).startswith(SVG) is svg
+        for name in element.get("class", "").split()
     }
-    inner = _markup(Node("svg", attributes, panel.svg.children))
-    for classes in reversed(panel.around):
-        inner = f"<g class={quoteattr(classes)}>{inner}</g>"
-    return inner
 
 
-def _markup(node: Node) -> str:
-    attributes = "".join(
-        f" {CASED.get(name, name)}={quoteattr(value)}"
-        for name, value in node.attributes.items()
-        if value and name not in DROPPED and not name.startswith(("data-", "hx-"))
-    )
-    if node.tag == "svg" and "overflow" not in node.attributes and "clip" not in node.classes:
-        attributes += ' overflow="visible"'
-    children = "".join(escape(child) if isinstance(child, str) else _markup(child) for child in node.children)
-    return f"<{node.tag}{attributes}>{children}</{node.tag}>" if children else f"<{node.tag}{attributes}/>"
+def _words(element: Element) -> str:
+    """The words of an element, without those of its keys."""
+    return " ".join("".join(_texts(element)).split())
 
 
-def _heading(shown: Shown) -> Iterator[tuple[str, str]]:
-    yield f"{shown.figure.label}  {shown.text.title}", "heading"
-    for line in _wrapped(" · ".join([shown.description[0], *_changed(shown)])):
-        yield line, "axis-title"
+def _texts(element: Element) -> Iterator[str]:
+    yield element.text or ""
+    for child in element:
+        if "export=keys" not in _marks(child):
+            yield from _texts(child)
+        yield child.tail or ""
 
 
-def _changed(shown: Shown) -> Iterator[str]:
-    """The controls that are not as the lesson shows them; the cells of a drawing show theirs."""
+def _key(look: Looks, x: float, y: float) -> Element:
+    """A key of ten pixels, its middle at `x` + 5 and `y`, drawn as the page's sheet says of the HTML one."""
+    drawn = ("border-color", "border", "border-top", "border-left", "box-shadow")
+    edge = _colour(" ".join(look[name] for name in drawn if name in look))
+    outlined = {"fill": _colour(look.get("background", "")), "stroke": edge, "stroke-width": "1.5"}
+    turned = _attributes({"transform": look.get("transform", "")})["transform"]
+    group = Element(f"{SVG}g", {"transform": f"translate({x + 5:g} {y:g}) {turned}"})
+    if "clip-path" in look:
+        corners = re.findall(r"([\d.]+)%? ([\d.]+)%?", look["clip-path"])
+        points = " ".join(f"{float(u) / 10 - 5:g},{float(v) / 10 - 5:g}" for u, v in corners)
+        SubElement(group, f"{SVG}polygon", {"points": points, **outlined})
+    elif look.get("border-radius") == "50%":
+        SubElement(group, f"{SVG}circle", {"r": "5", **outlined})
+    else:
+        wide, high = (2 if look.get(name) == "2px" else 10 for name in ("width", "height"))
+        x, y, wide, high = -wide / 2, -high / 2, wide, high
+        if "border-top" in look:
+            x, y, wide, high, outlined = -5, -1, 14, 2, {"fill": edge}
+        elif "border-left" in look:
+            x, y, wide, high, outlined = -1, -6, 2, 12, {"fill": edge}
+        box = {"x": f"{x:g}", "y": f"{y:g}", "width": str(wide), "height": str(high)}
+        SubElement(group, f"{SVG}rect", box | outlined)
+    return group
+
+
+def _colour(text: str) -> str:
+    found = re.search(r"#[0-9a-f]{6}", text)
+    return found[0] if found else "none"
+
+
+# --- words ------------------------------------------------------------------------------------------------
+
+
+def _said(shown: Shown) -> Iterator[str]:
+    """What the figure says first, and the controls that are not as the lesson shows them.
+
+    The cells of a drawing show theirs.
+    """
+    yield shown.description[0]
     widgets = type(shown.controls).widgets()
     for name, _ in shown.controls.query():
         widget, value = widgets[name], getattr(shown.controls, name)
@@ -266,216 +363,6 @@ def _changed(shown: Shown) -> Iterator[str]:
             yield f"{shown.text.control(name)}: {shown.text.option(name, as_text(value), widget)}"
 
 
-def _origin(shown: Shown) -> str:
-    query = f"?{shown.query}" if shown.query else ""
-    return f"openalicelabs / academy  {shown.lesson.url}/figures/{shown.figure.name}{query}"
-
-
 def _wrapped(text: str) -> list[str]:
     most = int((WIDTH - 2 * MARGIN) / CHARACTER)
-    lines: list[str] = []
-    for word in text.split():
-        if lines and len(lines[-1]) + 1 + len(word) <= most:
-            lines[-1] += f" {word}"
-        else:
-            lines.append(word)
-    return lines
-
-
-def _legend(shown: Shown, drawing: Node, scheme: Scheme, body: list[str], y: float) -> float:
-    """The keys beside the caption, without those to what only the HTML of the drawing shows; then its own."""
-    name = shown.figure.name
-    html_alone = _classes(drawing, svg=False) - _classes(drawing, svg=True)
-    caption = [(key, label) for key, label in shown.text.legend.items() if key not in html_alone]
-    for keys in (caption, list(_own_legend(drawing))):
-        if keys:
-            looks = [(_looks(name, scheme, ".key", f".key-{key}"), label) for key, label in keys]
-            y = _keys(looks, float(MARGIN), y, body) + 20
-    return y
-
-
-def _own_legend(node: Node) -> Iterator[tuple[str, str]]:
-    """The keys of a legend that stands in the drawing: name and words."""
-    for child in node.children:
-        if isinstance(child, str):
-            continue
-        if "in-view" not in child.classes:
-            yield from _own_legend(child)
-            continue
-        for entry in child.children:
-            if isinstance(entry, Node):
-                mark = next(part for part in entry.children if isinstance(part, Node))
-                yield mark.classes[-1].removeprefix("key-"), entry.text
-
-
-def _classes(node: Node, *, svg: bool, within: bool = False) -> set[str]:
-    """The classes that occur within the SVG of a drawing, or outside it."""
-    within = within or node.tag == "svg"
-    found = set(node.classes) if within is svg else set()
-    for child in node.children:
-        if isinstance(child, Node):
-            found |= _classes(child, svg=svg, within=within)
-    return found
-
-
-def _titles(panel: Panel, figure: str, scheme: Scheme, body: list[str], y: float) -> float:
-    """The words above a drawing, with their keys; the two of a pair stand left and right."""
-    pair = len(panel.titles) == 2 and any("ranked" in classes for classes in panel.around)
-    for i, title in enumerate(panel.titles):
-        words = Node("p", {}, [child for child in title.children if not _is_key(child)])
-        if pair and i:
-            place = f'x="{WIDTH - MARGIN}" y="{y:g}" text-anchor="end"'
-            body.append(f'<text class="axis-title" {place}>{escape(words.text)}</text>')
-            continue
-        lines = _wrapped(words.text)
-        for line in lines:
-            y += 18
-            body.append(f'<text class="axis-title" x="{MARGIN}" y="{y:g}">{escape(line)}</text>')
-        keys = [key for child in title.children if _is_key(child) for key in _keys_of(child, figure, scheme)]
-        y = _keys(keys, MARGIN + CHARACTER * (len(lines[-1]) + 3), y - 12, body) + 12 if keys else y
-    return y
-
-
-def _is_key(child: Node | str) -> bool:
-    return isinstance(child, Node) and any(name.endswith("-key") for name in child.classes)
-
-
-def _keys_of(node: Node | str, figure: str, scheme: Scheme) -> Iterator[tuple[dict[str, str], str]]:
-    """The keys within a title: each mark with the words that follow it."""
-    assert isinstance(node, Node)
-    parts: list[Node | str] = []
-    for child in node.children:
-        parts += child.children if isinstance(child, Node) and child.tag == "span" else [child]
-    for mark, words in itertools.pairwise(parts):
-        if isinstance(mark, Node) and isinstance(words, str):
-            own = mark.attributes.get("class", "")
-            around = f".{node.classes[0]}"
-            yield (
-                _looks(figure, scheme, f"{around} i", f"{around} i.{own}", f".{own}"),
-                " ".join(words.split()),
-            )
-
-
-def _keys(keys: Iterable[tuple[dict[str, str], str]], x: float, y: float, body: list[str]) -> float:
-    """Set keys in a row from `x` on, in a line whose top is `y`; where the last of them came to stand."""
-    for looks, label in keys:
-        wide = 20 + CHARACTER * (len(label) + 2)
-        if x > MARGIN and x + wide > WIDTH - MARGIN:
-            x, y = float(MARGIN), y + 20
-        body.append(_key(looks, x, y + 8))
-        body.append(f'<text class="axis-title" x="{x + 18:g}" y="{y + 12:g}">{escape(label)}</text>')
-        x += wide
-    return y
-
-
-def _looks(figure: str, scheme: Scheme, *selectors: str) -> dict[str, str]:
-    """What the style sheet says of a key, in the figure or everywhere, later rules over earlier ones."""
-    looks: dict[str, str] = {}
-    for rule in rules(figure):
-        selector = rule.selector.removeprefix(f".fig-{figure} ")
-        if any(one.strip() in selectors for one in selector.removeprefix(":is(").rstrip(")").split(",")):
-            looks |= {name: plain(value, figure, scheme) for name, value in rule.declarations.items()}
-    return looks
-
-
-def _key(looks: dict[str, str], x: float, y: float) -> str:
-    """A key of ten pixels, its middle at `x` + 5 and `y`."""
-    drawn = ("border-color", "border", "border-top", "border-left", "box-shadow")
-    edges = " ".join(looks[name] for name in drawn if name in looks)
-    edge, fill = (_colour(text) for text in (edges, looks.get("background", "")))
-    look = f'fill="{fill}" stroke="{edge}" stroke-width="1.5"'
-    if "clip-path" in looks:
-        corners = re.findall(r"([\d.]+)%? ([\d.]+)%?", looks["clip-path"])
-        points = " ".join(f"{float(u) / 10 - 5:g},{float(v) / 10 - 5:g}" for u, v in corners)
-        shape = f'<polygon points="{points}" {look}/>'
-    elif looks.get("border-radius") == "50%":
-        shape = f'<circle r="5" {look}/>'
-    elif "border-top" in looks:
-        shape = f'<rect x="-5" y="-1" width="14" height="2" fill="{edge}"/>'
-    elif "border-left" in looks:
-        shape = f'<rect x="-1" y="-6" width="2" height="12" fill="{edge}"/>'
-    else:
-        wide, high = (2 if looks.get(name) == "2px" else 10 for name in ("width", "height"))
-        shape = f'<rect x="{-wide / 2:g}" y="{-high / 2:g}" width="{wide}" height="{high}" {look}/>'
-    turned = looks.get("transform", "").replace("deg", "")
-    return f'<g transform="translate({x + 5:g} {y:g}) {turned}">{shape}</g>'
-
-
-def _colour(text: str) -> str:
-    found = re.search(r"#[0-9a-f]{6}", text)
-    return found[0] if found else "none"
-
-
-# --- style ------------------------------------------------------------------------------------------------
-
-
-def _used(markup: str) -> frozenset[str]:
-    """Tags, and classes with a dot before them, that occur in a piece of SVG."""
-    classes = {f".{name}" for found in re.findall(r'class="([^"]*)"', markup) for name in found.split()}
-    return frozenset(re.findall(r"<(\w+)", markup)) | classes | {".fig"}
-
-
-@functools.lru_cache(maxsize=256)
-def _style(figure: str, scheme: Scheme, used: frozenset[str]) -> str:
-    """The rules that mean something here, in plain colours, after the typeface."""
-    lines = [
-        f"@font-face{{font-family:{MONO};src:url({_face()}) format('woff2')}}",
-        f"text{{font-family:{MONO},ui-monospace,monospace}}",
-        f".ground{{fill:{plain('var(--card)', figure, scheme)}}}",
-        f".heading{{font-size:15px;fill:{plain('var(--ink)', figure, scheme)}}}",
-        f".pick-disc{{fill:{plain('var(--ink)', figure, scheme)}}}",
-        f".pick-ring{{fill:{plain('var(--card)', figure, scheme)};"
-        f"stroke:{plain('var(--q)', figure, scheme)};stroke-width:2}}",
-    ]
-    known = used | {f".fig-{figure}"}
-    for rule in rules(figure):
-        declarations = {
-            name: plain(value, figure, scheme)
-            for name, value in rule.declarations.items()
-            if name in PROPERTIES and "rem" not in value and rule.selector not in (".fluid", ":root", ".plot")
-        }
-        if declarations and _matches(rule.selector, known):
-            lines.append(rule.selector + "{" + ";".join(f"{k}:{v}" for k, v in declarations.items()) + "}")
-    return "".join(lines).replace("<", "")
-
-
-_SIMPLE = re.compile(r"\.[\w-]+|(?<![\w.-])[a-z]\w*")
-
-
-def _matches(selector: str, known: frozenset[str]) -> bool:
-    """Whether a selector can mean something in a drawing: all its tags and classes are there."""
-    if re.search(r"::|:(?!is\(|not\()|[>+~]|\[(?!text-anchor)", selector):
-        return False
-    required = re.sub(r":(is|not)\([^()]*\)|\[[^]]*\]", "", selector)
-    return all(part in known for part in _SIMPLE.findall(required))
-
-
-@functools.cache
-def _face() -> str:
-    return "data:font/woff2;base64," + base64.b64encode((STATIC / FACE).read_bytes()).decode()
-
-
-class _Builder(HTMLParser):
-    """The tree of a rendered drawing."""
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.root = Node("drawing", {})
-        self._open = [self.root]
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, Any]]) -> None:
-        node = Node(tag, {name: value or "" for name, value in attrs})
-        self._open[-1].children.append(node)
-        if tag not in VOID:
-            self._open.append(node)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, Any]]) -> None:
-        self._open[-1].children.append(Node(tag, {name: value or "" for name, value in attrs}))
-
-    def handle_endtag(self, tag: str) -> None:
-        if any(node.tag == tag for node in self._open[1:]):
-            while self._open.pop().tag != tag:
-                pass
-
-    def handle_data(self, data: str) -> None:
-        self._open[-1].children.append(data)
+    return textwrap.wrap(text, most, break_long_words=False, break_on_hyphens=False)

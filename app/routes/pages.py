@@ -19,7 +19,7 @@ from app.assets import static_file, version
 from app.cache.lane import Lane
 from app.cache.response import Body
 from app.cache.unpacked import response_with
-from app.export.colours import Scheme
+from app.export.sheets import Scheme
 from app.http.query import Forms, query_parameters, read_form, read_query
 from app.http.security import is_embed, page_headers
 from app.server import memory

@@ -26,8 +26,8 @@ from app.cache.disk import Name
 from app.cache.queue import Busy, Together
 from app.cache.response import BEST, Body
 from app.cache.store import Kept
-from app.export.colours import Scheme
 from app.export.pictures import picture
+from app.export.sheets import Scheme
 from app.views.render import Shown, ask, example, practise, render, reveal, show
 from app.views.styleguide import guide
 from lessons.catalogue import Lesson, course, lesson_slugs, load_lesson, plain_pages

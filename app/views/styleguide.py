@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
-import math
-import re
 from dataclasses import dataclass
 from typing import Any
 
-from app.assets import STATIC
+import tinycss2
+from coloraide import Color
+
+from app.export.sheets import Tokens, plain, root_tokens
 from app.views.render import Asked, ask, problems_for_people, reveal, show
 from lessons.catalogue import course, lesson_slugs, load_lesson
 from lessons.kit.controls import ControlError
@@ -28,47 +29,28 @@ SECTIONS = (
 )
 GROUNDS = ("paper", "card")
 
-_DECLARATION = re.compile(r"--([\w-]+):\s*([^;]+);")
-_OKLCH = re.compile(r"oklch\(([\d.]+)%\s+([\d.]+)\s+([\d.]+)\)")
-_REFERENCE = re.compile(r"var\(--([\w-]+)\)")
-
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A custom property of `:root`; of a colour, `light` and `dark` are sRGB with channels from 0 to 1."""
+    """A custom property of `:root`; of a colour, `light` and `dark` are #rrggbb."""
 
     name: str
     value: str
-    light: tuple[float, float, float] | None = None
-    dark: tuple[float, float, float] | None = None
+    light: str | None = None
+    dark: str | None = None
 
 
 @functools.cache
 def tokens() -> dict[str, Token]:
     """The tokens as `tokens.css` declares them, in its order."""
-    sheet = re.sub(r"/\*.*?\*/", "", (STATIC / "css" / "tokens.css").read_text("utf-8"), flags=re.DOTALL)
-    declared = dict(_DECLARATION.findall(sheet[: sheet.index("}")]))
-    return {name: _token(name, value, declared) for name, value in declared.items()}
+    declared = root_tokens()
+    return {name.removeprefix("--"): _token(name.removeprefix("--"), declared) for name in declared}
 
 
-def contrast(one: tuple[float, float, float], other: tuple[float, float, float]) -> float:
-    """The ratio of WCAG 2.2 for two sRGB colours."""
-    dark, light = sorted((_luminance(one), _luminance(other)))
-    return (light + 0.05) / (dark + 0.05)
-
-
-def srgb(lightness: float, chroma: float, hue: float) -> tuple[float, float, float]:
-    """OKLCH to sRGB (CSS Color 4), clipped as browsers clip it."""
-    a, b = chroma * math.cos(math.radians(hue)), chroma * math.sin(math.radians(hue))
-    level = lightness / 100
-    long = (level + 0.3963377774 * a + 0.2158037573 * b) ** 3
-    middle = (level - 0.1055613458 * a - 0.0638541728 * b) ** 3
-    short = (level - 0.0894841775 * a - 1.2914855480 * b) ** 3
-    return (
-        _encoded(4.0767416621 * long - 3.3077115913 * middle + 0.2309699292 * short),
-        _encoded(-1.2684380046 * long + 2.6097574011 * middle - 0.3413193965 * short),
-        _encoded(-0.0041960863 * long - 0.7034186147 * middle + 1.7076147010 * short),
-    )
+def contrast(one: str, other: str) -> float:
+    """The ratio of WCAG 2.2 for two colours."""
+    ratio: float = Color(one).contrast(other, method="wcag21")
+    return ratio
 
 
 def guide(root_path: str) -> dict[str, Any]:
@@ -98,10 +80,11 @@ def guide(root_path: str) -> dict[str, Any]:
     }
 
 
-def _token(name: str, value: str, declared: dict[str, str]) -> Token:
-    resolved = _REFERENCE.sub(lambda match: declared[match[1]], value)
-    pair = [srgb(*map(float, found)) for found in _OKLCH.findall(resolved)]
-    return Token(name, value, *pair) if len(pair) == 2 else Token(name, value)
+def _token(name: str, declared: dict[str, Tokens]) -> Token:
+    value = declared[f"--{name}"]
+    light, dark = plain(value, declared, "light"), plain(value, declared, "dark")
+    written = tinycss2.serialize(value).strip()
+    return Token(name, written, light, dark) if light.startswith("#") else Token(name, written)
 
 
 def _ratios(token: Token) -> dict[str, dict[str, float]]:
@@ -142,13 +125,3 @@ def _problems() -> list[dict[str, Any]]:
         text = load_lesson(SPECIMEN).texts[figure.name]
         return [problem | {"figure": figure.label} for problem in problems_for_people(error, text)]
     raise AssertionError("the specimen accepts every address")
-
-
-def _luminance(colour: tuple[float, float, float]) -> float:
-    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour)
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-
-def _encoded(linear: float) -> float:
-    clipped = min(1.0, max(0.0, linear))
-    return 12.92 * clipped if clipped <= 0.0031308 else 1.055 * clipped ** (1 / 2.4) - 0.055

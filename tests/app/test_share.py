@@ -6,18 +6,21 @@ import base64
 import hashlib
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from urllib.parse import urlencode
 from xml.etree import ElementTree
 
 import pytest
+import tinycss2
 from starlette.testclient import TestClient
 
 from app import create_app
 from app.assets import STATIC, version
+from app.export.sheets import plain
 from app.settings import Settings
 from lessons.catalogue import Lesson, load_lesson, style_sheets
-from lessons.kit.controls import plain
-from tests.app.html import parse
+from lessons.kit.controls import plain as as_text
+from tests.app.html import Element, parse
 from tests.browser.covering import covering
 
 LESSON = "/lessons/quantization"
@@ -106,42 +109,107 @@ def test_picture_has_the_marks_of_the_page(client: TestClient, name: str) -> Non
 
 
 @pytest.mark.parametrize("name", DRAWN)
-def test_every_class_of_a_picture_has_the_looks_of_the_page(client: TestClient, name: str) -> None:
-    """Whatever the sheets of the page say of colours and lines of a drawn class, the file says too."""
+def test_every_rule_of_a_drawn_class_shows_in_the_picture(client: TestClient, name: str) -> None:
+    """What the sheets of the page declare for a mark, some mark of that class has, or what overrides it."""
+    on_page: set[tuple[frozenset[str], ...]] = set()
+    marks: set[Mark] = set()
     for state in covering(name):
-        root = ElementTree.fromstring(client.get(f"{LESSON}/figures/{name}.svg?{urlencode(state)}").text)
-        drawn = {look for element in root.iter() for look in (element.get("class") or "").split()}
-        wanted = {rule for rule in styled(name) if drawn >= set(rule[0].split("."))}
-        assert wanted, "a sheet of its own has something to say"
-        said = set(looks(root.findtext(f"{SVG}style") or ""))
-        assert sorted(wanted - said) == []
+        page = client.get(f"{LESSON}/figures/{name}?{urlencode(state)}").text
+        on_page |= set(paths(parse(page).one("figure")))
+        file = ElementTree.fromstring(client.get(f"{LESSON}/figures/{name}.svg?{urlencode(state)}").text)
+        marks |= {
+            (mark.tag.removeprefix(SVG), frozenset(mark.get("class", "").split()), frozenset(mark.items()))
+            for mark in file.iter()
+        }
+    drawn = [
+        rule
+        for rule in declared(name)
+        if any(map(rule.names, marks)) and any(rule.reaches(*path) for path in on_page)
+    ]
+
+    def shows(rule: Declared) -> bool:
+        overriding = [other for other in drawn if other.rank > rule.rank]
+        same = [mark for mark in marks if rule.names(mark)]
+        return any(map(rule.is_in, same)) or all(
+            any(other.wins(mark) for other in overriding) for mark in same
+        )
+
+    assert [rule for rule in drawn if not shows(rule)] == []
+    assert len(drawn) > 10
 
 
-def styled(name: str) -> set[tuple[str, str]]:
-    """Classes of marks and the properties that some sheet of the page gives them, on a wide screen."""
-    sheets = [STATIC / "css" / "figure.css", STATIC / "css" / "chart.css"]
+Mark = tuple[str, frozenset[str], frozenset[tuple[str, str]]]
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A declaration of a sheet, in light colours on a wide screen: of what, and within what."""
+
+    around: tuple[frozenset[str], ...]
+    tag: str
+    classes: frozenset[str]
+    prop: str
+    value: str
+    order: int
+
+    @property
+    def rank(self) -> tuple[int, bool, int]:
+        """By what the cascade decides."""
+        return len(self.classes.union(*self.around)), bool(self.tag), self.order
+
+    def reaches(self, *path: frozenset[str]) -> bool:
+        *around, last = path
+        return self.classes <= last and all(any(part <= each for each in around) for part in self.around)
+
+    def names(self, mark: Mark) -> bool:
+        return self.tag in ("", mark[0]) and self.classes <= mark[1]
+
+    def is_in(self, mark: Mark) -> bool:
+        return (self.prop, self.value) in mark[2]
+
+    def wins(self, mark: Mark) -> bool:
+        return self.names(mark) and self.is_in(mark)
+
+
+def paths(element: Element, *around: frozenset[str]) -> Iterator[tuple[frozenset[str], ...]]:
+    """The classes of an element and of each below it, after those of what it stands in."""
+    path = *around, frozenset(element.attributes.get("class", "").split())
+    yield path
+    for child in element.children:
+        yield from paths(child, *path)
+
+
+def declared(name: str) -> Iterator[Declared]:
+    """What the sheets of a figure say of paint and place."""
+    sheets = [STATIC / "css" / f"{each}.css" for each in ("tokens", "figure", "chart")]
     sheets += [sheet for sheet, _ in style_sheets() if sheet.parent.name == name]
-    assert len(sheets) == 3
+    assert len(sheets) == 4
     text = "".join(re.sub(r"/\*.*?\*/", "", sheet.read_text(), flags=re.DOTALL) for sheet in sheets)
-    return set(looks(re.sub(r"@[\w-]+[^{]*\{(?:[^{}]*\{[^{}]*\})*[^{}]*\}", "", text)))
-
-
-def looks(sheet: str) -> Iterator[tuple[str, str]]:
-    """The classes that a selector names, and each property of paint and place that they get."""
-    for selectors, body in re.findall(r"([^{}]+)\{([^{}]*)\}", sheet):
+    text = re.sub(r"@[\w-]+[^{]*\{(?:[^{}]*\{[^{}]*\})*[^{}]*\}", "", text)
+    variables = {
+        each: tinycss2.parse_component_value_list(value)
+        for each, value in re.findall(r"[{;]\s*(--[\w-]+):([^;{}]*)", text)
+    }
+    for order, (selectors, body) in enumerate(re.findall(r"([^{}]+)\{([^{}]*)\}", text)):
         for selector in re.split(r",(?![^()]*\))", selectors):
-            classes = ".".join(re.findall(r"\.([\w-]+)", selector))
-            for declaration in body.split(";") if classes and ":" not in selector else ():
-                prop = declaration.partition(":")[0].strip()
-                if re.fullmatch(r"fill|stroke|stroke-width|stroke-dasharray|opacity|r|transform", prop):
-                    yield classes, prop
+            *around, last = re.sub(r"\[.*?\]", "", selector).split()
+            for prop, value in re.findall(r"([\w-]+):([^;]*)", body) if ":" not in selector else ():
+                if re.fullmatch(r"fill|stroke|stroke-width|stroke-dasharray|opacity|r", prop):
+                    said = plain(tinycss2.parse_component_value_list(value), variables, "light")
+                    tag = last.partition(".")[0]
+                    yield Declared(tuple(map(named, around)), tag, named(last), prop, said, order)
+
+
+def named(compound: str) -> frozenset[str]:
+    """The classes that a part of a selector names."""
+    return frozenset(re.findall(r"\.([\w-]+)", compound))
 
 
 def test_picture_takes_every_control(client: TestClient) -> None:
     """Also one whose name is that of something else."""
     for name in DRAWN:
         for control, widget in FIGURES[name].controls.widgets().items():
-            query = f"{control}={plain(widget.states()[0])}"
+            query = f"{control}={as_text(widget.states()[0])}"
             assert client.get(f"{LESSON}/figures/{name}.svg?{query}").status_code == 200, query
 
 

@@ -2,12 +2,13 @@
 
 It is made of the drawing of the page. What of a drawing is HTML (lists, cells to choose from) has no place in
 such a file; a figure that is HTML altogether has no picture, and says so. Beside the classes of the kit
-(`panel-title`, `legend in-view`, `picks`, `plot`, `titled-x`, `chart-static`), `data-export` tells of a part:
+(`panel-title`, `legend in-view`, `plot`, `titled-x`, `chart-static`), `data-export` tells of a part:
 
 - `title`: words above the drawing that follows;
 - `titles`: holds two of them, which stand left and right;
 - `keys`: marks with words, within a title;
 - `bars`: rows of three, a name, a bar and its value;
+- `buttons`: lie over the drawing before them, in places of their own;
 - `roomy`: an axis and its title stand under the drawing;
 - `beside`: words that say nothing without the marks beside them, which only the page has.
 """
@@ -248,7 +249,7 @@ def _panels(drawing: Element, true: Looks, quantized: Looks) -> list[Panel]:
     """The SVG drawings of a figure, from above; buttons that lie over one become marks of it."""
     found: list[Panel] = []
     for panel in _collected(drawing, frozenset(), []):
-        if "picks" not in panel.around:
+        if "export=buttons" not in panel.around:
             found.append(panel)
             continue
         for button in panel.svg.iter(f"{SVG}foreignObject"):

@@ -100,7 +100,9 @@ class FairQueue:
         Pieces of work that may wait. Where one more comes, the newest of the client with most of it is
         refused.
     batch
-        Pieces that are prepared in one pass: one of each client, or several of the only one that waits.
+        Pieces that are prepared in one pass: of clients that wait for one each, or half as many of the only
+        client that waits. So who comes meanwhile waits for less, and nobody's piece is prepared together with
+        those of a client that asks for many.
     """
 
     def __init__(self, name: str, threads: int, most: int, batch: int = 1) -> None:
@@ -192,16 +194,16 @@ class FairQueue:
     def _next(self) -> list[Work]:
         """Whose turn it is: one piece, or several that can be prepared together."""
         alone = len(self._lines) == 1
-        first = self._take()
-        batch, served = [first], {*first.clients}
-        while first.together and self._lines and len(batch) < self.batch:
-            client = next(iter(self._lines))
-            if not alone and client in served:
+        most = self.batch // 2 if alone else self.batch
+        several = len(next(iter(self._lines.values()))) > 1
+        batch = [self._take()]
+        while batch[0].together and self._lines and len(batch) < most:
+            line = next(iter(self._lines.values()))
+            if not alone and (several or len(line) > 1):
                 break
-            if next(iter(self._lines[client].values())).together is None:
+            if next(iter(line.values())).together is None:
                 break
             batch.append(self._take())
-            served |= {*batch[-1].clients}
         return batch
 
     def _take(self) -> Work:

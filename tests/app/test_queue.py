@@ -134,12 +134,14 @@ def test_what_another_waits_for_too_is_not_refused() -> None:
 @pytest.mark.parametrize(
     ("asked", "batches"),
     [
-        ([("a", "a0"), *[("a", f"a{i}") for i in range(1, 6)]], [["a1", "a2", "a3", "a4"]]),
-        ([("a", "a0"), ("a", "a1"), ("a", "a2"), ("b", "b0")], [["a1", "b0"]]),
+        ([("a", "a0"), *[("a", f"a{i}") for i in range(1, 6)]], [["a1", "a2"], ["a3", "a4"]]),
+        ([("a", "a0"), ("a", "a1"), ("a", "a2"), ("a", "a3"), ("b", "b0")], [["a2", "a3"]]),
+        ([("a", "a0"), ("b", "b0"), ("a", "a1"), ("a", "a2"), ("c", "c0")], [["c0", "a2"]]),
         ([("a", "a0"), ("b", "b0"), ("c", "c0"), ("a", "a1")], [["b0", "c0", "a1"]]),
+        ([("a", "a0"), *[(client, f"{client}0") for client in "bcdef"]], [["b0", "c0", "d0", "e0"]]),
     ],
 )
-def test_one_piece_of_each_client_or_several_of_the_only_one_are_prepared_together(
+def test_single_pieces_of_clients_or_two_of_the_only_one_are_prepared_together(
     asked: Sequence[tuple[str, str]], batches: list[list[str]]
 ) -> None:
     queue, gate, prepared = FairQueue("test", 1, 100, batch=4), Gate(), list[list[str]]()

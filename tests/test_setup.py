@@ -280,8 +280,25 @@ def project(tmp_path: Path, wheel: Path) -> Path:
     return tmp_path
 
 
+WAITING_PIP = f"""
+import os, sys, time
+if "--require-hashes" in sys.orig_argv:
+    try:
+        open("pip-is-here", "w").close()
+        end = time.monotonic() + {LIMIT}
+        while not os.path.exists("pip-may-go-on") and time.monotonic() < end:
+            time.sleep(0.02)
+    except KeyboardInterrupt:
+        os._exit(130)
+"""
+
+
 def run(project: Path, wheel: Path) -> subprocess.Popen[str]:
+    """Start set-up; its pip says that it is there, and waits until it may go on."""
+    (project / "site").mkdir(exist_ok=True)
+    (project / "site" / "sitecustomize.py").write_text(WAITING_PIP)
     environment = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheel.parent), "PIP_NO_CACHE_DIR": "1"}
+    environment["PYTHONPATH"] = str(project / "site")
     return subprocess.Popen(
         [sys.executable, project / "scripts" / "bootstrap.py", "packages"],
         env=os.environ | environment,
@@ -310,24 +327,34 @@ def ended() -> Iterator[list[subprocess.Popen[str]]]:
         process.communicate(timeout=LIMIT)
 
 
+def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+    end = time.monotonic() + LIMIT
+    while not path.exists() and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.01)
+    assert path.exists()
+
+
 def test_killed_while_pip_works_it_is_completed_by_two_at_once(
     project: Path, wheel: Path, ended: list[subprocess.Popen[str]]
 ) -> None:
-    for place in (".venv.new/pyvenv.cfg", ".venv.new/bin/pip"):
+    for place in (".venv.new/pyvenv.cfg", "pip-is-here"):
+        (project / "pip-is-here").unlink(missing_ok=True)
         broken = run(project, wheel)
         ended.append(broken)
-        end = time.monotonic() + LIMIT
-        while not (project / place).exists() and broken.poll() is None and time.monotonic() < end:
-            time.sleep(0.01)
+        wait_for(project / place, broken)
+        # The second time its pip goes on alone, and holds the lock.
         os.killpg(broken.pid, signal.SIGKILL) if place.endswith("cfg") else broken.kill()
         broken.wait()
         assert not works(project)
     both = [run(project, wheel) for _ in range(2)]
+    for process in both:
+        assert process.stdout
+        assert "Another set-up is at work here" in process.stdout.readline()
+    (project / "pip-may-go-on").touch()
     outputs = [process.communicate(timeout=LIMIT)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], outputs
     assert works(project)
     assert sum("Installing the packages" in output for output in outputs) == 1, outputs
-    assert any("Another set-up is at work here" in output for output in outputs)
     assert sorted(path.name for path in project.iterdir() if path.name.startswith(".")) == [
         ".setup.lock",
         ".venv",
@@ -338,9 +365,7 @@ def test_killed_while_pip_works_it_is_completed_by_two_at_once(
 
 def test_ctrl_c_is_one_line(project: Path, wheel: Path) -> None:
     process = run(project, wheel)
-    end = time.monotonic() + LIMIT
-    while not (project / ".venv.new").exists() and time.monotonic() < end:
-        time.sleep(0.01)
+    wait_for(project / "pip-is-here", process)
     os.killpg(process.pid, signal.SIGINT)
     output, _ = process.communicate(timeout=LIMIT)
     assert process.returncode == 1

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from app.http.query import MAXIMUM_FORM_BYTES
+from app.routes.job import STREAM_SECONDS
 from scripts import proxies, serve
 from tests.app.servers import LIMIT, ROOT, free_port, serving
 
@@ -200,7 +201,7 @@ def test_events_come_one_by_one_as_they_happen(proxy: Proxy) -> None:
                 line = answer.readline()
                 assert line, "the stream ended"
                 first += line
-            assert time.monotonic() - began < 10  # the stream itself lasts for 20 s
+            assert time.monotonic() - began < STREAM_SECONDS  # what is held back comes when the stream ends
 
 
 def test_a_slow_reader_of_the_proxy_is_answered_whole(proxy: Proxy) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.app.servers import ROOT, fetch, free_port, stop, wait
+from tests.app.servers import LIMIT, ROOT, fetch, free_port, stop, wait
 
 PREFIX = "/academy"
 NOWHERE = """
@@ -46,7 +46,7 @@ def has_namespaces() -> bool:
     if not shutil.which("unshare"):
         return False
     trial = isolated(["mount", "-t", "tmpfs", "none", "/tmp"])
-    trial.communicate(timeout=10)
+    trial.communicate(timeout=LIMIT)
     return trial.returncode == 0
 
 

@@ -26,7 +26,8 @@ from app.server import supervisor
 from app.server.supervisor import Server, Supervisor
 from starlette.responses import PlainTextResponse
 
-supervisor.HANGS_AFTER, supervisor.PAUSE = 1.5, 0.1
+supervisor.PAUSE = 0.1
+supervisor.HANGS_AFTER, supervisor.GRACE, supervisor.KILLED_AFTER = {seconds}
 stopping = []
 
 async def app(scope, receive, send):
@@ -42,8 +43,9 @@ async def app(scope, receive, send):
         print("begun", flush=True)
     if scope["path"] == "/hang":
         time.sleep(60)
-    if scope["path"].startswith("/slow"):
-        await asyncio.sleep(float(scope["path"][5:]))
+    if scope["path"] == "/waits":
+        while not pathlib.Path({goes_on!r}).exists():
+            await asyncio.sleep(0.05)
     await PlainTextResponse("stopping" if stopping else "done")(scope, receive, send)
 
 if {no_news!r}:
@@ -60,18 +62,28 @@ sys.exit(Supervisor({workers}, server, [listening]).run())
 """
 
 BUSY = 10  # seconds that a busy machine may add
+HANGS_AFTER = 5.0  # of a worker that is to be replaced; no busy machine holds one up for so long
+NOWHERE = Path("/nowhere")
 
 
 @contextlib.contextmanager
 def small(
-    workers: int = 1, *, fails: Path = Path("/nowhere"), no_news: bool = False
+    workers: int = 1,
+    *,
+    fails: Path = NOWHERE,
+    goes_on: Path = NOWHERE,
+    no_news: bool = False,
+    hangs_after: float = LIMIT,
+    grace: tuple[float, float] = (supervisor.GRACE, supervisor.KILLED_AFTER),
 ) -> Iterator[tuple[int, subprocess.Popen[str]]]:
-    """A supervisor of a small application, which hangs and dawdles when it is asked to.
+    """A supervisor of a small application, which hangs or waits when it is asked to.
 
-    It does not start while there is a file `fails`. `no_news`: whoever started it ignores ends of processes.
+    It does not start while there is a file `fails`, and waits until there is a file `goes_on`. `no_news`:
+    whoever started it ignores ends of processes.
     """
     port = free_port()
-    code = SMALL.format(root=str(ROOT), port=port, workers=workers, fails=str(fails), no_news=no_news)
+    seconds, files = (hangs_after, *grace), {"fails": str(fails), "goes_on": str(goes_on)}
+    code = SMALL.format(root=str(ROOT), port=port, workers=workers, no_news=no_news, seconds=seconds, **files)
     with subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
@@ -96,10 +108,17 @@ def answer(client: socket.socket) -> bytes:
     return received
 
 
-def begun(process: subprocess.Popen[str]) -> None:
-    """Wait until a worker is at the request that takes long."""
+def says(process: subprocess.Popen[str], words: str) -> None:
+    """Wait until a server has printed these words."""
     assert process.stdout
-    assert process.stdout.readline() == "begun\n"
+    assert any(words in line for line in process.stdout)
+
+
+def all_workers(port: int, process: subprocess.Popen[str], number: int) -> list[int]:
+    """Wait until all workers are there and one answers."""
+    wait(port, process, "/")
+    assert until(lambda: len(workers_of(process.pid)) == number)
+    return workers_of(process.pid)
 
 
 def refused(port: int) -> bool:
@@ -113,8 +132,7 @@ def refused(port: int) -> bool:
 @pytest.mark.parametrize("no_news", [False, True])
 def test_a_worker_that_is_killed_is_replaced(no_news: bool) -> None:
     with small(workers=2, no_news=no_news) as (port, process):
-        wait(port, process, "/")
-        before = workers_of(process.pid)
+        before = all_workers(port, process, 2)
         os.kill(before[0], signal.SIGKILL)
         assert until(lambda: len(set(workers_of(process.pid)) - {before[0]}) == 2)
         assert fetch(port, "/") == b"done"
@@ -122,13 +140,11 @@ def test_a_worker_that_is_killed_is_replaced(no_news: bool) -> None:
 
 
 def test_a_worker_that_hangs_is_replaced() -> None:
-    with small() as (port, process):
-        wait(port, process, "/")
-        (before,) = workers_of(process.pid)
+    with small(hangs_after=HANGS_AFTER) as (port, process):
+        (before,) = all_workers(port, process, 1)
         with asking(port, "/hang"):
             assert until(lambda: before not in workers_of(process.pid))
-            assert until(lambda: len(workers_of(process.pid)) == 1)
-            assert fetch(port, "/") == b"done"
+            wait(port, process, "/")
 
 
 def test_where_no_worker_can_start_the_server_ends() -> None:
@@ -141,12 +157,10 @@ def test_where_no_worker_can_start_the_server_ends() -> None:
 def test_where_a_worker_cannot_be_replaced_at_once_the_others_go_on(tmp_path: Path) -> None:
     fails = tmp_path / "fails"
     with small(workers=2, fails=fails) as (port, process):
-        wait(port, process, "/")
-        assert until(lambda: len(workers_of(process.pid)) == 2)
+        before = all_workers(port, process, 2)
         fails.touch()
-        before = workers_of(process.pid)
         os.kill(before[0], signal.SIGKILL)
-        time.sleep(1.5)
+        says(process, "status 3")
         assert fetch(port, "/") == b"done"
         fails.unlink()
         assert until(lambda: len(set(workers_of(process.pid)) - {before[0]}) == 2)
@@ -171,16 +185,14 @@ def test_where_no_process_can_be_made_now_it_is_tried_again(monkeypatch: pytest.
 
 
 def test_workers_that_stood_still_with_their_supervisor_are_not_killed() -> None:
-    with small(workers=2) as (port, process):
-        wait(port, process, "/")
-        assert until(lambda: len(workers_of(process.pid)) == 2)
-        workers = workers_of(process.pid)
+    with small(workers=2, hangs_after=HANGS_AFTER) as (port, process):
+        workers = all_workers(port, process, 2)
         for pid in (process.pid, *workers):
             os.kill(pid, signal.SIGSTOP)
-        time.sleep(2)  # longer than a worker may hang
+        time.sleep(HANGS_AFTER + 1)
         for pid in (process.pid, *workers):
             os.kill(pid, signal.SIGCONT)
-            time.sleep(0.3)  # the supervisor looks before they can show themselves
+            time.sleep(0.3)  # the supervisor may look before they can show themselves
         assert fetch(port, "/") == b"done"
         assert workers_of(process.pid) == workers
 
@@ -188,9 +200,7 @@ def test_workers_that_stood_still_with_their_supervisor_are_not_killed() -> None
 @pytest.mark.parametrize("workers", [1, 2])
 def test_workers_do_not_outlive_their_supervisor(workers: int) -> None:
     with small(workers) as (port, process):
-        wait(port, process, "/")
-        orphans = workers_of(process.pid)
-        assert len(orphans) == workers
+        orphans = all_workers(port, process, workers)
         process.kill()
         process.wait()
         assert until(lambda: all(gone(pid) for pid in orphans))
@@ -198,24 +208,25 @@ def test_workers_do_not_outlive_their_supervisor(workers: int) -> None:
             socket.create_connection(("127.0.0.1", port), LIMIT)
 
 
-def test_a_stop_finishes_what_is_open_and_takes_nothing_more() -> None:
-    with small() as (port, process):
+def test_a_stop_finishes_what_is_open_and_takes_nothing_more(tmp_path: Path) -> None:
+    with small(goes_on=tmp_path / "file", grace=(2 * LIMIT, 3 * LIMIT)) as (port, process):
         wait(port, process, "/")
-        open_one = asking(port, "/slow4")
-        begun(process)
+        open_one = asking(port, "/waits")
+        says(process, "begun")
         process.send_signal(signal.SIGTERM)
-        assert until(lambda: refused(port), 4)
+        assert until(lambda: refused(port))
+        (tmp_path / "file").touch()
         assert answer(open_one).endswith(b"stopping")
         process.wait(LIMIT)
         assert process.returncode == 0
 
 
-@pytest.mark.parametrize("path", ["/slow60", "/hang"])
+@pytest.mark.parametrize("path", ["/waits", "/hang"])
 def test_a_stop_waits_for_nobody_longer_than_ten_seconds(path: str) -> None:
     with small() as (port, process):
         wait(port, process, "/")
         with asking(port, path):
-            begun(process)
+            says(process, "begun")
             began = time.monotonic()
             process.send_signal(signal.SIGTERM)
             process.wait(LIMIT)
@@ -224,8 +235,7 @@ def test_a_stop_waits_for_nobody_longer_than_ten_seconds(path: str) -> None:
 
 def test_ctrl_c_in_a_terminal_is_a_stop_too() -> None:
     with small(workers=2) as (port, process):
-        wait(port, process, "/")
-        workers = workers_of(process.pid)
+        workers = all_workers(port, process, 2)
         process.send_signal(signal.SIGINT)
         assert process.wait(LIMIT) == 0
         assert all(gone(pid) for pid in workers)

@@ -32,8 +32,12 @@ format: prepare-tools ## let ruff order imports and lay out code
 	@$(PY) -m ruff check --fix-only --quiet .
 	@$(PY) -m ruff format .
 
-docs: prepare-tools ## write docs/api.md from the docstrings
+figure: prepare-tools ## lay down a working figure (NAME, SECTION)
+	@$(PY) scripts/new_figure.py $(NAME) $(SECTION)
+
+docs: prepare-tools ## write docs/api.md, and what the documents say of each figure
 	@$(PY) scripts/api_reference.py
+	@$(PY) scripts/figure_reference.py
 
 messages: prepare-tools ## collect the messages of the interface for a LANGUAGE, such as de
 	@$(PY) scripts/messages.py $(LANGUAGE)
@@ -102,4 +106,4 @@ check-unit:
 check-browser:
 	$(PY) -m pytest -q -n $(JOBS) tests/browser
 
-.PHONY: help run test smollm2 lint format docs messages measure screenshots interop fuzz fuzz-routes count bench bench-core bench-web lock docker clean prepare-test prepare-tools check-lint check-types check-unit check-browser
+.PHONY: help run test smollm2 lint format figure docs messages measure screenshots interop fuzz fuzz-routes count bench bench-core bench-web lock docker clean prepare-test prepare-tools check-lint check-types check-unit check-browser

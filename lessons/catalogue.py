@@ -120,9 +120,14 @@ class Lesson:
         return f"{self.snippets[name](controls)}\n{prints}\n"
 
     def first_controls(self, figure: str) -> tuple[str, ...] | None:
-        """The controls that a figure begins with on the guided route; None for all of them."""
-        first = self.about.get("guided", {}).get(figure)
-        return None if first is None else tuple(first)
+        """The controls that a figure begins with on the guided route; None for all of them.
+
+        They are the first control, unless `lesson.toml` names others.
+        """
+        if "guided" not in self.about:
+            return None
+        controls = self.figures[figure].controls.model_fields
+        return tuple(self.about["guided"].get(figure, list(controls)[:1]))
 
     def is_late(self, figure: str) -> bool:
         """Whether the lesson's page leaves a figure's drawing out until the reader is near."""

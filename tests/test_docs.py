@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,58 +13,26 @@ from app.http import connections, limits, query
 from app.routes import job
 from app.server import supervisor
 from app.settings import Settings
-from lessons.catalogue import load_lesson
+from lessons.catalogue import Lesson, load_lesson
 from lessons.kit import job as kit_job
-from lessons.kit.controls import FigureControls, plain
-from scripts import serve
+from scripts import figure_reference, serve
 
 ROOT = Path(__file__).resolve().parents[1]
 LESSON = load_lesson("quantization")
 
 
-def contract() -> dict[str, tuple[str, dict[str, str], set[str]]]:
-    """What docs/figures.md promises of each figure: its id, its controls with their ranges, its read-outs."""
-    found = {}
-    for chapter in (ROOT / "docs/figures.md").read_text("utf-8").split("\n## ")[1:]:
-        head = re.match(r"(FIG\.\w+) `(\w+)` · `#(fig-\w+)`", chapter)
-        if head:
-            controls = dict(re.findall(r"^\| `(\w+)` \| ([^|]+) \| [^|]+ \|$", chapter, re.MULTILINE))
-            readouts = set(re.findall(r"`(\w+)`", chapter.split("Read-outs:")[1]))
-            found[head[2]] = (
-                head[3],
-                {name: allowed.strip() for name, allowed in controls.items()},
-                readouts,
-            )
-    return found
-
-
-def test_every_figure_is_documented_and_no_other() -> None:
-    assert list(contract()) == list(LESSON.figures)
-
-
-@pytest.mark.parametrize("name", LESSON.figures)
-def test_ids_controls_and_ranges_are_the_documented_ones(name: str) -> None:
-    figure = LESSON.figures[name]
-    id, controls, _ = contract()[name]
-    assert id == figure.id
-    assert controls == {control: widget.allowed() for control, widget in figure.controls.widgets().items()}
-
-
-def some_states(controls: type[FigureControls]) -> list[FigureControls]:
-    states = [controls()]
-    for name, widget in controls.widgets().items():
-        values = widget.states()
-        states += [controls.parse([(name, plain(value))]) for value in values[:: max(1, len(values) // 12)]]
-    return states
-
-
-@pytest.mark.parametrize("name", LESSON.figures)
-def test_read_outs_are_the_documented_ones(name: str) -> None:
-    figure = LESSON.figures[name]
-    shown = {
-        readout.name for state in some_states(figure.controls) for readout in figure.view(state).readouts
-    }
-    assert shown == contract()[name][2]
+@pytest.mark.parametrize(
+    ("document", "page"),
+    [
+        (figure_reference.FIGURES, figure_reference.figures_page),
+        (figure_reference.ACCESSIBILITY, figure_reference.accessibility_page),
+    ],
+    ids=["figures", "accessibility"],
+)
+def test_what_is_said_of_each_figure_is_current(document: Path, page: Callable[[Lesson, str], str]) -> None:
+    """Ids, controls with their ranges, read-outs, announced sentences; `make docs` writes them."""
+    written = document.read_text("utf-8")
+    assert written == page(LESSON, written)
 
 
 def test_every_setting_is_documented_with_its_default() -> None:

@@ -1,7 +1,7 @@
 """Write what the documents say of each figure: docs/figures.md, and the chapters of docs/accessibility.md.
 
-Run it as `make docs`. Names, ranges, read-outs and announced sentences come from the figures; a paragraph that
-a person wrote in a figure's chapter stays where it is.
+Run it as `make docs`. Names, ranges, read-outs and announced sentences come from the figures; a paragraph
+that a person wrote in the chapter of a figure stays where it is.
 
     python scripts/figure_reference.py [--check]
 """
@@ -91,7 +91,7 @@ def some_states(controls: type[FigureControls]) -> Iterator[FigureControls]:
 
 
 def accessibility_page(lesson: Lesson, written: str) -> str:
-    """docs/accessibility.md with its chapters on the figures: the controls in order, and what is announced."""
+    """docs/accessibility.md with its chapters on figures: controls in order, and what is announced."""
     head, _, rest = written.partition("\n### FIG.")
     _, _, tail = rest.partition("\n## ")
     notes = _written_notes(f"### FIG.{rest.partition(chr(10) + '## ')[0]}", ("Controls: ", "> "))

@@ -8,6 +8,7 @@ function computes. bench/README.md says what that covers.
 from __future__ import annotations
 
 import contextlib
+import json
 import functools
 import random
 import time
@@ -245,8 +246,8 @@ class _Reader:
 
     def _await_table(self, row: Row, before: int) -> None:
         """Wait until the state table has come and is ready, where the page asks for one."""
-        tabled = (self._form(row.figure).get_attribute("data-tabled") or "").split()
-        if row.control not in tabled:
+        tables = json.loads(self._form(row.figure).get_attribute("data-tables") or "{}")
+        if row.control not in tables:
             return
         table = self.page.evaluate("([before, limit]) => bench.table(before, limit)", [before, TABLE_LIMIT])
         if table:  # the page may have had it already

@@ -32,7 +32,7 @@ import { tensorsOf } from "./model_file.mjs";
 const file = new Blob([fs.readFileSync(process.argv[2])]);
 const tensors = await tensorsOf(file, JSON.parse(process.argv[3]));
 const tensor = tensors.find(({ name }) => name === process.argv[4]);
-const { first, bytes } = await tensor.cut(Number(process.argv[5]), Number(process.argv[6]));
+const { first, bytes } = await tensor.read(Number(process.argv[5]), Number(process.argv[6]));
 console.log(JSON.stringify([tensor.rows, tensor.columns, first, Buffer.from(bytes).toString("base64")]));
 """
 

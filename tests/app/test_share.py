@@ -223,7 +223,7 @@ def test_picture_says_its_state_and_where_it_is_from(client: TestClient) -> None
 def test_a_figure_of_html_is_pictured_by_the_browser_and_says_so(client: TestClient, name: str) -> None:
     assert client.get(f"{LESSON}/figures/{name}.svg").status_code == 404
     shown = panel(client, name)
-    assert shown.count("data-cells=") == 4
+    assert shown.count("data-html-picture=") == 4
     assert "which a browser’s script has to lay out" in shown
 
 

@@ -96,7 +96,7 @@ def wait_for_table(page: Page, name: str, control: str, value: Any) -> None:
         """async (form, [name, value]) => {
             const { src } = document.querySelector('script[src$="/js/page/figures.js"]');
             const tables = await import(src.replace("page/figures.js", "figure/state_tables.js"));
-            await tables.statesOf({ form, name, value });
+            await tables.fetchStates({ form, name, value });
         }""",
         [control, plain(value)],
     )

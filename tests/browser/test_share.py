@@ -60,7 +60,7 @@ def test_a_page_of_cells_is_saved_as_it_is_laid_out(page: Page, tmp_path: Path) 
     files = {}
     for name in ("fig-05b-light.svg", "fig-05b-light.png", "fig-05b-dark.png"):
         with page.expect_download() as saved:
-            page.locator(f'[data-cells][data-name="{name}"]').click()
+            page.locator(f'[data-html-picture][data-name="{name}"]').click()
         saved.value.save_as(tmp_path / name)
         files[name] = tmp_path / name
     pictures = [

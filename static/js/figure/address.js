@@ -1,9 +1,9 @@
-// The address is the state, always: it follows every change, and every figure follows it, back and forward.
+// Keep the page's address and the states of its figures the same: either follows the other, also back and forward.
 //
-// A change replaces the address of the present entry of the history and adds none: Back leads to where the reader came
-// from, in the state that was left there, and a drag is not a row of stops on the way out.
-import { defaultsOf, served, setControls } from "./controls.js";
-import { ask, expect, wantedBy } from "./requests.js";
+// A change replaces the address of the present entry of the history and adds none: Back leads to where the reader came from, in
+// the state that was left there.
+import { defaultsOf, formOf, servedTo, setControls, stateOf, want, wantedBy } from "./controls.js";
+import { ask } from "./requests.js";
 
 const FOLLOWS_AFTER = 150; // milliseconds without a change: browsers limit how often an address may change
 const TRY_AGAIN_AFTER = 1000; // where that limit was met
@@ -15,7 +15,7 @@ export function watchAddress() {
   figures().forEach(start);
   write();
   for (const change of ["figure:asked", "figure:rested"]) document.addEventListener(change, ({ target }) => follow(target));
-  // Whatever may be followed by leaving: the release of a key or a pointer, a link, the page's end.
+  // The reader may leave after any of these: the release of a key or a pointer, a link, the page's end.
   for (const end of ["pointerup", "click", "visibilitychange"]) document.addEventListener(end, write, true);
   document.addEventListener("keyup", writeWhenDrawn, true);
   document.addEventListener("change", ({ target }) => target.type === "range" || writeWhenDrawn(), true);
@@ -28,10 +28,10 @@ export function watchAddress() {
 function start(figure) {
   const form = formOf(figure);
   const state = stateInAddress(figure);
-  expect(form, { ...state, ...served(form) });
+  want(form, { ...state, ...servedTo(form) });
   if (!same(state, wantedBy(form))) follow(figure);
-  const chosen = { ...wantedBy(form), ...Object.fromEntries(new FormData(form)) };
-  if (!same(chosen, wantedBy(form))) ask(form, chosen); // before we were here
+  const chosen = stateOf(form);
+  if (!same(chosen, wantedBy(form))) ask(form, chosen); // it was changed before we were here
 }
 
 function follow(figure) {
@@ -51,10 +51,9 @@ function write() {
   if (!due.size) return;
   const address = new URL(location.href);
   for (const figure of due) {
-    point(figure);
+    updateLinks(figure);
     if (figure.dataset.place === "question" || same(stateInAddress(figure), wantedBy(formOf(figure)))) continue;
-    for (const name of Object.keys(defaultsOf(formOf(figure)))) address.searchParams.delete(prefix(figure) + name);
-    for (const [name, value] of changed(figure)) address.searchParams.set(prefix(figure) + name, value);
+    setParameters(address, figure, prefix(figure));
   }
   try {
     if (address.href !== location.href) history.replaceState(history.state, "", address);
@@ -83,11 +82,10 @@ function restore() {
 }
 
 /** The figure's own links lead to the same state. */
-function point(figure) {
+function updateLinks(figure) {
   for (const link of figure.querySelectorAll("[data-state-link]")) {
     const target = new URL(link.href);
-    for (const name of Object.keys(defaultsOf(formOf(figure)))) target.searchParams.delete(name);
-    for (const [name, value] of changed(figure)) target.searchParams.set(name, value);
+    setParameters(target, figure, "");
     link.href = target;
   }
 }
@@ -99,26 +97,24 @@ function stateInAddress(figure) {
   return state;
 }
 
-/** What differs from the defaults, as [name, value] pairs. */
-function changed(figure) {
-  const defaults = defaultsOf(formOf(figure));
+/** Write a figure's state into an address: what differs from the defaults, in the order of its controls. */
+function setParameters({ searchParams }, figure, before) {
   const wanted = wantedBy(formOf(figure));
-  return Object.keys(defaults).filter((name) => wanted[name] !== defaults[name]).map((name) => [name, wanted[name]]);
+  const defaults = Object.entries(defaultsOf(formOf(figure)));
+  for (const [name] of defaults) searchParams.delete(before + name);
+  for (const [name, value] of defaults) if (wanted[name] !== value) searchParams.set(before + name, wanted[name]);
 }
 
 function same(one, other) {
   return Object.keys(one).every((name) => one[name] === other[name]);
 }
 
-function prefix(figure) {
+/** What stands before a name of the figure's in the address of its page. */
+export function prefix(figure) {
   return figure.dataset.place === "lesson" ? `${figure.dataset.figure}.` : "";
 }
 
 /** Those whose state is the page's: the address of a question says what was answered. */
 function figures() {
   return document.querySelectorAll("figure[data-figure]:not([data-place=question])");
-}
-
-function formOf(figure) {
-  return figure.querySelector("form[data-defaults]");
 }

@@ -1,14 +1,14 @@
-// Data charts: the server's SVG is there from the start; Plotly takes over when a chart nears the viewport.
-// After every swap the server's SVG shows again at once, and Plotly redraws when the figure has come to rest:
-// never in the middle of a drag.
-import { fetchView } from "./folds.js";
+// Turn the static charts of figures into Plotly charts when they near the viewport.
+//
+// After every change the server's SVG shows again at once, and Plotly redraws when the figure has come to rest: never in a drag.
+import { load } from "../lib/assets.js";
+import { completeView } from "./late.js";
 
 const REST = 350; // milliseconds without a change
 
 const drawn = new WeakSet();
-const waiting = new WeakMap();
+const waiting = new WeakMap(); // chart → the timer that draws it
 const turns = new WeakMap(); // chart → a token of its newest change, or of its newest drawing
-let plotly;
 
 export function watchCharts() {
   const observer = new IntersectionObserver((entries) => {
@@ -33,17 +33,19 @@ async function draw(chart) {
   drawn.add(chart);
   const turn = Symbol();
   turns.set(chart, turn);
-  const Plotly = await (plotly ??= load()).catch(() => null);
-  if (!Plotly) {
-    plotly = undefined; // the line is bad: the server's drawing stays, and the next change tries again
+  if (!(await loadPlotly())) return; // the server's drawing stays, and the next change tries again
+  const { Plotly } = window;
+  const host = chart.querySelector("[data-chart-live]");
+  const spec = chart.querySelector("[data-chart-spec]");
+  if (!spec) { // the lesson page, as it is first sent, leaves it out; when it has come the figure is drawn as after a change
+    completeView(chart);
     return;
   }
-  const host = chart.querySelector("[data-chart-live]");
-  const spec = await specOf(chart);
-  if (!spec || turns.get(chart) !== turn) return; // as above; or the figure has changed while this was fetched
+  if (turns.get(chart) !== turn) return; // the figure has changed while Plotly was fetched
+  const { data, layout, config } = JSON.parse(spec.content.textContent);
   // From nothing each time: `react` gives the elements of a series to whichever takes its place, with their classes, and
   // leaves out the labels of those that had none.
-  await Plotly.newPlot(host, spec.data, spec.layout, spec.config);
+  await Plotly.newPlot(host, data, layout, config);
   if (turns.get(chart) !== turn) return;
   dress(host);
   chart.classList.add("live");
@@ -51,13 +53,6 @@ async function draw(chart) {
   host.on("plotly_click", ({ points }) => tell(chart, "chart:picked", { key: points[0]?.customdata }));
   host.on("plotly_hover", ({ points }) => tell(chart, "chart:linked", { key: points[0]?.customdata, on: true }));
   host.on("plotly_unhover", ({ points }) => tell(chart, "chart:linked", { key: points[0]?.customdata, on: false }));
-}
-
-/** The chart for Plotly: with every change it comes with the view; the lesson page, as it is first sent, leaves it out. */
-async function specOf(chart) {
-  const spec = "[data-chart-spec]";
-  const found = chart.querySelector(spec) ?? (await fetchView(chart.closest("form")))?.querySelector(spec);
-  return found ? JSON.parse(found.content.textContent) : null;
 }
 
 /** Give each trace its role's class, for the style sheet: Plotly's own colours ignore the page's tokens.
@@ -85,17 +80,7 @@ function tell(chart, event, detail) {
   chart.closest("figure").dispatchEvent(new CustomEvent(event, { detail }));
 }
 
-/** Plotly with its style sheet. The sheet's id and class tell Plotly that it need not inject one, which our policy
-    would forbid. */
-async function load() {
-  const from = (name) => new URL(`../../vendor/${name}`, import.meta.url).href;
-  await added("link", { id: "plotly.js-style-global", className: "no-inline-styles", rel: "stylesheet", href: from("plotly.css") });
-  await added("script", { src: from("plotly-basic.min.js") });
-  return window.Plotly;
-}
-
-function added(tag, properties) {
-  return new Promise((resolve, reject) => {
-    document.head.append(Object.assign(document.createElement(tag), properties, { onload: resolve, onerror: reject }));
-  });
+/** Whether Plotly is here, with its style sheet, whose id and class tell it to inject none: our policy would forbid that. */
+async function loadPlotly() {
+  return await load("plotly-sheet", { id: "plotly.js-style-global", className: "no-inline-styles" }) && load("plotly");
 }

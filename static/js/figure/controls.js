@@ -1,26 +1,30 @@
-// The native inputs of a figure's form: printing a slider's value, setting all of them to a state.
+// Read and set the controls of a figure's form, print the values of sliders, and know which state is wanted.
+//
+// A state is { name: value } with every control of the figure; values are the strings of the address.
 
 const DRAG = 250; // milliseconds: changes closer than this follow the hand
+const SLIDER = 'form[data-defaults] input[type="range"]';
+
+const wanted = new WeakMap(); // form → the state that its reader, or the address, asked for last
+const changed = new WeakMap(); // figure → when it was changed last
 
 export function watchControls() {
-  document.querySelectorAll('form[data-defaults] input[type="range"]').forEach(showValue);
+  document.querySelectorAll(SLIDER).forEach(showValue);
   // In the phase of capture: a change that is answered at once (state_tables.js) goes no further.
-  document.addEventListener("input", ({ target }) => {
-    if (target.matches('form[data-defaults] input[type="range"]')) showValue(target);
-  }, true);
-  // Choosing an example empties the reader's own words, which would go before it; htmx reads the form after us.
+  document.addEventListener("input", ({ target }) => target.matches(SLIDER) && showValue(target), true);
+  // An example that is chosen takes the place of the reader's own words; htmx reads the form after us.
   document.addEventListener("change", ({ target }) => {
     const text = target.form?.querySelector(`[data-instead-of="${target.name}"]`);
     if (text) text.value = "";
   }, true);
-  document.addEventListener("figure:asked", ({ target }) => followHand(target));
-  document.addEventListener("figure:changed", ({ detail }) => follow(detail.figure));
-  document.querySelectorAll("figure[data-figure]").forEach(follow);
+  document.addEventListener("figure:asked", ({ target }) => noteDrag(target));
+  document.addEventListener("figure:changed", ({ detail }) => scrollToMark(detail.figure));
+  document.querySelectorAll("figure[data-figure]").forEach(scrollToMark);
   watchSwipes();
 }
 
-/** Where a drawing is wider than the page it scrolls to what its control is at. */
-function follow(figure) {
+/** A drawing that is wider than the page scrolls to the mark of its control. */
+function scrollToMark(figure) {
   const mark = figure.querySelector("[data-follow]")?.getBoundingClientRect();
   const pane = figure.querySelector(".plot-scroll:has([data-follow])");
   if (!mark || !pane) return;
@@ -37,28 +41,49 @@ function watchSwipes() {
   document.addEventListener("pointercancel", () => {
     const { slider, value } = touched ?? {};
     touched = undefined;
-    if (!slider || slider.value === value) return;
-    slider.value = value;
-    slider.dispatchEvent(new Event("input", { bubbles: true }));
+    if (slider && slider.value !== value) moveSlider(slider, value);
   }, true);
 }
 
+/** Set a slider as its reader would. */
+export function moveSlider(slider, value) {
+  slider.value = value;
+  slider.dispatchEvent(new Event("input", { bubbles: true }));
+}
+
 /** A single step is seen to move its marks; in a drag they are where the hand is, at once. */
-const changed = new WeakMap();
-function followHand(figure) {
+function noteDrag(figure) {
   const now = performance.now();
   const dragged = now - (changed.get(figure) ?? -DRAG) < DRAG && !figure.hasAttribute("data-playing");
   figure.toggleAttribute("data-dragged", dragged);
   changed.set(figure, now);
 }
 
-/** A state is { name: value } with every control of the figure; values are the strings of the address. */
+/** The form of the figure that an element belongs to. */
+export function formOf(element) {
+  return element.closest("figure").querySelector("form[data-defaults]");
+}
+
 export function defaultsOf(form) {
   return JSON.parse(form.dataset.defaults);
 }
 
+export function wantedBy(form) {
+  if (!wanted.has(form)) wanted.set(form, { ...defaultsOf(form), ...servedTo(form) });
+  return wanted.get(form);
+}
+
+export function want(form, state) {
+  wanted.set(form, state);
+}
+
+/** What the controls say. Those that stand in a drawing which has not come yet are known from what is wanted only. */
+export function stateOf(form) {
+  return { ...wantedBy(form), ...Object.fromEntries(new FormData(form)) };
+}
+
 /** What the server wrote into the row of controls, whatever a browser may have restored over it. */
-export function served(form) {
+export function servedTo(form) {
   const inputs = [...form.querySelectorAll(".controls :is(input, select)")];
   return Object.fromEntries(
     inputs.flatMap((input) => {
@@ -69,32 +94,29 @@ export function served(form) {
   );
 }
 
-/** Set every control that knows the value. Nothing is dispatched and no focus moves. */
+/** Set every control that can have its value. Nothing is dispatched and no focus moves. */
 export function setControls(form, state) {
   for (const input of form.querySelectorAll(":is(input:not([type=hidden]), select)[name]")) {
     const value = state[input.name];
     if (value === undefined) continue;
     if (input.type === "radio") {
       if (input.value === value && !input.checked) input.checked = true;
-    } else if (input.value !== value && knows(input, value)) {
+    } else if (input.value !== value && [...(input.options ?? [{ value }])].some((option) => option.value === value)) {
       input.value = value;
       if (input.type === "range") showValue(input);
     }
   }
 }
 
-function knows(input, value) {
-  return !input.options || [...input.options].some((option) => option.value === value);
-}
-
 /** A slider's printed value and the filled part of its track. */
 export function showValue(input) {
   const share = (input.value - input.min) / (input.max - input.min || 1);
   input.style.setProperty("--fill", `${100 * share}%`);
-  const output = input.closest(".control")?.querySelector("output");
+  const control = input.closest(".control");
+  const output = control?.querySelector("output");
   if (!output) return;
   const texts = JSON.parse(input.dataset.texts ?? "null");
   output.value = texts?.[Math.round((input.value - input.min) / input.step)] ?? input.value;
-  const unit = input.closest(".control").querySelector(".slider-unit")?.textContent ?? "";
+  const unit = control.querySelector(".slider-unit")?.textContent ?? "";
   if (texts || unit) input.setAttribute("aria-valuetext", output.value + unit);
 }

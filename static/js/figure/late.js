@@ -1,29 +1,41 @@
-// A figure whose drawing the lesson page was sent without gets it when its reader nears it, or prints.
-import { fetchView } from "./folds.js";
+// Fetch what a view was sent without: a drawing when its reader nears it, data and listings of code when they are unfolded.
+import { fetchPage } from "../lib/fetch.js";
+import { formOf, stateOf } from "./controls.js";
 import { patch } from "./patch.js";
 
 const NEAR = "1200px";
 
 export function watchLate() {
   const observer = new IntersectionObserver((entries) => {
-    for (const entry of entries) if (entry.isIntersecting) draw(entry.target);
+    for (const { isIntersecting, target } of entries) if (isIntersecting) complete(target);
   }, { rootMargin: NEAR });
-  const late = document.querySelectorAll("[data-late]");
+  const late = [...document.querySelectorAll("[data-late]")];
   late.forEach((drawing) => observer.observe(drawing));
-  window.addEventListener("beforeprint", () => late.forEach(draw));
+  window.addEventListener("beforeprint", () => late.filter((drawing) => drawing.hasAttribute("data-late")).forEach(completeView));
+  document.addEventListener("figure:unfolded", ({ target }) => {
+    if (target.querySelector("[data-elsewhere]")) completeView(target);
+    target.querySelectorAll("[data-listing]").forEach(fetchListing);
+  });
 
-  /** Where the line is bad the link stays, and coming near again tries again. */
-  async function draw(drawing) {
-    if (!drawing.hasAttribute("data-late")) return;
-    const form = drawing.closest("form");
-    const state = `${new URLSearchParams(new FormData(form))}`;
-    const view = await fetchView(form);
-    // A change of a control meanwhile has brought all of its own view.
-    if (!view || !drawing.isConnected || !drawing.hasAttribute("data-late")) return;
-    if (state !== `${new URLSearchParams(new FormData(form))}`) return;
-    observer.unobserve(drawing);
-    const arrived = view.querySelector(".view");
-    if (arrived) patch(drawing.closest(".view"), arrived);
-    document.dispatchEvent(new CustomEvent("figure:changed", { detail: { figure: form.closest("figure") } }));
+  /** Where no answer comes the link stays, and coming near again tries again. */
+  async function complete(drawing) {
+    if (drawing.hasAttribute("data-late")) await completeView(drawing);
+    if (!drawing.hasAttribute("data-late")) observer.unobserve(drawing);
   }
+}
+
+/** Fetch the whole view that an element belongs to, and write it into the page. */
+export async function completeView(element) {
+  const form = formOf(element);
+  const query = `${new URLSearchParams(new FormData(form))}`;
+  const view = (await fetchPage(`${form.getAttribute("hx-get")}?${new URLSearchParams(stateOf(form))}`))?.querySelector(".view");
+  // A change of a control meanwhile has brought all of its own view, or will.
+  if (!view || query !== `${new URLSearchParams(new FormData(form))}`) return;
+  patch(form.querySelector(".view"), view);
+  document.dispatchEvent(new CustomEvent("figure:changed", { detail: { figure: form.closest("figure") } }));
+}
+
+async function fetchListing(listing) {
+  const arrived = (await fetchPage(listing.dataset.listing))?.querySelector(".listing");
+  if (arrived) listing.replaceWith(arrived);
 }

@@ -1,6 +1,7 @@
-// Marks move to their new places: a single step of a control is seen as the motion that it is. CSS could do it, but a
-// transition is begun for every mark and property in the very frame that a reader waits for; here that frame is free.
-const LENGTH = parseFloat(getComputedStyle(document.documentElement).getPropertyValue("--move")); // milliseconds
+// Move marks to their new places over some frames, so that a single step of a control is seen as a motion.
+//
+// CSS transitions would begin for every mark and property in the very frame that a reader waits for; here that frame is free.
+const DURATION = parseFloat(getComputedStyle(document.documentElement).getPropertyValue("--move")); // milliseconds
 const PLACES = ["cx", "cy", "x", "y", "width", "height", "r", "d"];
 const NUMBERS = /-?(?:\d+(?:\.\d+)?|\.\d+)/g;
 
@@ -17,33 +18,33 @@ export function motionIsWelcome() {
 
 /** Whether an attribute says where a mark is: of a mark with a name, and the same but for its numbers. */
 export function isPlace(element, name, from, to) {
-  return PLACES.includes(name) && element.id !== "" && "ownerSVGElement" in element && from !== null && form(from) === form(to);
+  return PLACES.includes(name) && element.id !== "" && "ownerSVGElement" in element && from !== null && shapeOf(from) === shapeOf(to);
 }
 
-function form(value) {
+function shapeOf(value) {
   return value.replace(NUMBERS, "#");
 }
 
-/** Leave the marks of a view where they are on their way: they are about to be sent elsewhere. */
-export function stop(view) {
+/** Stop the marks of a view where they are: they are about to be moved elsewhere. */
+export function stopMarks(view) {
   motions.delete(view);
 }
 
-/** Move marks of a view: of each an element, the name of an attribute, and its value now and then. */
-export function start(view, changes) {
+/** Move marks of a view. A change is { element, name of an attribute, value from, value to }. */
+export function moveMarks(view, changes) {
   if (!changes.length) return;
   motions.set(view, { changes: changes.map(withNumbers), start: undefined });
   frame ??= requestAnimationFrame(advance);
 }
 
-/** The value at any time: numbers and what stands between them, those that stay as they are written. */
+/** A change with the numbers that differ, and the text before each of them. */
 function withNumbers({ element, name, from, to }) {
-  const then = from.match(NUMBERS);
+  const before = from.match(NUMBERS);
   const pieces = [];
   let end = 0;
   for (const [i, { 0: number, index }] of [...to.matchAll(NUMBERS)].entries()) {
-    if (number === then[i]) continue;
-    pieces.push({ before: to.slice(end, index), first: Number(then[i]), way: number - then[i] });
+    if (number === before[i]) continue;
+    pieces.push({ before: to.slice(end, index), first: Number(before[i]), way: number - before[i] });
     end = index + number.length;
   }
   return { element, name, to, pieces, rest: to.slice(end) };
@@ -58,7 +59,7 @@ function between({ pieces, rest }, share) {
 function advance(now) {
   for (const [view, motion] of motions) {
     motion.start ??= now; // the frame that shows the rest of the new state
-    const share = Math.min((now - motion.start) / LENGTH || 0, 1);
+    const share = Math.min((now - motion.start) / DURATION || 0, 1);
     if (now === Infinity || share === 1) {
       for (const { element, name, to } of motion.changes) element.setAttribute(name, to);
       motions.delete(view);

@@ -1,37 +1,28 @@
-// A figure's next view, written into the one that is shown: elements stay, only what differs is touched. Marks keep their
-// ids and so move to their new places; what has the focus keeps it. It does less than a general morph, and so costs a
-// fraction: a drag waits for this.
-import { leftFolded } from "./folds.js";
-import { isPlace, motionIsWelcome, start, stop } from "./motion.js";
+// Change the view that is shown into the next one: elements stay, and only what differs is touched.
+//
+// Marks keep their ids and so move to their new places; what has the focus keeps it. It does less than htmx's general morph, and
+// so costs a fraction: a drag waits for this.
+import { staysFolded } from "./folds.js";
+import { isPlace, motionIsWelcome, moveMarks, stopMarks } from "./motion.js";
 
 const NOT_THE_SERVERS = ["open", "data-htmx-powered"]; // but the reader's, and htmx's
-const KEPT = "[hx-morph-skip]"; // drawn, or fetched, in the browser
+const OURS = "[hx-morph-skip]"; // drawn, or fetched, in the browser
 
 let templates; // whether the next view has any
-let moves; // places of marks that are to change in the course of some frames; nothing where all change at once
-
-export function watchPatches() {
-  window.htmx.registerExtension("patch", {
-    handle_swap(style, view, fragment) {
-      if (style !== "patch") return false;
-      patch(view, fragment.firstElementChild, { moving: !view.closest("[data-dragged]") });
-      return []; // nothing for htmx to look at: no view holds attributes of its
-    },
-  });
-}
+let moves; // places of marks that are to change in the course of some frames; undefined where all change at once
 
 /** Make an element like the next one, whose parts may move into it; `moving`, its marks take a while to get there. */
 export function patch(element, next, { moving = false } = {}) {
-  stop(element);
+  stopMarks(element);
   templates = holdsTemplate(next);
   moves = moving && motionIsWelcome() ? [] : undefined;
   patchElement(element, next);
-  if (moves) start(element, moves);
+  if (moves) moveMarks(element, moves);
 }
 
 function patchElement(element, next) {
   if (element.isEqualNode(next) && !(templates && holdsTemplate(next))) return;
-  if (element.matches(KEPT) || leftFolded(element, next)) return;
+  if (element.matches(OURS) || staysFolded(element, next)) return;
   patchAttributes(element, next);
   if (element.localName === "template") element.content.replaceChildren(next.content);
   else patchChildren(element, next);

@@ -1,26 +1,39 @@
-// The line between a figure's controls and the server. The last state wins whatever order the answers come in; waiting
-// shows; what is lost is asked for again. A proxy may answer in the server's place: only the figure's own view gets in.
+// Keep a figure in the state that its reader wants: ask for it, show the newest view, say what is late or lost, ask again.
 //
-// Every change of a figure has a number. An answer is swapped in unless that to a later change already was.
-import { defaultsOf, served, setControls } from "./controls.js";
+// htmx sends the requests, one at a time for a figure while the newest waits, and gives them up after a time. It does not do the
+// rest: a later change may have been answered here meanwhile, from a table of states or by POST; a proxy may answer in the
+// server's place, and only the figure's own view may get in; waiting shows; what is lost is asked for again.
+//
+// Every change of a figure has a number. A view is shown unless that of a later change already was.
+import { announce, announceAtRest } from "../lib/announce.js";
+import { LIMIT } from "../lib/fetch.js";
+import { setControls, want, wantedBy } from "./controls.js";
 import { patch } from "./patch.js";
-import { say, sayWhenAtRest } from "../lib/announce.js";
 
 const PATIENCE = 1000; // milliseconds without an answer before the figure shows that it waits
-const LIMIT = 15_000; // and before an answer counts as lost
 const FIRST_RETRY = 2000;
 const LAST_RETRY = 30_000;
 
-const lines = new WeakMap(); // form → { wanted, newest, shown, lost, patience, retry }
+const tracks = new WeakMap(); // form → { newest, shown, lost, patience, retry }: numbers of changes, losses in a row, timers
+const sources = []; // what may answer a change before htmx sends it
 let silentUntil = 0; // a busy server named this time; no figure asks before
 
-export function watchLine() {
-  window.htmx.registerExtension("line", {
-    htmx_config_request: (form, { ctx }) => !ours(form) || number(form, ctx),
-    htmx_before_request: (form, { ctx }) => !ours(form) || mayAsk(form, ctx),
-    htmx_before_swap: (form, { ctx, tasks }) => !ours(form) || mayShow(form, ctx, tasks),
-    htmx_after_swap: (form, { ctx }) => !ours(form) || shown(form, ctx),
-    htmx_error: (form, { ctx }) => !ours(form) || !ctx || lost(form, ctx, navigator.onLine ? "silent" : "offline"),
+export function watchRequests() {
+  const ours = (act) => (form, detail) => !form.matches?.("form[data-defaults]") || act(form, detail.ctx, detail);
+  window.htmx.registerExtension("figure", {
+    htmx_config_request: ours((form, change) => {
+      begin(form, change);
+      return !sources.some((answers) => answers(form, change));
+    }),
+    htmx_before_request: ours(mayAsk),
+    htmx_before_swap: ours(mayShow),
+    handle_swap(style, view, fragment) {
+      if (style !== "patch") return false;
+      patch(view, fragment.firstElementChild, { moving: !view.closest("[data-dragged]") });
+      return []; // nothing for htmx to look at: no view holds attributes of its
+    },
+    htmx_after_swap: ours(shown),
+    htmx_error: ours((form, change) => change && lose(form, change, navigator.onLine ? "silent" : "offline")),
   });
   document.addEventListener("click", ({ target }) => {
     if (target.closest("[data-ask-again]")) askAgain(target.closest("form"));
@@ -30,138 +43,127 @@ export function watchLine() {
   document.addEventListener("visibilitychange", () => document.hidden || askAllAgain());
 }
 
-/** The state that the figure is to show: what its reader, or the address, asked for last. */
-export function wantedBy(form) {
-  return lineOf(form).wanted;
-}
-
-export function expect(form, state) {
-  lineOf(form).wanted = state;
+/** Have changes answered by `answers(form, change)`, where it gives true: then nothing is sent. */
+export function addSource(answers) {
+  sources.push(answers);
 }
 
 /** Ask for a state on the same way as a change of a control would. */
 export function ask(form, state = wantedBy(form)) {
-  window.htmx.trigger(form, "submit", { state });
+  window.htmx?.trigger(form, "submit", { state });
 }
 
-function ours(form) {
-  return Boolean(form.matches?.("form[data-defaults]"));
+/** Take a change in (a request as htmx describes it): it is the newest, and what the figure is to show. */
+export function begin(form, change) {
+  const track = trackOf(form);
+  const { body } = change.request;
+  want(form, change.sourceEvent.detail?.state ?? { ...wantedBy(form), ...Object.fromEntries(body) });
+  for (const [name, value] of Object.entries(wantedBy(form))) body.set(name, value);
+  change.number = track.newest += 1;
+  change.request.timeout = LIMIT;
+  change.swap = "patch"; // where our scripts are missing, htmx's own morph does it
+  track.patience ??= setTimeout(() => showWaiting(form, "answer"), PATIENCE);
+  clearTimeout(track.retry);
+  form.closest("figure").dispatchEvent(new Event("figure:asked", { bubbles: true }));
 }
 
-function lineOf(form) {
-  if (!lines.has(form)) lines.set(form, { wanted: { ...defaultsOf(form), ...served(form) }, newest: 0, shown: 0, lost: 0 });
-  return lines.get(form);
+/** Whether the view of a later change is shown already. */
+export function isOvertaken(form, change) {
+  return change.number < trackOf(form).shown;
 }
 
-/** Take a change in: it is the newest, and what the figure is to show. */
-export function number(form, ctx) {
-  const line = lineOf(form);
-  const body = ctx.request.body;
-  line.wanted = ctx.sourceEvent.detail?.state ?? { ...line.wanted, ...Object.fromEntries(body) };
-  for (const [name, value] of Object.entries(line.wanted)) body.set(name, value);
-  ctx.number = line.newest += 1;
-  ctx.request.timeout = LIMIT;
-  ctx.swap = "patch"; // of patch.js; where our scripts are missing, htmx's own morph does it
-  line.patience ??= setTimeout(() => show(form, "answer"), PATIENCE);
-  clearTimeout(line.retry);
-  figureOf(form).dispatchEvent(new Event("figure:asked", { bubbles: true }));
+/** Show a view that did not come through htmx: its way, made for any answer, would take longer than the drawing. */
+export function showView(form, change, view) {
+  trackOf(form).shown = change.number;
+  form.dispatchEvent(new Event("htmx:abort")); // what is on its way is late
+  patch(form.querySelector(".view"), view, { moving: !form.closest("[data-dragged]") });
+  shown(form, change);
 }
 
-/** Not where a later change was answered from a table meanwhile, nor before a busy server wants to be asked. */
-function mayAsk(form, ctx) {
-  if (ctx.number < lineOf(form).shown) return false;
+/** An error page, a sign-in page, a queue, a newer lesson: said kindly, and asked again when it is likely to help. */
+export function refuse(form, change, { status, headers } = {}) {
+  const wait = secondsUntil(headers?.get("Retry-After"));
+  if (wait) silentUntil = Date.now() + 1000 * wait;
+  lose(form, change, reasonOf(status));
+}
+
+function trackOf(form) {
+  if (!tracks.has(form)) tracks.set(form, { newest: 0, shown: 0, lost: 0 });
+  return tracks.get(form);
+}
+
+/** Not where a later change was answered meanwhile, nor before a busy server wants to be asked. */
+function mayAsk(form, change) {
+  if (isOvertaken(form, change)) return false;
   const wait = silentUntil - Date.now();
   if (wait <= 0) return true;
-  show(form, "line");
-  tell(form, "busy");
-  retryIn(form, wait);
+  say(form, "busy");
+  askIn(form, wait);
   return false;
 }
 
-function mayShow(form, ctx, tasks) {
-  const line = lineOf(form);
-  if (ctx.number < line.shown) return false;
-  if (tasks[0]?.fragment.firstElementChild?.id !== ctx.target.id) {
-    refuse(form, ctx);
-    return false;
+function mayShow(form, change, { tasks }) {
+  if (isOvertaken(form, change)) return false;
+  const ours = tasks[0]?.fragment.firstElementChild?.id === change.target.id;
+  if (ours) trackOf(form).shown = change.number;
+  else refuse(form, change, change.response);
+  return ours;
+}
+
+function shown(form, change) {
+  const track = trackOf(form);
+  const figure = form.closest("figure");
+  setControls(form, wantedBy(form)); // those drawn in the view came with the state that it was asked for
+  clearTimeout(track.patience);
+  track.patience = undefined;
+  if (change.number === track.newest) settle(form);
+  else if (figure.dataset.waiting) showWaiting(form, figure.dataset.waiting);
+  else track.patience = setTimeout(() => showWaiting(form, "answer"), PATIENCE);
+  if (!figure.hasAttribute("data-playing")) {
+    announceAtRest(() => (document.querySelector("form.htmx-request") ? null : figure.querySelector(".view")?.dataset.announce ?? ""));
   }
-  line.shown = ctx.number;
-  return true;
-}
-
-/** Whether a later change was answered meanwhile. */
-export function overtaken(form, ctx) {
-  return ctx.number < lineOf(form).shown;
-}
-
-/** A view that is here already, past htmx: its way, made for any answer, would take longer than the drawing. */
-export function showAtOnce(form, ctx, view) {
-  lineOf(form).shown = ctx.number;
-  form.dispatchEvent(new Event("htmx:abort")); // what is on its way is late
-  patch(form.querySelector(".view"), view, { moving: !figureOf(form).hasAttribute("data-dragged") });
-  shown(form, ctx);
-}
-
-function shown(form, ctx) {
-  const line = lineOf(form);
-  setControls(form, line.wanted); // those drawn in the view came with the state that it was asked for
-  clearTimeout(line.patience);
-  line.patience = undefined;
-  if (ctx.number === line.newest) arrived(form);
-  else if (figureOf(form).dataset.waiting) show(form, figureOf(form).dataset.waiting);
-  else line.patience = setTimeout(() => show(form, "answer"), PATIENCE);
-  const figure = figureOf(form);
-  if (!figure.hasAttribute("data-playing")) sayWhenAtRest(figure);
   document.dispatchEvent(new CustomEvent("figure:changed", { detail: { figure } }));
 }
 
-function arrived(form) {
-  const line = lineOf(form);
-  clearTimeout(line.retry);
-  line.lost = 0;
-  delete figureOf(form).dataset.waiting;
+/** Nothing is waited for any more. */
+function settle(form) {
+  const track = trackOf(form);
+  clearTimeout(track.retry);
+  track.lost = 0;
+  delete form.closest("figure").dataset.waiting;
   form.querySelector(".view").removeAttribute("aria-busy");
   const notice = form.querySelector(".lost");
   if (notice?.contains(document.activeElement)) form.querySelector(".controls :is(input, select)")?.focus({ preventScroll: true });
   notice?.remove();
 }
 
-/** An error page, a sign-in page, a queue, a newer lesson: said kindly, and asked again when it is likely to help. */
-function refuse(form, ctx) {
-  const { status, headers } = ctx.response ?? {};
-  const wait = secondsUntil(headers?.get("Retry-After"));
-  if (wait) silentUntil = Date.now() + 1000 * wait;
-  lost(form, ctx, reasonOf(status));
-}
-
 /** Why an answer with this status is not the figure's view. */
-export function reasonOf(status) {
+function reasonOf(status) {
   if (status === 404) return "renewed"; // the server holds another version than this page is of
   if (status === 429 || status === 503) return "busy";
   return status >= 500 || !status ? "silent" : "strange";
 }
 
-export function lost(form, ctx, why) {
-  const line = lineOf(form);
-  if (ctx.number !== line.newest) return; // a newer one is about to be asked for
-  clearTimeout(line.patience);
-  line.patience = undefined;
-  line.lost += 1;
-  show(form, "line");
-  tell(form, why);
-  retryIn(form, Math.max(silentUntil - Date.now(), Math.min(FIRST_RETRY * 2 ** (line.lost - 1), LAST_RETRY)));
+function lose(form, change, reason) {
+  const track = trackOf(form);
+  if (change.number !== track.newest) return; // a newer one is about to be asked for
+  clearTimeout(track.patience);
+  track.patience = undefined;
+  track.lost += 1;
+  say(form, reason);
+  askIn(form, Math.max(silentUntil - Date.now(), Math.min(FIRST_RETRY * 2 ** (track.lost - 1), LAST_RETRY)));
 }
 
-function retryIn(form, milliseconds) {
-  const line = lineOf(form);
-  clearTimeout(line.retry);
-  line.retry = setTimeout(() => document.hidden || ask(form), milliseconds);
+function askIn(form, milliseconds) {
+  const track = trackOf(form);
+  clearTimeout(track.retry);
+  track.retry = setTimeout(() => document.hidden || ask(form), milliseconds);
 }
 
 function askAllAgain() {
   for (const form of document.querySelectorAll("form[data-defaults]")) {
-    const line = lineOf(form);
-    if (line.lost || line.newest > line.shown) askAgain(form);
+    const { lost, newest, shown: last } = trackOf(form);
+    if (lost || newest > last) askAgain(form);
   }
 }
 
@@ -171,32 +173,29 @@ function askAgain(form) {
 }
 
 /** The drawing pales while it is not the state of its controls; a hairline under the caption says for what it waits. */
-function show(form, waiting) {
-  figureOf(form).dataset.waiting = waiting;
+function showWaiting(form, reason) {
+  form.closest("figure").dataset.waiting = reason;
   form.querySelector(".view").setAttribute("aria-busy", "true");
 }
 
-/** In the figure as long as it lasts, in the live region once. */
-function tell(form, why) {
+/** Say what was lost: in the figure as long as it lasts, in the live region once. */
+function say(form, reason) {
+  showWaiting(form, "line");
   let notice = form.querySelector(".lost");
-  if (notice?.dataset.why === why) return;
+  if (notice?.dataset.why === reason) return;
   if (!notice) {
     notice = document.getElementById("lost").content.firstElementChild.cloneNode(true);
     form.querySelector(".controls").after(notice);
   }
-  notice.dataset.why = why;
-  for (const sentence of notice.querySelectorAll("[data-lost]")) sentence.hidden = sentence.dataset.lost !== why;
-  notice.querySelector("[data-load-again]").hidden = why !== "renewed";
-  notice.querySelector("[data-ask-again]").hidden = why === "renewed";
-  say(notice.querySelector("[data-lost]:not([hidden])").textContent);
+  notice.dataset.why = reason;
+  for (const sentence of notice.querySelectorAll("[data-lost]")) sentence.hidden = sentence.dataset.lost !== reason;
+  notice.querySelector("[data-load-again]").hidden = reason !== "renewed";
+  notice.querySelector("[data-ask-again]").hidden = reason === "renewed";
+  announce(notice.querySelector("[data-lost]:not([hidden])").textContent);
 }
 
 function secondsUntil(header) {
   if (!header) return 0;
   const seconds = /^\d+$/.test(header) ? Number(header) : (Date.parse(header) - Date.now()) / 1000;
   return Math.min(Math.max(seconds || 0, 0), 60);
-}
-
-function figureOf(form) {
-  return form.closest("figure");
 }

@@ -1,127 +1,133 @@
-// A drag answered in the same frame: on the first touch of a control the page fetches all its states at once, or the part
-// of very many that the present one is in, and shows the next from there in place of a request. A miss goes to the
-// network as ever.
-import { keepFold, lightened } from "./folds.js";
-import { number, showAtOnce } from "./requests.js";
+// Answer a drag in the same frame: the first touch of a control fetches the views of all its states, or of a part of very many.
+//
+// A change whose state is in a table does not become a request. Any other goes to the server as ever.
+import { request } from "../lib/fetch.js";
+import { noteFold, parse, splitFold } from "./folds.js";
+import { addSource, begin, showView } from "./requests.js";
 
 const MOST_TABLES = 32;
+const LIMIT = 60_000; // milliseconds for a table to come: nobody waits for it
 const DWELL = 60; // milliseconds that a pointer rests on a cell before it is likely to be pressed
 const REST = 5000; // milliseconds before a table that was not given is asked for again
 const tables = new Map(); // address of a table → { parts: value → the part that holds it, asked: a promise while one is on its way }
 
-export function watchStates() {
+export function watchStateTables() {
   for (const touch of ["pointerdown", "focusin"]) {
     document.addEventListener(touch, ({ target }) => {
       const input = inputOf(target);
-      if (tabled(input)) statesOf(input);
+      if (hasTable(input)) fetchStates(input);
     });
   }
   let resting;
   document.addEventListener("pointerover", ({ target }) => {
     clearTimeout(resting);
     const input = inputOf(target);
-    if (parted(input)) resting = setTimeout(() => input.form && statesOf(input), DWELL);
+    if (hasParts(input)) resting = setTimeout(() => input.form && fetchStates(input), DWELL);
   });
-  for (const change of ["input", "change"]) document.addEventListener(change, answerAtOnce, true);
-  // Before htmx puts a request in line: what is here already must not wait behind an answer that is on its way.
-  window.htmx.registerExtension("states", {
-    htmx_config_request(form, { ctx }) {
-      const state = ctx.request.body;
-      const input = ctx.sourceEvent.target;
-      const part = partOf(form, state, input.name);
-      if (!part) {
-        if (parted(input) || (input.type === "range" && tabled(input))) fetchStates(form, input.name, state); // the rest of a drag will find it
-        return true;
-      }
-      show(form, ctx, part, input, state);
-      return false; // answered: nothing is sent
-    },
+  for (const type of ["input", "change"]) document.addEventListener(type, answerAtOnce, true);
+  // Before htmx makes a request wait its turn: what is here already need not wait behind an answer that is on its way.
+  addSource((form, change) => {
+    const input = change.sourceEvent.target;
+    const state = change.request.body;
+    const part = partOf(form, state, input.name);
+    if (part) {
+      show(form, change, part, input, state);
+      return true;
+    }
+    if (hasParts(input) || (input.type === "range" && hasTable(input))) fetchTable(form, input.name, state); // for the rest of a drag
+    return false;
   });
 }
 
-/** The change of a control whose states are here does not even become a request. */
+/** The change of a control whose states are here does not even reach htmx. */
 function answerAtOnce(event) {
   const input = event.target;
-  if (event.type !== (input.type === "range" ? "input" : "change") || !tabled(input)) return;
+  if (event.type !== (input.type === "range" ? "input" : "change") || !hasTable(input)) return;
   const state = new FormData(input.form);
   const part = partOf(input.form, state, input.name);
   if (!part) return;
-  event.stopPropagation(); // htmx would ask
-  const ctx = { request: { body: state }, sourceEvent: event };
-  number(input.form, ctx);
-  show(input.form, ctx, part, input, state);
+  event.stopPropagation();
+  const change = { request: { body: state }, sourceEvent: event };
+  begin(input.form, change);
+  show(input.form, change, part, input, state);
 }
 
 /** Fetch the states of a control, the others as they are; settled when they are here, or cannot be. */
-export function statesOf(input) {
+export function fetchStates(input) {
   const state = new FormData(input.form);
   state.set(input.name, input.value); // of a cell, the one that is pressed
-  return fetchStates(input.form, input.name, state);
+  return fetchTable(input.form, input.name, state);
 }
 
 function inputOf(target) {
   return target.closest?.("label")?.control ?? target;
 }
 
-function tabled(input) {
-  return Boolean(input?.form && names(input.form).includes(input.name));
+/** The addresses of a form's tables, by the names of their controls. They hold the lesson's weights, and are of no use for others. */
+function addressesOf(form) {
+  return form.closest("[data-own]") ? {} : JSON.parse(form.dataset.tables ?? "{}");
 }
 
-/** Whether its states are so many that they travel in parts. */
-function parted(input) {
-  return tabled(input) && Boolean(input.form.dataset.parted?.split(" ").includes(input.name));
+function hasTable(input) {
+  return Boolean(input?.form && input.name in addressesOf(input.form));
 }
 
-function names(form) {
-  return form.dataset.tabled?.split(" ") ?? [];
+/** Whether the states of a control are so many that they travel in parts. */
+function hasParts(input) {
+  return hasTable(input) && isParted(input.form, input.name);
+}
+
+function isParted(form, name) {
+  return Boolean(form.dataset.parted?.split(" ").includes(name));
 }
 
 /** The part that holds a state, of the table of any control: most likely that of the one that was moved. */
 function partOf(form, state, moved) {
-  for (const name of [moved, ...names(form)]) {
-    const part = tables.get(tableOf(form, name, state))?.parts.get(state.get(name));
+  const addresses = addressesOf(form);
+  for (const name of [moved, ...Object.keys(addresses)]) {
+    const part = name in addresses && tables.get(tableOf(form, name, state))?.parts.get(state.get(name));
     if (part) return part;
   }
   return undefined;
 }
 
-function show(form, ctx, part, input, state) {
+function show(form, change, part, input, state) {
   const value = state.get(part.control);
-  if (tabled(input)) fetchBeside(form, input.name, state);
-  const shown = form.querySelector(".more");
-  if (shown) {
-    const { element, fold } = part.read.get(value) ?? read(part, value);
-    keepFold(shown, fold);
-    showAtOnce(form, ctx, element);
+  if (hasTable(input)) fetchNextPart(form, input.name, state);
+  const more = form.querySelector(".more");
+  if (more) {
+    const { element, fold } = part.parsed.get(value) ?? parseState(part, value);
+    noteFold(more, fold);
+    showView(form, change, element);
   } else { // an error stands there
-    showAtOnce(form, ctx, parsed(linesOf(part, value).join("\n")));
+    showView(form, change, parse(htmlOf(part, value)));
   }
-  readBeside(part, value);
+  parseBeside(part, value);
 }
 
-/** A hand is likely to go on as it has begun: what lies there is read when there is nothing else to do. */
-function readBeside(part, value) {
+/** A hand is likely to go on as it has begun: what lies there is parsed when there is nothing else to do. */
+function parseBeside(part, value) {
   const at = part.values.indexOf(value);
   const way = Math.sign(at - (part.at ?? at));
   part.at = at;
-  part.read.clear(); // what was shown has moved into the page
-  whenIdle(() => {
+  part.parsed.clear(); // what was shown has moved into the page
+  (window.requestIdleCallback ?? setTimeout)(() => {
     for (const next of way ? [at + way] : [at + 1, at - 1]) {
       const beside = part.values[next];
-      if (beside !== undefined && !part.read.has(beside)) part.read.set(beside, read(part, beside));
+      if (beside !== undefined && !part.parsed.has(beside)) part.parsed.set(beside, parseState(part, beside));
     }
   });
 }
 
-function read(part, value) {
-  const { light, fold } = lightened(linesOf(part, value).join("\n"));
-  return { element: parsed(light), fold };
+function parseState(part, value) {
+  const { view, fold } = splitFold(htmlOf(part, value));
+  return { element: parse(view), fold };
 }
 
 /** Views have most of their lines in common: each is a list of ranges of all lines. */
-function linesOf({ lines, states }, value) {
+function htmlOf({ lines, states }, value) {
   const bounds = states[value];
-  return bounds.flatMap((bound, i) => (i % 2 ? [] : lines.slice(bound, bounds[i + 1])));
+  return bounds.flatMap((bound, i) => (i % 2 ? [] : lines.slice(bound, bounds[i + 1]))).join("\n");
 }
 
 /** As they lie beside each other: an object puts whole numbers first. */
@@ -130,68 +136,48 @@ function inOrder(states) {
   return values.every((value) => !Number.isNaN(Number(value))) ? values.sort((one, other) => one - other) : values;
 }
 
-function parsed(view) {
-  const template = document.createElement("template");
-  template.innerHTML = view;
-  return template.content.firstElementChild;
-}
-
-function whenIdle(act) {
-  (window.requestIdleCallback ?? setTimeout)(act);
-}
-
-/** The table is that of the control at a state of all the others. */
+/** The address of a control's table at a state of all the others. */
 function tableOf(form, name, state) {
   const others = new URLSearchParams(state);
   others.delete(name);
-  return `${form.getAttribute("hx-get")}/along/${name}?${others}`;
+  return `${addressesOf(form)[name]}?${others}`;
 }
 
-function fetchStates(form, name, state) {
+function fetchTable(form, name, state) {
   const address = tableOf(form, name, state);
   const value = state.get(name);
   const table = tables.get(address) ?? { parts: new Map(), asked: undefined };
   if (table.asked || table.parts.has(value)) return table.asked;
   tables.set(address, table);
   if (tables.size > MOST_TABLES) tables.delete(tables.keys().next().value);
-  const at = form.dataset.parted?.split(" ").includes(name) ? `&${new URLSearchParams({ [name]: value })}` : "";
-  table.asked = fetchPart(table, `${address}${at}`, name);
-  table.asked.then(() => arrived(form, name, state, table.parts.get(value)));
+  table.asked = fetchPart(table, isParted(form, name) ? `${address}&${new URLSearchParams({ [name]: value })}` : address, name);
+  table.asked.then(() => {
+    const part = table.parts.get(value);
+    if (!part) return;
+    parseBeside(part, value);
+    if ([part.values[0], part.values.at(-1)].includes(value)) fetchNextPart(form, name, state);
+  });
   return table.asked;
 }
 
-function arrived(form, name, state, part) {
-  const value = state.get(name);
-  if (!part) return;
-  readBeside(part, value);
-  if ([part.values[0], part.values.at(-1)].includes(value)) fetchBeside(form, name, state);
-}
-
-/** Past the ends of a part, before they are reached: one at a time. */
-function fetchBeside(form, name, state) {
+/** Fetch the part beyond an end before it is reached: one at a time. */
+function fetchNextPart(form, name, state) {
   const { parts } = tables.get(tableOf(form, name, state)) ?? {};
   const next = parts?.get(state.get(name))?.beside.find((value) => !parts.has(value));
   if (next === undefined) return;
   const there = new URLSearchParams(state);
   there.set(name, next);
-  fetchStates(form, name, there);
+  fetchTable(form, name, there);
 }
 
 async function fetchPart(table, address, name) {
-  let rest = 0;
-  try {
-    const answer = await fetch(address);
-    if (!answer.ok) throw new Error(`${answer.status}`);
-    const part = await answer.json();
-    if (part.states) {
-      Object.assign(part, { control: name, values: inOrder(part.states), read: new Map() });
-      for (const each of part.values) table.parts.set(each, part);
-    } else {
-      rest = REST; // too large, or the server too busy
-    }
-  } catch {
-    // The next touch tries again; until then every change is a request of its own.
+  const { ok, body: part } = await request(address, { as: "json", limit: LIMIT });
+  const given = ok && part.states;
+  if (given) {
+    Object.assign(part, { control: name, values: inOrder(part.states), parsed: new Map() });
+    for (const value of part.values) table.parts.set(value, part);
   }
-  if (rest) setTimeout(() => { table.asked = undefined; }, rest);
-  else table.asked = undefined;
+  const mayAskAgain = () => { table.asked = undefined; };
+  if (ok && !given) setTimeout(mayAskAgain, REST); // too large, or the server too busy
+  else mayAskAgain(); // where no answer came, the next touch tries again
 }

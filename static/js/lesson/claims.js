@@ -1,13 +1,16 @@
-// A number of the prose says where it comes from: on hover, on focus, or at the first tap. The words are those of the
-// list of sources, to which the link itself leads; they are fetched once, when the first of them is asked for.
+// Show where a number of the prose comes from, in a card: on hover, on focus, or at the first tap.
+//
+// The words are those of the list of sources, to which the link itself leads; the list is fetched once.
+import { load } from "../lib/assets.js";
+import { fetchPage } from "../lib/fetch.js";
 
-const HOVER = 150; // milliseconds before a passing pointer opens a card, and, longer, before one that left closes it
-const LEAVE = 300;
+const HOVER = 150; // milliseconds before a passing pointer opens a card
+const LEAVE = 300; // milliseconds before a pointer that left closes it
 const EDGE = 12; // pixels kept free at the sides of the screen
 
 const lists = new Map(); // address of a list of sources → its document, on its way or here
 let card;
-let making;
+let making; // a promise of the card
 let shown; // the link whose card is open
 let timer;
 
@@ -44,8 +47,7 @@ async function open(link) {
   shown = link;
   const entry = (await listOf(link.href.split("#")[0]))?.getElementById(link.hash.slice(1));
   if (!entry || shown !== link) return;
-  making ??= made();
-  card = await making;
+  card = await (making ??= makeCard());
   if (shown !== link) return;
   card.className = link.className.replace("claim", "claim-card");
   card.replaceChildren(kindOf(entry), ...[...entry.querySelectorAll("dd:not(.used-in)")].flatMap((dd) => [...document.importNode(dd, true).childNodes]));
@@ -61,31 +63,22 @@ function close() {
   if (card?.matches(":popover-open")) card.hidePopover();
 }
 
-function listOf(address) {
-  if (!lists.has(address)) {
-    const list = fetch(address)
-      .then((answer) => (answer.ok ? answer.text() : Promise.reject(answer)))
-      .then((text) => new DOMParser().parseFromString(text, "text/html"))
-      .catch(() => void lists.delete(address)); // the next touch tries again; the link leads there as ever
-    lists.set(address, list);
-  }
-  return lists.get(address);
+/** A list that did not come is asked for again at the next touch. */
+async function listOf(address) {
+  if (!lists.has(address)) lists.set(address, fetchPage(address));
+  const list = await lists.get(address);
+  if (!list) lists.delete(address);
+  return list;
 }
 
 /** The card, with its style sheet: neither is needed before the first touch of a number. */
-async function made() {
-  const sheet = Object.assign(document.createElement("link"), { rel: "stylesheet", href: new URL("../../css/claims.css", import.meta.url).href });
-  const ready = new Promise((done) => sheet.addEventListener("load", done, { once: true }));
-  document.head.append(sheet);
-  await Promise.race([ready, new Promise((done) => setTimeout(done, 1000))]);
+async function makeCard() {
+  await load("claims");
   return document.body.appendChild(Object.assign(document.createElement("div"), { id: "claim-card", popover: "manual" }));
 }
 
 function kindOf(entry) {
-  const kind = document.createElement("p");
-  kind.className = "kind";
-  kind.textContent = entry.closest("[data-kind]").dataset.kind;
-  return kind;
+  return Object.assign(document.createElement("p"), { className: "kind", textContent: entry.closest("[data-kind]").dataset.kind });
 }
 
 /** Under the number, above it where there is no room; within the screen, and moving with the page. */

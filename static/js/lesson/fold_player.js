@@ -1,8 +1,9 @@
-// FIG.00 plays: it moves its own step slider, so every frame is a state that the server computed.
-// Once by itself when it is first seen, again on its button. Any input of the reader stops it. Under reduced
-// motion it never starts. While it plays, the figure carries data-playing: the page's address stands still then.
-
-import { statesOf } from "../figure/state_tables.js";
+// Play FIG.00: its step slider moves by itself, so every frame is a state that the server computed.
+//
+// Once when it is first seen, again on its button. Any input of the reader stops it, and under reduced motion it never starts.
+// While it plays, the figure carries data-playing: the page's address stands still then.
+import { defaultsOf, moveSlider } from "../figure/controls.js";
+import { fetchStates } from "../figure/state_tables.js";
 
 const HOLD = 700; // milliseconds on the sixteen bits before the first fold
 const PACE = 200; // between two folds while the grid is finer than the eye
@@ -21,37 +22,30 @@ function watch(figure) {
   const slider = figure.querySelector('input[name="step"]');
   let run = null; // the run in progress: a token that every timer compares with
 
-  figure.addEventListener("click", (event) => {
-    if (!event.target.closest("[data-fold-play]")) return;
+  figure.addEventListener("click", ({ target }) => {
+    if (!target.closest("[data-fold-play]")) return;
     if (run) stop();
     else play();
   });
   for (const kind of ["pointerdown", "keydown", "input"]) {
-    figure.addEventListener(kind, (event) => {
-      if (event.isTrusted && !event.target.closest?.("[data-fold-play]")) stop();
-    });
+    figure.addEventListener(kind, ({ target, isTrusted }) => isTrusted && !target.closest?.("[data-fold-play]") && stop());
   }
-  document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") stop();
-  });
+  document.addEventListener("keydown", ({ key }) => key === "Escape" && stop());
   still.addEventListener("change", stop);
   figure.addEventListener("figure:restored", end); // back or forward in the history: the address says what is shown
-  whenSeen(figure, () => {
-    if (atRest(slider.form)) play();
-  });
+  whenSeen(figure, () => hasDefaults(slider.form) && play());
 
   async function play() {
     if (still.matches || run) return;
     const mine = (run = {});
-    const playing = () => run === mine;
-    await Promise.race([statesOf(slider), wait(LONGEST_WAIT)]);
-    if (!playing()) return;
+    await Promise.race([fetchStates(slider), wait(LONGEST_WAIT)]);
+    if (run !== mine) return;
     figure.setAttribute("data-playing", "");
     const last = Number(slider.max);
     for (let step = Number(slider.min); step <= last; step += 1) {
-      move(slider, step);
+      moveSlider(slider, step);
       await wait(step === 0 ? HOLD : step === last ? SETTLE : step >= last - LAST_FOLDS ? LAST_PACE : PACE);
-      if (!playing()) return;
+      if (run !== mine) return;
     }
     end();
     figure.dispatchEvent(new Event("figure:rested", { bubbles: true })); // it may have been played from another state
@@ -61,7 +55,7 @@ function watch(figure) {
     if (!run) return;
     const started = figure.hasAttribute("data-playing");
     end();
-    if (started) move(slider, slider.value); // the state on which it was stopped is now the reader's: into the address
+    if (started) moveSlider(slider, slider.value); // the state on which it was stopped is now the reader's: into the address
   }
 
   function end() {
@@ -70,27 +64,20 @@ function watch(figure) {
   }
 }
 
-function move(slider, step) {
-  slider.value = step;
-  slider.dispatchEvent(new Event("input", { bubbles: true }));
-}
-
 /** A reader who came with a state of their own, or has changed something, is not interrupted. */
-function atRest(form) {
-  const defaults = JSON.parse(form.dataset.defaults);
+function hasDefaults(form) {
+  const defaults = defaultsOf(form);
   return [...new FormData(form)].every(([name, value]) => !(name in defaults) || defaults[name] === value);
 }
 
+/** Act when all of the figure is seen, unless its reader has changed it before. */
 function whenSeen(figure, act) {
   let waiting = true;
-  const observer = new IntersectionObserver(
-    (entries) => {
-      if (!entries.some((entry) => entry.isIntersecting)) return;
-      observer.disconnect();
-      if (waiting) act();
-    },
-    { threshold: 1 },
-  );
+  const observer = new IntersectionObserver((entries) => {
+    if (!entries.some((entry) => entry.isIntersecting)) return;
+    observer.disconnect();
+    if (waiting) act();
+  }, { threshold: 1 });
   observer.observe(figure.querySelector(".bar-label.kept")); // the bits stand above it: both can be watched
   document.addEventListener("input", ({ target, isTrusted }) => (waiting &&= !(isTrusted && figure.contains(target))), true);
 }

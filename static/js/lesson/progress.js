@@ -1,5 +1,5 @@
-// Reading progress: the current section in the list, and the ones already read, remembered in this browser only.
-import { isText, keep, recalled } from "../lib/storage.js";
+// Mark the section that is read now, and those read already, in the list of sections. They are remembered in this browser only.
+import { read, write } from "../lib/storage.js";
 
 const KEY = `read:${location.pathname}`;
 
@@ -7,13 +7,11 @@ export function watchProgress() {
   const contents = document.querySelector("[data-contents]");
   if (!contents) return;
   const links = new Map([...contents.querySelectorAll("[data-section-link]")].map((a) => [a.dataset.sectionLink, a]));
-  const read = new Set(Object.values(recalled(KEY, isText)));
-  for (const slug of read) links.get(slug)?.setAttribute("data-read", "");
+  const done = new Set(Object.values(read(KEY)));
+  for (const slug of done) links.get(slug)?.setAttribute("data-read", "");
 
   const observer = new IntersectionObserver((entries) => {
-    for (const entry of entries) {
-      if (entry.isIntersecting) mark(entry.target.dataset.section);
-    }
+    for (const { isIntersecting, target } of entries) if (isIntersecting) mark(target.dataset.section);
   }, { rootMargin: "-35% 0px -64% 0px" });
   document.querySelectorAll("[data-section]").forEach((section) => observer.observe(section));
 
@@ -34,7 +32,7 @@ export function watchProgress() {
     link.setAttribute("data-read", "");
     const list = link.closest("ol");
     list.scrollLeft = link.offsetLeft - list.offsetLeft - 40;
-    read.add(current);
-    keep(KEY, [...read]);
+    done.add(current);
+    write(KEY, [...done]);
   }
 }

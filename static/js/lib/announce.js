@@ -1,18 +1,20 @@
-// The live region: politely, and once when what changes has come to rest.
-const AFTER = 600; // milliseconds: a drag is announced once, and so is a step back that changes several figures
+// Say what changed to screen readers, in the page's live region.
+
+const REST = 600; // milliseconds: a drag is announced once, and so is a step back that changes several figures
 
 let resting;
 
-/** The first sentence of the figure's description, when nothing has changed for a while and no answer is on its way. */
-export function sayWhenAtRest(figure) {
-  clearTimeout(resting);
-  resting = setTimeout(() => {
-    if (document.querySelector("form.htmx-request")) sayWhenAtRest(figure);
-    else say(figure.querySelector(".view")?.dataset.announce ?? "");
-  }, AFTER);
-}
-
-export function say(sentence) {
+export function announce(sentence) {
   clearTimeout(resting);
   document.getElementById("live").textContent = sentence;
+}
+
+/** Announce what `sentence` gives when nothing has changed for a while; as long as it gives null, wait on. */
+export function announceAtRest(sentence) {
+  clearTimeout(resting);
+  resting = setTimeout(() => {
+    const found = sentence();
+    if (found === null) announceAtRest(sentence);
+    else announce(found);
+  }, REST);
 }

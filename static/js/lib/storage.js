@@ -1,34 +1,33 @@
-// What this browser remembers. Storage can be forbidden or full, and what is in it can be anything: damage is forgotten.
+// Remember things in this browser. Storage can be forbidden, full or damaged: then it is as if nothing was remembered.
 
-/** The texts or objects that were kept under a key, by name: those that `fits` accepts. */
-export function recalled(key, fits, storage = "localStorage") {
+/** The values under a key, by name: those that `fits` accepts. */
+export function read(key, storage = "localStorage", fits = isText) {
   try {
-    const kept = JSON.parse(window[storage].getItem(key));
-    if (kept === null || typeof kept !== "object") return {};
-    return Object.fromEntries(Object.entries(kept).filter(([, value]) => fits(value)));
+    const values = JSON.parse(window[storage].getItem(key));
+    if (values === null || typeof values !== "object") return {};
+    return Object.fromEntries(Object.entries(values).filter(([, value]) => fits(value)));
   } catch {
     return {};
   }
 }
 
-/** Keep something, as long as the page lasts where it cannot be kept longer. */
-export function keep(key, value, storage = "localStorage") {
+export function write(key, values, storage = "localStorage") {
+  attempt(() => window[storage].setItem(key, JSON.stringify(values)));
+}
+
+export function remove(key, storage = "localStorage") {
+  attempt(() => window[storage].removeItem(key));
+}
+
+function attempt(change) {
   try {
-    window[storage].setItem(key, JSON.stringify(value));
+    change();
   } catch {
     // Forbidden or full.
   }
 }
 
-export function forget(key, storage = "localStorage") {
-  try {
-    window[storage].removeItem(key);
-  } catch {
-    // Forbidden: then nothing was kept.
-  }
-}
-
-export function isText(value) {
+function isText(value) {
   return typeof value === "string";
 }
 

@@ -1,87 +1,104 @@
-// A block cut out of a model file in the browser: only the header and the block are read, however large the file. What
-// leaves is a file of the same kind, of kilobytes, with that block alone; the server reads it as strictly as any file.
+// Read the header of a model file and one block of it, however large the file: safetensors, .npy, GGUF, or a config.json.
+//
+// What leaves is a file of the same kind, of kilobytes, with that block alone; the server reads it as strictly as any file.
 const MOST = 256; // numbers of a block: what the largest figure shows
 const LEAST = 16; // and the smallest
-const CHUNK = 1 << 20;
+const CHUNK = 1 << 20; // bytes that are read at a time
 const MOST_SENT = 1 << 16; // bytes that the server reads
-const MOST_TELLING = 1 << 12; // bytes of an entry of a header that can say anything about the shape
+const MOST_HEADER = 1 << 25;
+const MOST_TENSORS = 1 << 17;
+const MOST_TEXT = 1 << 26;
+const SIZES = { F64: 8, F32: 4, F16: 2, BF16: 2, F8_E4M3: 1, F8_E5M2: 1, I64: 8, I32: 4, I16: 2, I8: 1, U64: 8, U32: 4, U16: 2, U8: 1 };
+const NPY_TYPE = /'descr':\s*'([<>|=](?:f[1248]|[iu][1248]|V[12]))'/; // V and f1: bfloat16 and 8-bit floats, as ml_dtypes saves them
+const GGUF = [71, 71, 85, 70];
+const SCALARS = [1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8]; // bytes of GGUF's kinds of metadata; texts and arrays apart
+const [U32, TEXT, ARRAY] = [4, 8, 9]; // some of these kinds
+
+// Of the header of a GGUF file, what says the shape of the model:
+const LONGEST_ENTRY = 1 << 12; // bytes
 const TELLING = new Set(["token_embd.weight", "output.weight", "blk.0.attn_q.bias", "rope_freqs.weight", "rope_factors_long.weight"]);
-const LONG_CONFIG = 1 << 14; // bytes of a config.json that is sent as it is
+// Of a config.json:
+const LONG_CONFIG = 1 << 14; // bytes of one that is sent as it is
 const MOST_CONFIG = 1 << 26;
 const SAYS_NOTHING = /^(quantization|compression|auto_map$|id2label$|label2id$|task_specific_params$)/;
 const PYTHON_NUMBERS = /(?<=[:[,\s])(?:-?Infinity|NaN)(?=\s*[,\]}])/g;
-const MOST_HEADER = 1 << 25;
-const MOST_TENSORS = 1 << 17;
-const SIZES = { F64: 8, F32: 4, F16: 2, BF16: 2, F8_E4M3: 1, F8_E5M2: 1, I64: 8, I32: 4, I16: 2, I8: 1, U64: 8, U32: 4, U16: 2, U8: 1 };
-const NPY_TYPE = /'descr':\s*'([<>|=](?:f[1248]|[iu][1248]|V[12]))'/; // V and f1: bfloat16 and 8-bit floats, as ml_dtypes saves them
-const SCALARS = [1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8]; // bytes of GGUF's kinds of metadata; texts and arrays apart
 
 /** What keeps a file from being read: "truncated", "strange", "large" or "none". */
-export class CutError extends Error {}
+export class FileError extends Error {
+  constructor(problem) {
+    super(problem);
+    this.problem = problem;
+  }
+}
 
-/** The tensors of a file that have numbers: [{ name, rows, columns, block, cut(row, column) → bytes }]. */
+/** The tensors of a file that have numbers: [{ name, rows, columns, block, read(row, column) → { first, bytes } }]. */
 export async function tensorsOf(file, types) {
   const head = await bytesOf(file, 0, Math.min(file.size, 16));
-  const text = String.fromCharCode(...head.subarray(0, 6));
-  let found;
-  if (text.startsWith("GGUF")) found = await gguf(file, types);
-  else if (text === "\x93NUMPY") found = await npy(file, head);
-  else found = await safetensors(file, head);
-  const usable = found.filter(({ rows, columns }) => rows > 0 && columns >= LEAST);
-  if (!usable.length) throw new CutError("none");
+  const magic = String.fromCharCode(...head.subarray(0, 6));
+  const read = magic.startsWith("GGUF") ? () => ggufTensors(file, types) : () => (magic === "\x93NUMPY" ? npyTensors : safetensors)(file, head);
+  const usable = (await read()).filter(({ rows, columns }) => rows > 0 && columns >= LEAST);
+  if (!usable.length) throw new FileError("none");
   return usable;
 }
 
 async function bytesOf(file, from, to) {
-  if (to > file.size || from > to) throw new CutError("truncated");
+  if (to > file.size || from > to) throw new FileError("truncated");
   return new Uint8Array(await file.slice(from, to).arrayBuffer());
 }
 
-/** A tensor of `size` bytes for each `block` numbers, rows behind one another from `offset` on; in Fortran's order columns. */
+/**
+ * A tensor of `size` bytes for each `block` numbers, from `offset` on: rows behind one another, in Fortran's order columns.
+ * `wrap(data, count)` makes a file of the bytes of a block.
+ */
 function tensor(file, name, stored, [block, size], offset, wrap, fortran = false) {
   const shape = stored.length > 1 && stored.at(-1) === 1 ? stored.slice(0, -1) : stored; // a column is read like a row
   const columns = shape.at(-1) ?? 1;
-  const rows = shape.slice(0, -1).reduce((product, each) => product * each, 1);
+  const rows = product(shape.slice(0, -1));
   return {
     name, rows, columns, block,
-    async cut(row, column) {
-      const first = Math.min(column, columns - 1) - (Math.min(column, columns - 1) % block);
+    async read(row, column) {
+      const last = Math.min(column, columns - 1);
+      const first = last - (last % block);
       const count = Math.min(MOST, columns - first);
       if (fortran) {
         const place = placeInFortran(row, shape.slice(0, -1));
-        const each = Array.from({ length: count }, (_, i) => offset + (place + (first + i) * rows) * size);
-        return { first, bytes: wrap(joined(...await Promise.all(each.map((start) => bytesOf(file, start, start + size)))), count) };
+        const starts = Array.from({ length: count }, (_, i) => offset + (place + (first + i) * rows) * size);
+        return { first, bytes: wrap(joined(...await Promise.all(starts.map((start) => bytesOf(file, start, start + size)))), count) };
       }
       const start = offset + ((row * columns + first) / block) * size;
-      const data = await bytesOf(file, start, start + (Math.ceil(count / block)) * size);
-      return { first, bytes: wrap(data, count) };
+      return { first, bytes: wrap(await bytesOf(file, start, start + Math.ceil(count / block) * size), count) };
     },
   };
 }
 
 /** Where the first number of a row lies that is counted as in C, its last dimension the fastest. */
 function placeInFortran(row, shape) {
-  const strides = shape.map((_, i) => shape.slice(0, i).reduce((product, each) => product * each, 1));
   let left = row;
   return shape.reduceRight((place, size, i) => {
     const at = left % size;
     left = Math.floor(left / size);
-    return place + at * strides[i];
+    return place + at * product(shape.slice(0, i));
   }, 0);
 }
 
-// --- safetensors ---
+function product(sizes) {
+  return sizes.reduce((result, size) => result * size, 1);
+}
+
+function isShape(shape) {
+  return Array.isArray(shape) && shape.length <= 8 && shape.every((size) => Number.isSafeInteger(size) && size >= 0);
+}
 
 async function safetensors(file, head) {
-  if (head.length < 8) throw new CutError("strange");
+  if (head.length < 8) throw new FileError("strange");
   const length = Number(new DataView(head.buffer).getBigUint64(0, true));
-  if (length > MOST_HEADER || length < 2) throw new CutError("strange");
+  if (length > MOST_HEADER || length < 2) throw new FileError("strange");
   const raw = await bytesOf(file, 8, 8 + length);
   let header;
   try {
     header = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(raw));
   } catch {
-    throw new CutError("strange");
+    throw new FileError("strange");
   }
   return Object.entries(header)
     .filter(([name, entry]) => name !== "__metadata__" && SIZES[entry?.dtype] && isShape(entry.shape) && isShape(entry.data_offsets))
@@ -89,29 +106,21 @@ async function safetensors(file, head) {
     .map(([name, { dtype, shape, data_offsets: [start] }]) =>
       tensor(file, name, shape, [1, SIZES[dtype]], 8 + length + start, (data, count) => {
         const own = new TextEncoder().encode(JSON.stringify({ [name]: { dtype, shape: [count], data_offsets: [0, data.length] } }));
-        const size = new Uint8Array(8);
-        new DataView(size.buffer).setBigUint64(0, BigInt(own.length), true);
-        return joined(size, own, data);
+        return joined(numbers([8, own.length]), own, data);
       }));
 }
 
-function isShape(shape) {
-  return Array.isArray(shape) && shape.length <= 8 && shape.every((size) => Number.isSafeInteger(size) && size >= 0);
-}
-
-// --- .npy ---
-
-async function npy(file, head) {
+async function npyTensors(file, head) {
   const view = new DataView(head.buffer);
   const long = head[6] > 1;
-  if (head.length < 12) throw new CutError("truncated");
+  if (head.length < 12) throw new FileError("truncated");
   const start = long ? 12 : 10;
   const length = long ? view.getUint32(8, true) : view.getUint16(8, true);
-  if (length > 1 << 16) throw new CutError("strange");
+  if (length > 1 << 16) throw new FileError("strange");
   const header = new TextDecoder("latin1").decode(await bytesOf(file, start, start + length));
   const descr = NPY_TYPE.exec(header)?.[1];
   const shape = /'shape':\s*\(([0-9, ]*)\)/.exec(header)?.[1].split(",").filter((size) => size.trim()).map(Number);
-  if (!descr || !shape || !isShape(shape)) throw new CutError("none");
+  if (!descr || !shape || !isShape(shape)) throw new FileError("none");
   const fortran = /'fortran_order':\s*True/.test(header);
   return [tensor(file, "", shape, [1, Number(descr[2])], start + length, (data, count) => {
     const own = `{'descr': '${descr}', 'fortran_order': False, 'shape': (${count},), }`;
@@ -120,9 +129,7 @@ async function npy(file, head) {
   }, fortran)];
 }
 
-// --- GGUF ---
-
-/** A position in a file that moves forward, read in pieces. */
+/** A position in a GGUF file that moves forward; the file is read in pieces. */
 class Reader {
   constructor(file) {
     Object.assign(this, { file, at: 0, from: 0, buffer: new Uint8Array() });
@@ -132,7 +139,7 @@ class Reader {
     if (this.at + count > this.from + this.buffer.length || this.at < this.from) {
       this.from = this.at;
       this.buffer = await bytesOf(this.file, this.at, Math.min(this.file.size, this.at + Math.max(count, CHUNK)));
-      if (this.buffer.length < count) throw new CutError("truncated");
+      if (this.buffer.length < count) throw new FileError("truncated");
     }
     const taken = this.buffer.subarray(this.at - this.from, this.at - this.from + count);
     this.at += count;
@@ -145,41 +152,58 @@ class Reader {
 
   async u64(most = Number.MAX_SAFE_INTEGER) {
     const value = Number((await this.take(8)).getBigUint64(0, true));
-    if (value > most) throw new CutError("strange");
+    if (value > most) throw new FileError("strange");
     return value;
   }
 
   async text() {
-    const length = await this.u64(1 << 26);
-    const view = await this.take(length);
-    return new TextDecoder().decode(new Uint8Array(view.buffer, view.byteOffset, length));
+    return new TextDecoder().decode(await this.take(await this.u64(MOST_TEXT)));
   }
 
   skip(count) {
     this.at += count;
-    if (this.at > this.file.size) throw new CutError("truncated");
+    if (this.at > this.file.size) throw new FileError("truncated");
+  }
+
+  async skipValue(kind) {
+    if (kind === TEXT) this.skip(await this.u64(MOST_TEXT));
+    else if (kind === ARRAY) {
+      const item = await this.u32();
+      const count = await this.u64(1 << 24);
+      if (item === TEXT) for (let i = 0; i < count; i++) this.skip(await this.u64(MOST_TEXT));
+      else this.skip(count * scalar(item));
+    } else this.skip(scalar(kind));
+  }
+
+  /** The beginning of a file: its version, and how many tensors and keys follow. */
+  async begin() {
+    this.skip(4);
+    const version = await this.u32();
+    if (version !== 2 && version !== 3) throw new FileError("strange");
+    return { version, tensors: await this.u64(MOST_TENSORS), keys: await this.u64(1 << 16) };
   }
 }
 
-async function gguf(file, types) {
+function scalar(kind) {
+  if (!SCALARS[kind]) throw new FileError("strange");
+  return SCALARS[kind];
+}
+
+async function ggufTensors(file, types) {
   const reader = new Reader(file);
-  reader.skip(4);
-  const version = await reader.u32();
-  if (version !== 2 && version !== 3) throw new CutError("strange");
-  const count = await reader.u64(MOST_TENSORS);
-  const keys = await reader.u64(1 << 16);
+  const { tensors, keys } = await reader.begin();
   let alignment = 32;
   for (let i = 0; i < keys; i++) {
     const key = await reader.text();
     const kind = await reader.u32();
-    if (key === "general.alignment" && kind === 4) alignment = await reader.u32();
-    else await skipValue(reader, kind);
+    if (key === "general.alignment" && kind === U32) alignment = await reader.u32();
+    else await reader.skipValue(kind);
   }
   const listed = [];
-  for (let i = 0; i < count; i++) {
+  for (let i = 0; i < tensors; i++) {
     const name = await reader.text();
     const dimensions = await reader.u32();
-    if (dimensions < 1 || dimensions > 4) throw new CutError("strange");
+    if (dimensions < 1 || dimensions > 4) throw new FileError("strange");
     const shape = [];
     for (let d = 0; d < dimensions; d++) shape.unshift(await reader.u64());
     listed.push({ name, shape, type: await reader.u32(), place: await reader.u64() });
@@ -188,58 +212,28 @@ async function gguf(file, types) {
   return listed
     .filter(({ type, shape }) => types[type] && isShape(shape) && shape.at(-1) % types[type][1] === 0)
     .map(({ name, shape, type, place }) =>
-      tensor(file, name, shape, types[type].slice(1), start + place, (data, length) => oneTensor(name, type, length, data)));
+      tensor(file, name, shape, types[type].slice(1), start + place, (data, count) => ggufFile(name, type, count, data)));
 }
 
-async function skipValue(reader, kind) {
-  if (kind === 8) return reader.skip(await reader.u64(1 << 26));
-  if (kind !== 9) {
-    if (!SCALARS[kind]) throw new CutError("strange");
-    return reader.skip(SCALARS[kind]);
-  }
-  const item = await reader.u32();
-  const count = await reader.u64(1 << 24);
-  if (item === 8) {
-    for (let i = 0; i < count; i++) reader.skip(await reader.u64(1 << 26));
-  } else if (SCALARS[item]) reader.skip(count * SCALARS[item]);
-  else throw new CutError("strange");
+/** A GGUF file of version 3 with one tensor and no metadata. */
+function ggufFile(name, type, count, data) {
+  const title = new TextEncoder().encode(name);
+  const head = joined(new Uint8Array(GGUF), numbers([4, 3], [8, 1], [8, 0], [8, title.length]), title, numbers([4, 1], [8, count], [4, type], [8, 0]));
+  return joined(head, new Uint8Array((32 - (head.length % 32)) % 32), data);
 }
 
 /** What is sent of a model for its shape: of a config.json what may say it, of a GGUF file those parts of its header. */
 export async function shapeOf(file) {
   const magic = new TextDecoder("latin1").decode(await file.slice(0, 4).arrayBuffer());
-  if (magic !== "GGUF") {
-    if (file.size > MOST_CONFIG) throw new CutError("large");
-    const whole = new Uint8Array(await file.arrayBuffer());
-    if (whole.length <= LONG_CONFIG) return whole;
-    const lean = new TextEncoder().encode(leanConfig(new TextDecoder().decode(whole)));
-    if (lean.length > MOST_SENT) throw new CutError("large");
-    return lean;
-  }
-  const reader = new Reader(file);
-  reader.skip(4);
-  const version = await reader.u32();
-  if (version !== 2 && version !== 3) throw new CutError("strange");
-  const tensors = await reader.u64(MOST_TENSORS);
-  const keys = await reader.u64(1 << 16);
-  const pairs = await parts(reader, keys, MOST_TELLING, async () => {
-    const key = await reader.text();
-    await skipValue(reader, await reader.u32());
-    return !key.startsWith("tokenizer.");
-  });
-  const listed = await parts(reader, tensors, MOST_TELLING, async () => {
-    const name = await reader.text();
-    reader.skip(8 * await reader.u32() + 12); // dimensions, type, place
-    return TELLING.has(name);
-  });
-  const head = new DataView(new ArrayBuffer(24));
-  new Uint8Array(head.buffer).set([71, 71, 85, 70]);
-  head.setUint32(4, version, true);
-  head.setBigUint64(8, BigInt(listed.length), true);
-  head.setBigUint64(16, BigInt(pairs.length), true);
-  const whole = joined(new Uint8Array(head.buffer), ...pairs, ...listed);
-  if (whole.length > MOST_SENT) throw new CutError("large");
-  return whole;
+  const sent = magic === "GGUF" ? await ggufShape(file) : await configShape(file);
+  if (sent.length > MOST_SENT) throw new FileError("large");
+  return sent;
+}
+
+async function configShape(file) {
+  if (file.size > MOST_CONFIG) throw new FileError("large");
+  const whole = new Uint8Array(await file.arrayBuffer());
+  return whole.length <= LONG_CONFIG ? whole : new TextEncoder().encode(leanConfig(new TextDecoder().decode(whole)));
 }
 
 /** The text of a long config.json without the accounts of its quantization, which are long and say nothing of the shape. */
@@ -253,29 +247,40 @@ export function leanConfig(text) {
   }
 }
 
-/** The bytes of those of `count` entries that are wanted and not longer than `most`. */
-async function parts(reader, count, most, read) {
-  const kept = [];
-  for (let i = 0; i < count; i++) {
-    const start = reader.at;
-    if (await read() && reader.at - start <= most) kept.push(new Uint8Array(await reader.file.slice(start, reader.at).arrayBuffer()));
-  }
-  return kept;
+async function ggufShape(file) {
+  const reader = new Reader(file);
+  const { version, tensors, keys } = await reader.begin();
+  const pairs = await entries(reader, keys, async () => {
+    const key = await reader.text();
+    await reader.skipValue(await reader.u32());
+    return !key.startsWith("tokenizer.");
+  });
+  const listed = await entries(reader, tensors, async () => {
+    const name = await reader.text();
+    reader.skip(8 * await reader.u32() + 12); // dimensions, type, place
+    return TELLING.has(name);
+  });
+  return joined(new Uint8Array(GGUF), numbers([4, version], [8, listed.length], [8, pairs.length]), ...pairs, ...listed);
 }
 
-function oneTensor(name, type, length, data) {
-  const title = new TextEncoder().encode(name);
-  const head = new DataView(new ArrayBuffer(24 + 8));
-  new Uint8Array(head.buffer).set([71, 71, 85, 70]);
-  head.setUint32(4, 3, true);
-  head.setBigUint64(8, 1n, true); // tensors; no metadata
-  head.setBigUint64(24, BigInt(title.length), true);
-  const tail = new DataView(new ArrayBuffer(24));
-  tail.setUint32(0, 1, true);
-  tail.setBigUint64(4, BigInt(length), true);
-  tail.setUint32(12, type, true);
-  const used = 32 + title.length + 24;
-  return joined(new Uint8Array(head.buffer), title, new Uint8Array(tail.buffer), new Uint8Array((32 - (used % 32)) % 32), data);
+/** The bytes of those of `count` entries for which `read` gives true, the long ones left out. */
+async function entries(reader, count, read) {
+  const wanted = [];
+  for (let i = 0; i < count; i++) {
+    const start = reader.at;
+    if (await read() && reader.at - start <= LONGEST_ENTRY) wanted.push(await bytesOf(reader.file, start, reader.at));
+  }
+  return wanted;
+}
+
+/** Whole numbers of 4 or 8 bytes, the lowest first. */
+function numbers(...pairs) {
+  return joined(...pairs.map(([size, value]) => {
+    const view = new DataView(new ArrayBuffer(size));
+    if (size === 8) view.setBigUint64(0, BigInt(value), true);
+    else view.setUint32(0, value, true);
+    return new Uint8Array(view.buffer);
+  }));
 }
 
 function joined(...parts) {

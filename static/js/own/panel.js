@@ -1,72 +1,69 @@
-// What a reader gives to a figure: a file that is dropped anywhere on it, or chosen, or what is pasted, in its panel.
-import { fetched, sheets } from "../figure/folds.js";
+// The panel in which a reader gives a figure data of their own: a file, dropped or chosen, or what is pasted.
+import { formOf } from "../figure/controls.js";
+import { load } from "../lib/assets.js";
+import { fetchPage, parsePage, request } from "../lib/fetch.js";
 
-const panels = new WeakMap(); // details → its panel, here or on its way
+const panels = new WeakMap(); // details → a promise of its panel
 
-export function watchDrops() {
-  for (const type of ["dragover", "dragleave", "drop"]) document.addEventListener(type, (event) => dragged(event, type));
-}
-
-function dragged(event, type) {
-  const details = event.target.closest?.("figure[data-figure]")?.querySelector("details:is(.own, .config)");
-  if (!details || !event.dataTransfer?.types.includes("Files")) return;
-  event.preventDefault(); // else the browser leaves the page for the file
-  sheets("own");
-  details.closest("figure").classList.toggle("over", type === "dragover");
-  const [file] = event.dataTransfer.files;
-  if (type !== "drop" || !file) return;
-  details.open = true;
-  give(details, file);
-}
-
-/** The panel of a figure at work, and a file for it if there is one. */
-export async function give(details, file) {
-  const name = details.matches(".own") ? "weights" : "config";
-  try {
-    const { open, paste, mark } = await import(`./${name}.js`);
-    const panel = await panelOf(details, open, paste);
-    mark?.();
-    if (panel && file) open(panel, file);
-  } catch {
-    // The line is bad: the link stays.
-  }
-}
-
-/** The panel, filled once: `open` takes a file, `paste` the form in which text was pasted. */
-async function panelOf(details, open, paste) {
-  if (!panels.has(details)) panels.set(details, filled(details));
+/** Fill the panel, once; `readFile(panel, file)` and `readText(panel, fields)` get what the reader gives. Null where it does not come. */
+export async function preparePanel(details, readFile, readText) {
+  if (!panels.has(details)) panels.set(details, fillPanel(details));
   const panel = await panels.get(details);
-  if (!panel) panels.delete(details); // the line is bad: the link stays, and the next time tries again
+  if (!panel) panels.delete(details); // the link stays, and the next time tries again
   if (!panel || panel.dataset.ready) return panel;
   panel.dataset.ready = "yes";
   panel.querySelector(".own-drop").hidden = false;
-  panel.querySelector("input[type=file]").addEventListener("change", ({ target }) => target.files[0] && open(panel, target.files[0]));
+  panel.querySelector("input[type=file]").addEventListener("change", ({ target }) => target.files[0] && readFile(panel, target.files[0]));
   panel.querySelector(".own-paste").addEventListener("submit", (event) => {
     event.preventDefault();
-    paste(panel, new FormData(event.target));
+    readText(panel, new FormData(event.target));
   });
   return panel;
 }
 
-async function filled(details) {
-  const styled = sheets("share", "own");
-  const form = formOf(details);
+async function fillPanel(details) {
+  const styled = loadSheets();
   const there = details.querySelector(".own-panel");
-  const panel = there ?? (await fetched(`${form.getAttribute("hx-get")}/own?${new URLSearchParams(new FormData(form))}`))?.querySelector(".own-panel");
+  const panel = there ?? (await fetchPage(`${details.dataset.panel}?${new URLSearchParams(new FormData(formOf(details)))}`))?.querySelector(".own-panel");
   await styled;
   if (panel && !there) details.replaceChildren(details.querySelector("summary"), panel);
-  return panel;
+  return panel ?? null;
 }
 
-export function formOf(element) {
-  return element.closest("figure").querySelector("form[data-defaults]");
+export function loadSheets() {
+  return Promise.all([load("share"), load("own")]);
 }
 
-/** What the panel says of a problem: its words are in the data of the place where it stands. */
-export function tell(panel, problem, words = wordsOf(panel)[problem]) {
+/** Send the server what a reader gave: what `parse` makes of its answer, or null after the panel has said what is wrong. */
+export async function send(panel, fields, parse) {
+  showProblem(panel, "");
+  const { ok, status, body } = await request(formOf(panel).getAttribute("hx-get"), { fields });
+  try {
+    const parsed = ok ? parse(body) : null;
+    if (parsed) return parsed;
+  } catch {
+    // Something else answered in the server's place.
+  }
+  if (status === 422) showProblem(panel, "given", parsePage(body).querySelector(".view")?.textContent.trim());
+  else showProblem(panel, status === 413 && wordsOf(panel).large ? "large" : "line");
+  return null;
+}
+
+/** Say what is wrong; the words are in the data of the place where they are shown. */
+export function showProblem(panel, problem, words = wordsOf(panel)[problem]) {
   const place = panel.querySelector(".own-problem");
   place.hidden = !problem;
   place.textContent = problem ? words : "";
+}
+
+/** Run what reads a file, and say why it cannot be read. */
+export async function attempt(panel, action) {
+  showProblem(panel, "");
+  try {
+    await action();
+  } catch (error) {
+    showProblem(panel, error.problem ?? "strange");
+  }
 }
 
 function wordsOf(panel) {

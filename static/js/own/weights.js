@@ -1,102 +1,85 @@
-// A figure on weights of the reader's. They stay in this tab: every change of a control sends them along, the server draws and
-// forgets. The address holds the controls alone, so a link of this page shows the lesson's weights.
-import { tensorsOf, CutError } from "./model_file.js";
-import { formOf, tell } from "./panel.js";
-import { sheets } from "../figure/folds.js";
-import { ask, lost, overtaken, reasonOf, showAtOnce } from "../figure/requests.js";
-import { forget, isText, keep, recalled } from "../lib/storage.js";
+// A reader's own weights in the figures that can draw them. They stay in this tab.
+//
+// Every change of a control sends them along by POST; the server draws and forgets. The address holds the controls alone, so a
+// link of this page shows the lesson's weights.
+import { formOf } from "../figure/controls.js";
+import { addSource, ask, isOvertaken, refuse, showView } from "../figure/requests.js";
+import { parsePage, request } from "../lib/fetch.js";
+import { read, remove, write } from "../lib/storage.js";
+import { tensorsOf } from "./model_file.js";
+import { attempt, loadSheets, preparePanel, send } from "./panel.js";
 
 const KEY = "own";
-const sending = new WeakMap(); // form → { next }: one request at a time, the newest waits
-let held = remembered(); // the fields of the reader's weights, or null
+const waiting = new Map(); // form → the newest change that waits while another is on its way
+let held = read(KEY, "sessionStorage"); // the fields of the reader's weights
+if (!held["own.text"] && !held["own.file"]) held = null;
 
-document.addEventListener("click", ({ target }) => target.closest("[data-own-back]") && back());
-window.htmx?.registerExtension("own", {
-  htmx_config_request(form, { ctx }) {
-    if (!held || !takes(form)) return true;
-    send(form, ctx);
-    return false; // ours: an answer to what is sent is not to be found at an address
-  },
+document.addEventListener("click", ({ target }) => target.closest("[data-own-back]") && hold(null));
+addSource((form, change) => {
+  if (!held || !takesWeights(form)) return false;
+  post(form, change);
+  return true; // an answer to what is sent is not to be found at an address
 });
 if (held) show();
 
-export function paste(panel, fields) {
-  offer(panel, { "own.text": fields.get("own.text"), "own.at": fields.get("own.at") || "0" });
+/** Open the panel of a figure, and read a file into it if there is one. */
+export async function open(details, file) {
+  const panel = await preparePanel(details, readFile, (pasted, fields) =>
+    offer(pasted, { "own.text": fields.get("own.text"), "own.at": fields.get("own.at") || "0" }));
+  mark();
+  if (panel && file) readFile(panel, file);
 }
 
 /** Read a file's header and let a block of it be chosen. */
-export async function open(panel, file) {
-  tell(panel, "");
-  const cut = panel.querySelector(".own-cut");
-  cut.hidden = true;
-  let tensors;
-  try {
-    tensors = await tensorsOf(file, JSON.parse(panel.dataset.types));
-  } catch (error) {
-    tell(panel, error instanceof CutError ? error.message : "strange");
-    return;
-  }
-  const [choice, row, column] = ["select", "[data-row]", "[data-column]"].map((part) => cut.querySelector(part));
-  choice.replaceChildren(...tensors.map(({ name, rows, columns }, i) => new Option(`${name || file.name}  ${rows} × ${columns}`, i)));
-  const bound = () => {
-    const { rows, columns, block } = tensors[choice.value];
-    Object.assign(row, { max: rows - 1, value: Math.min(row.value, rows - 1) });
-    Object.assign(column, { max: columns - 1, step: block, value: Math.min(column.value, columns - 1) - (Math.min(column.value, columns - 1) % block) });
-  };
-  choice.onchange = bound;
-  bound();
-  cut.onsubmit = async (event) => {
-    event.preventDefault();
-    const chosen = tensors[choice.value];
-    try {
-      const { first, bytes } = await chosen.cut(Number(row.value) || 0, Number(column.value) || 0);
-      offer(panel, { "own.file": btoa(String.fromCharCode(...bytes)), "own.name": file.name, "own.column": `${first}` });
-    } catch (error) {
-      tell(panel, error instanceof CutError ? error.message : "strange");
-    }
-  };
-  cut.hidden = false;
-  panel.scrollIntoView({ block: "nearest" }); // the file may have been dropped on the figure above
-  choice.focus({ preventScroll: true });
+function readFile(panel, file) {
+  const form = panel.querySelector(".own-cut");
+  form.hidden = true;
+  return attempt(panel, async () => {
+    const tensors = await tensorsOf(file, JSON.parse(panel.dataset.types));
+    const [choice, row, column] = ["select", "[data-row]", "[data-column]"].map((part) => form.querySelector(part));
+    choice.replaceChildren(...tensors.map(({ name, rows, columns }, i) => new Option(`${name || file.name}  ${rows} × ${columns}`, i)));
+    choice.onchange = () => {
+      const { rows, columns, block } = tensors[choice.value];
+      const first = Math.min(column.value, columns - 1);
+      Object.assign(row, { max: rows - 1, value: Math.min(row.value, rows - 1) });
+      Object.assign(column, { max: columns - 1, step: block, value: first - (first % block) });
+    };
+    choice.onchange();
+    form.onsubmit = (event) => {
+      event.preventDefault();
+      attempt(panel, async () => {
+        const { first, bytes } = await tensors[choice.value].read(Number(row.value) || 0, Number(column.value) || 0);
+        await offer(panel, { "own.file": btoa(String.fromCharCode(...bytes)), "own.name": file.name, "own.column": `${first}` });
+      });
+    };
+    form.hidden = false;
+    panel.scrollIntoView({ block: "nearest" }); // the file may have been dropped on the figure above
+    choice.focus({ preventScroll: true });
+  });
 }
 
 /** Weights are held once the figure that they are given to can be drawn on them. */
 async function offer(panel, fields) {
-  tell(panel, "");
-  const form = formOf(panel);
-  const { status, view } = await post(form, new FormData(form), fields);
-  if (status !== 200 || !view) {
-    if (status === 422) tell(panel, "given", view?.textContent.trim());
-    else tell(panel, "line");
-    return;
-  }
+  const state = Object.fromEntries(new FormData(formOf(panel)));
+  if (await send(panel, { ...state, ...fields }, viewIn)) hold(fields);
+}
+
+/** Draw the figures on these weights, or with null on the lesson's again. */
+function hold(fields) {
   held = fields;
-  keep(KEY, held, "sessionStorage");
+  if (held) write(KEY, held, "sessionStorage");
+  else remove(KEY, "sessionStorage");
   show();
 }
 
 function show() {
-  sheets("share", "own");
+  if (held) loadSheets();
   mark();
-  for (const form of forms()) {
-    form.dataset.tabledKept ??= form.dataset.tabled ?? "";
-    delete form.dataset.tabled; // the tables hold the lesson's weights
-    ask(form);
-  }
-}
-
-function back() {
-  held = null;
-  forget(KEY, "sessionStorage");
-  mark();
-  for (const form of forms()) {
-    form.dataset.tabled = form.dataset.tabledKept ?? form.dataset.tabled;
-    ask(form);
-  }
+  forms().forEach((form) => ask(form));
 }
 
 /** Figures say whether they show the reader's weights. */
-export function mark() {
+function mark() {
   for (const form of forms()) {
     const figure = form.closest("figure");
     if (held) figure.dataset.own = "tab";
@@ -106,60 +89,41 @@ export function mark() {
   }
 }
 
-async function send(form, ctx) {
-  if (sending.has(form)) {
-    sending.get(form).next = ctx;
-    return;
+/** Ask for the view of a change: one request at a time for a figure, the newest waits. */
+async function post(form, change) {
+  const busy = waiting.has(form);
+  waiting.set(form, change);
+  if (busy) return;
+  for (let now = change; now; now = waiting.get(form)) {
+    waiting.set(form, null);
+    const answer = await request(form.getAttribute("hx-get"), { fields: withWeights(now.request.body) });
+    if (!held || isOvertaken(form, now)) continue;
+    const view = viewIn(answer.body ?? "");
+    if (view?.id === form.querySelector(".view").id) showView(form, now, view);
+    else refuse(form, now, answer);
   }
-  const turn = { next: ctx };
-  sending.set(form, turn);
-  while (turn.next) {
-    const now = turn.next;
-    turn.next = null;
-    const { status, view } = await post(form, now.request.body, held ?? {});
-    if (!held || overtaken(form, now)) continue;
-    if (view?.id === form.querySelector(".view").id) showAtOnce(form, now, view);
-    else lost(form, now, reasonOf(status));
-  }
-  sending.delete(form);
+  waiting.delete(form);
 }
 
-/** A file of a figure, by its address, on the weights that are held; nothing where the line is bad. */
+/** A file of a figure, by its address, on the weights that are held; null where no answer comes. */
 export async function fileOf(address) {
-  const { pathname, searchParams } = new URL(address, location.href);
-  try {
-    const answer = await fetch(pathname, { method: "POST", body: bodyOf(searchParams, held) });
-    return answer.ok ? await answer.blob() : null;
-  } catch {
-    return null;
-  }
+  const { pathname, searchParams } = new URL(address, location);
+  const { ok, body } = await request(pathname, { fields: withWeights(searchParams), as: "blob" });
+  return ok ? body : null;
 }
 
-function bodyOf(state, fields) {
-  const body = new URLSearchParams(state);
-  for (const [name, value] of Object.entries(fields)) body.set(name, value);
-  return body;
+function viewIn(html) {
+  return parsePage(html).querySelector(".view");
 }
 
-async function post(form, state, fields) {
-  try {
-    const answer = await fetch(form.getAttribute("hx-get"), { method: "POST", body: bodyOf(state, fields) });
-    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    return { status: answer.status, view: page.querySelector(".view") };
-  } catch {
-    return { status: 0, view: null };
-  }
+function withWeights(state) {
+  return { ...Object.fromEntries(state), ...held };
 }
 
-function takes(form) {
+function takesWeights(form) {
   return Boolean(form.closest("figure")?.querySelector("details.own"));
 }
 
 function forms() {
-  return [...document.querySelectorAll("figure[data-figure] form[data-defaults]")].filter(takes);
-}
-
-function remembered() {
-  const fields = recalled(KEY, isText, "sessionStorage");
-  return fields["own.text"] || fields["own.file"] ? fields : null;
+  return [...document.querySelectorAll("figure[data-figure] form[data-defaults]")].filter(takesWeights);
 }

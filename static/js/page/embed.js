@@ -1,22 +1,23 @@
-// An embed tells the page around it how high its figure is, so that the frame can be as high: no bar to scroll, no gap.
-// The height is no secret, so it is told to whatever page this is; who may frame it at all is the policy's business.
+// Tell the page around an embed how high its figure is, so that the frame can be as high: no bar to scroll, no gap.
+//
+// The height is no secret, so any page is told; who may frame it at all is the policy's business.
 const main = document.querySelector("main");
-let told = 0;
+let last = 0;
 
 if (parent !== window) {
   new ResizeObserver(tell).observe(main);
-  document.addEventListener("click", leave, true);
+  document.addEventListener("click", openBeside, true);
 }
 
 /** Only embeds may be framed: any other page of ours opens beside. */
-function leave({ target }) {
+function openBeside({ target }) {
   const link = target.closest("a[href]:not([target], [download], [href^='#'])");
   if (link) link.target = "_blank";
 }
 
 function tell() {
   const height = Math.ceil(main.getBoundingClientRect().height);
-  if (height === told) return;
-  told = height;
+  if (height === last) return;
+  last = height;
   parent.postMessage({ figure: document.querySelector("figure").id, figureHeight: height }, "*");
 }

@@ -1,6 +1,7 @@
-// The picture of a figure that is no drawing but a page of cells: an SVG that holds its HTML, with the page's own
-// rules and typefaces inside, so that it needs nothing else. Browsers show it; a program for vectors may not, and
-// takes the PNG.
+// Make a picture of a figure that is HTML and no drawing: an SVG that holds the HTML, with the page's style sheets and typefaces.
+//
+// Browsers show it; a program for vectors may not, and takes the PNG.
+import { request } from "../lib/fetch.js";
 
 const XHTML = "http://www.w3.org/1999/xhtml";
 const MARGIN = 24; // pixels of ground around the drawing
@@ -11,8 +12,8 @@ export async function pictureOf(figure, scheme) {
   const { width, height } = drawing.getBoundingClientRect();
   const frame = document.implementation.createDocument(XHTML, "div").documentElement;
   frame.setAttribute("class", `${figure.className} picture`);
-  frame.append(frame.ownerDocument.importNode(withState(drawing), true));
-  const style = `${await rules()}
+  frame.append(frame.ownerDocument.importNode(withChoices(drawing), true));
+  const style = `${await styleSheets()}
 :root { color-scheme: ${scheme} }
 .picture { all: initial; color-scheme: ${scheme}; display: block; padding: ${MARGIN}px; background: var(--card); color: var(--ink); font: 400 16px/1.6 var(--sans); width: ${width}px; container-type: inline-size }
 .picture > .drawing { width: ${width}px; margin: 0 }`;
@@ -28,7 +29,7 @@ function escaped(text) {
 }
 
 /** A copy whose attributes say what a reader has chosen: a file knows nothing else. */
-function withState(drawing) {
+function withChoices(drawing) {
   const copy = drawing.cloneNode(true);
   const chosen = drawing.querySelectorAll("input");
   copy.querySelectorAll("input").forEach((input, i) => input.toggleAttribute("checked", chosen[i].checked));
@@ -36,22 +37,22 @@ function withState(drawing) {
 }
 
 /** The page's style sheets as they were written (rules that were read cannot all be written again), typefaces as data. */
-async function rules() {
+async function styleSheets() {
   const sheets = [...document.styleSheets].map(({ href }) => href).filter(Boolean);
   return (await Promise.all(sheets.map(inlined))).join("\n");
 }
 
 async function inlined(sheet) {
-  const text = await (await fetch(sheet)).text();
+  const text = (await request(sheet)).body ?? "";
   const faces = [...new Set([...text.matchAll(/url\(["']?([^"')]+\.woff2)["']?\)/g)].map(([, address]) => address))];
   const data = await Promise.all(faces.map((address) => dataOf(new URL(address, sheet))));
   return faces.reduce((written, address, i) => written.replaceAll(address, data[i]), text);
 }
 
 async function dataOf(address) {
-  const file = await (await fetch(address)).blob();
+  const { body } = await request(address, { as: "blob" });
   return new Promise((resolve) => {
     const reader = Object.assign(new FileReader(), { onload: () => resolve(reader.result) });
-    reader.readAsDataURL(file);
+    reader.readAsDataURL(body ?? new Blob());
   });
 }

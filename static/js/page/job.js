@@ -1,50 +1,35 @@
-// A computation that takes minutes is followed by server-sent events: each brings the HTML of its present state.
-
+// Follow a computation that takes minutes: server-sent events bring the HTML of its present state.
 //
-// Who began it has its token in the address, and may stop it. It is taken out of there, so that a link that is passed on
-// does not hold it, and kept in this tab.
-const shown = document.getElementById("job-state");
+// Who began it has its token in the address, and may stop it. The token is taken out of there, so that a link that is passed on
+// does not hold it, and remembered in this tab.
+import { parsePage } from "../lib/fetch.js";
+import { read, write } from "../lib/storage.js";
+
 const address = new URL(location.href);
 const given = address.searchParams.get("begun");
 address.searchParams.delete("begun");
 const KEY = `begun:${address.pathname}${address.search}`;
+let shown = document.getElementById("job-state");
 
 if (given) {
-  remember(given);
+  write(KEY, { given }, "sessionStorage");
   history.replaceState(history.state, "", address);
 }
-const kept = remembered();
-if (kept && !given && shown.dataset.steps) {
-  address.searchParams.set("begun", kept);
+const { given: token } = read(KEY, "sessionStorage");
+if (token && !given && shown.dataset.steps) {
+  address.searchParams.set("begun", token);
   location.replace(address);
-} else follow(shown);
-
-function remember(token) {
-  try {
-    sessionStorage.setItem(KEY, token);
-  } catch {
-    // Storage can be forbidden; the token is in the form until the page is left.
-  }
-}
-
-function remembered() {
-  try {
-    return sessionStorage.getItem(KEY);
-  } catch {
-    return null;
-  }
-}
-
-function follow(shown) {
-  if (!shown.dataset.steps) return;
+} else if (shown.dataset.steps) {
   const steps = new EventSource(shown.dataset.steps);
-  steps.addEventListener("message", ({ data }) => {
-    const next = new DOMParser().parseFromString(data, "text/html").getElementById("job-state");
-    if (!next) return;
-    const inForm = shown.contains(document.activeElement) && document.activeElement.localName === "button";
-    shown.replaceWith(next);
-    if (inForm) next.querySelector("button")?.focus({ preventScroll: true });
-    shown = next;
-  });
+  steps.addEventListener("message", ({ data }) => show(data));
   steps.addEventListener("end", () => steps.close());
+}
+
+function show(html) {
+  const next = parsePage(html).getElementById("job-state");
+  if (!next) return;
+  const onButton = shown.contains(document.activeElement) && document.activeElement.localName === "button";
+  shown.replaceWith(next);
+  if (onButton) next.querySelector("button")?.focus({ preventScroll: true });
+  shown = next;
 }

@@ -1,26 +1,23 @@
-// What a reader takes away from a figure: fetched when "Share" is unfolded, and anew when the figure has come to rest.
-import { fetched } from "../figure/folds.js";
-import { say } from "../lib/announce.js";
+// Fill the "Share" panel of a figure, and make it work: copy links and code, save pictures and data.
+//
+// It is loaded when the panel is unfolded, and on the page where a teacher makes links.
+import { formOf } from "../figure/controls.js";
+import { announce } from "../lib/announce.js";
+import { load } from "../lib/assets.js";
+import { fetchPage } from "../lib/fetch.js";
 
 const REST = 350; // milliseconds without a change
 const SHARP = 2; // pixels of a PNG for each of the drawing
 
-const waiting = new WeakMap();
-let styled;
+const waiting = new WeakMap(); // details → the timer that fills it anew
 
-document.querySelectorAll(".take").forEach(ready); // on a page that has them from the start
-
-/** Fill the panel with what belongs to the figure's state, and make it work. */
-export async function share(details) {
-  styled ??= sheet();
-  if (!details.querySelector(".take")) await refresh(details);
-}
+document.querySelectorAll(".take").forEach(prepare); // on a page that has them from the start
 
 document.addEventListener("figure:changed", ({ detail }) => {
   const details = detail.figure.querySelector("details.sharing:not(.own, .config)[open]");
   if (!details) return;
   clearTimeout(waiting.get(details));
-  waiting.set(details, setTimeout(() => refresh(details), REST));
+  waiting.set(details, setTimeout(() => fill(details), REST));
 });
 
 document.addEventListener("click", (event) => {
@@ -31,23 +28,28 @@ document.addEventListener("click", (event) => {
     saveOwn(file);
     return;
   }
-  const button = target.closest("[data-copy], [data-png], [data-cells]");
+  const button = target.closest("[data-copy], [data-png], [data-html-picture]");
   if (button?.dataset.copy) copy(button);
   else if (button?.dataset.png) savePng(button.dataset.png, button.dataset.name);
-  else if (button) saveCells(button);
+  else if (button) saveHtmlPicture(button);
 });
 
-async function refresh(details) {
-  const form = details.closest("figure").querySelector("form[data-defaults]");
-  const panel = (await fetched(`${form.getAttribute("hx-get")}/share?${new URLSearchParams(new FormData(form))}`))?.querySelector(".take");
-  await styled;
-  if (!panel) return; // the line is bad: the link stays
+export async function open(details) {
+  if (!details.querySelector(".take")) await fill(details);
+}
+
+/** Fill the panel with what belongs to the figure's state. */
+async function fill(details) {
+  const query = new URLSearchParams(new FormData(formOf(details)));
+  const [page] = await Promise.all([fetchPage(`${details.dataset.panel}?${query}`), load("share")]);
+  const panel = page?.querySelector(".take");
+  if (!panel) return; // no answer came: the link stays
   details.replaceChildren(details.querySelector("summary"), panel);
-  ready(details);
+  prepare(panel);
 }
 
 /** Addresses get the site's own in front; what needs a script shows itself. */
-function ready(panel) {
+function prepare(panel) {
   for (const field of panel.querySelectorAll("[data-absolute]")) {
     field.value = field.value.replace(/(^|src=")\//, `$1${location.origin}/`);
     field.removeAttribute("data-absolute");
@@ -68,39 +70,36 @@ async function copy(button) {
   const source = document.getElementById(button.dataset.copy);
   try {
     await navigator.clipboard.writeText(source.value ?? source.textContent);
-  } catch {
-    select(source); // not over HTTPS, or forbidden: it can be copied by hand
+  } catch { // not over HTTPS, or forbidden: it can be copied by hand
+    if (source.select) source.select();
+    else getSelection().selectAllChildren(source);
     if (!document.execCommand("copy")) return;
   }
-  say(button.dataset.copied);
+  announce(button.dataset.copied);
   button.classList.add("copied");
   setTimeout(() => button.classList.remove("copied"), 2000);
-}
-
-function select(source) {
-  if (source.select) source.select();
-  else getSelection().selectAllChildren(source);
 }
 
 /** On the reader's weights: no address leads to such a file, so it is asked for as the figure is. */
 async function saveOwn({ dataset, href, download }) {
   const { fileOf } = await import("../own/weights.js");
   const file = await fileOf(dataset.png ?? href);
-  if (!file) return;
-  if (dataset.png) await savePng(`data:image/svg+xml;charset=utf-8,${encodeURIComponent(await file.text())}`, named(dataset.name));
-  else save(file, named(download || new URL(href).pathname.split("/").at(-1)));
-}
-
-function named(name) {
-  return name.replace(/(?=\.\w+$)/, "-own");
+  const name = (dataset.name ?? (download || new URL(href).pathname.split("/").at(-1))).replace(/(?=\.\w+$)/, "-own");
+  if (file && dataset.png) await savePng(svgAddress(await file.text()), name);
+  else if (file) save(file, name);
 }
 
 /** A figure that is no drawing is pictured here: only a browser can lay it out. */
-async function saveCells({ dataset, form, parentElement }) {
+async function saveHtmlPicture(button) {
   const { pictureOf } = await import("./html_picture.js");
-  const svg = await pictureOf((form ?? parentElement).closest("figure"), dataset.cells);
-  if (dataset.name.endsWith(".svg")) save(new Blob([svg], { type: "image/svg+xml" }), dataset.name);
-  else await savePng(`data:image/svg+xml;charset=utf-8,${encodeURIComponent(svg)}`, dataset.name);
+  const { htmlPicture: scheme, name } = button.dataset;
+  const svg = await pictureOf(button.closest("figure"), scheme);
+  if (name.endsWith(".svg")) save(new Blob([svg], { type: "image/svg+xml" }), name);
+  else await savePng(svgAddress(svg), name);
+}
+
+function svgAddress(svg) {
+  return `data:image/svg+xml;charset=utf-8,${encodeURIComponent(svg)}`;
 }
 
 async function savePng(address, name) {
@@ -116,12 +115,4 @@ function save(file, name) {
   const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(file), download: name });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
-}
-
-function sheet() {
-  const href = new URL("../../css/share.css", import.meta.url).href;
-  if ([...document.styleSheets].some((known) => known.href === href)) return Promise.resolve();
-  return new Promise((resolve) => {
-    document.head.append(Object.assign(document.createElement("link"), { rel: "stylesheet", href, onload: resolve, onerror: resolve }));
-  });
 }

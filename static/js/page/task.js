@@ -1,15 +1,17 @@
-// A task that was done is remembered in this browser only, for the page that looks back, and a field that could not be read
-// gets the focus. The task itself needs no script.
-import { isScore, keep, recalled } from "../lib/storage.js";
+// Remember how a task was done, in this browser only, and give the focus to an answer that cannot be read.
+//
+// The task itself needs no script.
+import { isScore, read, write } from "../lib/storage.js";
 
 const exercise = document.querySelector("[data-task]");
-const KEY = `practised:${location.pathname.replace(/\/tasks\/.*/, "")}`;
+const KEY = `practised:${document.documentElement.dataset.lesson}`;
 const { task, right, blanks } = exercise.dataset;
 
 // After the browser has gone to the place that the address names, which takes the focus away.
 window.addEventListener("load", () => setTimeout(() => exercise.querySelector("[data-unread]")?.focus()));
 
 if (Number(right) && !new URLSearchParams(location.search).has("solve")) {
-  const kept = recalled(KEY, isScore);
-  if (!(kept[task]?.right / kept[task]?.blanks > right / blanks)) keep(KEY, { ...kept, [task]: { right: Number(right), blanks: Number(blanks) } });
+  const scores = read(KEY, "localStorage", isScore);
+  const better = scores[task]?.right / scores[task]?.blanks > right / blanks;
+  if (!better) write(KEY, { ...scores, [task]: { right: Number(right), blanks: Number(blanks) } });
 }

@@ -8,8 +8,8 @@ function computes. bench/README.md says what that covers.
 from __future__ import annotations
 
 import contextlib
-import json
 import functools
+import json
 import random
 import time
 from collections.abc import Iterator, Sequence
@@ -246,8 +246,7 @@ class _Reader:
 
     def _await_table(self, row: Row, before: int) -> None:
         """Wait until the state table has come and is ready, where the page asks for one."""
-        tables = json.loads(self._form(row.figure).get_attribute("data-tables") or "{}")
-        if row.control not in tables:
+        if row.control not in json.loads(self._form(row.figure).get_attribute("data-tables") or "{}"):
             return
         table = self.page.evaluate("([before, limit]) => bench.table(before, limit)", [before, TABLE_LIMIT])
         if table:  # the page may have had it already

@@ -1,4 +1,6 @@
-// Before the first paint: say that scripts run, and keep the reader's colour scheme, remembered in this browser only.
+// Before the first paint: say that scripts run, set the colour scheme, and load the scripts of the figures when they are needed.
+//
+// It is no module, which would come after the paint, and so can import nothing.
 (() => {
   const SCHEMES = ["system", "light", "dark"];
   const root = document.documentElement;
@@ -6,23 +8,20 @@
   root.classList.add("js");
   // Where a script does not arrive, the page is again the one that needs none: every figure has its button.
   addEventListener("error", ({ target }) => target.matches?.("script[defer], script[type=module]") && root.classList.remove("js"), true);
-  show(remembered());
+  show(storage((local) => local.getItem("theme")));
   addEventListener("DOMContentLoaded", label);
   addEventListener("click", ({ target }) => {
     if (!target.closest?.("[data-theme-button]")) return;
     const next = SCHEMES[(SCHEMES.indexOf(root.dataset.theme ?? "system") + 1) % SCHEMES.length];
     show(next);
     label();
-    try {
-      localStorage.setItem("theme", next);
-    } catch {
-      // Storage can be forbidden (a private window, an embed); the choice then lasts until the page is left.
-    }
+    storage((local) => local.setItem("theme", next));
   });
 
-  function remembered() {
+  /** Storage can be forbidden (a private window, an embed); a choice then lasts until the page is left. */
+  function storage(act) {
     try {
-      return localStorage.getItem("theme");
+      return act(localStorage);
     } catch {
       return null;
     }

@@ -1,26 +1,27 @@
-// Back, forward and reload lead to where the reader was. A browser remembers pixels, but the drawings of late figures
-// change the height of what stands above: here the entry of the history remembers what stood at the top of the window, and
-// it is held there until the reader moves.
+// Bring the reader back to where they were, after Back, Forward and Reload.
+//
+// A browser remembers pixels, but the drawings of late figures change the height of what stands above: here the entry of the
+// history remembers what stood at the top of the window, and it is held there until the reader moves.
 (() => {
   const REST = 150; // milliseconds without scrolling
-  const PARTS = ["figcaption", ".controls", ".drawing", ".readouts", ".description", ".more", ".under"]; // of a figure, by their names
+  const PARTS = ["figcaption", ".controls", ".drawing", ".readouts", ".description", ".more", ".under"]; // of a figure
   const MOVES = ["wheel", "touchstart", "pointerdown", "keydown"];
   let held; // the place to be in, as long as the reader leaves the page alone
-  let put; // where that was, and how high the page was then
+  let last; // where the page was scrolled to for that, and how high it was then
   let resting;
 
   if (!document.querySelector("[data-late]")) return;
   history.scrollRestoration = "manual";
   addEventListener("scroll", () => {
-    const [top, height] = put ?? [];
+    const [top, height] = last ?? [];
     if (document.documentElement.scrollHeight === height && Math.abs(scrollY - top) > 2) held = undefined; // by the scroll bar
-    rest();
+    saveAtRest();
   }, { passive: true });
   addEventListener("click", save, true);
   addEventListener("pagehide", save);
   for (const move of MOVES) addEventListener(move, () => { held = undefined; }, { capture: true, passive: true });
   addEventListener("popstate", ({ state }) => go(state));
-  addEventListener("load", rest);
+  addEventListener("load", saveAtRest);
   new ResizeObserver(hold).observe(document.body);
   go(history.state);
 
@@ -28,7 +29,7 @@
   function go(state) {
     held = state?.place;
     if (held) hold();
-    else rest();
+    else saveAtRest();
   }
 
   function hold() {
@@ -36,10 +37,10 @@
     if (!element) return;
     const away = element.getBoundingClientRect().top - held.top;
     if (Math.abs(away) > 1) scrollBy({ top: away, behavior: "instant" });
-    put = [scrollY, document.documentElement.scrollHeight];
+    last = [scrollY, document.documentElement.scrollHeight];
   }
 
-  function rest() {
+  function saveAtRest() {
     clearTimeout(resting);
     resting = setTimeout(save, REST);
   }
@@ -58,15 +59,14 @@
   function placeNow() {
     const edge = parseFloat(getComputedStyle(document.documentElement).scrollPaddingTop);
     const below = (element) => element.getBoundingClientRect().bottom > edge;
-    const section = [...document.querySelectorAll("main > [id]")].find(below);
-    if (!section) return undefined;
-    let at = `#${section.id}`;
-    let element = section;
-    for (;;) {
+    let element = [...document.querySelectorAll("main > [id]")].find(below);
+    if (!element) return undefined;
+    let at = `#${element.id}`;
+    while (element.matches("section, .prose, figure")) {
       const parts = element.matches("figure")
         ? PARTS.map((part) => [part, element.querySelector(part)])
         : [...element.children].map((child, i) => [`> :nth-child(${i + 1})`, child]);
-      const found = element.matches("section, .prose, figure") && parts.find(([, part]) => part && below(part));
+      const found = parts.find(([, part]) => part && below(part));
       if (!found) break;
       at = found[1].matches("figure[id]") ? `#${found[1].id}` : `${at} ${found[0]}`;
       element = found[1];

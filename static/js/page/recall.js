@@ -79,6 +79,6 @@ function sort(place) {
 function showScore(entry, { right, blanks } = {}) {
   if (!right) return;
   entry.querySelector("progress").value = right / blanks;
-  entry.querySelector("output").value = `${right}/${blanks}`;
+  entry.querySelector("output").value = right + "/" + blanks;
   entry.querySelector("span").hidden = false;
 }

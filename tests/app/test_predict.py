@@ -225,9 +225,10 @@ def test_the_same_guess_is_the_same_answer(client: TestClient) -> None:
 def test_the_end_of_the_lesson_can_fetch_the_questions_to_look_back_at(
     client: TestClient, lesson: Lesson
 ) -> None:
-    page = client.get(PAGE).text
-    assert f'<p class="try"><a href="{PAGE}/questions">' in page, "without scripts the link leads to a page"
-    answer = client.get(f"/fragments/{version()}/quantization/questions")
+    links = parse(client.get(PAGE).text).all("a")
+    link = next(link for link in links if "data-recalled" in link.attributes)
+    assert link.attributes["href"] == f"{PAGE}/questions", "without scripts the link leads to a page"
+    answer = client.get(link.attributes["data-recalled"])
     assert "immutable" in answer.headers["cache-control"]
     entries = parse(answer.text).all("li")
     assert [entry.attributes["data-from"] for entry in entries] == [fragment(n).rstrip("?") for n in NAMES]

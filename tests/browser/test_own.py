@@ -92,6 +92,29 @@ def test_a_block_of_a_file_dropped_on_a_figure_is_drawn_in_every_figure_that_can
     expect(shown.locator(".note").first).to_contain_text("all-MiniLM-L6-v2")
 
 
+def test_tables_of_the_lessons_weights_are_not_shown_in_place_of_the_readers(page: Page) -> None:
+    """The table of a slider was fetched before the reader gave weights."""
+    page.goto(f"{PAGE}/figures/rtn")
+    page.locator("html.js").wait_for()
+    slider = page.locator("#fig-02-bits")
+    with page.expect_response("**/along/bits*"):
+        slider.focus()
+    page.wait_for_load_state("networkidle")
+    block = np.linspace(-1, 1, 32, dtype=np.float32) ** 3
+    panel = figure(page, "rtn").locator("details.own")
+    panel.locator("summary").click()
+    panel.locator(".own-drop").wait_for()
+    panel.locator("textarea").fill(" ".join(map(str, block)))
+    panel.locator(".own-paste button").click()
+    expect(figure(page, "rtn")).to_have_attribute("data-own", "tab")
+    for key, bits in (("End", 8), ("ArrowLeft", 7)):
+        slider.focus()
+        page.keyboard.press(key)
+        sqnr = metrics.sqnr_db(block, rtn.round_to_nearest(block[None, :], bits, 32).dequantize()[0])
+        expect(figure(page, "rtn").locator("output[name=levels]")).to_have_text(str(2**bits))
+        expect(figure(page, "rtn").locator("output[name=sqnr]")).to_have_text(f"{sqnr:.1f}")
+
+
 def test_what_is_no_model_file_is_said_and_changes_nothing(page: Page, watch: Watch, tmp_path: Path) -> None:
     watch.expect("status of 422")
     page.goto(f"{PAGE}/figures/rtn")

@@ -1,7 +1,8 @@
 """How much memory is left to this process: of the machine, and of the control groups that it is in.
 
 Source: Linux, Documentation/filesystems/proc.rst (MemAvailable), Documentation/admin-guide/cgroup-v2.rst
-(memory.max, memory.current, memory.stat) and cgroup-v1/memory.rst. Elsewhere nothing is known.
+(memory.max, memory.current, memory.stat) and cgroup-v1/memory.rst. Version 1 is still in use: containerd
+supports it until May 2029 (its releases.md). Elsewhere nothing is known.
 """
 
 from __future__ import annotations

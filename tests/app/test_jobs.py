@@ -287,7 +287,7 @@ def test_one_client_cannot_fill_the_line(client: TestClient) -> None:
     refused = client.post(f"{SENTENCE}?sentence=one+more")
     assert refused.status_code == 429
     assert refused.headers["retry-after"] == "60"
-    assert "4 computations from your network wait already" in refused.text
+    assert "Your network has 4 computations in the line already" in refused.text
     with TestClient(client.app, base_url="http://127.0.0.1", client=("192.0.2.2", 1)) as other:
         assert "In the line at place 4" in other.post(f"{SENTENCE}?sentence=one+more").text
 

@@ -8,13 +8,10 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from lessons.kit.controls import Choice, Slider, Text, plain
-from tests.browser.conftest import KeptPage
 from tests.browser.figures import (
     FIGURES,
-    KINDS,
     LESSON,
     NAMES,
-    PAGE,
     WHERE_IT_MATTERS,
     awake,
     expect_state,
@@ -34,6 +31,8 @@ STEPS = """([first, ...others]) => {
     }
     return steps.length;
 }"""
+FOCUSED = """() => [document.activeElement.closest("form") && document.activeElement.name,
+    document.activeElement.tagName]"""
 ENABLED = "all => all.filter(radio => !radio.disabled).map(radio => radio.value)"
 CHOICES = [
     (name, key)
@@ -51,16 +50,27 @@ def drawn(name: str, key: str) -> bool:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_there_is_one_figure_and_its_caption_names_it(kept_page: KeptPage, name: str) -> None:
-    page = kept_page(f"{PAGE}/figures/{name}")
+def test_everything_has_its_name(page: Page, name: str, subtests: pytest.Subtests) -> None:
+    open_alone(page, name)
+    for check in (caption_names_figure, controls_have_labels, radios_have_names, readouts_have_names):
+        with subtests.test(check.__name__):
+            check(page, name)
+    if name not in MADE_OF_CONTROLS:
+        with subtests.test("drawing is described"):
+            drawing_is_described(page, name)
+    with subtests.test("tab order"):
+        tab_passes_controls_in_order(page, name)
+    with subtests.test("data table"):
+        table_is_reached_by_keyboard(page, name)
+
+
+def caption_names_figure(page: Page, name: str) -> None:
     title = f"{FIGURES[name].label} {LESSON.texts[name].title}"
     expect(page.get_by_role("figure")).to_have_count(1)
     expect(page.get_by_role("figure", name=title, exact=True)).to_have_count(1)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_controls_have_their_labels_as_names(kept_page: KeptPage, name: str) -> None:
-    page = kept_page(f"{PAGE}/figures/{name}")
+def controls_have_labels(page: Page, name: str) -> None:
     shown = figure(page, name)
     text = LESSON.texts[name]
     for key, widget in FIGURES[name].controls.widgets().items():
@@ -78,9 +88,7 @@ def test_controls_have_their_labels_as_names(kept_page: KeptPage, name: str) -> 
         expect(role).to_have_count(1)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_no_radio_button_is_nameless(kept_page: KeptPage, name: str) -> None:
-    page = kept_page(f"{PAGE}/figures/{name}")
+def radios_have_names(page: Page, name: str) -> None:
     tree = figure(page, name).aria_snapshot()
     radios = re.findall(r"- '?radio\b(.*)", tree)
     assert all(re.match(r' "[^"]+"', radio) for radio in radios)
@@ -88,31 +96,40 @@ def test_no_radio_button_is_nameless(kept_page: KeptPage, name: str) -> None:
     assert len(radios) == figure(page, name).locator('input[type="radio"]').evaluate_all(seen)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in MADE_OF_CONTROLS])
-def test_the_drawing_is_described_by_the_words_under_it(kept_page: KeptPage, name: str) -> None:
-    page = kept_page(f"{PAGE}/figures/{name}")
-    shown = figure(page, name)
+def readouts_have_names(page: Page, name: str) -> None:
+    for readout in FIGURES[name].view(FIGURES[name].controls()).readouts:
+        output = figure(page, name).locator(f'output[name="{readout.name}"]')
+        expect(output).to_have_accessible_name(LESSON.texts[name].readout(readout.name))
+
+
+def drawing_is_described(page: Page, name: str) -> None:
+    """By the words under it."""
     words = [LESSON.texts[name].sentence(s) for s in FIGURES[name].view(FIGURES[name].controls()).description]
-    pictures = shown.locator(f'[role="img"][aria-describedby="{FIGURES[name].id}-description"]')
+    pictures = figure(page, name).locator(f'[role="img"][aria-describedby="{FIGURES[name].id}-description"]')
     assert pictures.count() >= 1
     for picture in pictures.all():
         expect(picture).to_have_accessible_description(" ".join(words))
         expect(picture).to_have_accessible_name(re.compile(r"\w"))
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_read_outs_have_names(kept_page: KeptPage, name: str) -> None:
-    page = kept_page(f"{PAGE}/figures/{name}")
-    shown = figure(page, name)
-    for readout in FIGURES[name].view(FIGURES[name].controls()).readouts:
-        expect(shown.locator(f'output[name="{readout.name}"]')).to_have_accessible_name(
-            LESSON.texts[name].readout(readout.name)
-        )
+def tab_passes_controls_in_order(page: Page, name: str) -> None:
+    """Every control once, in the order of the page."""
+    order = """form => [...new Set([...form.querySelectorAll("input, select")]
+        .filter(each => each.checkVisibility({ visibilityProperty: true }) && each.type !== "hidden")
+        .map(each => each.name))]"""
+    wanted = page.locator(f"#{FIGURES[name].id}-form").evaluate(order)
+    passed: list[str] = []
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        here, tag = page.evaluate(FOCUSED)
+        if here and here not in passed:
+            passed.append(here)
+        if tag == "SUMMARY":
+            break
+    assert passed == wanted
 
 
-@pytest.mark.parametrize("name", KINDS)
-def test_the_table_is_reached_with_the_keyboard(page: Page, name: str) -> None:
-    open_alone(page, name)
+def table_is_reached_by_keyboard(page: Page, name: str) -> None:
     shown = figure(page, name)
     shown.locator("details.data > summary").focus()
     page.keyboard.press("Enter")
@@ -148,32 +165,13 @@ def test_every_choice_is_made_and_taken_back_with_the_keyboard_alone(page: Page,
         wanted = options[now + 1 if ahead else now - 1]
         page.keyboard.press("ArrowDown" if ahead else "ArrowUp")
         expect_state(page, name, **{key: wanted})
-        assert page.evaluate("document.activeElement.name") == key, "the focus stays on the control"
-        assert page.evaluate("document.activeElement.value") == wanted
+        focused = page.evaluate("[document.activeElement.name, document.activeElement.value]")
+        assert focused == [key, wanted], "the focus stays on the control"
         page.keyboard.press("ArrowUp" if ahead else "ArrowDown")
         expect_state(page, name)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_tab_passes_every_control_once_in_the_order_of_the_page(page: Page, name: str) -> None:
-    open_alone(page, name)
-    order = """form => [...new Set([...form.querySelectorAll("input, select")]
-        .filter(each => each.checkVisibility({ visibilityProperty: true }) && each.type !== "hidden")
-        .map(each => each.name))]"""
-    form = page.locator(f"#{FIGURES[name].id}-form")
-    wanted = form.evaluate(order)
-    passed: list[str] = []
-    for _ in range(60):
-        page.keyboard.press("Tab")
-        here = page.evaluate("document.activeElement.closest('form') && document.activeElement.name || ''")
-        if here and here not in passed:
-            passed.append(here)
-        if page.evaluate("document.activeElement.tagName") == "SUMMARY":
-            break
-    assert passed == wanted
-
-
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", ["rtn", "quality"])  # a menu, segments
 def test_a_drag_is_announced_once(page: Page, name: str) -> None:
     """However many steps it has, and with the sentence of the state in which it came to rest."""
     open_alone(page, name)

@@ -79,7 +79,7 @@ def displaced(page: Page, name: str) -> list[str]:
 
 READ = Path(__file__).with_name("chart.js").read_text()
 ENABLED = 'select[name="{0}"] option:enabled, input[type=radio][name="{0}"]:enabled'
-STOPS = 5
+STOPS = 3
 STEPS = 3
 """A walk: how often the chart is compared with a fresh one, and how many changes come before each time."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Page
 
-from tests.browser.figures import NAMES, figure, open_alone
+from tests.browser.figures import NAMES, PAGE, bring_late_drawings, figure, open_alone
 
 pytestmark = pytest.mark.tidy
 
@@ -79,13 +79,19 @@ SHAPE = """element => {
 """All that is left of a mark without its colours."""
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_no_two_marks_differ_by_colour_alone(page: Page, name: str) -> None:
-    state, pairs = PAIRS[name]
-    open_alone(page, name, state)
-    shown = figure(page, name)
-    alike = [pair for pair in pairs if len({shown.locator(mark).first.evaluate(SHAPE) for mark in pair}) < 2]
-    assert alike == []
+def test_no_two_marks_differ_by_colour_alone(page: Page, subtests: pytest.Subtests) -> None:
+    assert sorted(PAIRS) == sorted(NAMES)
+    page.goto(f"{PAGE}?{'&'.join(f'{name}.{state}' for name, (state, _) in PAIRS.items() if state)}")
+    bring_late_drawings(page)
+    for name, (_, pairs) in PAIRS.items():
+        shown = figure(page, name)
+        with subtests.test(name):
+            alike = [
+                pair
+                for pair in pairs
+                if len({shown.locator(mark).first.evaluate(SHAPE) for mark in pair}) < 2
+            ]
+            assert alike == []
 
 
 def test_two_marks_that_differ_by_colour_alone_are_found(page: Page) -> None:

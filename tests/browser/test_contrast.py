@@ -13,20 +13,17 @@ from typing import Any, Literal
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.conftest import KeptPage, NewPage
+from tests.browser.conftest import NewPage
 from tests.browser.covering import change, covering
-from tests.browser.figures import CHARTS, NAMES, PAGE, bring_late_drawings, figure, open_alone
+from tests.browser.figures import KINDS, NAMES, PAGE, bring_late_drawings, figure, open_alone
 
 pytestmark = pytest.mark.tidy
 
 READ_TEXTS = Path(__file__).with_name("texts.js").read_text()
 READ_MARKS = Path(__file__).with_name("marks.js").read_text()
-TALL = 4200  # pixels: the whole figure in the window
+TALL = 4200  # pixels: the whole figure in the window, since only what is in it can be asked for
 Scheme = Literal["light", "dark"]
 SCHEMES: tuple[Scheme, ...] = ("light", "dark")
-IN_BOTH = (
-    2  # states of a figure that are looked at in both schemes: colours are tokens, pairs of light and dark
-)
 LEAST_OF_A_MARK = 3.0
 Colour = list[float]
 
@@ -40,6 +37,23 @@ DECORATION = {
     ".restore span, .cell span": "a button that is known by its words, not by its edge",
 }
 """Marks that may be fainter, and why nobody misses them."""
+
+
+LOOKS = """element => { const style = getComputedStyle(element);
+    return [style.backgroundColor, style.color, style.borderTop, style.borderLeft].join() }"""
+UNPAINTED = """keys => keys.filter(key => {
+    const style = getComputedStyle(key);
+    const ground = ["rgba(0, 0, 0, 0)", getComputedStyle(document.body).backgroundColor];
+    const border = parseFloat(style.borderTopWidth) + parseFloat(style.borderLeftWidth);
+    return ground.includes(style.backgroundColor) && border === 0;
+}).map(key => key.className)"""
+CHOSEN = {
+    "fit": (".ladder label.marked", ".ladder label:not(.marked)"),
+    "quality": (".linked-rows tr.marked > .name", ".linked-rows tr:not(.marked) > .name"),
+    "mixes": (".tiles input:checked + .tile", ".tiles input:not(:checked) + .tile"),
+    "primitive": (".code-cell.chosen", ".code-cell:not(.chosen)"),
+}
+"""What is chosen in a drawing, and another one beside it."""
 
 
 @dataclass(frozen=True)
@@ -107,12 +121,6 @@ def marks(root: Locator) -> list[Mark]:
     return [Mark(m["what"], m["paints"], m["ground"]) for m in found if m["paints"]]
 
 
-def show_all(page: Page) -> None:
-    """Make the window as high as the page: only what is in it can be asked for."""
-    height = page.evaluate("document.documentElement.scrollHeight")
-    page.set_viewport_size({"width": 1440, "height": height})
-
-
 def too_faint(shown: Locator) -> list[str]:
     """The texts and the marks that stand out less than WCAG asks for."""
     read, painted = texts(shown), marks(shown)
@@ -135,34 +143,47 @@ def wait_for_chart(shown: Locator) -> Locator:
     return shown
 
 
-def kept_in_full(kept_page: KeptPage, name: str, **media: Any) -> Locator:
-    """The figure's own page, opened once for all media: give the figure under these."""
-    page = kept_page(f"{PAGE}/figures/{name}", viewport={"width": 1440, "height": TALL})
-    page.emulate_media(**media)
-    return wait_for_chart(figure(page, name))
-
-
 @pytest.mark.parametrize("name", NAMES)
-def test_every_text_and_mark_stands_out_in_every_state(new_page: NewPage, name: str) -> None:
-    page = new_page()
-    open_in_full(page, name)
-    faint: set[str] = set()
-    for i, state in enumerate(covering(name)):
-        change(page, name, state)
-        show_all(page)
-        wait_for_chart(figure(page, name))
-        for scheme in SCHEMES if i < IN_BOTH else SCHEMES[i % 2 :][:1]:  # the rest in turns
-            page.emulate_media(color_scheme=scheme)
-            faint |= {f"{scheme}: {each}" for each in too_faint(figure(page, name))}
-    assert sorted(faint) == []
+def test_every_text_and_mark_stands_out(new_page: NewPage, name: str, subtests: pytest.Subtests) -> None:
+    """In the reader's own few colours; then in states that show every option, in turns in light and in dark.
+
+    Colours are tokens, pairs of light and dark.
+    """
+    page = new_page(viewport={"width": 1440, "height": TALL})
+    shown = open_in_full(page, name)
+    for scheme in SCHEMES if name in KINDS else SCHEMES[:1]:
+        page.emulate_media(forced_colors="active", color_scheme=scheme)
+        with subtests.test(f"forced colours, {scheme}"):
+            forced_colours_keep_texts_and_keys(shown)
+    with subtests.test("forced colours, chosen options"):
+        forced_colours_keep_what_is_chosen(shown, name)
+    page.emulate_media(forced_colors="none")
+    states = covering(name)
+    for turn, scheme in enumerate(SCHEMES):
+        page.emulate_media(color_scheme=scheme)
+        faint: set[str] = set()
+        for state in [states[0], *states[1 + turn :: 2]]:
+            change(page, name, state)
+            faint |= set(too_faint(wait_for_chart(shown)))
+        with subtests.test(scheme):
+            assert sorted(faint) == []
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("name", CHARTS)
-def test_every_text_and_mark_of_a_live_chart_stands_out(
-    kept_page: KeptPage, name: str, scheme: Scheme
-) -> None:
-    assert too_faint(kept_in_full(kept_page, name, color_scheme=scheme)) == []
+def forced_colours_keep_texts_and_keys(shown: Locator) -> None:
+    read = texts(shown)
+    assert read
+    assert [str(text) for text in read if text.contrast < text.least_contrast] == []
+    assert shown.locator(".key").evaluate_all(UNPAINTED) == [], "these keys cannot be told from the ground"
+
+
+def forced_colours_keep_what_is_chosen(shown: Locator, name: str) -> None:
+    """In a row of segments and in a drawing."""
+    for chosen in shown.locator(".segments-row input:checked + span").all():
+        others = shown.locator(".segments-row input:not(:checked) + span")
+        assert chosen.evaluate(LOOKS) != others.first.evaluate(LOOKS)
+    if name in CHOSEN:
+        chosen, other = (shown.locator(selector).first for selector in CHOSEN[name])
+        assert chosen.evaluate(LOOKS) != other.evaluate(LOOKS)
 
 
 def test_every_decoration_is_drawn_somewhere(page: Page) -> None:

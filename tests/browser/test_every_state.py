@@ -19,8 +19,8 @@ pytestmark = pytest.mark.tidy
 
 Axe = Callable[..., list[str]]
 UNFOLD = "document.querySelectorAll('details').forEach(each => { each.open = true })"
-SEEN_ONCE = ["color-contrast", "target-size"]
-"""Rules of axe that are slow: they are asked once, and more strictly below and in `test_contrast.py`."""
+SLOW = ["color-contrast", "target-size"]
+"""Rules of axe that are slow: it is measured more strictly below and in `test_contrast.py`."""
 SMALL = """root => [...root.querySelectorAll("a, button, select, summary, [type=range], label:has(input)")]
     .filter(each => each.checkVisibility({ visibilityProperty: true }) && !each.closest(".modebar"))
     .map(each => [each, each.getBoundingClientRect()])
@@ -39,24 +39,27 @@ TINY = """root => [...root.querySelectorAll("*")]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_on_a_phone_no_state_breaks_a_rule_of_axe_or_is_too_small(phone: Page, axe: Axe, name: str) -> None:
+def test_every_state_on_a_phone(phone: Page, axe: Axe, name: str, subtests: pytest.Subtests) -> None:
     open_alone(phone, name)
+    with subtests.test("words and table"):
+        words_and_table_are_those_of_the_state(phone, name)
     phone.evaluate(UNFOLD)
-    broken, small = set(axe(phone)), set()
-    assert figure(phone, name).evaluate(TINY) == []
-    assert phone.evaluate("document.documentElement.scrollWidth") <= 390
+    with subtests.test("texts and width"):
+        assert figure(phone, name).evaluate(TINY) == []
+        assert phone.evaluate("document.documentElement.scrollWidth") <= 390
+    broken, small = set(axe(phone, but=SLOW)), set()
     for state in covering(name):
         change(phone, name, state)
-        broken |= set(axe(phone, f"#{FIGURES[name].id} form", SEEN_ONCE))
         small |= set(figure(phone, name).evaluate(SMALL))
-    assert sorted(broken) == []
-    assert sorted(small) == []
+    broken |= set(axe(phone, f"#{FIGURES[name].id} form", SLOW))  # in the last state
+    with subtests.test("axe"):
+        assert sorted(broken) == []
+    with subtests.test("targets"):
+        assert sorted(small) == []
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_after_a_change_words_and_table_are_those_of_the_state(page: Page, name: str) -> None:
-    """The read-outs, the description, the values beside the sliders, every cell of the unfolded table."""
-    open_alone(page, name)
+def words_and_table_are_those_of_the_state(page: Page, name: str) -> None:
+    """After a change: the read-outs, the description, every cell of the table, which is unfolded then."""
     state = change(page, name, covering(name)[1])
     assert state != FIGURES[name].controls()
     view, words = FIGURES[name].view(state), LESSON.texts[name]
@@ -67,15 +70,14 @@ def test_after_a_change_words_and_table_are_those_of_the_state(page: Page, name:
     first_sentence = words.sentence(view.description[0])
     expect(shown.locator(".view")).to_have_attribute("data-announce", first_sentence)
     shown.locator("details.data > summary").click()
-    first = [c.text(value) for c, value in zip(view.table.columns, view.table.rows[0], strict=True)]
-    expect(shown.locator("details.data tbody tr").first.locator("th, td")).to_have_text(first)
+    rows = [
+        [c.text(value) for c, value in zip(view.table.columns, row, strict=True)] for row in view.table.rows
+    ]
+    expect(shown.locator("details.data tbody tr").first.locator("th, td")).to_have_text(rows[0])
     cells = shown.locator("details.data tbody tr").evaluate_all(
         "all => all.map(row => [...row.cells].map(cell => cell.textContent))"
     )
-    columns = view.table.columns
-    assert cells == [
-        [c.text(value) for c, value in zip(columns, row, strict=True)] for row in view.table.rows
-    ]
+    assert cells == rows
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import NewPage
-from tests.browser.figures import KINDS, PAGE, figure
+from tests.browser.figures import PAGE, figure
 
 pytestmark = pytest.mark.tidy
 
@@ -19,32 +18,35 @@ ROW = """row => [...row.querySelectorAll(":scope > details > summary, :scope > a
 WIDTHS = [1440, 768, 390, 320]
 
 
-@pytest.fixture
-def lesson(new_page: NewPage) -> Page:
-    page = new_page()
+FIGURES = ["rtn", "fit"]
+"""All have the same rows; these two have a panel for the reader's own weights, or for a model of theirs."""
+
+
+def test_unfolding_moves_no_summary(page: Page, subtests: pytest.Subtests) -> None:
     page.goto(PAGE)
-    return page
-
-
-@pytest.mark.parametrize("row", [".more", ".under"])
-@pytest.mark.parametrize("name", KINDS)
-def test_unfolding_moves_no_summary(lesson: Page, name: str, row: str) -> None:
-    shown = figure(lesson, name)
     for width in WIDTHS:
-        lesson.set_viewport_size({"width": width, "height": 900})
-        folds = shown.locator(f"{row} > details")
-        before: list[Any] = shown.locator(row).evaluate(ROW)
-        assert len(before) >= 2
-        assert max(top for *_, top in before) - min(top for *_, top in before) < 30, "they stand in one row"
-        for fold in folds.all():
-            summary = fold.locator("> summary")
-            summary.click()
-            expect(fold).to_have_attribute("open", "")
-            lesson.wait_for_timeout(150)
-            for (text, *place), (_, *was) in zip(shown.locator(row).evaluate(ROW), before, strict=True):
-                assert place == pytest.approx(was, abs=1), f"{text}, {summary.inner_text()} open, {width} px"
-            opened = fold.locator("> :not(summary)").first.evaluate("e => e.getBoundingClientRect().top")
-            assert opened > summary.evaluate("e => e.getBoundingClientRect().bottom") - 1
-        for fold in folds.all():
-            fold.locator("> summary").click()
-        assert shown.evaluate("figure => figure.scrollWidth - figure.clientWidth") <= 0
+        page.set_viewport_size({"width": width, "height": 900})
+        for name in FIGURES:
+            for row in (".more", ".under"):
+                with subtests.test(f"{name}, {row}, {width} px"):
+                    unfold_each(page, name, row)
+
+
+def unfold_each(page: Page, name: str, row: str) -> None:
+    shown = figure(page, name)
+    folds = shown.locator(f"{row} > details")
+    before: list[Any] = shown.locator(row).evaluate(ROW)
+    assert len(before) >= 2
+    assert max(top for *_, top in before) - min(top for *_, top in before) < 30, "they stand in one row"
+    for fold in folds.all():
+        summary = fold.locator("> summary")
+        summary.click()
+        expect(fold).to_have_attribute("open", "")
+        page.wait_for_timeout(150)
+        for (text, *place), (_, *was) in zip(shown.locator(row).evaluate(ROW), before, strict=True):
+            assert place == pytest.approx(was, abs=1), f"{text}, {summary.inner_text()} open"
+        opened = fold.locator("> :not(summary)").first.evaluate("e => e.getBoundingClientRect().top")
+        assert opened > summary.evaluate("e => e.getBoundingClientRect().bottom") - 1
+    for fold in folds.all():
+        fold.locator("> summary").click()
+    assert shown.evaluate("figure => figure.scrollWidth - figure.clientWidth") <= 0

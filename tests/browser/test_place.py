@@ -49,7 +49,9 @@ def test_back_and_forward_lead_to_where_the_reader_was(reader: Page) -> None:
         expect_at(page, there)
 
 
-@pytest.mark.parametrize("figure", ["smooth", "measured"])
+@pytest.mark.parametrize(
+    ("reader", "figure"), [("desktop", "smooth"), ("phone", "measured")], indirect=["reader"]
+)
 def test_reload_and_return_lead_to_where_the_reader_was(reader: Page, figure: str) -> None:
     """Beneath a drawing that comes late, from another page too."""
     page = reader

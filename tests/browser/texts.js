@@ -2,7 +2,8 @@
 // axe reads neither SVG nor what is painted under a text by position; this asks the browser what is at each point.
 // Of texts in HTML that look alike (the same classes all the way up) the first stands for all.
 (root) => {
-  const REACH = 4; // samples along a text
+  const REACH = 4; // samples along a text, at most
+  const APART = 12; // pixels between two of them
   const HALO = 2; // a stroke at least as wide, painted under the glyphs, is their background
   const LINE = 6; // a narrower stroke under a text is a rule, not a background
 
@@ -63,8 +64,9 @@
     const scale = drawn ? element.closest("text")?.getScreenCTM()?.a ?? 1 : 1;
     const ink = fade(rgba(drawn ? style.fill : style.color), share * (drawn ? Number(style.fillOpacity) : 1));
     const halo = drawn && style.paintOrder.startsWith("stroke") && style.stroke !== "none" && parseFloat(style.strokeWidth) >= HALO;
-    const samples = Array.from({ length: REACH }, (_, i) => {
-      const x = line.left + (line.width * (i + 0.5)) / REACH;
+    const count = Math.min(REACH, Math.ceil(line.width / APART));
+    const samples = Array.from({ length: count }, (_, i) => {
+      const x = line.left + (line.width * (i + 0.5)) / count;
       const ground = halo ? rgba(style.stroke) : background(element, x, (line.top + line.bottom) / 2);
       return [over(ink, ground), ground];
     });

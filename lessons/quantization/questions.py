@@ -244,7 +244,7 @@ QUIET = awq.Controls(layer="minilm.1.query", alpha=0)
 
 def _alpha_axes() -> Scene:
     """The axes of the figure's chart of this layer, from 0 to 1: no curve yet."""
-    chart = cast(Chart, awq.view(QUIET).chart)
+    chart = cast(Chart, awq.FIGURE.view(QUIET).chart)
     x, y = Scale((0, 1)), Scale(chart.y.domain, (float(AXES_HEIGHT), 0.0), chart.y.log)
     return Scene(
         AXES_HEIGHT,

@@ -8,7 +8,9 @@ import pytest
 from lessons.catalogue import load_lesson
 from lessons.kit import numbers
 from lessons.kit.view import View
-from lessons.quantization.figures.awq import GROUP_SIZES, KEPT_BY, Controls, changes, sweep, view
+from lessons.quantization.figures.awq import FIGURE, GROUP_SIZES, KEPT_BY, Controls, changes, sweep
+
+view = FIGURE.view
 
 TEXT = load_lesson("quantization").texts["awq"]
 MAIN, CONTROL = "minilm.5.ffn_in", "minilm.1.query"

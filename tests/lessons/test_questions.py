@@ -94,9 +94,9 @@ def test_what_gptq_leaves_is_what_its_figure_ends_with() -> None:
 
 
 def test_the_best_alpha_is_the_searched_one_of_that_layer() -> None:
-    best = readout(awq.view(awq.Controls(layer="minilm.1.query")), "best_alpha")
+    best = readout(awq.FIGURE.view(awq.Controls(layer="minilm.1.query")), "best_alpha")
     assert QUESTIONS["awq"].reveal(None).truth == f"{best:.2f}"
-    usual = readout(awq.view(awq.Controls()), "best_alpha")
+    usual = readout(awq.FIGURE.view(awq.Controls()), "best_alpha")
     assert why("awq", usual) == "why_constant"
     assert why("awq", 1.0) == "why_sharper"
 

@@ -17,7 +17,6 @@ SNIPPETS: dict[str, Callable[[Any], str]] = {
     "xray": block.xray,
     "rounding": layer.rounding,
     "gptq": layer.gptq,
-    "awq": layer.awq,
     "calibration": small_model.calibration,
     "smooth": layer.smooth,
     "qlora": layer.qlora,

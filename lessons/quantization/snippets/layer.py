@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from lessons.quantization import sources
-from lessons.quantization.figures import awq as awq_figure
 from lessons.quantization.figures import gptq as gptq_figure
 from lessons.quantization.figures import methods as methods_figure
 from lessons.quantization.figures import qlora as qlora_figure
@@ -102,37 +101,6 @@ inputs = held_out[:, channels]
 held_out_ratio = metrics.relative_output_error(inputs, weights, rounded) / metrics.relative_output_error(
     inputs, weights, result.dequantized
 )""",
-    )
-
-
-def awq(c: awq_figure.Controls) -> str:
-    size = awq_figure.GROUP_SIZES[c.layer]
-    return code(
-        f"{NUMPY}\n\nfrom quant_core.methods import awq, rtn",
-        f"{LOAD}\n{layer_parts(c.layer, 'H', 'absmean', 'X_test')}",
-        f"""\
-inputs = held_out.astype(np.float64)
-unseen = inputs.T @ inputs / len(inputs)
-result = awq.search_statistics(weights, hessian, mean_abs, {c.bits}, {size}, held_out=unseen)
-exact = weights.astype(np.float64)
-power = float(np.vdot(exact @ unseen, exact)) / len(exact)
-errors = result.held_out / power""",
-        f"""\
-rounding = exact - rtn.round_to_nearest(weights, {c.bits}, {size}).dequantize()
-channel = int(np.argmax(mean_abs))
-row = int(np.argmax(np.abs(rounding[:, channel])))
-at = round({c.alpha:g} * awq.GRID)
-scaled = awq.apply(
-    weights[row : row + 1], awq.scales_for(mean_abs, float(result.alphas[at])), {c.bits}, {size}
-)""",
-        """\
-scale = float(scaled.scales[channel])
-spacing = float(scaled.spacing[0, channel])
-weight = float(weights[row, channel])
-weight_error = abs(float(scaled.dequantize()[0, channel]) - weight) / abs(weight)
-output_error = float(errors[at])
-gain = float(errors[0]) / output_error
-best_alpha = result.alpha""",
     )
 
 

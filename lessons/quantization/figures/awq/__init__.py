@@ -78,8 +78,8 @@ def sweep(name: str, bits: int) -> Sweep:
     return Sweep(
         result.alpha,
         result.alphas,
-        result.losses / _power(weights, layer.hessian),
-        result.held_out / _power(weights, unseen),
+        result.losses / power(weights, layer.hessian),
+        result.held_out / power(weights, unseen),
         tuple(
             awq.apply(weights[row : row + 1], awq.scales_for(mean_abs, float(alpha)), bits, size)
             for alpha in result.alphas
@@ -92,7 +92,7 @@ def sweep(name: str, bits: int) -> Sweep:
     )
 
 
-def _power(weights: NDArray[Any], moment: NDArray[Any]) -> float:
+def power(weights: NDArray[Any], moment: NDArray[Any]) -> float:
     """The layer's mean squared output, tr(W M Wᵀ) / rows: what a loss is relative to."""
     w = weights.astype(np.float64)
     return float(np.vdot(w @ moment, w)) / len(w)
@@ -130,49 +130,81 @@ def kept(name: str, bits: int) -> dict[KeptBy, tuple[float, ...]]:
     }
 
 
-def view(c: Controls) -> View:
-    s = sweep(c.layer, int(c.bits))
-    layer = sources.load_layer(c.layer)
-    at = round(c.alpha * awq.GRID)
-    best = round(s.alpha * awq.GRID)
-    row, channel = s.salient
-    candidate = s.candidates[at]
-    weight = float(layer.weights[row, channel])
-    snapped = float(candidate.dequantize()[0, channel])
-    spacing = float(candidate.spacing[0, channel])
-    scale = float(candidate.scales[channel])
-    relative = abs(snapped - weight) / abs(weight)
-    error, rtn_error = float(s.held_out[at]), float(s.held_out[0])
-    gain = rtn_error / error
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """A layer at one α, the try number `step` of its sweep; the read-outs have their names.
+
+    `scale`, `spacing` and `weight_error` are those of the salient weight.
+    """
+
+    controls: Controls
+    sweep: Sweep
+    step: int
+    scale: float
+    spacing: float
+    weight_error: float
+    output_error: float
+    gain: float
+    best_alpha: float
+
+
+def compute(controls: Controls) -> Result:
+    """Scale the channels of a layer by their loudness to the power α, and round it."""
+    tries = sweep(controls.layer, int(controls.bits))
+    step = round(controls.alpha * awq.GRID)
+    scaled = tries.candidates[step]
+    row, channel = tries.salient
+    weight = float(sources.load_layer(controls.layer).weights[row, channel])
+    rounded = float(scaled.dequantize()[0, channel])
+    return Result(
+        controls,
+        tries,
+        step,
+        scale=float(scaled.scales[channel]),
+        spacing=float(scaled.spacing[0, channel]),
+        weight_error=abs(rounded - weight) / abs(weight),
+        output_error=float(tries.held_out[step]),
+        gain=float(tries.held_out[0] / tries.held_out[step]),
+        best_alpha=tries.alpha,
+    )
+
+
+def view(result: Result) -> View:
+    tries, step, channel = result.sweep, result.step, result.sweep.salient[1]
+    layer = sources.load_layer(result.controls.layer)
+    best = round(tries.alpha * awq.GRID)
+    scale = Readout.of(result, "scale", numbers.significant)
+    spacing = Readout.of(result, "spacing", numbers.significant)
+    error = Readout.of(result, "output_error", lambda v: numbers.fixed(100 * v, 2), "%", accent=True)
     said: dict[str, str] = {
-        "alpha": numbers.fixed(c.alpha, 2),
-        "scale": numbers.significant(scale),
-        "spacing": numbers.significant(spacing),
-        "error": numbers.percent(error, 2),
-        "rtn": numbers.percent(rtn_error, 2),
-        "gain": numbers.times(gain),
-        "best": numbers.fixed(s.alpha, 2),
-        "best_gain": numbers.times(rtn_error / float(s.held_out[best])),
-        "loudness": numbers.times(s.loudness, 1),
-        **_block(s, at),
-        "kept": str(s.kept_count),
+        "alpha": numbers.fixed(result.controls.alpha, 2),
+        "rtn": numbers.percent(float(tries.held_out[0]), 2),
+        "best_gain": numbers.times(float(tries.held_out[0] / tries.held_out[best])),
+        "loudness": numbers.times(tries.loudness, 1),
+        **_block(tries, step),
+        "kept": str(tries.kept_count),
         "columns": str(layer.weights.shape[1]),
-        **{by: numbers.fixed(s.kept[by], 2) for by in KEPT_BY},
+        **{by: numbers.fixed(tries.kept[by], 2) for by in KEPT_BY},
     }
-    verdict = "plain" if at == 0 else "better" if gain > 1.02 else "same" if gain > 0.98 else "worse"
+    gain = result.gain
+    verdict = "plain" if step == 0 else "better" if gain > 1.02 else "same" if gain > 0.98 else "worse"
     return View(
         readouts=(
-            Readout("scale", scale, numbers.significant(scale)),
-            Readout("spacing", spacing, numbers.significant(spacing)),
-            Readout("weight_error", relative, numbers.fixed(100 * relative, 1), "%"),
-            Readout("output_error", error, numbers.fixed(100 * error, 2), "%", accent=True),
-            Readout("gain", gain, numbers.times(gain)),
-            Readout("best_alpha", s.alpha, numbers.fixed(s.alpha, 2)),
+            scale,
+            spacing,
+            Readout.of(result, "weight_error", lambda v: numbers.fixed(100 * v, 1), "%"),
+            error,
+            Readout.of(result, "gain", numbers.times),
+            Readout.of(result, "best_alpha", lambda v: numbers.fixed(v, 2)),
         ),
-        drawing={"strips": _strips(s, layer.weights, at), "kept": _kept_bars(s), "count": s.kept_count},
+        drawing={
+            "strips": _strips(tries, layer.weights, step),
+            "kept": _kept_bars(tries),
+            "count": tries.kept_count,
+        },
         description=(
             Sentence(verdict, **said),
-            *((Sentence("block", **said),) if at else ()),
+            *((Sentence("block", **said),) if step else ()),
             Sentence("curve", **said),
             Sentence("keep", **said),
         ),
@@ -187,56 +219,56 @@ def view(c: Controls) -> View:
             tuple(
                 (
                     float(alpha),
-                    float(s.candidates[i].scales[channel]),
-                    float(s.candidates[i].spacing[0, channel]),
-                    float(s.calibration[i]),
-                    float(s.held_out[i]),
+                    float(tries.candidates[i].scales[channel]),
+                    float(tries.candidates[i].spacing[0, channel]),
+                    float(tries.calibration[i]),
+                    float(tries.held_out[i]),
                 )
-                for i, alpha in enumerate(s.alphas)
+                for i, alpha in enumerate(tries.alphas)
             ),
-            frozenset({at}),
+            frozenset({step}),
         ),
         formulas=(
             r"s_j = \frac{\bar{x}_j^{\,\alpha}}{\sqrt{\max s \cdot \min s}}, \quad"
-            rf" \alpha = {said['alpha']}, \quad s_{{{channel}}} = {tex(said['scale'])}",
-            rf"\hat W = Q(W \cdot s) / s, \quad \Delta / s_{{{channel}}} = {tex(said['spacing'])}",
+            rf" \alpha = {said['alpha']}, \quad s_{{{channel}}} = {tex(scale.text)}",
+            rf"\hat W = Q(W \cdot s) / s, \quad \Delta / s_{{{channel}}} = {tex(spacing.text)}",
             r"\frac{\lVert X (W - \hat W)^\top \rVert^2}{\lVert X W^\top \rVert^2}"
-            + f" = {tex(said['error'])}",
+            + f" = {tex(numbers.with_unit(error.text, error.unit))}",
         ),
         ran=(awq.search_statistics, awq.scales_for, awq.apply, awq.channel_order),
-        notes=(Sentence("from_" + c.layer.replace(".", "_")), Sentence("never_chosen")),
-        chart=_chart(s, at, best),
+        notes=(Sentence("from_" + result.controls.layer.replace(".", "_")), Sentence("never_chosen")),
+        chart=_chart(tries, step, best),
     )
 
 
-def changes(s: Sweep, at: int) -> tuple[float, float, float]:
+def changes(tries: Sweep, step: int) -> tuple[float, float, float]:
     """Against plain RTN: the range of the salient weight's block, and the spacings of it and its neighbour.
 
     The range is a factor, and so is the step, which is a fixed part of it; the spacing of the salient weight
     is so many times finer, that of the neighbour so many times coarser.
     """
-    plain, scaled = s.candidates[0], s.candidates[at]
-    channel = s.salient[1]
+    plain, scaled = tries.candidates[0], tries.candidates[step]
+    channel = tries.salient[1]
     group = channel // scaled.quantized.group_size
-    step = float(scaled.quantized.scale[0, group] / plain.quantized.scale[0, group])
+    widened = float(scaled.quantized.scale[0, group] / plain.quantized.scale[0, group])
     finer = float(plain.spacing[0, channel] / scaled.spacing[0, channel])
-    coarser = float(scaled.spacing[0, s.neighbour] / plain.spacing[0, s.neighbour])
-    return step, finer, coarser
+    coarser = float(scaled.spacing[0, tries.neighbour] / plain.spacing[0, tries.neighbour])
+    return widened, finer, coarser
 
 
-def _block(s: Sweep, at: int) -> dict[str, str]:
-    step, finer, coarser = changes(s, at)
+def _block(tries: Sweep, step: int) -> dict[str, str]:
+    widened, finer, coarser = changes(tries, step)
     return {
-        "range": numbers.percent(step, 0),
+        "range": numbers.percent(widened, 0),
         "finer": numbers.times(finer),
         "coarser": numbers.times(coarser),
     }
 
 
-def _strips(s: Sweep, weights: NDArray[Any], at: int) -> list[dict[str, Any]]:
+def _strips(tries: Sweep, weights: NDArray[Any], step: int) -> list[dict[str, Any]]:
     """The levels that the salient weight, and a quiet neighbour of its group, can take at this α."""
-    row, channel = s.salient
-    candidate = s.candidates[at]
+    row, channel = tries.salient
+    candidate = tries.candidates[step]
     quantized = candidate.quantized
     group = channel // quantized.group_size
     codes = np.arange(2**quantized.grid.bits)
@@ -247,7 +279,7 @@ def _strips(s: Sweep, weights: NDArray[Any], at: int) -> list[dict[str, Any]]:
     x = Scale((-reach, reach))
     snapped = candidate.dequantize()[0]
     strips = []
-    for key, column in (("salient", channel), ("neighbour", s.neighbour)):
+    for key, column in (("salient", channel), ("neighbour", tries.neighbour)):
         own = levels / float(candidate.scales[column])
         w, q = float(weights[row, column]), float(snapped[column])
         strips.append(
@@ -278,16 +310,16 @@ def _strips(s: Sweep, weights: NDArray[Any], at: int) -> list[dict[str, Any]]:
     return strips
 
 
-def _kept_bars(s: Sweep) -> list[dict[str, str]]:
-    widest = max(1.0, *s.kept.values())
+def _kept_bars(tries: Sweep) -> list[dict[str, str]]:
+    widest = max(1.0, *tries.kept.values())
     return [
-        {"by": by, "width": f"{100 * s.kept[by] / widest:.2f}%", "text": numbers.fixed(s.kept[by], 2)}
+        {"by": by, "width": f"{100 * tries.kept[by] / widest:.2f}%", "text": numbers.fixed(tries.kept[by], 2)}
         for by in KEPT_BY
     ]
 
 
-def _chart(s: Sweep, at: int, best: int) -> Chart:
-    highest = float(max(s.calibration.max(), s.held_out.max()))
+def _chart(tries: Sweep, step: int, best: int) -> Chart:
+    highest = float(max(tries.calibration.max(), tries.held_out.max()))
     hover = "α {} · {}"
 
     def points(values: NDArray[np.float64], name: str, marked: int | None) -> tuple[Point, ...]:
@@ -299,7 +331,7 @@ def _chart(s: Sweep, at: int, best: int) -> Chart:
                 hover=hover.format(numbers.fixed(float(alpha), 2), numbers.percent(float(values[i]), 2)),
                 marked=i == marked,
             )
-            for i, alpha in enumerate(s.alphas)
+            for i, alpha in enumerate(tries.alphas)
         )
 
     top = highest * 1.08
@@ -311,10 +343,10 @@ def _chart(s: Sweep, at: int, best: int) -> Chart:
             tuple((v, numbers.percent(v, _places(top))) for v in linear_ticks(0, top, 5)),
         ),
         (
-            Series("calibration", points(s.calibration, "calibration", None), "line", "true"),
-            Series("held_out", points(s.held_out, "held-out", at), "both", "quantized"),
+            Series("calibration", points(tries.calibration, "calibration", None), "line", "true"),
+            Series("held_out", points(tries.held_out, "held-out", step), "both", "quantized"),
         ),
-        (Rule("x", float(s.alphas[best]), "best"), Rule("y", float(s.held_out[0]), "rtn")),
+        (Rule("x", float(tries.alphas[best]), "best"), Rule("y", float(tries.held_out[0]), "rtn")),
     )
 
 
@@ -322,4 +354,4 @@ def _places(top: float) -> int:
     return 0 if top > 0.08 else 1
 
 
-FIGURE = Figure("awq", "fig-04", "FIG.04", Controls, None, view)
+FIGURE = Figure("awq", "fig-04", "FIG.04", Controls, compute, view)

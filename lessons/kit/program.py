@@ -13,6 +13,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,12 @@ class Computation:
 
     @property
     def source(self) -> str:
-        """The definitions as a module has them."""
-        constants = [code for code in self.definitions if not code.startswith(_BLOCK)]
-        blocks = [code for code in self.definitions if code.startswith(_BLOCK)]
-        return "\n\n\n".join(["\n".join(constants)] * bool(constants) + blocks)
+        """The definitions as a module has them: each behind what it needs, constants in one paragraph."""
+        paragraphs: list[str] = []
+        for are_blocks, group in groupby(self.definitions, key=lambda code: code.startswith(_BLOCK)):
+            codes = list(group)
+            paragraphs += codes if are_blocks else ["\n".join(codes)]
+        return "\n\n\n".join(paragraphs)
 
 
 def program(compute: Callable[..., Any], controls: FigureControls, read_outs: Iterable[str]) -> str:

@@ -139,7 +139,7 @@ def smoothing(form: str, alpha: float | None) -> float:
 
 
 def rank(column: int) -> int:
-    table = {row[0]: row for row in fig_methods.view(fig_methods.Controls()).table.rows}
+    table = {row[0]: row for row in fig_methods.FIGURE.view(fig_methods.Controls()).table.rows}
     return int(table["GPTQ act-order"][column])
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from lessons.catalogue import load_lesson
 from lessons.kit.view import View
 from lessons.quantization.figures.methods import (
+    FIGURE,
     LAYERS,
     METHODS,
     SORTS,
@@ -22,11 +23,12 @@ from lessons.quantization.figures.methods import (
     sample_of,
     scores_of,
     swaps,
-    view,
 )
 from lessons.quantization.sources import load_layer
 from quant_core import ggml
 from quant_core.methods import awq, clip, gptq, hqq, nf4
+
+view = FIGURE.view
 
 LESSON = load_lesson("quantization")
 TEXT = LESSON.texts["methods"]

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from lessons.kit.view import View
-from lessons.quantization.figures.qlora import LAYERS, RANKS, Controls, repaired, view
+from lessons.quantization.figures.qlora import FIGURE, LAYERS, RANKS, Controls, repaired
 from lessons.quantization.sources import load_layer
 from quant_core.methods import lora, metrics, nf4
+
+view = FIGURE.view
 
 ROWS, COLUMNS = 256, 384
 

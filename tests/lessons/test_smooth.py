@@ -10,6 +10,7 @@ from lessons.kit.controls import Slider
 from lessons.kit.view import View
 from lessons.quantization.figures.smooth import (
     ALPHAS,
+    FIGURE,
     FORMATS,
     LAYERS,
     OFF,
@@ -17,10 +18,11 @@ from lessons.quantization.figures.smooth import (
     Controls,
     sweep,
     texts,
-    view,
 )
 from lessons.quantization.sources import load_layer
 from quant_core.methods import smoothquant
+
+view = FIGURE.view
 
 MAIN, CONTROL, LLM = LAYERS
 

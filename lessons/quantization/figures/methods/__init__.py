@@ -39,95 +39,41 @@ class Controls(FigureControls):
     sort: str = choice("weight_error", SORTS)
 
 
-def view(c: Controls) -> View:
-    sample, scores = sample_of(c.layer), scores_of(c.layer, int(c.bits))
-    by_weight = sorted(scores, key=attrgetter("weight_error"))
-    by_output = sorted(scores, key=attrgetter("output_error"))
-    listed = sorted(scores, key=attrgetter(c.sort, "weight_error"))
-    weight_best, output_best = by_weight[0], by_output[0]
-    swapped, pairs = swaps(scores), len(scores) * (len(scores) - 1) // 2
-    spread = by_output[-1].output_error / output_best.output_error
-    ranks = {score.id: (by_weight.index(score) + 1, by_output.index(score) + 1) for score in scores}
-    cheapest, dearest = (pick(scores, key=attrgetter("bits_per_weight")) for pick in (min, max))
-    worst = by_weight[-1]
-    said = {
-        "bits": c.bits,
-        "sub_block": str(SUB_BLOCK[int(c.bits)]),
-        "count": str(len(scores)),
-        "columns": str(sample.weights.shape[1]),
-        "all_columns": str(sources.load_layer(c.layer).weights.shape[1]),
-        "tokens": str(len(sample.held_out)),
-        "weight_best": weight_best.name,
-        "weight_best_error": percent(weight_best.weight_error),
-        "output_best": output_best.name,
-        "output_best_error": percent(output_best.output_error),
-        "output_best_rank": str(ranks[output_best.id][0]),
-        "weight_worst": worst.name,
-        "weight_worst_rank": str(ranks[worst.id][1]),
-        "swapped": str(swapped),
-        "pairs": str(pairs),
-        "low": bits_text(cheapest.bits_per_weight),
-        "low_name": cheapest.name,
-        "high": bits_text(dearest.bits_per_weight),
-        "high_name": dearest.name,
-    }
-    four = c.bits == "4"
-    notes = ["from_" + c.layer.replace(".", "_"), "settings", "four_bits" if four else "others", "bits"]
-    if four and c.layer == "smollm2.15.q":
-        notes.insert(1, "second_rounding")
-    return View(
-        readouts=(
-            Readout("weight_best", weight_best.id, weight_best.name),
-            Readout("output_best", output_best.id, output_best.name, accent=True),
-            Readout("output_best_rank", ranks[output_best.id][0], said["output_best_rank"]),
-            Readout("weight_best_rank", ranks[weight_best.id][1], str(ranks[weight_best.id][1])),
-            Readout("swapped", swapped, said["swapped"], f"/ {pairs}"),
-            Readout("output_spread", spread, numbers.times(spread, 1)),
-        ),
-        drawing=_drawing(scores, listed, by_output, weight_best, c.sort),
-        description=(
-            Sentence("same" if weight_best is output_best else "differ", **said),
-            Sentence("swapped", **said),
-            Sentence("worst", **said),
-            Sentence("cost", **said),
-        ),
-        table=Table(
-            (
-                Column("method"),
-                Column("statistics"),
-                Column("bits_per_weight", bits_text),
-                Column("weight_error", percent),
-                Column("weight_rank", str),
-                Column("output_error", percent),
-                Column("output_rank", str),
-            ),
-            tuple(
-                (
-                    score.name,
-                    score.statistics,
-                    score.bits_per_weight,
-                    score.weight_error,
-                    ranks[score.id][0],
-                    score.output_error,
-                    ranks[score.id][1],
-                )
-                for score in listed
-            ),
-            frozenset({listed.index(output_best)}),
-        ),
-        formulas=_formulas(output_best, weight_best),
-        ran=(
-            rtn.round_to_nearest,
-            clip.search_statistics,
-            hqq.hqq,
-            awq.search_statistics,
-            gptq.gptq,
-            ggml.quantize,
-            nf4.quantize,
-            metrics.relative_weight_error,
-            metrics.output_power,
-        ),
-        notes=tuple(Sentence(key, **said) for key in notes),
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """What every method made of one matrix, in the order of both errors; the read-outs have their names.
+
+    A rank begins at 1. `swapped` pairs of methods stand in the opposite order by the other error.
+    """
+
+    controls: Controls
+    scores: tuple[Score, ...]
+    by_weight: list[Score]
+    by_output: list[Score]
+    weight_best: str
+    output_best: str
+    output_best_rank: int
+    weight_best_rank: int
+    swapped: int
+    output_spread: float
+
+
+def compute(controls: Controls) -> Result:
+    """Give one matrix to every method, and rank them by the error of the weights and of the outputs."""
+    scores = scores_of(controls.layer, int(controls.bits))
+    by_weight = sorted(scores, key=lambda score: score.weight_error)
+    by_output = sorted(scores, key=lambda score: score.output_error)
+    return Result(
+        controls,
+        scores,
+        by_weight,
+        by_output,
+        weight_best=by_weight[0].id,
+        output_best=by_output[0].id,
+        output_best_rank=by_weight.index(by_output[0]) + 1,
+        weight_best_rank=by_output.index(by_weight[0]) + 1,
+        swapped=swaps(scores),
+        output_spread=by_output[-1].output_error / by_output[0].output_error,
     )
 
 
@@ -188,10 +134,12 @@ class Score:
 def scores_of(layer: str, bits: int) -> tuple[Score, ...]:
     """Every method that has this width, on the same columns of the same layer."""
     sample = sample_of(layer)
-    return tuple(_score(id, method, sample, bits) for id, method in METHODS.items() if bits in method.widths)
+    return tuple(
+        score_of(id, method, sample, bits) for id, method in METHODS.items() if bits in method.widths
+    )
 
 
-def _score(id: str, method: Method, sample: Sample, bits: int) -> Score:
+def score_of(id: str, method: Method, sample: Sample, bits: int) -> Score:
     approximation, bits_per_weight = method.quantize(sample, bits)
     return Score(
         id,
@@ -217,42 +165,42 @@ Quantizer: TypeAlias = Callable[[Sample, int], tuple[Matrix, float]]
 """Sample and width in; the approximated weights and the stored bits for one of them out."""
 
 
-def _rtn(s: Sample, bits: int) -> tuple[Matrix, float]:
-    rounded = rtn.round_to_nearest(s.weights, bits, GROUP_SIZE)
+def by_rtn(sample: Sample, bits: int) -> tuple[Matrix, float]:
+    rounded = rtn.round_to_nearest(sample.weights, bits, GROUP_SIZE)
     return rounded.dequantize(), rounded.bits_per_weight
 
 
-def _clipped(s: Sample, bits: int) -> tuple[Matrix, float]:
-    rounded = clip.search_statistics(s.weights, s.second_moment, bits, GROUP_SIZE).quantized
+def by_clipping(sample: Sample, bits: int) -> tuple[Matrix, float]:
+    rounded = clip.search_statistics(sample.weights, sample.second_moment, bits, GROUP_SIZE).quantized
     return rounded.dequantize(), rounded.bits_per_weight
 
 
-def _hqq(s: Sample, bits: int) -> tuple[Matrix, float]:
-    fitted = hqq.hqq(s.weights, bits, GROUP_SIZE)
+def by_hqq(sample: Sample, bits: int) -> tuple[Matrix, float]:
+    fitted = hqq.hqq(sample.weights, bits, GROUP_SIZE)
     return fitted.dequantize(), fitted.bits_per_weight
 
 
-def _awq(s: Sample, bits: int) -> tuple[Matrix, float]:
-    found = awq.search_statistics(s.weights, s.second_moment, s.mean_abs, bits, GROUP_SIZE)
+def by_awq(sample: Sample, bits: int) -> tuple[Matrix, float]:
+    found = awq.search_statistics(sample.weights, sample.second_moment, sample.mean_abs, bits, GROUP_SIZE)
     return found.dequantized, found.quantized.quantized.bits_per_weight
 
 
-def _gptq(s: Sample, bits: int, act_order: bool = False) -> tuple[Matrix, float]:
-    result = gptq.gptq(s.weights, s.second_moment, bits, GROUP_SIZE, act_order=act_order)
+def by_gptq(sample: Sample, bits: int, act_order: bool = False) -> tuple[Matrix, float]:
+    result = gptq.gptq(sample.weights, sample.second_moment, bits, GROUP_SIZE, act_order=act_order)
     return result.dequantized, result.bits_per_weight
 
 
-def _nf4(s: Sample, _: int) -> tuple[Matrix, float]:
-    stored = nf4.quantize(s.weights, double_quantization=True)
+def by_nf4(sample: Sample, _: int) -> tuple[Matrix, float]:
+    stored = nf4.quantize(sample.weights, double_quantization=True)
     return stored.dequantize(), stored.bits_per_weight
 
 
-def _ggml(type_name: str, importance: bool = False) -> Quantizer:
+def by_ggml(type_name: str, importance: bool = False) -> Quantizer:
     """A block format of llama.cpp; `{bits}` in its name is the width."""
 
-    def quantize(s: Sample, bits: int) -> tuple[Matrix, float]:
+    def quantize(sample: Sample, bits: int) -> tuple[Matrix, float]:
         name = type_name.format(bits=bits)
-        data = ggml.quantize(s.weights, name, s.importance if importance else None)
+        data = ggml.quantize(sample.weights, name, sample.importance if importance else None)
         return ggml.dequantize(data, name), ggml.FORMATS[name].bits_per_weight
 
     return quantize
@@ -271,21 +219,122 @@ class Method:
 
 FOUR = (4,)
 METHODS = {
-    "rtn": Method("RTN", "method-5", _rtn),
-    "clipped": Method("Clipped RTN", "method-5", _clipped, "XᵀX"),
-    "hqq": Method("HQQ", "method-5", _hqq),
-    "awq": Method("AWQ", "method-2", _awq, "XᵀX, E|x|"),
-    "gptq": Method("GPTQ", "method-1", _gptq, "XᵀX"),
+    "rtn": Method("RTN", "method-5", by_rtn),
+    "clipped": Method("Clipped RTN", "method-5", by_clipping, "XᵀX"),
+    "hqq": Method("HQQ", "method-5", by_hqq),
+    "awq": Method("AWQ", "method-2", by_awq, "XᵀX, E|x|"),
+    "gptq": Method("GPTQ", "method-1", by_gptq, "XᵀX"),
     "act_order": Method(
-        "GPTQ act-order", "method-1", functools.partial(_gptq, act_order=True), statistics="XᵀX"
+        "GPTQ act-order", "method-1", functools.partial(by_gptq, act_order=True), statistics="XᵀX"
     ),
-    "q4_0": Method("Q4_0", "method-3", _ggml("Q4_0"), widths=FOUR),
-    "iq4_nl": Method("IQ4_NL", "method-3", _ggml("IQ4_NL"), widths=FOUR),
-    "k_quant": Method("Q{bits}_K", "method-3", _ggml("Q{bits}_K")),
-    "imatrix": Method("Q{bits}_K + imatrix", "method-3", _ggml("Q{bits}_K", importance=True), "E x²"),
-    "nf4": Method("NF4", "method-4", _nf4, widths=FOUR),
-    "mxfp4": Method("MXFP4", "method-4", _ggml("MXFP4"), widths=FOUR),
+    "q4_0": Method("Q4_0", "method-3", by_ggml("Q4_0"), widths=FOUR),
+    "iq4_nl": Method("IQ4_NL", "method-3", by_ggml("IQ4_NL"), widths=FOUR),
+    "k_quant": Method("Q{bits}_K", "method-3", by_ggml("Q{bits}_K")),
+    "imatrix": Method("Q{bits}_K + imatrix", "method-3", by_ggml("Q{bits}_K", importance=True), "E x²"),
+    "nf4": Method("NF4", "method-4", by_nf4, widths=FOUR),
+    "mxfp4": Method("MXFP4", "method-4", by_ggml("MXFP4"), widths=FOUR),
 }
+
+
+def view(result: Result) -> View:
+    controls, scores, by_weight, by_output = (
+        result.controls,
+        result.scores,
+        result.by_weight,
+        result.by_output,
+    )
+    weight_best, output_best = by_weight[0], by_output[0]
+    listed = sorted(scores, key=attrgetter(controls.sort, "weight_error"))
+    ranks = {score.id: (by_weight.index(score) + 1, by_output.index(score) + 1) for score in scores}
+    names = {score.id: score.name for score in scores}
+    pairs = len(scores) * (len(scores) - 1) // 2
+    said = _said(result, ranks) | {"pairs": str(pairs)}
+    four = controls.bits == "4"
+    notes = [
+        "from_" + controls.layer.replace(".", "_"),
+        "settings",
+        "four_bits" if four else "others",
+        "bits",
+    ]
+    if four and controls.layer == "smollm2.15.q":
+        notes.insert(1, "second_rounding")
+    return View(
+        readouts=(
+            Readout.of(result, "weight_best", names.__getitem__),
+            Readout.of(result, "output_best", names.__getitem__, accent=True),
+            Readout.of(result, "output_best_rank", str),
+            Readout.of(result, "weight_best_rank", str),
+            Readout.of(result, "swapped", str, f"/ {pairs}"),
+            Readout.of(result, "output_spread", lambda v: numbers.times(v, 1)),
+        ),
+        drawing=_drawing(scores, listed, by_output, weight_best, controls.sort),
+        description=(
+            Sentence("same" if weight_best is output_best else "differ", **said),
+            Sentence("swapped", **said),
+            Sentence("worst", **said),
+            Sentence("cost", **said),
+        ),
+        table=Table(
+            (
+                Column("method"),
+                Column("statistics"),
+                Column("bits_per_weight", bits_text),
+                Column("weight_error", percent),
+                Column("weight_rank", str),
+                Column("output_error", percent),
+                Column("output_rank", str),
+            ),
+            tuple(
+                (
+                    score.name,
+                    score.statistics,
+                    score.bits_per_weight,
+                    score.weight_error,
+                    ranks[score.id][0],
+                    score.output_error,
+                    ranks[score.id][1],
+                )
+                for score in listed
+            ),
+            frozenset({listed.index(output_best)}),
+        ),
+        formulas=_formulas(output_best, weight_best),
+        ran=(
+            rtn.round_to_nearest,
+            clip.search_statistics,
+            hqq.hqq,
+            awq.search_statistics,
+            gptq.gptq,
+            ggml.quantize,
+            nf4.quantize,
+            metrics.relative_weight_error,
+            metrics.output_power,
+        ),
+        notes=tuple(Sentence(key, **said) for key in notes),
+    )
+
+
+def _said(result: Result, ranks: dict[str, tuple[int, int]]) -> dict[str, str]:
+    """What the sentences say besides the read-outs."""
+    controls, scores, sample = result.controls, result.scores, sample_of(result.controls.layer)
+    cheapest, dearest = (pick(scores, key=attrgetter("bits_per_weight")) for pick in (min, max))
+    worst = result.by_weight[-1]
+    return {
+        "bits": controls.bits,
+        "sub_block": str(SUB_BLOCK[int(controls.bits)]),
+        "count": str(len(scores)),
+        "columns": str(sample.weights.shape[1]),
+        "all_columns": str(sources.load_layer(controls.layer).weights.shape[1]),
+        "tokens": str(len(sample.held_out)),
+        "weight_best_error": percent(result.by_weight[0].weight_error),
+        "output_best_error": percent(result.by_output[0].output_error),
+        "weight_worst": worst.name,
+        "weight_worst_rank": str(ranks[worst.id][1]),
+        "low": bits_text(cheapest.bits_per_weight),
+        "low_name": cheapest.name,
+        "high": bits_text(dearest.bits_per_weight),
+        "high_name": dearest.name,
+    }
 
 
 def percent(error: float) -> str:
@@ -350,4 +399,4 @@ def _tex_name(score: Score) -> str:
     return score.name.replace("_", r"\_").replace(" ", r"\ ")
 
 
-FIGURE = Figure("methods", "fig-07c", "FIG.07C", Controls, None, view, is_html=True)
+FIGURE = Figure("methods", "fig-07c", "FIG.07C", Controls, compute, view, is_html=True)

@@ -65,47 +65,71 @@ def repaired(name: str, double_quantization: bool) -> Repaired:
     return Repaired(base, a, b, tuple(errors[list(RANKS)].tolist()))
 
 
-def view(c: Controls) -> View:
-    layer = repaired(c.layer, c.double_quantization)
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """A frozen layer with an adapter of one rank; the read-outs have their names. Sizes are in bytes."""
+
+    controls: Controls
+    layer: Repaired
+    memory: nf4.LoraMemory
+    bits_per_weight: float
+    base_bytes: float
+    adapter_bytes: float
+    adapter_share: float
+    training_bytes: float
+    frozen_error: float
+    output_error: float
+
+
+def compute(controls: Controls) -> Result:
+    """Freeze a layer in NF4, put an adapter of low rank beside it, and count what each takes."""
+    layer = repaired(controls.layer, controls.double_quantization)
     rows, columns = layer.base.shape
-    bits = layer.base.bits_per_weight
-    memory = nf4.lora_memory(rows, columns, c.rank, bits)
-    training = memory.gradients + memory.optimizer
-    share = memory.adapter / memory.base
-    at = c.rank // RANK_STEP
-    error, frozen = layer.errors[at], layer.errors[0]
-    usual = nf4.lora_memory(USUAL_WIDTH, USUAL_WIDTH, c.rank, bits)
+    memory = nf4.lora_memory(rows, columns, controls.rank, layer.base.bits_per_weight)
+    return Result(
+        controls,
+        layer,
+        memory,
+        bits_per_weight=layer.base.bits_per_weight,
+        base_bytes=memory.base,
+        adapter_bytes=memory.adapter,
+        adapter_share=memory.adapter / memory.base,
+        training_bytes=memory.gradients + memory.optimizer,
+        frozen_error=layer.errors[0],
+        output_error=layer.errors[RANKS.index(controls.rank)],
+    )
+
+
+def view(result: Result) -> View:
+    rank, layer, bits = result.controls.rank, result.layer, result.bits_per_weight
+    rows, columns = layer.base.shape
+    usual = nf4.lora_memory(USUAL_WIDTH, USUAL_WIDTH, rank, bits)
     sixteen = rows * columns * FP16_BITS / 8
+    at = RANKS.index(rank)
+    gaps = np.diff(nf4.TABLE)
     said = {
-        "rank": str(c.rank),
-        "bits": _bits(bits),
-        "base": kilobytes(memory.base),
-        "adapter": kilobytes(memory.adapter),
-        "training": kilobytes(training),
-        "share": numbers.percent(share),
+        "rank": str(rank),
         "usual_share": numbers.percent(usual.adapter / usual.base),
         "width": str(USUAL_WIDTH),
-        "error": numbers.percent(error, 3),
-        "frozen": numbers.percent(frozen, 3),
-        "gain": numbers.times(frozen / error),
+        "gain": numbers.times(result.frozen_error / result.output_error),
         "sixteen": kilobytes(sixteen),
-        "nearest": numbers.significant(float(np.diff(nf4.TABLE).min()), 2),
-        "farthest": numbers.significant(float(np.diff(nf4.TABLE).max()), 2),
+        "nearest": numbers.significant(float(gaps.min()), 2),
+        "farthest": numbers.significant(float(gaps.max()), 2),
     }
-    sentences = ("adapted", "cost", "usual", "levels") if c.rank else ("frozen", "levels")
+    sentences = ("adapted", "cost", "usual", "levels") if rank else ("frozen", "levels")
     return View(
         readouts=(
-            Readout("bits_per_weight", bits, _bits(bits), accent=True),
-            Readout("base_bytes", memory.base, _thousands(memory.base), "kB"),
-            Readout("adapter_bytes", memory.adapter, _thousands(memory.adapter), "kB"),
-            Readout("adapter_share", share, numbers.fixed(100 * share, 1), "%"),
-            Readout("training_bytes", training, _thousands(training), "kB"),
-            Readout("frozen_error", frozen, numbers.fixed(100 * frozen, 3), "%"),
-            Readout("output_error", error, numbers.fixed(100 * error, 3), "%"),
+            Readout.of(result, "bits_per_weight", _bits, accent=True),
+            Readout.of(result, "base_bytes", _thousands, "kB"),
+            Readout.of(result, "adapter_bytes", _thousands, "kB"),
+            Readout.of(result, "adapter_share", lambda v: numbers.fixed(100 * v, 1), "%"),
+            Readout.of(result, "training_bytes", _thousands, "kB"),
+            Readout.of(result, "frozen_error", lambda v: numbers.fixed(100 * v, 3), "%"),
+            Readout.of(result, "output_error", lambda v: numbers.fixed(100 * v, 3), "%"),
         ),
         drawing={
-            "histogram": _histogram(c.layer, spoken().tag),
-            "bytes": _bytes_bars(memory, sixteen, rows, columns),
+            "histogram": _histogram(result.controls.layer, spoken().tag),
+            "bytes": _bytes_bars(result.memory, sixteen, rows, columns),
             "curve": _curve(layer.errors, at),
         },
         description=tuple(Sentence(key, **said) for key in sentences),
@@ -119,9 +143,9 @@ def view(c: Controls) -> View:
             tuple(_row(rows, columns, rank, bits, layer.errors[i]) for i, rank in enumerate(RANKS)),
             frozenset({at}),
         ),
-        formulas=_formulas(c.rank, bits, error),
+        formulas=_formulas(rank, bits, numbers.percent(result.output_error, 3)),
         ran=(nf4.quantize, lora.low_rank_repair, lora.output_errors, nf4.lora_memory),
-        notes=(Sentence("computed"), Sentence("from_" + c.layer.replace(".", "_"))),
+        notes=(Sentence("computed"), Sentence("from_" + result.controls.layer.replace(".", "_"))),
     )
 
 
@@ -203,7 +227,7 @@ def _curve(errors: tuple[float, ...], at: int) -> dict[str, Any]:
     }
 
 
-def _formulas(rank: int, bits: float, error: float) -> tuple[str, ...]:
+def _formulas(rank: int, bits: float, error: str) -> tuple[str, ...]:
     a, b = rf"{rank} \times d_\mathrm{{in}}", rf"d_\mathrm{{out}} \times {rank}"
     shapes = rf"A \in \mathbb{{R}}^{{{a}}}, \quad B \in \mathbb{{R}}^{{{b}}}"
     scales = "32/64" if bits == 4.5 else r"8/64 + 32/(64 \cdot 256)"
@@ -211,8 +235,8 @@ def _formulas(rank: int, bits: float, error: float) -> tuple[str, ...]:
         r"\hat Y = X \, \hat W^\top" + (rf" + X A^\top B^\top, \quad {shapes}" if rank else ""),
         r"\min_{A, B} \, \lVert (W - \hat W - B A) \, H^{1/2} \rVert, \quad H = X^\top X / n",
         rf"4 + {scales} = {_bits(bits)} \;\mathrm{{bits}}",
-        rf"\frac{{\lVert Y - \hat Y \rVert^2}}{{\lVert Y \rVert^2}} = {tex(numbers.percent(error, 3))}",
+        rf"\frac{{\lVert Y - \hat Y \rVert^2}}{{\lVert Y \rVert^2}} = {tex(error)}",
     )
 
 
-FIGURE = Figure("qlora", "fig-07b", "FIG.07B", Controls, None, view)
+FIGURE = Figure("qlora", "fig-07b", "FIG.07B", Controls, compute, view)

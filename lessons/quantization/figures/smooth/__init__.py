@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -90,10 +91,10 @@ def sweep(name: str, form: str = "int8") -> Sweep:
     of_x, of_w = (np.abs(side).max(axis=0, keepdims=True) for side in (calibration, weights))
     factors = np.stack([smoothquant.smoothing_factors(of_x, of_w, alpha) for alpha in ALPHAS])
     output = held_out @ weights.T
-    power = _power(output)
+    power = power_of(output)
 
     def error(s: Array) -> float:
-        return _power(rounded_output(held_out / s, weights * s, form) - output) / power
+        return power_of(rounded_output(held_out / s, weights * s, form) - output) / power
 
     return Sweep(
         of_x[0],
@@ -104,7 +105,7 @@ def sweep(name: str, form: str = "int8") -> Sweep:
     )
 
 
-def _power(outputs: Array) -> float:
+def power_of(outputs: Array) -> float:
     exact = outputs.astype(np.float64)
     return float(np.vdot(exact, exact))
 
@@ -130,51 +131,68 @@ def texts(name: str) -> tuple[Array, Array]:
     return held_out[:half], held_out[half:]
 
 
-def view(c: Controls) -> View:
-    s = sweep(c.layer, c.format)
-    at = round(c.alpha * STEPS)
-    activations, weights = s.smoothed(at)
-    ratios = {
-        "activation_ratio": prominence(s.activations),
-        "activation_ratio_smoothed": prominence(activations),
-        "weight_ratio_smoothed": prominence(weights),
-    }
-    error = s.error_at(at)
-    gain = s.plain / error
-    best = int(np.argmin(s.errors))
-    said = {
-        "alpha": numbers.fixed(c.alpha, 2),
-        "x": numbers.times(ratios["activation_ratio"], 1),
-        "x_smoothed": numbers.times(ratios["activation_ratio_smoothed"], 1),
-        "w": numbers.times(prominence(s.weights), 1),
-        "w_smoothed": numbers.times(ratios["weight_ratio_smoothed"], 1),
-        "error": ten_thousandths(error),
-        "plain": ten_thousandths(s.plain),
-        "gain": numbers.times(gain),
-        "loss": numbers.times(1 / gain),
-        "best": numbers.fixed(ALPHAS[best], 2),
-        "best_gain": numbers.times(s.plain / s.errors[best]),
-        "shown": str(SHOWN),
-        "channels": str(len(weights)),
-    }
-    if at < 0:
-        description = [Sentence("off", **said), Sentence("off_error", **said)]
-    else:
-        description = [Sentence("moved", **said), Sentence("lower" if gain > 1 else "higher", **said)]
-    if at in (0, STEPS):
-        description.append(Sentence("all_to_weights" if at else "all_to_activations", **said))
-    description.append(Sentence("valley" if s.errors[best] < s.plain else "no_valley", **said))
-    order = loudest(s)
-    columns = (s.activations, s.factors_at(at), activations, s.weights, weights)
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """A layer at one α, stop `step` of the slider, where -1 smooths nothing; the read-outs have their names.
+
+    `activations` and `weights` are the largest magnitudes of each channel after smoothing.
+    """
+
+    controls: Controls
+    sweep: Sweep
+    step: int
+    activations: Array
+    weights: Array
+    activation_ratio: float
+    activation_ratio_smoothed: float
+    weight_ratio_smoothed: float
+    output_error_plain: float
+    output_error: float
+    gain: float
+
+
+def compute(controls: Controls) -> Result:
+    """Divide the activations of a layer by their factors, multiply its weights by them, and round both."""
+    tries = sweep(controls.layer, controls.format)
+    step = round(controls.alpha * STEPS)
+    activations, weights = tries.smoothed(step)
+    return Result(
+        controls,
+        tries,
+        step,
+        activations,
+        weights,
+        activation_ratio=prominence(tries.activations),
+        activation_ratio_smoothed=prominence(activations),
+        weight_ratio_smoothed=prominence(weights),
+        output_error_plain=tries.plain,
+        output_error=tries.error_at(step),
+        gain=tries.plain / tries.error_at(step),
+    )
+
+
+def prominence(magnitudes: Array) -> float:
+    """How far the loudest channel stands above the median one: what a shared int8 grid suffers from."""
+    return float(magnitudes.max() / np.median(magnitudes))
+
+
+def view(result: Result) -> View:
+    tries, step, layer = result.sweep, result.step, result.controls.layer
+    order = loudest(tries)
+    columns = (tries.activations, tries.factors_at(step), result.activations, tries.weights, result.weights)
+    error = Readout.of(result, "output_error", ten_thousandths, "×10⁻⁴", accent=True)
     return View(
         readouts=(
-            *(Readout(name, ratio, numbers.times(ratio, 1)) for name, ratio in ratios.items()),
-            Readout("output_error_plain", s.plain, ten_thousandths(s.plain), "×10⁻⁴"),
-            Readout("output_error", error, ten_thousandths(error), "×10⁻⁴", accent=True),
-            Readout("gain", gain, numbers.times(gain)),
+            *(
+                Readout.of(result, name, lambda v: numbers.times(v, 1))
+                for name in ("activation_ratio", "activation_ratio_smoothed", "weight_ratio_smoothed")
+            ),
+            Readout.of(result, "output_error_plain", ten_thousandths, "×10⁻⁴"),
+            error,
+            Readout.of(result, "gain", numbers.times),
         ),
-        drawing=_drawing(s, at, order, _reach(c.layer)),
-        description=tuple(description),
+        drawing=_drawing(tries, step, order, _reach(layer)),
+        description=tuple(_description(result)),
         table=Table(
             (
                 Column("channel", str),
@@ -186,36 +204,59 @@ def view(c: Controls) -> View:
             ),
             tuple((int(j), *(float(column[j]) for column in columns)) for j in order),
         ),
-        formulas=_formulas(s, at, said),
-        ran=(smoothquant.smoothing_factors, *RAN[c.format == "int8"]),
-        notes=(Sentence("from_" + c.layer.replace(".", "_"), **said), Sentence(c.format)),
+        formulas=_formulas(tries, step, error.text),
+        ran=(smoothquant.smoothing_factors, *RAN[result.controls.format == "int8"]),
+        notes=(
+            Sentence("from_" + layer.replace(".", "_"), shown=str(SHOWN), channels=str(len(tries.weights))),
+            Sentence(result.controls.format),
+        ),
     )
 
 
-def prominence(magnitudes: Array) -> float:
-    """How far the loudest channel stands above the median one: what a shared int8 grid suffers from."""
-    return float(magnitudes.max() / np.median(magnitudes))
+def _description(result: Result) -> Iterator[Sentence]:
+    tries, alpha = result.sweep, numbers.fixed(result.controls.alpha, 2)
+    before = numbers.times(prominence(tries.weights), 1)
+    if result.step < 0:
+        yield Sentence("off", w=before)
+        yield Sentence("off_error")
+    else:
+        yield Sentence("moved", alpha=alpha, w=before)
+        yield (
+            Sentence("lower") if result.gain > 1 else Sentence("higher", loss=numbers.times(1 / result.gain))
+        )
+    if result.step in (0, STEPS):
+        yield Sentence("all_to_weights" if result.step else "all_to_activations")
+    best = int(np.argmin(tries.errors))
+    if tries.errors[best] < tries.plain:
+        best_gain = numbers.times(tries.plain / tries.errors[best])
+        yield Sentence("valley", best=numbers.fixed(ALPHAS[best], 2), best_gain=best_gain)
+    else:
+        yield Sentence("no_valley")
 
 
-def loudest(s: Sweep) -> NDArray[np.intp]:
+def loudest(tries: Sweep) -> NDArray[np.intp]:
     """The channels that are drawn, loudest activations first."""
-    return np.argsort(-s.activations, kind="stable")[:SHOWN]
+    return np.argsort(-tries.activations, kind="stable")[:SHOWN]
 
 
 def ten_thousandths(error: float) -> str:
     return numbers.significant(error / UNIT, 3)
 
 
-def _drawing(s: Sweep, at: int, order: NDArray[np.intp], error_reach: tuple[float, float]) -> dict[str, Any]:
+def _drawing(
+    tries: Sweep, step: int, order: NDArray[np.intp], error_reach: tuple[float, float]
+) -> dict[str, Any]:
     """The same channels twice, above one another: how far each falls on top is how far it rises below."""
     x = Scale((-0.5, SHOWN - 0.5))
-    relative = _relative(s)
+    relative = _relative(tries)
     ends = [_ends(part[:, order]) for part in relative]
     decades = [float(np.log10(high / low)) for low, high in ends]
     heights = [round(HEIGHT * each / sum(decades)) for each in decades]
     return {
         "panels": [
-            _panel(key, part[[0, 1 + at]][:, order], x, Scale(reach, (float(height), 0.0), log=True), height)
+            _panel(
+                key, part[[0, 1 + step]][:, order], x, Scale(reach, (float(height), 0.0), log=True), height
+            )
             for key, part, reach, height in zip(
                 ("activations", "weights"), relative, ends, heights, strict=True
             )
@@ -223,15 +264,15 @@ def _drawing(s: Sweep, at: int, order: NDArray[np.intp], error_reach: tuple[floa
         "x_ticks": [
             {"at": x.percent(i), "text": str(order[i]), "minor": i % 4 != 0} for i in range(0, SHOWN, 2)
         ],
-        "valley": _valley(s, at, HEIGHT + BETWEEN_PANELS, error_reach),
+        "valley": _valley(tries, step, HEIGHT + BETWEEN_PANELS, error_reach),
     }
 
 
 @functools.lru_cache(maxsize=len(LAYERS))
-def _relative(s: Sweep) -> tuple[Array, Array]:
+def _relative(tries: Sweep) -> tuple[Array, Array]:
     """Multiples of the median channel, shape (1 + alphas, channels): first as it is, then at every α."""
-    activations = np.vstack([s.activations, s.activations / s.factors])
-    weights = np.vstack([s.weights, s.weights * s.factors])
+    activations = np.vstack([tries.activations, tries.activations / tries.factors])
+    weights = np.vstack([tries.weights, tries.weights * tries.factors])
     return _times_median(activations), _times_median(weights)
 
 
@@ -261,8 +302,8 @@ def _panel(key: str, ratios: Array, x: Scale, y: Scale, height: int) -> dict[str
     return {"key": key, "height": height, "ticks": ticks, "marks": marks}
 
 
-def _valley(s: Sweep, at: int, height: int, reach: tuple[float, float]) -> dict[str, Any]:
-    errors, plain = np.array(s.errors) / UNIT, s.plain / UNIT
+def _valley(tries: Sweep, step: int, height: int, reach: tuple[float, float]) -> dict[str, Any]:
+    errors, plain = np.array(tries.errors) / UNIT, tries.plain / UNIT
     x, y = Scale((OFF, 1.0)), Scale(reach, (float(height), 0.0), log=True)
     return {
         "height": height,
@@ -270,8 +311,8 @@ def _valley(s: Sweep, at: int, height: int, reach: tuple[float, float]) -> dict[
             f"{'L' if i else 'M'}{10 * x(alpha):.1f} {1000 * y(float(v)) / height:.1f}"
             for i, (alpha, v) in enumerate(zip(ALPHAS, errors, strict=True))
         ),
-        "x": x.percent(at / STEPS),
-        "y": y(s.error_at(at) / UNIT),
+        "x": x.percent(step / STEPS),
+        "y": y(tries.error_at(step) / UNIT),
         "plain": y(plain),
         "y_ticks": [{"at": y(v), "text": numbers.significant(v, 1)} for v in y.ticks()],
         "x_ticks": [{"at": x.percent(v), "text": numbers.fixed(v, 2)} for v in (0.0, 0.25, 0.5, 0.75, 1.0)],
@@ -287,19 +328,17 @@ def _reach(name: str) -> tuple[float, float]:
     return min(every) / ROOM, max(every) * ROOM
 
 
-def _formulas(s: Sweep, at: int, said: dict[str, str]) -> tuple[str, ...]:
+def _formulas(tries: Sweep, step: int, error: str) -> tuple[str, ...]:
     product = r"Y = (X \, \mathrm{diag}(s)^{-1}) (\mathrm{diag}(s) \, W^\top)"
-    measure = (
-        r"\frac{\lVert Y - \hat Y \rVert^2}{\lVert Y \rVert^2}" + rf" = {tex(said['error'])} \times 10^{{-4}}"
-    )
-    if at < 0:
+    measure = r"\frac{\lVert Y - \hat Y \rVert^2}{\lVert Y \rVert^2}" + rf" = {tex(error)} \times 10^{{-4}}"
+    if step < 0:
         return r"s_j = 1", product, measure
-    loudest = int(np.argmax(s.activations))
+    loudest = int(np.argmax(tries.activations))
     x, w, factor = (
         tex(numbers.significant(float(v)))
-        for v in (s.activations[loudest], s.weights[loudest], s.factors[at][loudest])
+        for v in (tries.activations[loudest], tries.weights[loudest], tries.factors[step][loudest])
     )
-    alpha, rest = said["alpha"], numbers.fixed(1 - ALPHAS[at], 2)
+    alpha, rest = (numbers.fixed(v, 2) for v in (ALPHAS[step], 1 - ALPHAS[step]))
     return (
         rf"s_j = \frac{{(\max |x_j|)^{{\alpha}}}}{{(\max |w_j|)^{{1-\alpha}}}}, \quad s_{{{loudest}}}"
         rf" = \frac{{{x}^{{{alpha}}}}}{{{w}^{{{rest}}}}} = {factor}",
@@ -308,4 +347,4 @@ def _formulas(s: Sweep, at: int, said: dict[str, str]) -> tuple[str, ...]:
     )
 
 
-FIGURE = Figure("smooth", "fig-07", "FIG.07", Controls, None, view)
+FIGURE = Figure("smooth", "fig-07", "FIG.07", Controls, compute, view)

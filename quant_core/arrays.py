@@ -1,7 +1,6 @@
 """Array types of the library, and the checks that every public function makes on its input.
 
-The checks are here so that a wrong argument is named once, in one wording: what was given, what is allowed,
-what to do. Nothing in this module quantizes anything.
+A wrong argument is refused in one wording everywhere: what was given, what is allowed, what to do.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ from numpy.typing import ArrayLike, NDArray
 
 F32: TypeAlias = NDArray[np.float32]
 FloatArray: TypeAlias = NDArray[np.floating[Any]]
-IntArray: TypeAlias = NDArray[np.integer[Any]]
 U8: TypeAlias = NDArray[np.uint8]
 U16: TypeAlias = NDArray[np.uint16]
 
@@ -60,7 +58,7 @@ def as_matrix(values: ArrayLike, name: str) -> FloatArray:
 
 
 def check_bits(bits: int) -> int:
-    """Return `bits` if it is a code width that the grids know, 2 to 8.
+    """Return `bits` if it is a valid code width, 2 to 8.
 
     Raises
     ------

@@ -1,9 +1,8 @@
 """How much memory a language model takes: weights, key/value cache, compute buffer, runtime.
 
-Every formula here was held against logs of real runs of llama.cpp, Ollama and vLLM. Sizes are bytes; print
-GB (10^9) or GiB (2^30) as the reader needs. Which tensor has which type is decided in
-`quant_core.ggml.mixes`, what a model looks like in `quant_core.llm.shapes`. Nothing here measures
-a machine.
+Every formula was compared with logs of real runs of llama.cpp, Ollama and vLLM. Sizes are bytes; print GB
+(10^9) or GiB (2^30). `quant_core.ggml.mixes` chooses the type of each tensor, `quant_core.llm.shapes` lists
+the tensors of a model. Nothing here measures a machine.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ __all__ = [
 
 KIB, MIB, GIB = 2**10, 2**20, 2**30
 
-# What a CUDA process takes before it holds a tensor: 309 MiB is the difference between nvidia-smi and
+# Memory of a CUDA process before it holds a tensor: 309 MiB is the difference between nvidia-smi and
 # llama.cpp's own buffers in ollama#6160; 300 is the round number used for prediction.
 CUDA_CONTEXT_BYTES = 300 * MIB
 
@@ -57,7 +56,7 @@ SPEED_SHARE = (0.3, 0.9)
 CACHE_TYPES = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
 _PLAIN_CACHE_TYPES = ("f32", "f16", "bf16")
 
-# Tensors of which a token takes a row; llama.cpp keeps those in RAM.
+# Tensors of which a token reads one row; llama.cpp keeps them in RAM.
 _LOOKED_UP = ("token_embd", "position_embd", "token_types")
 
 # llama.cpp allocates cache cells in multiples of this.
@@ -107,16 +106,16 @@ def bits_per_weight(shape: ModelShape, mix: str, importance: bool = False) -> fl
 
 @dataclass(frozen=True)
 class WeightBuffers:
-    """Where the weights lie when all layers are offloaded, in bytes."""
+    """Bytes of the weights in each memory when all layers are offloaded."""
 
     gpu: int
     cpu: int
 
 
 def weight_buffers(shape: ModelShape, mix: str, importance: bool = False) -> WeightBuffers:
-    """Split the weights as llama.cpp does: the token embedding stays in RAM, all else goes to the GPU.
+    """Split the weights as llama.cpp does: the token embedding stays in RAM, the rest goes to the GPU.
 
-    A tied embedding is needed on both sides, and is held twice.
+    A tied embedding is needed in both and is stored twice.
     """
     return _totals(shape, mix, importance).buffers
 
@@ -170,7 +169,7 @@ def checkpoint_bytes(shape: ModelShape, bits: int, group_size: int | None = 128,
 
 @dataclass(frozen=True)
 class KVCache:
-    """The key/value cache in bytes: layers that keep everything, and layers that keep a window."""
+    """The key/value cache in bytes: of layers with full and with sliding attention."""
 
     full: int
     sliding: int
@@ -243,7 +242,7 @@ def kv_cache(
     ubatch: int = 512,
     flash_attention: bool = True,
 ) -> KVCache:
-    """The same as `kv_cache_bytes`, with full and sliding layers apart.
+    """As `kv_cache_bytes`, for full and sliding layers separately.
 
     References
     ----------
@@ -256,7 +255,7 @@ def kv_cache(
             f"{', '.join(_PLAIN_CACHE_TYPES)}"
         )
     _positive(context=context, sequences=sequences, ubatch=ubatch)
-    cells = _padded(max(1, context // sequences))  # of one sequence
+    cells = _padded(max(1, context // sequences))  # per sequence
     full = sliding = 0
     for layer, count in _caching_layers(shape):
         per_cell = count * sequences * _cell_bytes(layer, cache_type_k, cache_type_v)
@@ -414,10 +413,10 @@ def host_buffer_bytes(shape: ModelShape, context: int, ubatch: int = 512) -> int
 
 @dataclass(frozen=True)
 class SpeedBand:
-    """Tokens per second of a single stream: a range to expect, and a bound.
+    """Tokens per second of a single stream: an expected range, and an upper bound.
 
-    Nothing that makes one token a pass exceeds the bound; speculative decoding and multi-token prediction
-    may.
+    Nothing that computes one token per pass exceeds the bound; speculative decoding and multi-token
+    prediction may.
     """
 
     low: float
@@ -431,8 +430,8 @@ def speed_band(
     """Tokens per second that memory bandwidth allows: every active weight is read once for each token.
 
     `bound = bandwidth / (active weight bytes - embedding + cache read)`. Measured speeds are
-    `SPEED_SHARE` of it: show the band, never a point. Prompt processing is bound by arithmetic and is
-    not covered.
+    `SPEED_SHARE` of it: show the band, never a single number. Prompt processing is limited by arithmetic and
+    is not covered.
 
     Parameters
     ----------
@@ -460,7 +459,7 @@ def speed_band(
 
 @dataclass(frozen=True)
 class _Totals:
-    """What one walk over the tensors adds up."""
+    """Sums over the tensors of a model."""
 
     bytes: int
     elements: int
@@ -470,9 +469,9 @@ class _Totals:
 
 @lru_cache(maxsize=4096)
 def _totals(shape: ModelShape, mix: str, importance: bool) -> _Totals:
-    """Sums over the tensors; small, and asked for by every state of a slider.
+    """Sums over the tensors, cached: every slider position needs them.
 
-    A token reads one row of an untied embedding, which is nothing, and of the experts the chosen ones.
+    A token reads one row of an untied embedding, which is not counted, and the chosen experts.
     """
     total = elements = gpu = cpu = per_token = 0
     for tensor in tensor_types(shape, mix, importance):
@@ -490,7 +489,7 @@ def _totals(shape: ModelShape, mix: str, importance: bool) -> _Totals:
 
 
 def _caching_layers(shape: ModelShape) -> list[tuple[Layer, int]]:
-    """The kinds of layers that keep keys and values of their own, and how many there are of each."""
+    """Return the kinds of layers that have a key/value cache, and the number of each."""
     return [(layer, count) for layer, count in shape.counted_layers if layer.cache_widths()]
 
 

@@ -1,7 +1,7 @@
-"""The command line: quantize a model file, look into one, compare two, print a block, measure on a text.
+"""The command line: quantize or inspect a model file, compare two, print a block, measure perplexity.
 
-Every command reads files that may be damaged. What is wrong with one is said in one line on the standard
-error output, with exit code 2. `compare` answers as `cmp` does: 0 for equal, 1 for different.
+Files may be damaged: a command then prints one line on the standard error output and exits with code 2.
+`compare` exits like `cmp`: 0 for equal, 1 for different.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 from quant_core.cli import block, compare, inspect, perplexity, quantize
-from quant_core.cli.streams import flush, lasting_streams, silence
+from quant_core.cli.streams import flush, silence, tolerant_streams
 from quant_core.files.errors import printable, short_path
 
 COMMANDS = (quantize, inspect, compare, block, perplexity)
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0; 1 where `compare` finds a difference; 2 for a wrong argument or file. It does not
         depend on whether somebody reads what is printed.
     """
-    with lasting_streams():
+    with tolerant_streams():
         try:
             code = _run(_options(arguments))
         except SystemExit as end:  # of argparse, and after a termination
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _flushed(code: int) -> int:
-    """The exit code of a command that ended with `code`, after all that it printed is written."""
+    """Flush the output; return the exit code of a command that ended with `code`."""
     try:
         flush()
     except OSError as error:
@@ -70,7 +70,7 @@ def _run(options: argparse.Namespace) -> int:
         code: int = options.run(options)
         return code
     except BrokenPipeError:
-        # The reader of a pipe has gone, as `| head` does.
+        # The reader of the pipe has closed it, as `| head` does.
         silence(sys.stdout)
         return 0
     except KeyboardInterrupt:
@@ -99,5 +99,5 @@ def _program() -> str:
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    """Leave through the `finally` clauses, so that a terminated run removes what it had begun."""
+    """Exit through the `finally` clauses, so that a terminated run removes its unfinished files."""
     raise SystemExit(128 + number)

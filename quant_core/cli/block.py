@@ -78,7 +78,7 @@ def _byte_lines(data: U8, layout: ggml.Format) -> Iterator[str]:
 
 
 def _number_lines(name: str, numbers: NDArray[Any]) -> Iterator[str]:
-    """One number on the line of its name, several below it."""
+    """Print a single number beside its name, several on the lines below."""
     if name.endswith("_bits"):
         texts = [f"0x{number:0{2 * numbers.itemsize}x}" for number in numbers.ravel().tolist()]
     else:

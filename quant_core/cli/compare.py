@@ -1,4 +1,4 @@
-"""`compare A B`: say for each tensor whether the bytes are equal, and how far B's weights are from A's."""
+"""`compare A B`: print for each tensor whether the bytes are equal, and the SQNR of B against A."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print what the file holds."""
+    """Print the metadata, the tensors and the share of each type."""
     if is_gguf(options.file):
         file = read_parts(options.file, header_alone=True)
         tensors = file.tensors
@@ -76,7 +76,7 @@ def _tensor_lines(tensors: Mapping[str, StoredTensor]) -> Iterator[str]:
 
 
 def _sums(tensors: Mapping[str, StoredTensor]) -> Iterator[str]:
-    """How much of the file each type is."""
+    """Return the share of the file that each type takes."""
     types: dict[str, list[StoredTensor]] = {}
     for tensor in tensors.values():
         types.setdefault(tensor.type_name, []).append(tensor)

@@ -1,4 +1,4 @@
-"""`perplexity MODEL --text FILE`: what each type costs, measured on a text."""
+"""`perplexity MODEL --text FILE`: measure the perplexity of a text, also after quantization."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from quant_core.files import FormatError, Model, open_model, read_imatrix
 from quant_core.files.errors import short_path
-from quant_core.files.quantizing import decoded, plan, remarks
+from quant_core.files.quantizing import decoded, plan, quantization_warnings
 from quant_core.files.storage import TYPES_ARE, file_type
 from quant_core.llm.bpe import Tokenizer, tokenizer_of
 from quant_core.llm.evaluate import Evaluation, Windows, evaluate, windows
@@ -48,15 +48,15 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print a line for the model as it is, and one for each type."""
+    """Print a line for the unquantized model, and one for each type."""
     file = open_model(options.model)
     types = [file_type(name) for name in options.types.split(",") if name]
     importance = read_imatrix(options.imatrix).vectors() if options.imatrix else None
-    steps = {mix: plan(file, mix, importance) for mix in types}  # refuses before any work
+    steps = {mix: plan(file, mix, importance) for mix in types}  # refuses a bad argument before any work
     if importance is not None and not types:
         print("warning: the importance matrix is not used: --types names none to round to", file=sys.stderr)
     for mix in types:
-        for remark in remarks(steps[mix], importance):
+        for remark in quantization_warnings(steps[mix], importance):
             print(f"warning: {mix}: {remark}", file=sys.stderr)
     model, tokenizer = from_file(file), tokenizer_of(file)
     text = _windows(options, file, model, tokenizer)
@@ -135,7 +135,7 @@ class Bar:
         self._begun = monotonic()
 
     def show(self, share: float) -> None:
-        """Show how far the present run is; its end, 1, begins the next."""
+        """Show the progress of the current run; 1 ends it and begins the next."""
         total = (self._done + share) / self._count
         if share == 1:
             self._done += 1
@@ -143,6 +143,6 @@ class Bar:
             return
         left = (monotonic() - self._begun) * (1 / total - 1) if total else math.inf
         line = f"{'█' * round(_BAR * total):░<{_BAR}} {total:4.0%}  {left:5.0f} s left"
-        # At the end of a run the line is wiped, for a line of results follows.
+        # Clear the line at the end of a run: a line of results follows.
         self._stream.write("\r\x1b[K" if share == 1 else f"\r{line}")
         self._stream.flush()

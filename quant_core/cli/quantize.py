@@ -13,7 +13,7 @@ from quant_core.files import Meta, Model, Progress, open_model, quantize_model, 
 from quant_core.files.atomic import check_target
 from quant_core.files.errors import printable, short_path
 from quant_core.files.gguf_writer import text, whole
-from quant_core.files.quantizing import plan, remarks, targets_of
+from quant_core.files.quantizing import plan, quantization_warnings, targets_of
 from quant_core.files.storage import TYPES_ARE, file_type, listed_types
 from quant_core.methods.imatrix import ImportanceMatrix
 
@@ -43,7 +43,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(options: argparse.Namespace) -> int:
-    """Quantize, with progress on the standard error output, and say what was written."""
+    """Quantize, show progress on the standard error output, and print what was written."""
     mix = file_type(options.type)
     model = open_model(options.source)
     for target in targets_of(model, options.target, options.keep_split):
@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
     matrix = read_imatrix(options.imatrix) if options.imatrix else None
     importance = matrix.vectors() if matrix else None
     steps = plan(model, mix, importance)
-    said = remarks(steps, importance)
+    said = quantization_warnings(steps, importance)
     for remark in (*(f"note: {note}" for note in model.notes), *(f"warning: {remark}" for remark in said)):
         print(remark, file=sys.stderr)
     used = matrix is not None and any(step.importance is not None for step in steps)
@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
         _origin(options.imatrix, matrix, model) if matrix and used else None,
         options.keep_split,
     )
-    if any(step.fell_back for step in steps):  # again where it is seen: the list went by before the progress
+    if any(step.fell_back for step in steps):  # repeated here: the progress has scrolled the list away
         print(f"warning: {said[-1]}", file=sys.stderr)
     files = f" in {len(written.files)} files" if len(written.files) > 1 else ""
     print(
@@ -77,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _origin(path: Path, matrix: ImportanceMatrix, model: Model) -> dict[str, Meta]:
-    """What llama-quantize notes of the importance matrix, less the folder it lay in.
+    """Return llama-quantize's metadata about the importance matrix, without the folder of its file.
 
     Entries that name no tensor of the model are not counted: they were not used.
     """
@@ -106,7 +106,7 @@ class ProgressBar:
         self._number = 0
 
     def show(self, progress: Progress) -> None:
-        """Show how far the work is."""
+        """Show the progress."""
         step, share = progress.step, progress.done_bytes / progress.total_bytes
         name = printable(step.source.name, 40)
         if self._redraws:

@@ -1,7 +1,7 @@
 """The standard streams of a command: either may be closed before it begins, or lose its reader while it runs.
 
-What is lost then is what would have been printed, and not the work. At its end the interpreter flushes both
-streams once more, so that a broken one must lead nowhere by then.
+Only printed text is then lost; the work goes on. The interpreter flushes both streams when it exits, so a
+broken stream is redirected to the null device before.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ _NAME = Path("the standard output")
 
 
 @contextmanager
-def lasting_streams() -> Iterator[None]:
-    """Open what is closed, and let writing to the standard error output never fail."""
+def tolerant_streams() -> Iterator[None]:
+    """Open closed streams, and ignore errors of the standard error output."""
     with ExitStack() as stack:
         if sys.stdout is None or sys.stderr is None:
             _fill_descriptors()
@@ -31,14 +31,14 @@ def lasting_streams() -> Iterator[None]:
             stack.enter_context(redirect_stderr(stack.enter_context(open(os.devnull, "w", encoding="utf-8"))))
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
-                stream.reconfigure(errors="backslashreplace")  # a name in a file may need any character
-        stack.enter_context(redirect_stdout(_Output(sys.stdout)))
-        stack.enter_context(redirect_stderr(_Lasting(sys.stderr)))
+                stream.reconfigure(errors="backslashreplace")  # names in files may hold any character
+        stack.enter_context(redirect_stdout(_NamedStream(sys.stdout)))
+        stack.enter_context(redirect_stderr(_TolerantStream(sys.stderr)))
         yield
 
 
 def say(line: str) -> None:
-    """Print a line for a reader who may have gone: the command goes on for the sake of its exit code."""
+    """Print a line; if the reader has closed the pipe, go on, because the exit code still matters."""
     try:
         print(line)
     except BrokenPipeError:
@@ -46,12 +46,12 @@ def say(line: str) -> None:
 
 
 def flush() -> None:
-    """Write out what was printed, or let it go.
+    """Write out what was printed; ignore a closed pipe.
 
     Raises
     ------
     OSError
-        If it cannot be written, and not because its reader has gone.
+        If it cannot be written, unless the reader has closed the pipe.
     """
     try:
         sys.stdout.flush()
@@ -63,24 +63,24 @@ def flush() -> None:
 
 
 def silence(stream: TextIO) -> None:
-    """Let a stream lead nowhere."""
-    with suppress(OSError, ValueError):  # it may have no descriptor
+    """Redirect a stream to the null device."""
+    with suppress(OSError, ValueError):  # the stream may have no descriptor
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
         os.close(nowhere)
 
 
 def _fill_descriptors() -> None:
-    """Or the next file that is opened would be taken for the standard output."""
+    """Open descriptors 0 to 2 if closed: the next opened file would get one and be written to by `print`."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest that is free
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
 
 
-class _Output(io.TextIOBase):
-    """A stream whose errors have a name, and are raised again at the end: argparse lets them pass."""
+class _NamedStream(io.TextIOBase):
+    """A stream whose errors name it. They are raised again by `flush`, because argparse ignores them."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -107,7 +107,7 @@ class _Output(io.TextIOBase):
         return self._stream.fileno()
 
 
-class _Lasting(_Output):
+class _TolerantStream(_NamedStream):
     """A stream that drops what it cannot write."""
 
     def write(self, text: str, /) -> int:

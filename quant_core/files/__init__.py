@@ -1,9 +1,9 @@
-"""Model files: bounded readers for GGUF and safetensors, a GGUF writer, and the way from one to the other.
+"""Model files: bounded readers for GGUF and safetensors, a GGUF writer, and the conversion between them.
 
 `opening` finds the reader that a file needs; `gguf` and `safetensors` check every number of a header before
 they rely on it; `split` reads a GGUF model in several files as one; `checkpoint` gives Llama-like checkpoints
-llama.cpp's names; `quantizing` writes a quantized file row by row. How a block is encoded is the business of
-`quant_core.ggml`, and which type a tensor gets that of `quant_core.ggml.mixes`.
+llama.cpp's names; `quantizing` writes a quantized file row by row. `quant_core.ggml` encodes the
+blocks, and `quant_core.ggml.mixes` chooses the type of each tensor.
 """
 
 from __future__ import annotations

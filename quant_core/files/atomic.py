@@ -1,9 +1,9 @@
-"""A file that appears whole or not at all, and takes the place of nothing but a file.
+"""Write a file so that it appears complete or not at all, and replaces nothing but a regular file.
 
-The data goes to a file without a name in the same folder, which the system drops when the process dies,
-however it dies. At the end it is flushed to the disk, given a temporary name and moved over the target in one
-step. Where the system has no files without names, the temporary name is there from the start, and a process
-that is killed outright leaves it behind.
+The data is written to an unnamed file in the same folder (O_TMPFILE), which the system deletes if the process
+dies. At the end it is flushed to the disk, given a temporary name and renamed over the target in one step.
+Where the system has no unnamed files, the temporary name exists from the start, and a killed process leaves
+it behind.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def atomic_file(path: str | Path, reads: Iterable[Path] = ()) -> Iterator[Binary
     Parameters
     ----------
     path : path
-        An existing file is replaced, and untouched if an error comes; its permissions stay. Of a symbolic
-        link what it leads to.
+        An existing file is replaced, or left untouched after an error; its permissions stay. A symbolic link
+        is followed.
     reads : iterable of Path
         Files that the target must not be, whatever their names.
 
@@ -74,7 +74,7 @@ def atomic_files(paths: Iterable[str | Path], reads: Iterable[Path] = ()) -> Ite
     for target in targets:
         check_target(target, reads)
     with ExitStack() as stack:
-        waiting = [stack.enter_context(_Aside(target)) for target in targets]
+        waiting = [stack.enter_context(_TemporaryFile(target)) for target in targets]
         yield [aside.file for aside in waiting]
         for aside in waiting:
             aside.settle()
@@ -100,7 +100,7 @@ def check_target(path: Path, reads: Iterable[Path] = ()) -> None:
     if not stat.S_ISREG(found.st_mode):
         kind = next((name for is_kind, name in _KINDS if is_kind(found.st_mode)), "no regular file")
         raise FileExistsError(f"{where} is {kind} and would be replaced; give the name of a file")
-    if not os.access(path, os.W_OK):  # to rename over it would be allowed
+    if not os.access(path, os.W_OK):  # rename would replace it
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
     for source in reads:
         if source.exists() and os.path.samestat(found, os.stat(source)):
@@ -108,7 +108,7 @@ def check_target(path: Path, reads: Iterable[Path] = ()) -> None:
 
 
 class _NamedFile(io.FileIO):
-    """A file whose errors say which one it is: of a full disk, the system says only that it is full."""
+    """A file whose errors hold its name, which those of a full disk lack."""
 
     def __init__(self, descriptor: int, path: Path) -> None:
         super().__init__(descriptor, "wb")
@@ -119,8 +119,8 @@ class _NamedFile(io.FileIO):
             return super().write(data)
 
 
-class _Aside:
-    """A file that is written beside its target and takes its place at the end."""
+class _TemporaryFile:
+    """A file that is written beside its target and renamed over it at the end."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -135,17 +135,17 @@ class _Aside:
             os.fchmod(self._descriptor, stat.S_IMODE(os.stat(self._target).st_mode))
         self.file = io.BufferedWriter(_NamedFile(self._descriptor, path))
 
-    def __enter__(self) -> _Aside:
+    def __enter__(self) -> _TemporaryFile:
         return self
 
     def settle(self) -> None:
-        """Bring everything to the disk."""
+        """Flush everything to the disk."""
         with naming(self._path):
             self.file.flush()
             os.fsync(self._descriptor)
 
     def appear(self) -> None:
-        """Take the target's place."""
+        """Rename the file over its target."""
         folder = os.open(self._target.parent, os.O_RDONLY)
         try:
             if not self._has_name:
@@ -153,7 +153,7 @@ class _Aside:
                 at = f"/proc/self/fd/{self._descriptor}"
                 os.link(at, self._temporary, src_dir_fd=folder, follow_symlinks=True)
                 self._has_name = True
-            check_target(self._target)  # it may have become something else meanwhile
+            check_target(self._target)  # it may have changed meanwhile
             os.replace(self._temporary, self._target)
             self._has_name = False
             os.fsync(folder)
@@ -163,7 +163,7 @@ class _Aside:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with suppress(OSError):  # what could not be written was said already
+        with suppress(OSError):  # the write error was raised already
             self.file.close()
         if self._has_name:
             with suppress(FileNotFoundError):
@@ -171,7 +171,7 @@ class _Aside:
 
 
 def _open_unnamed(folder: Path, temporary: Path) -> tuple[int, bool]:
-    """Return a descriptor, and whether it is that of `temporary` rather than of a file without a name."""
+    """Return a descriptor, and whether it is that of `temporary` rather than of an unnamed file."""
     if hasattr(os, "O_TMPFILE"):
         with suppress(OSError):
             return os.open(folder, os.O_TMPFILE | os.O_WRONLY, 0o666), False

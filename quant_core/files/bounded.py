@@ -1,7 +1,7 @@
-"""Reading of bytes and JSON that nobody has vouched for.
+"""Bounded reading of untrusted bytes and JSON.
 
-Every length is checked against what the file still holds before a byte of it is read, so that no number in a
-file can make the reader allocate more than the file is long.
+Every length is checked against the rest of the file before anything is read, so that no number in a file can
+make the reader allocate more than the file's size.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ Stamp = tuple[int, int, int, int]
 
 
 def stamp_of(state: os.stat_result) -> Stamp:
-    """What changes when a file is replaced or written to: device, number, size in bytes, time in ns."""
+    """Return what changes when a file is replaced or written to: device, inode, size in bytes, time in ns."""
     return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns
 
 
 class Cursor:
-    """A position in a file that only moves forward, and that can say where it is.
+    """A position in a file that only moves forward; errors name it.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class Cursor:
     size : int
         Length of the file in bytes.
     stamp : tuple of int, optional
-        Which file it is, and in which state: see `stamp_of`.
+        Identity and state of the file: see `stamp_of`.
     """
 
     def __init__(self, file: BinaryIO, path: Path, size: int, stamp: Stamp | None = None) -> None:
@@ -102,7 +102,7 @@ def open_bounded(path: Path) -> Iterator[Cursor]:
     Raises
     ------
     FormatError
-        If it is a folder, a pipe or a device: its length could not be relied on.
+        If it is a folder, a pipe or a device, which have no fixed length.
     OSError
         If it cannot be opened.
     """
@@ -146,9 +146,9 @@ def parse_object(text: bytes, where: str) -> dict[str, Any]:
 
 
 def parse_config(text: bytes, where: str) -> dict[str, Any]:
-    """Return a JSON object as programs and editors write it.
+    """Return a JSON object, accepting what programs and editors write.
 
-    As `parse_object`; besides with a byte-order mark, in UTF-16, and with Infinity, -Infinity and NaN, which
+    As `parse_object`, and also with a byte-order mark, in UTF-16, and with Infinity, -Infinity and NaN, which
     Python writes and JSON does not have.
 
     Raises

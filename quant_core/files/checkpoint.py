@@ -1,8 +1,7 @@
-"""A Llama-like checkpoint of Hugging Face as the tensors and the metadata of a GGUF file.
+"""Read a Llama-like checkpoint of Hugging Face as the tensors and the metadata of a GGUF file.
 
-Expected beside the weights are `config.json` and `tokenizer.json`. Tensors get the names that llama.cpp
-knows, queries and keys of Llama the order of rows that its rotary embedding wants. Architectures that need
-more than that are refused.
+`config.json` and `tokenizer.json` must lie beside the weights. Tensors get llama.cpp's names, and the queries
+and keys of Llama the order of rows that its rotary embedding needs. Architectures that need more are refused.
 
 References
 ----------
@@ -41,11 +40,11 @@ ARCHITECTURES = {
     "Qwen2ForCausalLM": "qwen2",
     "Qwen3ForCausalLM": "qwen3",
 }
-#: Those whose queries and keys llama.cpp rotates in neighbouring pairs.
+#: Architectures whose queries and keys llama.cpp rotates in neighbouring pairs.
 _INTERLEAVED = frozenset({"llama"})
 
-#: What is read besides the weights, if it is there.
-_BESIDE = (INDEX, "config.json", "tokenizer.json", "tokenizer_config.json")
+#: Files that are read besides the weights, where they exist.
+_OTHER_FILES = (INDEX, "config.json", "tokenizer.json", "tokenizer_config.json")
 
 _MODEL_NAMES = {"embed_tokens": "token_embd", "norm": "output_norm"}
 _LAYER_NAMES = {
@@ -91,9 +90,9 @@ def read_model(path: str | Path) -> Model:
         raise
     except ValueError as error:
         raise FormatError(f"{short_path(path.with_name('config.json'))}: {error}") from None
-    tensors = [_renamed(tensor, shape, architecture) for tensor in stored.values()]
+    tensors = [_with_gguf_name(tensor, shape, architecture) for tensor in stored.values()]
     kept = [tensor for tensor in (*tensors, *factors) if tensor]
-    beside = (path.with_name(name) for name in _BESIDE)
+    beside = (path.with_name(name) for name in _OTHER_FILES)
     sources = dict.fromkeys(
         (path, *(tensor.path for tensor in stored.values()), *(each for each in beside if each.exists()))
     )
@@ -202,7 +201,7 @@ def _size_label(parameters: int) -> str:
     return f"{parameters / unit:.{1 if round(parameters / unit) < 10 else 0}f}{suffix}"
 
 
-def _renamed(tensor: StoredTensor, shape: ModelShape, architecture: str) -> StoredTensor | None:
+def _with_gguf_name(tensor: StoredTensor, shape: ModelShape, architecture: str) -> StoredTensor | None:
     """Return the tensor under its GGUF name, or None for a table that llama.cpp computes by itself."""
     if tensor.name.endswith(".rotary_emb.inv_freq"):
         return None
@@ -236,7 +235,7 @@ def _gguf_name(name: str) -> str | None:
 
 
 def _rope_factors(path: Path, config: Mapping[str, Any], shape: ModelShape) -> list[StoredTensor]:
-    """Llama 3.1's factors by which each rotation is slowed down, one for each pair of a head.
+    """Return Llama 3.1's factors that slow down each rotation, one for each pair of a head.
 
     Long waves are stretched by `factor`, short ones are kept, those between are blended.
     """

@@ -1,4 +1,4 @@
-"""What is said of a file that cannot be read: one line with the file, the field, its place, the problem."""
+"""Errors of files that cannot be read: one line with the file, the field, its place and the problem."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _LONGEST = 80
 
 
 class FormatError(ValueError):
-    """A file is not what it claims to be: truncated, damaged, hostile, or of a kind that is not supported."""
+    """A file is truncated, damaged, hostile, or of a kind that is not supported."""
 
 
 def printable(text: object, longest: int = _LONGEST) -> str:
@@ -32,7 +32,7 @@ def printable(text: object, longest: int = _LONGEST) -> str:
 
 
 def short_path(path: object, longest: int = 240) -> str:
-    r"""Return a path as one short line; of a long one the end, where the name of the file stands.
+    r"""Return a path as one short line; of a long one the end, with the name of the file.
 
     Examples
     --------
@@ -47,7 +47,7 @@ def short_path(path: object, longest: int = 240) -> str:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Give errors of the system that name no file, such as that of a full disk, the name of this one."""
+    """Add this file's name to errors of the system that have none, such as that of a full disk."""
     try:
         yield
     except OSError as error:

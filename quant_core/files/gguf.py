@@ -1,7 +1,7 @@
 """Reading the header of a GGUF file (versions 2 and 3, little-endian), which may be damaged or hostile.
 
-A GGUF file is a list of metadata, a list of tensors with their places, and the tensors. Every count, length,
-type and place is checked here, before anything is read that depends on it; the weights are read later, by
+A GGUF file is a list of metadata, a list of tensors with their offsets, and the tensors. Every count, length,
+type and offset is checked here before anything that depends on it is read; the weights are read later, by
 rows, through `quant_core.files.tensors.StoredTensor`.
 
 References
@@ -33,7 +33,7 @@ VERSIONS = (2, 3)
 ALIGNMENT = "general.alignment"
 DEFAULT_ALIGNMENT = 32
 
-#: More than any published model has: the limits bound the work that a hostile header can ask for.
+#: More than any published model has. The limits bound the work that a hostile header can cause.
 MOST_TENSORS = 1 << 17
 MOST_KEYS = 1 << 16
 MOST_ITEMS = 1 << 24
@@ -101,7 +101,7 @@ class GgufFile:
     parts: tuple[Path, ...] = ()
 
     def value(self, key: str, default: Any = None) -> Any:
-        """Return the bare value of a key."""
+        """Return the value of a key, without its type."""
         return self.metadata[key].value if key in self.metadata else default
 
 
@@ -138,7 +138,7 @@ def parse_gguf(cursor: Cursor, *, whole: bool = True, header_alone: bool = False
     cursor : Cursor
         At the first byte.
     whole : bool
-        Whether the weights follow. Of a header alone the places of the tensors are not checked.
+        Whether the weights follow. Without them the offsets of the tensors are not checked.
     header_alone : bool
         As `read_gguf`.
 
@@ -154,18 +154,18 @@ def parse_gguf(cursor: Cursor, *, whole: bool = True, header_alone: bool = False
     for index in range(key_count):
         _read_pair(cursor, f"metadata {index}", metadata)
     alignment = int(metadata[ALIGNMENT].value) if ALIGNMENT in metadata else DEFAULT_ALIGNMENT
-    listed: dict[str, _Listed] = {}
+    listed: dict[str, _TensorEntry] = {}
     for index in range(tensor_count):
         _read_tensor(cursor, f"tensor {index}", alignment, listed)
     start = -(-cursor.offset // alignment) * alignment
     if header_alone and cursor.size <= start:
         whole = False
-    return GgufFile(cursor.path, version, alignment, metadata, _place(cursor, listed, start, whole))
+    return GgufFile(cursor.path, version, alignment, metadata, _located(cursor, listed, start, whole))
 
 
 @dataclass(frozen=True)
-class _Listed:
-    """An entry of the list of tensors: `place` counts from the first byte of the data."""
+class _TensorEntry:
+    """An entry of the list of tensors; `place` is its offset from the first byte of the data."""
 
     shape: tuple[int, ...]
     type_name: str
@@ -269,7 +269,7 @@ def _check_alignment(cursor: Cursor, meta: Meta, start: int) -> None:
         cursor.fail(ALIGNMENT, f"{alignment}; it must be a power of two of at most {MOST_ALIGNMENT}", start)
 
 
-def _read_tensor(cursor: Cursor, field: str, alignment: int, listed: dict[str, _Listed]) -> None:
+def _read_tensor(cursor: Cursor, field: str, alignment: int, listed: dict[str, _TensorEntry]) -> None:
     start = cursor.offset
     name = _name(cursor, f"{field} name", MOST_NAME_BYTES)
     if name in listed:
@@ -288,7 +288,7 @@ def _read_tensor(cursor: Cursor, field: str, alignment: int, listed: dict[str, _
     place = int(cursor.number("Q", f"{field} offset"))
     if place % alignment:
         cursor.fail(f"{field} offset", f"{place} is not a multiple of {alignment}, the alignment", at)
-    listed[name] = _Listed(shape, type_name, place, at)
+    listed[name] = _TensorEntry(shape, type_name, place, at)
 
 
 def _shape(cursor: Cursor, field: str) -> tuple[int, ...]:
@@ -307,8 +307,10 @@ def _shape(cursor: Cursor, field: str) -> tuple[int, ...]:
     return shape
 
 
-def _place(cursor: Cursor, listed: Mapping[str, _Listed], start: int, whole: bool) -> dict[str, StoredTensor]:
-    """Check that every tensor lies in the file and that no two share a byte, if they are there."""
+def _located(
+    cursor: Cursor, listed: Mapping[str, _TensorEntry], start: int, whole: bool
+) -> dict[str, StoredTensor]:
+    """Check that every tensor lies in the file and that no two overlap, if the data follows."""
     for name, entry in listed.items() if whole else ():
         if start + entry.place + entry.size > cursor.size:
             cursor.fail(

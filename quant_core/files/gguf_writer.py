@@ -1,7 +1,7 @@
 """Writing GGUF files (version 3, little-endian), tensor by tensor, without holding them in memory.
 
-The places of all tensors follow from their shapes and types, so the header is written first and the data is
-streamed behind it.
+The offsets of all tensors follow from their shapes and types, so the header is written first and the data
+streamed after it.
 
 References
 ----------
@@ -62,7 +62,7 @@ class TensorSpec:
 
 
 class GgufWriter:
-    """Receives the data of the tensors, in order; `create_gguf` makes one."""
+    """Writes the data of the tensors, in order; `create_gguf` returns one."""
 
     def __init__(self, file: BinaryIO, specs: Sequence[TensorSpec], alignment: int) -> None:
         self._file = file
@@ -118,7 +118,7 @@ def create_gguf(
     tensors : iterable of TensorSpec
         In the order in which their data will come.
     reads : iterable of Path
-        Files that `path` must not be, under whatever name.
+        Files that `path` must not be, whatever their names.
 
     Raises
     ------
@@ -153,7 +153,7 @@ class NewFile:
 
 @contextmanager
 def create_gguf_files(files: Sequence[NewFile], reads: Iterable[Path] = ()) -> Iterator[list[GgufWriter]]:
-    """Write several GGUF files, none of which appears before all are complete.
+    """Write several GGUF files; none appears before all are complete.
 
     Raises
     ------

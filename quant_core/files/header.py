@@ -1,6 +1,6 @@
-"""What the header of a GGUF file says of a model's shape, under the names of a `config.json`.
+"""Read a model's shape from the header of a GGUF file, as the fields of a `config.json`.
 
-`quant_core.llm.shapes` reads these as it reads a configuration: with the same checks, and the same refusals.
+`quant_core.llm.shapes` then reads these with the same checks as a configuration.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ MODEL_TYPES = {
     "lfm2moe": "lfm2_moe",
 }
 
-#: Field of a `config.json` -> what a GGUF file calls it, behind the name of the architecture.
+#: Field of a `config.json` -> key in a GGUF file, after the name of the architecture.
 NAMES_IN_FILE = {
     "hidden_size": "embedding_length",
     "num_hidden_layers": "block_count",
@@ -136,7 +136,7 @@ def config_of_header(header: bytes) -> dict[str, Any]:
 
 
 def _refuse_part(file: GgufFile) -> None:
-    """Of several files one does not say all: a tensor that it lacks may be in another."""
+    """Refuse one file of several: a tensor that it lacks may be in another."""
     count, number = number_of(file, COUNT, 1), number_of(file, NUMBER, 0)
     if count > 1 and number:
         raise FormatError(f"part {number + 1} of {count} of a model; the first part says its shape")
@@ -162,8 +162,8 @@ def config_of(file: GgufFile, architecture: str) -> dict[str, Any]:
     embedding = file.tensors.get("token_embd.weight")
     if embedding is None:
         raise FormatError(f"{short_path(file.path)}: tensor token_embd.weight is missing")
-    told = _Told(file, architecture)
-    read = {name: told(key) for name, key in NAMES_IN_FILE.items()}
+    header = _HeaderFields(file, architecture)
+    read = {name: header(key) for name, key in NAMES_IN_FILE.items()}
     config = {
         **{name: value for name, value in read.items() if value is not None},
         "model_type": MODEL_TYPES[architecture],
@@ -172,17 +172,17 @@ def config_of(file: GgufFile, architecture: str) -> dict[str, Any]:
         "attention_bias": "blk.0.attn_q.bias" in file.tensors,
         "rope_scaling": {"rope_type": "llama3"} if "rope_freqs.weight" in file.tensors else None,
     }
-    extra = told(
+    extra = header(
         "nextn_predict_layers"
     )  # multi-token-prediction layers are blocks in a file, and not counted
     if _are_integers(extra, read["num_hidden_layers"]):
         config["num_hidden_layers"] -= extra
-    peculiar = _PECULIAR.get(architecture)
-    return config | peculiar(told) if peculiar else config
+    peculiar = _BY_ARCHITECTURE.get(architecture)
+    return config | peculiar(header) if peculiar else config
 
 
-class _Told:
-    """What a header says of its architecture, by llama.cpp's names."""
+class _HeaderFields:
+    """The fields of a header by llama.cpp's names, without that of the architecture."""
 
     def __init__(self, file: GgufFile, architecture: str) -> None:
         self.tensors = file.tensors
@@ -198,7 +198,7 @@ class _Told:
         Raises
         ------
         FormatError
-            If it is none.
+            If it is not such a list.
         """
         value, count = self(key), self("block_count")
         if (
@@ -214,14 +214,14 @@ def _are_integers(*values: object) -> bool:
     return all(isinstance(value, int) and not isinstance(value, bool) for value in values)
 
 
-def _latent(told: _Told) -> dict[str, Any]:
-    """DeepSeek's attention is written as it is run, with one key for all heads; true widths come after."""
-    key, value = (told(f"attention.{which}_length_mla") for which in ("key", "value"))
-    if key is None and value is None:  # a file of the time before
-        key, value = (told(f"attention.{which}_length") for which in ("key", "value"))
-    rope = told("rope.dimension_count")
+def _latent(header: _HeaderFields) -> dict[str, Any]:
+    """DeepSeek: the file has the widths of the compressed keys; those of the heads have keys of their own."""
+    key, value = (header(f"attention.{which}_length_mla") for which in ("key", "value"))
+    if key is None and value is None:  # older files lack them
+        key, value = (header(f"attention.{which}_length") for which in ("key", "value"))
+    rope = header("rope.dimension_count")
     return {
-        "model_type": "deepseek_v3" if told("expert_gating_func") == _SIGMOID else "deepseek_v2",
+        "model_type": "deepseek_v3" if header("expert_gating_func") == _SIGMOID else "deepseek_v2",
         "head_dim": None,
         "num_key_value_heads": None,
         "qk_rope_head_dim": rope,
@@ -230,25 +230,25 @@ def _latent(told: _Told) -> dict[str, Any]:
     }
 
 
-def _chunked(told: _Told) -> dict[str, Any]:
-    """Llama 4 has chunks of one length, and none where the length is given as 0."""
-    window = told("attention.sliding_window")
+def _chunked(header: _HeaderFields) -> dict[str, Any]:
+    """Llama 4: attention in chunks of one length; 0 means none."""
+    window = header("attention.sliding_window")
     return {
         "sliding_window": None if window == 0 else _CHUNK,
-        "sliding_window_pattern": told("attention.sliding_window_pattern"),
+        "sliding_window_pattern": header("attention.sliding_window_pattern"),
         "first_k_dense_replace": None,
     }
 
 
-def _long_rope(told: _Told) -> dict[str, Any]:
-    """Phi-3 with a long context has two tables of factors."""
-    return {"rope_scaling": {"rope_type": "longrope"}} if "rope_factors_long.weight" in told.tensors else {}
+def _long_rope(header: _HeaderFields) -> dict[str, Any]:
+    """Phi-3 with a long context: two tables of rotary factors."""
+    return {"rope_scaling": {"rope_type": "longrope"}} if "rope_factors_long.weight" in header.tensors else {}
 
 
-def _recurrent(told: _Told) -> dict[str, Any]:
-    """Gated DeltaNet: the width of all value heads together is told, and perhaps which layers are linear."""
-    inner, heads = told("ssm.inner_size"), told("ssm.time_step_rank")
-    layers = told("attention.recurrent_layers")
+def _recurrent(header: _HeaderFields) -> dict[str, Any]:
+    """Gated DeltaNet: the total width of the value heads, and the linear layers if they are listed."""
+    inner, heads = header("ssm.inner_size"), header("ssm.time_step_rank")
+    layers = header("attention.recurrent_layers")
     named = None
     if isinstance(layers, list):
         named = ["linear_attention" if recurrent else "full_attention" for recurrent in layers]
@@ -258,106 +258,106 @@ def _recurrent(told: _Told) -> dict[str, Any]:
     }
 
 
-def _indexed(told: _Told) -> dict[str, Any]:
+def _indexed(header: _HeaderFields) -> dict[str, Any]:
     """DeepSeek-V3.2: an indexer beside the latent attention."""
     return {
-        **_latent(told),
+        **_latent(header),
         "model_type": "deepseek_v32",
-        "index_n_heads": told("attention.indexer.head_count"),
-        "index_head_dim": told("attention.indexer.key_length"),
+        "index_n_heads": header("attention.indexer.head_count"),
+        "index_head_dim": header("attention.indexer.key_length"),
     }
 
 
-def _layer_embeddings(told: _Told) -> dict[str, Any]:
+def _layer_embeddings(header: _HeaderFields) -> dict[str, Any]:
     """Gemma 3n: which layers have a window, which share a cache, and the embeddings of each layer."""
-    windows = told.layers("attention.sliding_window_pattern")
+    windows = header.layers("attention.sliding_window_pattern")
     return {
         "layer_types": ["sliding_attention" if window else "full_attention" for window in windows],
-        "num_kv_shared_layers": told("attention.shared_kv_layers"),
-        "hidden_size_per_layer_input": told("embedding_length_per_layer_input"),
-        "altup_num_inputs": told("altup.num_inputs"),
+        "num_kv_shared_layers": header("attention.shared_kv_layers"),
+        "hidden_size_per_layer_input": header("embedding_length_per_layer_input"),
+        "altup_num_inputs": header("altup.num_inputs"),
     }
 
 
-#: Names that the entries of a state space have in Qwen's configurations, and in no other.
+#: Names of a state space's entries in Qwen's configurations only.
 _OF_DELTA_NET = dict.fromkeys(name for name in NAMES_IN_FILE if name.startswith("linear_"))
 _OF_ATTENTION = dict.fromkeys(("num_attention_heads", "num_key_value_heads", "head_dim"))
 
 
-def _ratio(told: _Told, part: str, whole: str) -> int | None:
-    """How many times one entry is in another."""
-    inner, outer = told(part), told(whole)
+def _ratio(header: _HeaderFields, part: str, whole: str) -> int | None:
+    """Return one entry divided by another."""
+    inner, outer = header(part), header(whole)
     return outer // inner if _are_integers(inner, outer) and inner > 0 else None
 
 
-def _mamba(told: _Told) -> dict[str, Any]:
+def _mamba(header: _HeaderFields) -> dict[str, Any]:
     return {
         **_OF_DELTA_NET,
         **_OF_ATTENTION,
-        "intermediate_size": told("ssm.inner_size"),
-        "state_size": told("ssm.state_size"),
-        "conv_kernel": told("ssm.conv_kernel"),
-        "time_step_rank": told("ssm.time_step_rank"),
+        "intermediate_size": header("ssm.inner_size"),
+        "state_size": header("ssm.state_size"),
+        "conv_kernel": header("ssm.conv_kernel"),
+        "time_step_rank": header("ssm.time_step_rank"),
     }
 
 
-def _mamba2(told: _Told) -> dict[str, Any]:
+def _mamba2(header: _HeaderFields) -> dict[str, Any]:
     return {
         **_OF_DELTA_NET,
         **_OF_ATTENTION,
         "intermediate_size": None,
-        "head_dim": _ratio(told, "ssm.time_step_rank", "ssm.inner_size"),
-        "expand": _ratio(told, "embedding_length", "ssm.inner_size"),
-        "num_heads": told("ssm.time_step_rank"),
-        "state_size": told("ssm.state_size"),
-        "n_groups": told("ssm.group_count"),
-        "conv_kernel": told("ssm.conv_kernel"),
+        "head_dim": _ratio(header, "ssm.time_step_rank", "ssm.inner_size"),
+        "expand": _ratio(header, "embedding_length", "ssm.inner_size"),
+        "num_heads": header("ssm.time_step_rank"),
+        "state_size": header("ssm.state_size"),
+        "n_groups": header("ssm.group_count"),
+        "conv_kernel": header("ssm.conv_kernel"),
     }
 
 
-def _beside_attention(told: _Told) -> dict[str, Any]:
-    """Falcon-H1, Granite 4 and Jamba call the state space Mamba's."""
+def _beside_attention(header: _HeaderFields) -> dict[str, Any]:
+    """Falcon-H1, Granite 4 and Jamba: the fields of the state space begin with `mamba_`."""
     return {
         **_OF_DELTA_NET,
-        "mamba_d_state": told("ssm.state_size"),
-        "mamba_d_conv": told("ssm.conv_kernel"),
-        "mamba_n_groups": told("ssm.group_count"),
-        "mamba_n_heads": told("ssm.time_step_rank"),
+        "mamba_d_state": header("ssm.state_size"),
+        "mamba_d_conv": header("ssm.conv_kernel"),
+        "mamba_n_groups": header("ssm.group_count"),
+        "mamba_n_heads": header("ssm.time_step_rank"),
     }
 
 
-def _falcon_h1(told: _Told) -> dict[str, Any]:
-    return {**_beside_attention(told), "mamba_d_ssm": told("ssm.inner_size")}
+def _falcon_h1(header: _HeaderFields) -> dict[str, Any]:
+    return {**_beside_attention(header), "mamba_d_ssm": header("ssm.inner_size")}
 
 
-def _granite_hybrid(told: _Told) -> dict[str, Any]:
+def _granite_hybrid(header: _HeaderFields) -> dict[str, Any]:
     """Layers without key heads are recurrent; without experts the shared block is the feed-forward one."""
-    heads = told.layers("attention.head_count_kv")
-    shared = told("expert_shared_feed_forward_length") or told("feed_forward_length")
+    heads = header.layers("attention.head_count_kv")
+    shared = header("expert_shared_feed_forward_length") or header("feed_forward_length")
     return {
-        **_beside_attention(told),
-        "mamba_expand": _ratio(told, "embedding_length", "ssm.inner_size"),
+        **_beside_attention(header),
+        "mamba_expand": _ratio(header, "embedding_length", "ssm.inner_size"),
         "num_key_value_heads": max(heads) or None,
         "layer_types": ["attention" if count else "mamba" for count in heads],
         "shared_expert_intermediate_size": None,
         "shared_intermediate_size": shared,
-        "num_experts": told("expert_count") or 0,
+        "num_experts": header("expert_count") or 0,
     }
 
 
-def _jamba(told: _Told) -> dict[str, Any]:
-    """Every so many layers attend; experts are in every second one, as in all that was published."""
-    heads = told.layers("attention.head_count_kv")
+def _jamba(header: _HeaderFields) -> dict[str, Any]:
+    """Jamba: attention by a period; experts in every second layer, as in all published models."""
+    heads = header.layers("attention.head_count_kv")
     full = [layer for layer, count in enumerate(heads) if count] or [0]
     period = full[1] - full[0] if len(full) > 1 else len(heads)
     if full != list(range(full[0], len(heads), period)):
         raise FormatError("jamba.attention.head_count_kv: the layers that attend do not follow a period")
     return {
-        **_beside_attention(told),
+        **_beside_attention(header),
         "mamba_n_groups": None,
         "mamba_n_heads": None,
-        "mamba_dt_rank": told("ssm.time_step_rank"),
-        "mamba_expand": _ratio(told, "embedding_length", "ssm.inner_size"),
+        "mamba_dt_rank": header("ssm.time_step_rank"),
+        "mamba_expand": _ratio(header, "embedding_length", "ssm.inner_size"),
         "head_dim": None,
         "num_key_value_heads": max(heads) or None,
         "attn_layer_period": period,
@@ -365,10 +365,10 @@ def _jamba(told: _Told) -> dict[str, Any]:
     }
 
 
-def _nemotron_h(told: _Told) -> dict[str, Any]:
-    """A layer with key heads attends, one with a width feeds forward, one with neither is recurrent."""
-    heads, widths = told.layers("attention.head_count_kv"), told.layers("feed_forward_length")
-    wide = "E" if told("expert_count") else "-"
+def _nemotron_h(header: _HeaderFields) -> dict[str, Any]:
+    """Nemotron-H: layers with key heads are attention, with a width feed-forward, with neither recurrent."""
+    heads, widths = header.layers("attention.head_count_kv"), header.layers("feed_forward_length")
+    wide = "E" if header("expert_count") else "-"
     pairs = zip(heads, widths, strict=True)
     return {
         **_OF_DELTA_NET,
@@ -377,30 +377,30 @@ def _nemotron_h(told: _Told) -> dict[str, Any]:
         ),
         "intermediate_size": max(widths) or None,
         "num_key_value_heads": max(heads) or None,
-        "mamba_num_heads": told("ssm.time_step_rank"),
-        "mamba_head_dim": _ratio(told, "ssm.time_step_rank", "ssm.inner_size"),
-        "ssm_state_size": told("ssm.state_size"),
-        "n_groups": told("ssm.group_count"),
-        "conv_kernel": told("ssm.conv_kernel"),
+        "mamba_num_heads": header("ssm.time_step_rank"),
+        "mamba_head_dim": _ratio(header, "ssm.time_step_rank", "ssm.inner_size"),
+        "ssm_state_size": header("ssm.state_size"),
+        "n_groups": header("ssm.group_count"),
+        "conv_kernel": header("ssm.conv_kernel"),
         "shared_expert_intermediate_size": None,
-        "moe_shared_expert_intermediate_size": told("expert_shared_feed_forward_length"),
-        "moe_latent_size": told("moe_latent_size"),
+        "moe_shared_expert_intermediate_size": header("expert_shared_feed_forward_length"),
+        "moe_latent_size": header("moe_latent_size"),
     }
 
 
-def _short_conv(told: _Told) -> dict[str, Any]:
-    """LFM2: layers without key heads are convolutions; the width is that of the file, not to be rounded."""
-    heads = told.layers("attention.head_count_kv")
-    moe = told("expert_count")
+def _short_conv(header: _HeaderFields) -> dict[str, Any]:
+    """LFM2: layers without key heads are convolutions; the feed-forward width is not to be rounded."""
+    heads = header.layers("attention.head_count_kv")
+    moe = header("expert_count")
     return {
         "num_key_value_heads": max(heads) or None,
         "layer_types": ["full_attention" if count else "conv" for count in heads],
-        "conv_L_cache": told("shortconv.l_cache"),
+        "conv_L_cache": header("shortconv.l_cache"),
         "block_auto_adjust_ff_dim": None if moe else False,
     }
 
 
-_PECULIAR: Mapping[str, Callable[[_Told], dict[str, Any]]] = {
+_BY_ARCHITECTURE: Mapping[str, Callable[[_HeaderFields], dict[str, Any]]] = {
     "deepseek2": _latent,
     "llama4": _chunked,
     "phi3": _long_rope,

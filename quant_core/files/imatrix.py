@@ -15,7 +15,7 @@ their quotient; 1 where a count is 0.
     int32  chunks of the run                                  (the rest may be missing)
     int32  length of the data set's name, the name
 
-It holds neither tokens nor the size of a chunk, so that merging it with other runs weighs them by chunks.
+It holds neither tokens nor the chunk size, so merging weights the runs by chunks.
 
 References
 ----------
@@ -54,7 +54,7 @@ def read_imatrix(path: str | Path, chunk_size: int = CHUNK_SIZE) -> ImportanceMa
     ----------
     path : path
     chunk_size : int
-        Tokens in a chunk, for a binary file, which does not say.
+        Tokens in a chunk, for a binary file, which does not hold it.
 
     Returns
     -------
@@ -81,7 +81,7 @@ def read_imatrix(path: str | Path, chunk_size: int = CHUNK_SIZE) -> ImportanceMa
 def write_imatrix(matrix: ImportanceMatrix, path: str | Path) -> None:
     """Write an importance matrix as GGUF, or in the binary format if the name ends with .dat.
 
-    A binary file leaves out the tensors without a token, and of several data sets names the last.
+    A binary file omits tensors without tokens, and names only the last of several data sets.
 
     Parameters
     ----------
@@ -212,7 +212,7 @@ def _read_binary(cursor: Cursor, chunk_size: int) -> ImportanceMatrix:
 
 
 def _dataset(cursor: Cursor) -> tuple[str, ...]:
-    """Read what may follow the entries: the chunks of the run, and the name of its data set."""
+    """Read the optional end of the file: the chunks of the run, and the name of its data set."""
     if not cursor.left:
         return ()
     cursor.number("i", "chunks of the run")
@@ -230,7 +230,7 @@ def _text(cursor: Cursor, field: str) -> str:
 
 
 def _length(cursor: Cursor, field: str, least: int, each: int) -> int:
-    """Return a 32-bit count of things of `each` bytes at least, which the rest of the file has room for."""
+    """Return a 32-bit count of items of at least `each` bytes, checked against the rest of the file."""
     start = cursor.offset
     count = int(cursor.number("i", field))
     if count < least:

@@ -1,4 +1,4 @@
-"""A model as a quantizer sees it: metadata, tensors in llama.cpp's order, and the shape that mixes decide by.
+"""A model to quantize: metadata, tensors in llama.cpp's order, and the shape by which mixes choose types.
 
 `quant_core.files.opening` reads one from a GGUF file, or from a checkpoint of Hugging Face.
 """
@@ -42,7 +42,7 @@ class Model:
         Under GGUF names, in the order of llama-quantize.
     shape : ModelShape
     notes : tuple of str
-        What was changed or guessed in reading.
+        What was changed or assumed in reading.
     sources : tuple of Path
         The files that it was read from, and that its weights are read from.
     parts : tuple of Path
@@ -59,7 +59,7 @@ class Model:
 
 
 def in_file_order(tensors: Iterable[StoredTensor]) -> tuple[StoredTensor, ...]:
-    """Return tensors as llama-quantize writes them: those of no layer first, then by layer and name."""
+    """Return tensors in llama-quantize's order: those outside the layers first, then by layer and name."""
     return tuple(sorted(tensors, key=lambda tensor: (_layer(tensor.name), tensor.name)))
 
 

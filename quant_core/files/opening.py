@@ -1,4 +1,4 @@
-"""Opening any file that holds a model: which reader it needs is told by its first bytes and its name."""
+"""Open a model file of any kind: its first bytes and its name select the reader."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""From a model in a file to a quantized GGUF file, in pieces that fit into memory.
+"""Quantize a model file to a GGUF file, in pieces that fit into memory.
 
-First a plan is made: which type each tensor gets, and whether every one of them can be written. Then rows are
+First a plan is made: the type of each tensor, and whether each can be written. Then rows are
 read, encoded and written piece by piece; several processes may encode, each reading its own rows. A row is
 encoded by itself, so the bytes do not depend on the pieces or on the number of processes.
 
@@ -40,22 +40,22 @@ from quant_core.ggml.registry import QUANTIZABLE
 WEIGHTS_AT_ONCE = 1 << 19
 QUANTIZATION_VERSION = 2
 
-#: Types that come out useless without an importance vector; llama-quantize refuses them, and so does this.
-_BLIND = frozenset(("IQ3_XXS", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ1_M", "IQ1_S"))
-_BLIND_IN = {"Q2_K_S": _BLIND | {"Q2_K"}}
-#: Types whose encoders heed no importance.
-_DEAF = frozenset((*PLAIN, "Q8_0", "MXFP4", "NVFP4"))
-#: llama-imatrix does not measure these: no rule asks for their entries.
+#: Types that are useless without an importance vector; llama-quantize refuses them, and so does this module.
+_USELESS_WITHOUT_IMPORTANCE = frozenset(("IQ3_XXS", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ1_M", "IQ1_S"))
+_USELESS_IN_MIX = {"Q2_K_S": _USELESS_WITHOUT_IMPORTANCE | {"Q2_K"}}
+#: Types whose encoders ignore importance.
+_IGNORES_IMPORTANCE = frozenset((*PLAIN, "Q8_0", "MXFP4", "NVFP4"))
+#: llama-imatrix does not measure these: their entries are not required.
 _EMBEDDINGS = frozenset(("token_embd.weight", "per_layer_token_embd.weight"))
-_UNMEASURED = _EMBEDDINGS | {"output.weight"}
-_ORIGIN = "quantize.imatrix."
-_LISTED = 3
+_NOT_IN_IMATRIX = _EMBEDDINGS | {"output.weight"}
+_IMATRIX_PREFIX = "quantize.imatrix."
+_NAMES_IN_MESSAGES = 3
 
 Importance = Mapping[str, ArrayLike]
 
 
 @dataclass(frozen=True)
-class Step:
+class TensorPlan:
     """What happens to one tensor.
 
     Attributes
@@ -64,10 +64,10 @@ class Step:
     type_name : str
         The type it is written in.
     importance : ndarray of float32, shape (columns,), or None
-        None also where the type heeds none.
+        None also where the type ignores it.
     wanted : str
-        The type that the mix has for it; another one where it fell back, for its rows are no multiple of the
-        block. "" if it is none of the mix's.
+        The type that the mix chose; `type_name` differs where the rows are no multiple of its block. "" for
+        a tensor that the mix does not cover.
     """
 
     source: StoredTensor
@@ -88,9 +88,9 @@ class Step:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the work is: after each piece of a tensor."""
+    """Progress after a piece of a tensor."""
 
-    step: Step
+    step: TensorPlan
     number: int
     count: int
     done_bytes: int
@@ -176,7 +176,7 @@ def quantize_model(
 
 def _write(
     files: list[NewFile],
-    parts: list[list[Step]],
+    parts: list[list[TensorPlan]],
     model: Model,
     jobs: int,
     report: Callable[[Progress], None] | None,
@@ -207,16 +207,16 @@ def targets_of(model: Model, target: str | Path, keep_split: bool) -> list[Path]
     return part_names(prefix_of(Path(target)), max(1, len(model.parts)))
 
 
-def _parts(model: Model, steps: Iterable[Step]) -> list[list[Step]]:
-    """The steps of each file of the model, in the order of the file."""
-    parts: dict[Path, list[Step]] = {path: [] for path in model.parts}
+def _parts(model: Model, steps: Iterable[TensorPlan]) -> list[list[TensorPlan]]:
+    """Return the plans of each file's tensors, in the order of the file."""
+    parts: dict[Path, list[TensorPlan]] = {path: [] for path in model.parts}
     for step in sorted(steps, key=lambda step: step.source.offset):
         parts[step.source.path].append(step)
     return list(parts.values())
 
 
-def plan(model: Model, mix: str, importance: Importance | None = None) -> list[Step]:
-    """Decide the type of every tensor, and refuse before any work what cannot be done.
+def plan(model: Model, mix: str, importance: Importance | None = None) -> list[TensorPlan]:
+    """Choose the type of every tensor, and refuse impossible tasks before any work.
 
     Raises
     ------
@@ -229,7 +229,7 @@ def plan(model: Model, mix: str, importance: Importance | None = None) -> list[S
         raise ValueError(f"{mix} needs an importance matrix: without one its lowest types come out useless")
     if importance is not None and not any(tensor.name in importance for tensor in model.tensors):
         raise ValueError(
-            f"the importance matrix names no tensor of the model, but {_some(importance)}: "
+            f"the importance matrix names no tensor of the model, but {_first_names(importance)}: "
             "it is that of another model"
         )
     types = {tensor.name: tensor for tensor in tensor_types(model.shape, mix, importance is not None)}
@@ -243,19 +243,19 @@ def plan(model: Model, mix: str, importance: Importance | None = None) -> list[S
             raise FormatError(
                 f"{where} has shape {tensor.shape}; the model's numbers demand {(typed.rows, typed.columns)}"
             )
-        step = _step(tensor, typed.type if typed else "F32", mix, importance, where)
+        step = _plan_tensor(tensor, typed.type if typed else "F32", mix, importance, where)
         steps.append(replace(step, wanted=typed.wanted) if typed else step)
     if types:
         raise FormatError(f"{short_path(model.path)}: tensor {next(iter(types))} is missing")
     return steps
 
 
-def remarks(steps: Iterable[Step], importance: Importance | None = None) -> list[str]:
-    """Say what is not done as asked: importance that is missing or not used, and types that fell back.
+def quantization_warnings(steps: Iterable[TensorPlan], importance: Importance | None = None) -> list[str]:
+    """Return warnings: importance that is missing or not used, and types that fell back.
 
     Parameters
     ----------
-    steps : iterable of Step
+    steps : iterable of TensorPlan
         From `plan`.
     importance : mapping of str to array_like, optional
         What `plan` was given.
@@ -263,7 +263,7 @@ def remarks(steps: Iterable[Step], importance: Importance | None = None) -> list
     Returns
     -------
     list of str
-        Sentences; those on tensors that fell back end with their count.
+        Sentences; the last one counts the tensors that fell back.
 
     References
     ----------
@@ -271,7 +271,7 @@ def remarks(steps: Iterable[Step], importance: Importance | None = None) -> list
     ggml-org/llama.cpp 0c1e57098bba.
     """
     steps = list(steps)
-    said = list(_importance_remarks(steps, importance)) if importance is not None else []
+    said = list(_importance_warnings(steps, importance)) if importance is not None else []
     fallen = [step for step in steps if step.fell_back]
     for step in fallen:
         block = SIZES[step.wanted][0]
@@ -286,8 +286,12 @@ def remarks(steps: Iterable[Step], importance: Importance | None = None) -> list
     return said
 
 
-def _importance_remarks(steps: Iterable[Step], importance: Importance) -> Iterator[str]:
-    heeding = [step for step in steps if step.type_name not in _DEAF and step.source.name not in _UNMEASURED]
+def _importance_warnings(steps: Iterable[TensorPlan], importance: Importance) -> Iterator[str]:
+    heeding = [
+        step
+        for step in steps
+        if step.type_name not in _IGNORES_IMPORTANCE and step.source.name not in _NOT_IN_IMATRIX
+    ]
     missing = [step.source.name for step in heeding if step.importance is None]
     names = {step.source.name for step in steps}
     strange = [name for name in importance if name not in names]
@@ -296,23 +300,23 @@ def _importance_remarks(steps: Iterable[Step], importance: Importance) -> Iterat
     elif missing:
         yield (
             f"the importance matrix has no entry for {len(missing)} of the {len(heeding)} tensors that would "
-            f"heed it: {_some(missing)}"
+            f"heed it: {_first_names(missing)}"
         )
     if strange:
         yield (
             f"{len(strange)} of the {len(importance)} entries of the importance matrix name no tensor of the "
-            f"model: {_some(strange)}"
+            f"model: {_first_names(strange)}"
         )
 
 
-def _some(names: Iterable[str]) -> str:
-    """The first names of a list."""
+def _first_names(names: Iterable[str]) -> str:
+    """Return the first names of a list and how many follow."""
     every = list(names)
-    more = f" and {len(every) - _LISTED} more" if len(every) > _LISTED else ""
-    return f"{', '.join(map(printable, every[:_LISTED]))}{more}"
+    more = f" and {len(every) - _NAMES_IN_MESSAGES} more" if len(every) > _NAMES_IN_MESSAGES else ""
+    return f"{', '.join(map(printable, every[:_NAMES_IN_MESSAGES]))}{more}"
 
 
-def decoded(steps: Iterable[Step]) -> dict[str, F32]:
+def decoded(steps: Iterable[TensorPlan]) -> dict[str, F32]:
     """Return what would be read from the file that the steps of `plan` write.
 
     Returns
@@ -334,9 +338,11 @@ def decoded(steps: Iterable[Step]) -> dict[str, F32]:
     return weights
 
 
-def _step(tensor: StoredTensor, type_name: str, mix: str, importance: Importance | None, where: str) -> Step:
+def _plan_tensor(
+    tensor: StoredTensor, type_name: str, mix: str, importance: Importance | None, where: str
+) -> TensorPlan:
     if type_name == tensor.type_name:
-        return Step(tensor, type_name)
+        return TensorPlan(tensor, type_name)
     if tensor.type_name not in PLAIN:
         raise FormatError(
             f"{where} is stored as {printable(tensor.type_name)} already and would be quantized twice; "
@@ -348,12 +354,16 @@ def _step(tensor: StoredTensor, type_name: str, mix: str, importance: Importance
             f"{', '.join(QUANTIZABLE)}"
         )
     vector = None if type_name in PLAIN else _importance(tensor, importance, where)
-    if vector is None and type_name in _BLIND_IN.get(mix, _BLIND) and tensor.name not in _UNMEASURED:
+    if (
+        vector is None
+        and type_name in _USELESS_IN_MIX.get(mix, _USELESS_WITHOUT_IMPORTANCE)
+        and tensor.name not in _NOT_IN_IMATRIX
+    ):
         raise ValueError(
             f"{where} would be {type_name} and has no entry in the importance matrix; without one the result "
             "is useless"
         )
-    return Step(tensor, type_name, None if type_name in _DEAF else vector)
+    return TensorPlan(tensor, type_name, None if type_name in _IGNORES_IMPORTANCE else vector)
 
 
 def _importance(tensor: StoredTensor, importance: Importance | None, where: str) -> F32 | None:
@@ -361,18 +371,18 @@ def _importance(tensor: StoredTensor, importance: Importance | None, where: str)
         return None
     vector = np.asarray(importance[tensor.name], dtype=np.float32)
     if vector.shape != (tensor.columns,):
-        if tensor.name in _EMBEDDINGS:  # llama-quantize lets these pass
+        if tensor.name in _EMBEDDINGS:  # llama-quantize accepts these
             return None
         raise ValueError(f"{where} has {tensor.columns} columns; its importance has shape {vector.shape}")
     return vector
 
 
 def _headers(
-    model: Model, steps: Iterable[Step], mix: str, more: Mapping[str, Meta], count: int
+    model: Model, steps: Iterable[TensorPlan], mix: str, more: Mapping[str, Meta], count: int
 ) -> list[Mapping[str, Meta]]:
-    """The metadata of each file: the model's with the file type behind it in the first, its place in all.
+    """Return the metadata of each file: the model's and the file type in the first, its number in all.
 
-    What is said of an importance matrix that was used before holds only where quantized tensors are copied.
+    Metadata about an earlier importance matrix stays true only if quantized tensors are copied.
     """
     written = {
         "general.quantization_version": whole(QUANTIZATION_VERSION),
@@ -386,7 +396,7 @@ def _headers(
         for key, meta in model.metadata.items()
         if key not in written
         and key not in (NUMBER, COUNT, TENSORS)
-        and (copied or not key.startswith(_ORIGIN))
+        and (copied or not key.startswith(_IMATRIX_PREFIX))
     }
     if count == 1:
         return [kept | written]
@@ -399,12 +409,12 @@ class _Piece:
     """Some rows of a tensor; `number` counts the tensors from 1."""
 
     number: int
-    step: Step
+    step: TensorPlan
     start: int
     stop: int
 
 
-def _pieces(steps: Iterable[Step]) -> Iterator[_Piece]:
+def _pieces(steps: Iterable[TensorPlan]) -> Iterator[_Piece]:
     for number, step in enumerate(steps, 1):
         rows, at_once = step.source.rows, max(1, WEIGHTS_AT_ONCE // step.source.columns)
         for start in range(0, rows, at_once):
@@ -412,7 +422,7 @@ def _pieces(steps: Iterable[Step]) -> Iterator[_Piece]:
 
 
 def _encoded(pieces: Iterable[_Piece], jobs: int) -> Iterator[tuple[_Piece, U8]]:
-    """Yield the bytes of the pieces in order, with no more of them in memory than are being worked on."""
+    """Yield the bytes of the pieces in order; only those in work are in memory."""
     if jobs == 1:
         for piece in pieces:
             yield piece, _encode(piece)
@@ -446,7 +456,7 @@ def _encode(piece: _Piece) -> U8:
 
 
 def _begin_worker() -> None:
-    """Leave the interrupt key to the parent, and end when it is killed: nothing else would say so."""
+    """Ignore the interrupt key, which the parent handles, and exit when the parent is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:

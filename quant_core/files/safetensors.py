@@ -1,6 +1,6 @@
 """Reading the header of a safetensors file, or of a checkpoint in several of them.
 
-The header is JSON: a dictionary of names to dtype, shape and place. It is checked to the rules of the
+The header is JSON: a dictionary of names to dtype, shape and offsets. It is checked by the rules of the
 reference implementation (every byte of the data belongs to one tensor, and only one) before any weight is
 read.
 
@@ -20,7 +20,7 @@ from quant_core.files.errors import FormatError, printable, short_path
 from quant_core.files.storage import SIZES
 from quant_core.files.tensors import StoredTensor
 
-#: A third of what the reference accepts: while JSON is parsed it can take twenty times its length.
+#: A third of what the reference accepts, because parsed JSON can take twenty times its length in memory.
 MOST_HEADER_BYTES = 1 << 25
 MOST_INDEX_BYTES = 1 << 26
 MOST_TENSORS = 1 << 17
@@ -95,8 +95,8 @@ def read_checkpoint(path: str | Path) -> dict[str, StoredTensor]:
     Parameters
     ----------
     path : path
-        A safetensors file, or `model.safetensors.index.json`. A shard stands for the checkpoint
-        whose index lies beside it.
+        A safetensors file, or `model.safetensors.index.json`. A shard means the whole checkpoint, if
+        its index lies beside it.
 
     Raises
     ------
@@ -134,7 +134,7 @@ def _shards(index: Path) -> dict[str, str]:
     if not weight_map or not _is_text_map(weight_map):
         raise FormatError(f"{short_path(index)}: weight_map must map names of tensors to names of files")
     for shard in weight_map.values():
-        # Another folder would let an index read any file of the machine.
+        # With another folder an index could read any file of the machine.
         if shard != Path(shard).name or not shard.endswith(".safetensors"):
             raise FormatError(
                 f"{short_path(index)}: weight_map names {printable(shard)}; a shard is a .safetensors file "

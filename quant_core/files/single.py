@@ -1,8 +1,8 @@
 """One small tensor in memory: a `.npy`, `.safetensors` or GGUF file of a few kilobytes, read strictly.
 
-Who wants to see a block of a model of gigabytes cuts a file of the same kind out of it, with that block
-alone; here such a file is read, by the readers that read whole ones. Bytes come from strangers: everything is
-bounded, and what is wrong is said with its place.
+To look at one block of a large model, a program copies that block into a small file of the same kind. This
+module reads such a file with the readers for whole ones. The bytes are untrusted: everything is bounded, and
+errors name the place.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def read_single(data: bytes) -> tuple[str, F32]:
     Returns
     -------
     name : str
-        The tensor's name. A `.npy` file has none: "", or the type that its bytes are taken for.
+        The tensor's name. For a `.npy` file, which has none: "", or the type that its bytes are read as.
     values : ndarray of float32, shape (n,)
         Its numbers, row after row, whatever their order in the file; block formats are decoded.
 
@@ -120,7 +120,7 @@ def _values(tensor: StoredTensor, data: bytes) -> F32:
 
 
 def _numbers(rows: U8, type_name: str) -> F32:
-    """Rows of bytes as float32; without the scale that a file of FP8 has elsewhere."""
+    """Decode rows of bytes to float32; a scale of FP8 that lies in another tensor is not applied."""
     if type_name in _INTEGERS:
         return rows.view(_INTEGERS[type_name]).astype(np.float32)
     if type_name in _FP8:

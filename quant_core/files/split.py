@@ -82,7 +82,7 @@ def part_names(prefix: Path, count: int) -> list[Path]:
 
 
 def prefix_of(path: Path) -> Path:
-    """Return what the names of the parts begin with where `path` is asked for: without its .gguf.
+    """Return the prefix of the parts' names for a target `path`: without its .gguf.
 
     Examples
     --------
@@ -93,7 +93,7 @@ def prefix_of(path: Path) -> Path:
 
 
 def split_metadata(number: int, count: int, tensors: int) -> dict[str, Meta]:
-    """Return the metadata by which a part knows its place.
+    """Return the metadata with the number of a part.
 
     Examples
     --------
@@ -104,7 +104,7 @@ def split_metadata(number: int, count: int, tensors: int) -> dict[str, Meta]:
 
 
 def number_of(file: GgufFile, key: str, default: int) -> int:
-    """Return a number of the metadata that says how a model is split; `default` if it is not there.
+    """Return a `split.*` number of the metadata; `default` if it is missing.
 
     Raises
     ------

@@ -1,6 +1,6 @@
-"""How numbers lie in a file: the types, their sizes, and rows of bytes turned into float32 and back.
+"""How numbers are stored in files: the types, their sizes, and rows of bytes to float32 and back.
 
-The encoders and decoders are those of `quant_core.ggml`; here is what files know beside them.
+The block encoders and decoders are in `quant_core.ggml`; this module adds the other types of files.
 
 References
 ----------
@@ -56,10 +56,10 @@ FILE_TYPES: Mapping[str, int] = MappingProxyType(
     }
 )  # fmt: skip
 
-#: What llama-quantize takes for the medium mix of that type.
+#: Names that llama-quantize reads as the medium mix of that type.
 _MEDIUM = frozenset(("Q3_K", "Q4_K", "Q5_K"))
 
-#: How a file type may be named, for help and messages.
+#: The accepted names of file types, for help and messages.
 TYPES_ARE = "in any case, or by its number; Q4_K is short for Q4_K_M"
 
 #: Types that hold one number after the other, without blocks.

@@ -1,7 +1,7 @@
-"""A tensor that lies in a file, read by rows: nothing is loaded before it is asked for.
+"""A tensor in a file, read by rows and only when needed.
 
-Rows are read with seek and read and not mapped into memory: a file that is cut off while it is mapped ends
-the process with a signal, one that is cut off while it is read gives an error with a name in it.
+Rows are read with seek and read and not mapped into memory: a file that is truncated while mapped kills the
+process with a signal; one that is truncated while read gives an error that names it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from quant_core.files.storage import SIZES, decode, row_size
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """Where a tensor lies, and how to read it.
+    """The location of a tensor, and how to read it.
 
     Attributes
     ----------

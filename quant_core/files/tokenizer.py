@@ -1,4 +1,4 @@
-"""A byte-level BPE tokenizer of Hugging Face as the metadata that llama.cpp reads.
+"""Convert a byte-level BPE tokenizer of Hugging Face to the metadata that llama.cpp reads.
 
 `tokenizer.json` is turned into `tokenizer.ggml.*` the way convert_hf_to_gguf.py does it, with one difference:
 that script recognises a pre-tokenizer by the tokens of a test sentence, this module by its patterns.
@@ -56,7 +56,7 @@ def tokenizer_metadata(
     -------
     metadata : dict of str to Meta
     notes : list of str
-        What llama.cpp may do differently, in sentences.
+        Sentences on what llama.cpp may do differently.
 
     Raises
     ------
@@ -172,7 +172,7 @@ def _tokens(
 
 
 def _type(token: str, entry: Mapping[str, Any]) -> int:
-    """Some tokenizers forget to mark their control tokens as special: those are told by their brackets."""
+    """Return the type of a token. Unmarked control tokens are recognised by their brackets."""
     looks_special = token.startswith("<|") and token.endswith("|>")
     return CONTROL if entry.get("special") or looks_special else USER_DEFINED
 

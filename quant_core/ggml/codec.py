@@ -1,7 +1,7 @@
 """What every block format provides: encode rows, unpack the stored integers, compute the values.
 
-A codec works on whole arrays of blocks. Cutting rows into blocks, checking arguments and working in chunks is
-done once, in `quant_core.ggml`.
+A codec works on whole arrays of blocks. `quant_core.ggml` cuts rows into blocks, checks
+arguments and works in chunks.
 """
 
 from __future__ import annotations

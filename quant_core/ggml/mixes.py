@@ -33,7 +33,7 @@ FALLBACK: dict[str, str] = {name: layout.fallback for name, layout in FORMATS.it
 class TypedTensor:
     """A tensor and the type that the mix gives it; `bytes` is its size in the file.
 
-    `wanted` is the type before the length of a row is looked at: `type` differs where it fell back.
+    `wanted` is the type before the row length is checked; `type` differs where it fell back.
     """
 
     name: str
@@ -57,8 +57,8 @@ class TypedTensor:
 
 
 @dataclass(frozen=True)
-class Place:
-    """What a rule may look at: the occurrence `i` of `n` of this kind of tensor, and the model."""
+class Occurrence:
+    """The input of a rule: tensor `i` of `n` of its kind, and facts about the model."""
 
     i: int
     n: int
@@ -67,37 +67,37 @@ class Place:
     importance: bool
 
 
-# A rule answers with a type, or with None: the default type stays.
-Rule = Callable[[Place], str | None]
+# A rule returns a type, or None for the default type.
+Rule = Callable[[Occurrence], str | None]
 
 
 def always(type_name: str) -> Rule:
     """Every tensor of the kind."""
-    return lambda place: type_name
+    return lambda at: type_name
 
 
 def first(count: int, type_name: str, then: str | None = None) -> Rule:
     """The first `count` tensors; `then` for the others."""
-    return lambda place: type_name if place.i < count else then
+    return lambda at: type_name if at.i < count else then
 
 
 def first_share(divisor: int, type_name: str, then: str | None = None) -> Rule:
     """The first n // divisor layers; `then` for the others."""
-    return lambda place: type_name if place.i < place.n // divisor else then
+    return lambda at: type_name if at.i < at.n // divisor else then
 
 
 def more_bits(type_name: str) -> Rule:
-    """The first and the last eighth of the layers, and every third between: half of them."""
-    return lambda place: type_name if uses_more_bits(place.i, place.n) else None
+    """The first and last eighth of the layers and every third between."""
+    return lambda at: type_name if uses_more_bits(at.i, at.n) else None
 
 
 def grouped(type_name: str, otherwise: str | None = None) -> Rule:
-    """Where four query heads or more share the tensor: it is small there, and bits for it are cheap."""
-    return lambda place: type_name if place.queries_per_kv_head >= 4 else otherwise
+    """Where four query heads or more share the tensor, which is then small."""
+    return lambda at: type_name if at.queries_per_kv_head >= 4 else otherwise
 
 
 def uses_more_bits(i: int, n: int) -> bool:
-    """Whether layer `i` of `n` is one of those that the _M mixes favour.
+    """Whether layer `i` of `n` gets more bits in the _M mixes.
 
     Examples
     --------
@@ -122,7 +122,7 @@ class Mix:
     rules : dict of str to Rule
         By kind; the kind `attn_v` stands for `attn_qkv` and `attn_kv_b` too.
     low_bit : bool
-        Belongs to the IQ1 and IQ2 mixes, which treat models with experts in a way of their own.
+        Whether it is one of the IQ1 and IQ2 mixes, which have other rules for experts.
     needs_importance : bool
         llama-quantize refuses to write it without an importance matrix.
     """
@@ -142,9 +142,9 @@ def _low_bit(default: str, embedding: str, spare: str, attn_output: str | None) 
         output="Q5_K",
         embedding=embedding,
         rules={
-            "attn_v": lambda place: "Q4_K" if max(place.queries_per_kv_head, place.n_experts) >= 4 else spare,
-            "attn_k": lambda place: "Q4_K" if place.n_experts == 8 else None,
-            "attn_output": lambda place: "Q5_K" if place.n_experts == 8 else attn_output,
+            "attn_v": lambda at: "Q4_K" if max(at.queries_per_kv_head, at.n_experts) >= 4 else spare,
+            "attn_k": lambda at: "Q4_K" if at.n_experts == 8 else None,
+            "attn_output": lambda at: "Q5_K" if at.n_experts == 8 else attn_output,
             "ffn_down": first_share(8, spare),
         },
         low_bit=True,
@@ -153,31 +153,31 @@ def _low_bit(default: str, embedding: str, spare: str, attn_output: str | None) 
 
 
 def _between_eighths(type_name: str) -> Rule:
-    return lambda place: type_name if place.n // 8 <= place.i < 7 * place.n // 8 else None
+    return lambda at: type_name if at.n // 8 <= at.i < 7 * at.n // 8 else None
 
 
 def _guarded(type_name: str) -> Rule:
     """With an importance matrix, the first eighth of ffn_down gets a minimum (Q4_0 -> Q4_1)."""
-    return lambda place: type_name if place.importance and place.i < place.n // 8 else None
+    return lambda at: type_name if at.importance and at.i < at.n // 8 else None
 
 
-def _iq4_down(place: Place) -> str | None:
-    return "Q5_K" if place.i < place.n // 8 and not place.importance else None
+def _iq4_down(at: Occurrence) -> str | None:
+    return "Q5_K" if at.i < at.n // 8 and not at.importance else None
 
 
-def _iq3_m_down(place: Place) -> str | None:
-    eight = place.n_experts == 8 and uses_more_bits(place.i, place.n)
-    return "Q4_K" if place.i < place.n // 8 or eight else None
+def _iq3_m_down(at: Occurrence) -> str | None:
+    eight = at.n_experts == 8 and uses_more_bits(at.i, at.n)
+    return "Q4_K" if at.i < at.n // 8 or eight else None
 
 
-def _iq3_xxs_down(place: Place) -> str | None:
-    if place.importance:
+def _iq3_xxs_down(at: Occurrence) -> str | None:
+    if at.importance:
         return None
-    return "Q4_K" if place.i < place.n // 8 else "Q3_K"
+    return "Q4_K" if at.i < at.n // 8 else "Q3_K"
 
 
-def _iq3_xxs_value(place: Place) -> str | None:
-    return "Q4_K" if place.queries_per_kv_head >= 4 else ("IQ3_XXS" if place.importance else "IQ3_S")
+def _iq3_xxs_value(at: Occurrence) -> str | None:
+    return "Q4_K" if at.queries_per_kv_head >= 4 else ("IQ3_XXS" if at.importance else "IQ3_S")
 
 
 # The file types of llama-quantize, from most to fewest bits per weight.
@@ -259,7 +259,7 @@ MIXES: dict[str, Mix] = {
     "Q6_K_L": Mix("Q6_K", output="Q8_0", embedding="Q8_0"),
 }
 
-# Mixtral's class: with eight experts the attention is a small part of the file and is given more bits.
+# Mixtral's class: with eight experts the attention is a small part of the file and gets more bits.
 _EIGHT_EXPERTS_OUTPUT = frozenset(
     (
         "Q2_K",
@@ -323,7 +323,7 @@ def _tensor_types(shape: ModelShape, mix: str, importance: bool) -> tuple[TypedT
     typed = []
     for tensor in tensors:
         group = _group(tensor.kind)
-        place = Place(
+        at = Occurrence(
             i=_occurrence(shape, MIXES[mix], tensor, seen.get(group, 0)),
             n=value_tensors if group == "attn_v" else shape.n_layers,
             queries_per_kv_head=shape.queries_per_kv_head,
@@ -331,7 +331,7 @@ def _tensor_types(shape: ModelShape, mix: str, importance: bool) -> tuple[TypedT
             importance=importance,
         )
         seen[group] = seen.get(group, 0) + (0 if tensor.kept else 1)
-        wanted = _chosen(shape, mix, tensor, place)
+        wanted = _chosen(shape, mix, tensor, at)
         fitting = _fitting(wanted, tensor.columns)
         typed.append(
             TypedTensor(tensor.name, tensor.layer, tensor.kind, tensor.rows, tensor.columns, fitting, wanted)
@@ -340,13 +340,13 @@ def _tensor_types(shape: ModelShape, mix: str, importance: bool) -> tuple[TypedT
 
 
 def _occurrence(shape: ModelShape, mix: Mix, tensor: Tensor, seen: int) -> int:
-    """Rules count the tensors of a kind; with experts they read the layer's number (low-bit mixes do not)."""
+    """Return the index that rules use: of the tensor in its kind, or with experts of its layer."""
     by_layer = shape.experts is not None and not mix.low_bit and _group(tensor.kind).startswith("ffn_")
     return tensor.layer if by_layer and tensor.layer is not None else seen
 
 
-def _chosen(shape: ModelShape, mix_name: str, tensor: Tensor, place: Place) -> str:
-    """The type before the row length is looked at."""
+def _chosen(shape: ModelShape, mix_name: str, tensor: Tensor, at: Occurrence) -> str:
+    """Return the type before the row length is checked."""
     mix = MIXES[mix_name]
     group = _group(tensor.kind)
     if tensor.kept:
@@ -360,12 +360,12 @@ def _chosen(shape: ModelShape, mix_name: str, tensor: Tensor, place: Place) -> s
     if group == "token_embd":
         return mix.embedding or mix.default
     rule = mix.rules.get(group)
-    chosen = (rule(place) if rule else None) or mix.default
+    chosen = (rule(at) if rule else None) or mix.default
     if mix.low_bit:
         return chosen
     if group == "attn_v" and shape.is_llama_70b and chosen in ("Q3_K", "Q4_K"):
         chosen = "Q5_K"
-    if place.n_experts == 8:
+    if at.n_experts == 8:
         chosen = _with_eight_experts(mix_name, group, chosen, mix)
     return chosen
 
@@ -379,7 +379,7 @@ def _with_eight_experts(mix_name: str, group: str, chosen: str, mix: Mix) -> str
 
 
 def _fitting(type_name: str, columns: int) -> str:
-    """The type itself, or its fallback, whose blocks fill a row exactly."""
+    """Return the type, or the fallback whose blocks divide the row."""
     if columns % BLOCK_SIZES[type_name][0] == 0:
         return type_name
     fallback = FALLBACK.get(type_name, "F16")

@@ -1,7 +1,7 @@
 """What each bit of a block is for: the map from bytes to fields to weights, and back.
 
-The map is not typed in. It is read off the decoder: a block with a single bit set unpacks to a single number
-that is not zero, and that says which bit of which number it was. So the map cannot disagree with the code.
+The map is computed with the decoder: a block with a single bit set unpacks to a single nonzero number, which
+shows which bit of which number it was. So the map cannot disagree with the code.
 """
 
 from __future__ import annotations

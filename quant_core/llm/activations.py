@@ -1,9 +1,9 @@
-"""Kernels that round activations too, so that products are of small integers or small floats.
+"""Round activations as kernels do that multiply small integers or small floats.
 
-llama.cpp's CPU kernels do not decode a quantized matrix. Each input vector is rounded to 8 bits, in blocks as
-long as those of the matrix, and the dot products are taken between integers; a matrix in F16 meets inputs in
-F16. Kernels that compute W8A8 round each token to int8 or to an 8-bit float with a scale of its own. The cost
-is small but not nothing: `rounding_of` makes it, so that a model can be run as such a kernel runs it.
+llama.cpp's CPU kernels do not decode a quantized matrix. They round each input vector to 8 bits, in blocks as
+long as those of the matrix, and take dot products of integers; a matrix in F16 is multiplied with inputs in
+F16. W8A8 kernels round each token to int8 or to an 8-bit float with its own scale. The error is small but not
+zero: `rounding_of` reproduces it in a model of `quant_core.llm.model`.
 
 References
 ----------
@@ -29,7 +29,7 @@ _LARGEST = 127
 
 
 def rounded(activations: ArrayLike, kind: str) -> F32:
-    """Round activations as a kind of kernel does, and return what it multiplies with.
+    """Round activations as a kind of kernel does, and return the rounded values.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def rounded(activations: ArrayLike, kind: str) -> F32:
         q8_K        integers times a float32 scale for each 256 columns, the partner of the k-quants; the
                     number of largest magnitude becomes −127, whatever its sign
         int8        −127 … 127 times a float32 scale for each token: W8A8
-        LLM.int8()  the same, but for the channels in which some token reaches 6: those in half precision
+        LLM.int8()  the same, except channels in which some token reaches 6: half precision
         e4m3        8-bit floats times a float32 scale for each token
         ==========  ==============================================================================
 
@@ -82,7 +82,7 @@ def _to_q8_k(x: F32) -> F32:
     return levels
 
 
-#: What each kind of `rounded` does.
+#: The rounding of each kind.
 KINDS: Mapping[str, Callable[[F32], F32]] = MappingProxyType(
     {
         "f16": lambda x: x.astype(np.float16).astype(np.float32),
@@ -94,7 +94,7 @@ KINDS: Mapping[str, Callable[[F32], F32]] = MappingProxyType(
     }
 )
 
-#: Type of a matrix in a GGUF file -> what llama.cpp rounds its inputs to; those of others stay as they are.
+#: Type of a matrix in a GGUF file -> kind to which llama.cpp rounds its inputs; other inputs are not rounded.
 OF_TYPES: Mapping[str, str] = MappingProxyType(
     {"F16": "f16"}
     | dict.fromkeys(("Q8_0", "Q4_0", "Q5_0", "Q4_1", "Q5_1", "IQ4_NL", "MXFP4", "NVFP4"), "q8_0")
@@ -103,7 +103,7 @@ OF_TYPES: Mapping[str, str] = MappingProxyType(
 
 
 def rounding_of(kinds: Mapping[str, str]) -> Callable[[str, F32], F32]:
-    """Return what happens to the inputs of each matrix, for `Transformer.inputs`.
+    """Return the function that rounds the inputs of each matrix, for `Transformer.inputs`.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
-"""Continue several texts in one pass: sentences of different lengths, read apart and written on together.
+"""Continue several texts of different lengths in one batch.
 
-Half of the time of a small model's step goes into calls, not into arithmetic, and a batch makes each call
-once. What comes out for a text does not depend on the others of its batch, to the bit: every row is
-multiplied by itself, and every cache is as long as the longest may be.
+Half of the time of a small model's step is the overhead of calls, and a batch makes each call once. The
+result of a text does not depend on the others in its batch, to the bit: every row is multiplied separately,
+and every cache has the same capacity.
 
 References
 ----------
@@ -17,12 +17,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from quant_core.arrays import F32
-from quant_core.llm.model import _EMBEDDING, Cache, Listener, Tokens, Transformer, _drawn
+from quant_core.llm.model import _EMBEDDING, Cache, Listener, Tokens, Transformer, _sampled
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Text:
-    """A text that is to be continued.
+    """A text to continue.
 
     Attributes
     ----------
@@ -44,8 +44,8 @@ def generate_each(
 ) -> Tokens:
     """Return what `Transformer.generate` draws for each text.
 
-    The arithmetic is that of `generate` in another order of additions, so a token may differ where two are
-    nearly alike.
+    Sums are added in another order than in `generate`, so a token may differ where two have nearly the same
+    probability.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def generate_each(
     temperature : float
         As in `generate`.
     room : int
-        Tokens of the longest text that there may be. What is returned depends on it in the last bits.
+        Capacity of the caches: tokens of the longest text. The last bits of the result depend on it.
 
     Returns
     -------
@@ -72,7 +72,7 @@ def generate_each(
         raise ValueError(f"texts have {lengths} tokens; give at least one text, of at most {room}")
     if count < 0 or temperature < 0:
         raise ValueError(f"count is {count} and temperature {temperature}; give 0 or more")
-    rows = _RowByRow(
+    rows = _RowwiseProduct(
         model.shape, model.weights, model.norm_epsilon, model.frequencies, model.neighbours, model.inputs
     )
     cache = _right_aligned(model, texts, room, count)
@@ -80,25 +80,25 @@ def generate_each(
     read = np.array([text.last for text in texts])
     made = np.empty((len(texts), count), np.int64)
     for step in range(count):
-        turn = _Turn(model, np.array(lengths) + step, room + step + 1)
+        turn = _TokenRotation(model, np.array(lengths) + step, room + step + 1)
         x = model.weights[_EMBEDDING][read]
         for layer in range(model.shape.n_layers):
             x = rows._layer(x, layer, len(texts), turn, cache, None)  # type: ignore[arg-type]
         cache.length += 1
         scores = rows._multiply(rows._norm(x, "output_norm.weight"), model.head, None)
-        made[:, step] = read = _drawn(scores.astype(np.float64), temperature, numbers[:, step])
+        made[:, step] = read = _sampled(scores.astype(np.float64), temperature, numbers[:, step])
     return made
 
 
-class _RowByRow(Transformer):
-    """Multiplies each row by itself: how a product of many rows is added up depends on their number."""
+class _RowwiseProduct(Transformer):
+    """Multiply each row separately: the order of additions in a product depends on the number of rows."""
 
     def _multiply(self, x: F32, name: str, listen: Listener | None) -> F32:
         return super()._multiply(x[:, None], name, listen)[:, 0]
 
 
-class _Turn:
-    """The angles of one token of each text, and which columns of the common cache belong to it."""
+class _TokenRotation:
+    """The rotary angles of one token of each text, and the columns of the common cache that belong to it."""
 
     def __init__(self, model: Transformer, positions: Tokens, columns: int) -> None:
         angles = positions[:, None] * model.frequencies
@@ -108,7 +108,7 @@ class _Turn:
         self.mask = np.where(outside, np.float32(-np.inf), np.float32(0))[:, None, None, None]
 
     def apply(self, x: F32) -> F32:
-        """Turn every pair of (texts, 1, heads, head_dim), as `Transformer` does."""
+        """Rotate every pair of (texts, 1, heads, head_dim), as `Transformer` does."""
         if self._neighbours:
             turned: F32 = (np.ascontiguousarray(x).view(np.complex64) * self._turn).view(np.float32)
             return turned
@@ -118,7 +118,7 @@ class _Turn:
 
 
 def _right_aligned(model: Transformer, texts: Sequence[Text], room: int, count: int) -> Cache:
-    """One cache of all texts, each of which ends in the same column."""
+    """Return one cache of all texts, aligned at their last tokens."""
     cache = Cache(model.shape, len(texts), room + count)
     for i, text in enumerate(texts):
         length = text.cache.length

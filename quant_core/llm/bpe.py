@@ -1,9 +1,9 @@
-r"""Byte-level BPE: text to tokens and back, from a model's own tokenizer.
+r"""Byte-level BPE: text to tokens and back, with a model's own tokenizer.
 
 Text is cut into words by a pattern. The bytes of a word are written in an alphabet of printable characters
-(a space becomes Ġ), and neighbouring pieces are merged, the pair first that training merged first.
+(a space becomes Ġ), and neighbouring pieces are merged, in the order of the merges in training.
 
-Special tokens such as <|eos|> are not looked for in a text: it cannot end a sequence by naming one.
+Special tokens such as <|eos|> are not recognised in a text, so it cannot end a sequence by naming one.
 
 References
 ----------
@@ -36,7 +36,7 @@ _ESCAPE = re.compile(r"\\(?:p\{(\w+)\}|(.))|([\[\]])", re.DOTALL)
 
 
 class Tokenizer:
-    r"""A vocabulary and the merges that lead to it.
+    r"""A vocabulary and its merges.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ class Tokenizer:
         self._word = lru_cache(maxsize=1 << 14)(self._merged)
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of a text's tokens, without the bytes that the vocabulary lacks, as llama.cpp does.
+        """Return the token ids of a text; bytes that the vocabulary lacks are skipped, as in llama.cpp.
 
         References
         ----------
@@ -109,7 +109,7 @@ class Tokenizer:
         return token.encode("utf-8", "surrogateescape")
 
     def _merged(self, word: str) -> tuple[int, ...]:
-        """Merge the best pair until there is none; all places of a pair from left to right at once."""
+        """Merge the best pair everywhere, from left to right, until none is left."""
         if self._whole_words and word in self._ids:
             return (self._ids[word],)
         parts = list(word)
@@ -129,7 +129,7 @@ class Tokenizer:
         return tuple(self._ids[token] for part in parts for token in self._tokens_of(part))
 
     def _tokens_of(self, part: str) -> Iterable[str]:
-        """Of a part that is no token, those of the letters that UTF-8 writes in one byte."""
+        """Return the token of a part; of a part that is no token, those of its one-byte letters."""
         if part in self._ids:
             return (part,)
         return (letter for letter in part if letter.isascii() and letter in self._ids)
@@ -139,7 +139,7 @@ def tokenizer_of(model: Model) -> Tokenizer:
     """Return the tokenizer of a model file.
 
     The pattern is that of `tokenizer.json` where one lies beside the weights, and otherwise the one that the
-    GGUF file names. A file that says gpt-2 for want of a better name splits some text differently then.
+    GGUF file names. Files that say gpt-2 for an unnamed pattern split some text differently.
 
     Raises
     ------
@@ -175,7 +175,7 @@ def tokenizer_of(model: Model) -> Tokenizer:
 
 
 def _split(text: str, pattern: re.Pattern[str]) -> Iterator[str]:
-    """The matches of a pattern, and what lies between them."""
+    """Return the matches of a pattern and the text between them."""
     end = 0
     for found in pattern.finditer(text):
         if found.start() > end:
@@ -189,7 +189,7 @@ def _split(text: str, pattern: re.Pattern[str]) -> Iterator[str]:
 
 @lru_cache(maxsize=32)
 def _compiled(pattern: str) -> re.Pattern[str]:
-    r"""Write a pattern of Rust's regex for Python's `re`, which has no \p{L}."""
+    r"""Translate a pattern of Rust's regex for Python's `re`, which has no \p{L}."""
     inside = False
 
     def translated(found: re.Match[str]) -> str:

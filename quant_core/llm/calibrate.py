@@ -1,11 +1,10 @@
-"""Calibration on a whole model: run it on some text, and round its matrices by what flows into them.
+"""Calibrate a whole model: run it on some text and quantize its matrices with statistics of their inputs.
 
-`importance` is what llama-imatrix makes, `statistics` what AWQ and SmoothQuant need: collected once, they
-serve every width and group size. GPTQ collects its own, layer by layer, on the layers already rounded.
+`importance` collects what llama-imatrix does, `statistics` what AWQ and SmoothQuant need; both serve every
+width and group size. GPTQ collects its own, layer by layer, on the outputs of the rounded layers.
 `round_matrices`, `gptq_layers` and `awq_layers` return the weights after rounding, decoded again (*fake
-quantization*): what a kernel that decodes them would compute with. Only the matrices of the layers are
-rounded by what was seen. The embedding and the head have no channel scale to fold and are usually kept, or
-rounded to nearest.
+quantization*). Only the matrices of the layers are rounded with statistics. The embedding and the head have
+no channel scale to fold; they are usually kept in 16 bits or rounded to nearest.
 
 References
 ----------
@@ -36,9 +35,9 @@ from quant_core.methods.rtn import round_to_nearest
 Weights = dict[str, F32]
 
 #: Matrices of a layer that read the same activations, and so share a scale.
-_TOGETHER = (("attn_q", "attn_k", "attn_v"), ("attn_output",), ("ffn_gate", "ffn_up"), ("ffn_down",))
-#: The norms that feed matrices, and these: a factor of a channel folds into the norm's weight.
-_FED_BY_NORM = {"attn_norm": _TOGETHER[0], "ffn_norm": _TOGETHER[2]}
+_SHARED_INPUTS = (("attn_q", "attn_k", "attn_v"), ("attn_output",), ("ffn_gate", "ffn_up"), ("ffn_down",))
+#: Norm -> the matrices that it feeds: a channel's factor folds into the norm's weight.
+_FED_BY_NORM = {"attn_norm": _SHARED_INPUTS[0], "ffn_norm": _SHARED_INPUTS[2]}
 #: AWQ clips everything but queries and keys, whose outputs are multiplied with each other.
 _NOT_CLIPPED = ("attn_q", "attn_k")
 _AT_ONCE = 1024
@@ -46,7 +45,7 @@ _AT_ONCE = 1024
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
-    """What is known of the inputs of one matrix.
+    """Statistics of the inputs of one matrix.
 
     Attributes
     ----------
@@ -69,15 +68,15 @@ class Statistics:
 def statistics(
     model: Transformer, tokens: ArrayLike, names: Iterable[str] | None = None
 ) -> dict[str, Statistics]:
-    """Run a model on some text and keep the second moments of what enters its matrices.
+    """Run a model on some text and return the statistics of the inputs of its matrices.
 
     Parameters
     ----------
     model : Transformer
     tokens : array_like of int, shape (windows, context)
-        Each window begins without a past.
+        Each window is read with an empty cache.
     names : iterable of str, optional
-        Matrices to look at; all of the layers if not given.
+        Names of matrices; all of the layers if not given.
 
     Returns
     -------
@@ -88,18 +87,18 @@ def statistics(
     ValueError
         If a name is unknown or a token is not of the vocabulary.
     """
-    seen = _Seen(_known(model, model.linears if names is None else names))
+    seen = _StatisticsCollector(_known(model, model.linears if names is None else names))
     for part in _parts(tokens):
         model.logits(part, listen=seen, last_only=True)
     return seen.result()
 
 
-class _Seen:
-    """Adds up the statistics of some matrices, as a model's listener."""
+class _StatisticsCollector:
+    """Adds up the statistics of some matrices; a listener of a model."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self._names = tuple(names)
-        # Queries, keys and values read the same array, gate and up another: what is summed once serves all.
+        # Queries, keys and values read the same array, gate and up another: it is summed once.
         self._last: F32 | None = None
         self._first_of = ""
         self._reads: dict[str, str] = {}
@@ -121,7 +120,7 @@ class _Seen:
         self._reads[name] = self._first_of
 
     def result(self) -> dict[str, Statistics]:
-        """Return what was seen, in the order of the names."""
+        """Return the statistics, in the order of the names."""
         made = {
             first: Statistics(moment / tokens, magnitude / tokens, largest, tokens)
             for first, (moment, magnitude, largest, tokens) in self._sums.items()
@@ -137,7 +136,7 @@ def importance(model: Transformer, tokens: ArrayLike, *datasets: str) -> Importa
     model : Transformer
     tokens : array_like of int, shape (windows, context)
     datasets : str
-        Where the text came from.
+        Names of the texts.
 
     Returns
     -------
@@ -162,14 +161,14 @@ def importance(model: Transformer, tokens: ArrayLike, *datasets: str) -> Importa
 
 
 def round_matrices(model: Transformer, names: Iterable[str], rounded: Callable[[F32], ArrayLike]) -> Weights:
-    """Put each of some matrices through a rounding that looks at weights only.
+    """Apply a rounding that uses the weights only to some matrices.
 
     Parameters
     ----------
     model : Transformer
     names : iterable of str
     rounded : callable
-        From a matrix to what a kernel would decode, of the same shape.
+        From a matrix to its dequantized values, of the same shape.
 
     Returns
     -------
@@ -188,7 +187,7 @@ def round_matrices(model: Transformer, names: Iterable[str], rounded: Callable[[
 def gptq_layers(
     model: Transformer, tokens: ArrayLike, bits: int, group_size: int | None, act_order: bool = False
 ) -> Weights:
-    """Round the matrices of the layers by GPTQ, layer by layer; each reads what the rounded ones before made.
+    """Round the matrices of the layers by GPTQ, each layer on the outputs of the rounded ones before it.
 
     Parameters
     ----------
@@ -211,7 +210,7 @@ def gptq_layers(
     hidden = [model.embed(part) for part in _parts(tokens)]
     for layer in range(model.shape.n_layers):
         names = [name for name in model.linears if name.startswith(f"blk.{layer}.")]
-        seen = _Seen(names)
+        seen = _StatisticsCollector(names)
         for x in hidden:
             model.layer(x, layer, seen)
         for name, one in seen.result().items():
@@ -230,10 +229,10 @@ def awq_layers(
     group_size: int | None,
     clipped: bool = False,
 ) -> Weights:
-    """Round the matrices of the layers by AWQ: matrices that read the same activations share a scale.
+    """Round the matrices of the layers by AWQ; matrices with the same inputs share a scale.
 
-    α is searched for on the error of their outputs together, not on that of the whole block as the reference
-    does. With `clipped` a clipping limit is searched too, after the scale: `quant_core.methods.clip`.
+    α minimises the error of their joint outputs, not of the whole block as in the reference. With `clipped`
+    a clipping limit is searched too, after the scale: `quant_core.methods.clip`.
 
     Parameters
     ----------
@@ -255,7 +254,7 @@ def awq_layers(
     """
     weights: Weights = {}
     for layer in range(model.shape.n_layers):
-        for parts in _TOGETHER:
+        for parts in _SHARED_INPUTS:
             names = _names(layer, parts)
             one = seen[names[0]]
             scales = np.ones(len(one.magnitude), np.float32)
@@ -275,7 +274,7 @@ def awq_layers(
 
 
 def smoothed(model: Transformer, seen: Mapping[str, Statistics], alpha: float = 0.5) -> Transformer:
-    """Fold SmoothQuant's factors into a model: it computes the same, from smoother activations.
+    """Fold SmoothQuant's factors into a model: the same function with smoother activations.
 
     The weights of a norm are divided by the factors, the columns of the matrices that it feeds multiplied by
     them. Nothing is rounded yet.
@@ -309,12 +308,12 @@ def _names(layer: int, parts: Iterable[str]) -> list[str]:
 
 
 def _stacked(model: Transformer, names: Iterable[str]) -> F32:
-    """Matrices that read the same activations, one under the other."""
+    """Stack matrices that have the same inputs."""
     return np.concatenate([model.weights[name] for name in names])
 
 
 def _parts(tokens: ArrayLike) -> Iterator[Tokens]:
-    """Yield the windows, some at a time."""
+    """Yield the windows in groups."""
     ids: Tokens = np.atleast_2d(np.asarray(tokens))
     at_once = max(1, _AT_ONCE // max(1, ids.shape[-1]))
     for begin in range(0, len(ids), at_once):

@@ -1,12 +1,12 @@
-"""What rounding costs a model: perplexity, KL divergence and agreement on text that it was not trained on.
+"""Measure what quantization costs a model: perplexity, KL divergence and agreement on held-out text.
 
-A text is read in windows, as llama.cpp's `llama-perplexity` reads it: each window begins without a past, and
-only the predictions of its later part are counted, those that have enough of one. The loss of a token is
-−log p, in nats; perplexity is e to the mean loss.
+A text is read in windows, as in llama.cpp's `llama-perplexity`: each window begins with an empty cache, and
+only the predictions of its later part are counted, which have enough context. The loss of a token is −log p,
+in nats; perplexity is e to the mean loss.
 
-Against the model before rounding (the *reference*) two more numbers are measured at the same places: the
-Kullback–Leibler divergence of the predictions, which hears changes that perplexity averages away, and how
-often both hold the same token for the likeliest.
+Two more numbers compare with the model before quantization (the *reference*): the Kullback–Leibler divergence
+of the predictions, which shows changes that perplexity averages away, and how often the most likely token is
+the same.
 
 References
 ----------
@@ -32,13 +32,13 @@ F64 = NDArray[np.float64]
 
 #: Tokens that are computed at a time, or one window where that is longer.
 TOKENS_AT_ONCE = 1024
-#: Called with the share of the work that is done.
+#: Called with the share of the work done so far.
 Report = Callable[[float], None]
 
 
 @dataclass(frozen=True, eq=False)
 class Windows:
-    """Which tokens are read, and which of them are predicted.
+    """The windows of a text: which tokens are read, and which are predicted.
 
     Attributes
     ----------
@@ -79,7 +79,7 @@ class Evaluation:
     divergences : ndarray of float64 of the same shape, or None
         Kullback–Leibler divergence Σ p log(p / q) of the reference's prediction p and the model's q, in nats.
     same_top : ndarray of bool of the same shape, or None
-        Whether the two hold the same token for the likeliest.
+        Whether the most likely token is the same in both.
     """
 
     losses: F64
@@ -108,7 +108,7 @@ class Evaluation:
 
     @property
     def agreement(self) -> float:
-        """Share of places where the likeliest token is the reference's; 1 without one."""
+        """Share of places where the most likely token is the reference's; 1 without a reference."""
         return 1.0 if self.same_top is None else float(self.same_top.mean())
 
     def bits_per_byte(self, byte_count: int) -> float:
@@ -136,7 +136,7 @@ def windows(
     stride: int | None = None,
     start: int | None = None,
 ) -> Windows:
-    """Cut a text into windows as llama-perplexity does; what is left over at the end is not read.
+    """Cut a text into windows as llama-perplexity does; an incomplete one at the end is dropped.
 
     Parameters
     ----------
@@ -221,7 +221,7 @@ def evaluate_each(
     reference: Transformer | None = None,
     report: Report | None = None,
 ) -> dict[str, Evaluation]:
-    """Measure several models side by side, the reference computed once for all.
+    """Measure several models; the reference is computed once.
 
     Parameters
     ----------
@@ -277,7 +277,7 @@ def _empty(shape: tuple[int, ...], compared: bool) -> Evaluation:
 
 @dataclass(frozen=True, eq=False)
 class _Predictions:
-    """Log-probabilities of some windows, (windows, predictions, vocabulary), and the likeliest tokens."""
+    """Log-probabilities of some windows, (windows, predictions, vocabulary), and the most likely tokens."""
 
     logs: F32
     top: Tokens

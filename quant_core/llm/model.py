@@ -1,20 +1,19 @@
-"""A language model that runs: the forward pass of Llama, Qwen2 and Qwen3 in numpy, to see what rounding does.
+"""The forward pass of Llama, Qwen2 and Qwen3 in numpy, to see the effect of quantization.
 
-The weights are a dictionary of float32 matrices under their names in a GGUF file. To see what a method costs,
-put what it makes of them in their place (`Transformer.replaced`) and measure again
-(`quant_core.llm.evaluate`).
+The weights are a dictionary of float32 matrices under their names in a GGUF file. To measure a method,
+replace weights by dequantized ones (`Transformer.replaced`) and evaluate again (`quant_core.llm.evaluate`).
 
 One layer of the model, for each token x::
 
     x += W_o · attention(W_q · norm(x), W_k · norm(x), W_v · norm(x))
     x += W_down · (silu(W_gate · norm(x)) ⊙ W_up · norm(x))
 
-Queries and keys are turned by an angle that grows with the position (RoPE), so that their product depends on
-the distance. Groups of query heads share one key and value head (GQA). In the end the embedding, or a matrix
-of its own, turns x into a score for each entry of the vocabulary: the logits.
+Queries and keys are rotated by an angle that grows with the position (RoPE), so that their product depends on
+the distance. Groups of query heads share one key and value head (GQA). At the end the embedding, or a
+separate matrix, turns x into the logits, a score for each entry of the vocabulary.
 
 Arithmetic is float32. Quantized weights are decoded first and activations are not rounded, as in a GPU's
-kernels; what llama.cpp's CPU kernels do instead can be put in (`quant_core.llm.activations`).
+kernels; `quant_core.llm.activations` adds the rounding of llama.cpp's CPU kernels.
 
 References
 ----------
@@ -40,25 +39,25 @@ from quant_core.files.opening import open_model
 from quant_core.llm.shapes import FULL, ModelShape
 
 Tokens = NDArray[np.int64]
-#: Called with a matrix's name and the inputs that it is about to be multiplied with, (tokens, columns).
+#: Called with a matrix's name and its inputs, shape (tokens, columns), before the product.
 Listener = Callable[[str, F32], None]
 
-#: Architectures whose queries and keys are turned in neighbouring pairs; the others turn the two halves.
-_NEIGHBOURS = frozenset({"llama"})
+#: Architectures that rotate neighbouring pairs of queries and keys; the others pair the two halves of a head.
+_PAIRED_NEIGHBOURS = frozenset({"llama"})
 _PARTS = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
 _EMBEDDING = "token_embd.weight"
 
 
 class Cache:
-    """Keys and values of the tokens that a model has read, so that a next token costs one step.
+    """Keys and values of the tokens that a model has read.
 
     Parameters
     ----------
     shape : ModelShape
     batch : int
-        Sequences that are read side by side.
+        Number of sequences.
     capacity : int
-        Tokens of each sequence that it has room for.
+        Most tokens of each sequence.
     """
 
     def __init__(self, shape: ModelShape, batch: int, capacity: int) -> None:
@@ -70,7 +69,7 @@ class Cache:
 
 @dataclass(frozen=True, eq=False)
 class Transformer:
-    """A model and its weights; nothing changes after it is made.
+    """A model and its weights; immutable.
 
     Attributes
     ----------
@@ -97,7 +96,7 @@ class Transformer:
 
     @property
     def head(self) -> str:
-        """Name of the matrix that makes the logits: the embedding where the two are one."""
+        """Name of the matrix that computes the logits: the embedding where they are tied."""
         return _EMBEDDING if self.shape.tied_embeddings else "output.weight"
 
     @property
@@ -107,11 +106,11 @@ class Transformer:
 
     @property
     def matrices(self) -> tuple[str, ...]:
-        """Names of all matrices: the embedding, those of the layers, the head if it is one of its own."""
+        """Names of all matrices: the embedding, those of the layers, and the head unless tied."""
         return tuple(dict.fromkeys((_EMBEDDING, *self.linears, self.head)))
 
     def replaced(self, weights: Mapping[str, ArrayLike]) -> Transformer:
-        """Return the model with other weights in some places.
+        """Return the model with some weights replaced.
 
         Parameters
         ----------
@@ -165,9 +164,9 @@ class Transformer:
         tokens : array_like of int, shape (tokens,) or (batch, tokens)
             Ids from 0 to the size of the vocabulary − 1.
         cache : Cache, optional
-            What came before; the tokens are added to it.
+            Cache of the tokens before; these are added to it.
         listen : callable, optional
-            Gets the inputs of every matrix of the layers and of the head: what calibration is made from.
+            Gets the inputs of every matrix of the layers and of the head, for calibration.
         last_only : bool
             Return the scores after the last token only.
 
@@ -197,7 +196,7 @@ class Transformer:
         return scores if np.ndim(tokens) == 2 else scores[0]
 
     def embed(self, tokens: ArrayLike) -> F32:
-        """Return what the first layer reads.
+        """Return the inputs of the first layer.
 
         Parameters
         ----------
@@ -216,7 +215,7 @@ class Transformer:
         return embedded
 
     def layer(self, x: ArrayLike, index: int, listen: Listener | None = None) -> F32:
-        """Run one layer on sequences that begin without a past: what calibration layer by layer is made of.
+        """Run one layer on sequences from an empty cache, for calibration layer by layer.
 
         Parameters
         ----------
@@ -308,7 +307,7 @@ class Transformer:
             cache.keys[layer, :, :, cache.length : end] = key
             cache.values[layer, :, :, cache.length : end] = value
             key, value = cache.keys[layer, :, :, :end], cache.values[layer, :, :, :end]
-        # The query heads of a key head one under the other: one product for the whole group.
+        # The query heads of a key head are stacked: one product for the whole group.
         group = shape.n_heads // shape.n_kv_heads
         count = query.shape[1]
         query = query.reshape(batch, count, shape.n_kv_heads, group, -1).transpose(0, 2, 3, 1, 4)
@@ -344,8 +343,8 @@ class Transformer:
     ) -> Tokens:
         """Return the next tokens, one after the other.
 
-        The same seed draws the same random number for the same step, whatever the weights are: two models
-        part where their predictions do.
+        The same seed draws the same random number for the same step, whatever the weights: the texts of two
+        models differ only where their predictions do.
 
         Parameters
         ----------
@@ -354,7 +353,7 @@ class Transformer:
         count : int
             Tokens to add to each sequence.
         temperature : float
-            0 takes the likeliest token; 1 draws as the model predicts.
+            0 takes the most likely token; 1 samples the predicted distribution.
         seed : int
         cache : Cache, optional
             What came before `tokens`.
@@ -377,13 +376,13 @@ class Transformer:
         for step in range(count):
             scores = self.logits(read, cache, last_only=True)[:, 0].astype(np.float64)
             numbers = random.random(len(read))
-            made[:, step] = _drawn(scores, temperature, numbers)
+            made[:, step] = _sampled(scores, temperature, numbers)
             read = made[:, step : step + 1]
         return made if np.ndim(tokens) == 2 else made[0]
 
 
 def load(path: str | Path) -> Transformer:
-    """Read a model that runs from a GGUF file, or a safetensors file beside its `config.json`.
+    """Load a model from a GGUF file, or a safetensors file beside its `config.json`.
 
     Parameters
     ----------
@@ -429,11 +428,11 @@ def from_file(model: Model) -> Transformer:
     epsilon = _number(model, f"{architecture}.attention.layer_norm_rms_epsilon", 1e-6)
     if not shape.max_context and f"{architecture}.context_length" in model.metadata:
         shape = replace(shape, max_context=int(_number(model, f"{architecture}.context_length", 1.0)))
-    return Transformer(shape, weights, epsilon, frequencies, architecture in _NEIGHBOURS)
+    return Transformer(shape, weights, epsilon, frequencies, architecture in _PAIRED_NEIGHBOURS)
 
 
 def _frequencies(model: Model, architecture: str, factors: F32 | None) -> NDArray[np.float64]:
-    """Angle per position of each pair: base^(−2i / head_dim), slowed down where the model says so."""
+    """Return the angle per position of each pair, base^(−2i / head_dim), scaled by the model's factors."""
     pairs = np.arange(0, model.shape.head_dim, 2)
     base = _number(model, f"{architecture}.rope.freq_base", 10000.0)
     frequencies: NDArray[np.float64] = base ** (-pairs / model.shape.head_dim)
@@ -460,7 +459,7 @@ def _number(model: Model, key: str, default: float) -> float:
 
 
 class _Rotation:
-    """The angles of some positions, and which of the tokens before each may be seen."""
+    """The rotary angles of some positions, and the causal mask."""
 
     def __init__(self, model: Transformer, start: int, count: int) -> None:
         angles = np.arange(start, start + count)[:, None] * model.frequencies
@@ -471,7 +470,7 @@ class _Rotation:
         self.mask = np.where(hidden, np.float32(-np.inf), np.float32(0))
 
     def apply(self, x: F32) -> F32:
-        """Turn every pair of (batch, positions, heads, head_dim): a pair is a complex number."""
+        """Rotate every pair of (batch, positions, heads, head_dim), each as a complex number."""
         if self._neighbours:
             pairs = np.ascontiguousarray(x).view(np.complex64)
             turned: F32 = (pairs * self._turn).view(np.float32)
@@ -481,8 +480,8 @@ class _Rotation:
         return np.concatenate([pairs.real, pairs.imag], axis=-1)
 
 
-def _drawn(scores: NDArray[np.float64], temperature: float, numbers: NDArray[np.float64]) -> Tokens:
-    """The entry of each row that a number from 0 to 1 falls on, the likeliest at temperature 0."""
+def _sampled(scores: NDArray[np.float64], temperature: float, numbers: NDArray[np.float64]) -> Tokens:
+    """Sample an entry of each row by a number from 0 to 1; the most likely one at temperature 0."""
     if temperature == 0:
         likeliest: Tokens = scores.argmax(axis=-1)
         return likeliest

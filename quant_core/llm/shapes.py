@@ -1,14 +1,13 @@
-"""The shape of a language model: which tensors it has, how large each is, what it keeps per token.
+"""The shape of a language model: its tensors, their sizes, and what it caches per token.
 
-A `ModelShape` holds what of a Hugging Face `config.json` decides memory. From it follow the list
-of weight tensors, under the names that GGUF files use (`ModelShape.tensors`), and the width of the
-key/value cache (`quant_core.memory`). Which *type* each tensor is stored in is the business of
-`quant_core.ggml.mixes`; no weights are read here, and vision towers and multi-token-prediction heads are
-not counted.
+A `ModelShape` holds the fields of a Hugging Face `config.json` that decide memory. From it follow the list of
+weight tensors, under the names of GGUF files (`ModelShape.tensors`), and the width of the key/value cache
+(`quant_core.memory`). `quant_core.ggml.mixes` chooses the type of each tensor. No weights are read here, and
+vision towers and multi-token-prediction heads are not counted.
 
-The layers are made in `quant_core.llm.architectures.building`, by the table of
-`quant_core.llm.architectures.table`. A configuration is counted only when every field that decides a size
-was understood: a wrong number is worse than none.
+`quant_core.llm.architectures.building` builds the layers, by `quant_core.llm.architectures.table`. A
+configuration is counted only if every field that decides a size was understood: a wrong number is worse than
+none.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from typing import Any, TypeVar
 
 from quant_core.llm.architectures.building import Architecture, Block, Extras, decoder
 from quant_core.llm.architectures.defaults import class_defaults
-from quant_core.llm.architectures.fields import Fields, shown
+from quant_core.llm.architectures.fields import Fields, brief
 from quant_core.llm.architectures.layers import (
     CROSS,
     FULL,
@@ -36,9 +35,9 @@ from quant_core.llm.architectures.layers import (
     Experts,
     LatentAttention,
     Layer,
+    LayerTensor,
     LinearAttention,
-    Part,
-    Undescribed,
+    UnknownLinear,
     vector,
 )
 from quant_core.llm.architectures.table import (
@@ -88,7 +87,7 @@ class Tensor:
     rows, columns : int
         `columns` is the contiguous dimension that blocks run along. The experts of a layer count as rows.
     kept : str
-        The type that quantization leaves alone (`"F32"` for norms, biases and routers), or "".
+        The type that quantization does not change (`"F32"` for norms, biases and routers), or "".
     """
 
     name: str
@@ -106,7 +105,7 @@ class Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelShape:
-    """What of an architecture decides how much memory it takes.
+    """The properties of a model that decide how much memory it takes.
 
     Attributes
     ----------
@@ -115,22 +114,22 @@ class ModelShape:
         The layers that differ from one another.
     order : tuple of int
         For each layer of the model, which of `blocks` it is.
-    before, after : tuple of Part
-        Tensors of no layer beside the embedding and the output: positions, norms, biases.
+    before, after : tuple of LayerTensor
+        Other tensors outside the layers: positions, norms, biases.
     tied_embeddings : bool
         The output is the embedding, or there is no output.
     max_context : int or None
-        Tokens that the model was made for.
+        The context length that the model was trained for.
     model_type : str
     rope_table : int
         Entries of the frequency table that the file carries.
     embedding_rows : int
         Rows of the embedding where they are not `vocab_size`; 0 for that.
     beside_file : int
-        Parameters of the model that its GGUF file does not hold (an encoder's head); below 0, what only the
-        file holds.
+        Parameters that the GGUF file lacks (an encoder's head); negative for parameters that only the file
+        has.
     assumed : tuple of str
-        Sizes that the configuration leaves to the defaults of its class.
+        Sizes taken from the defaults of the class.
 
     Examples
     --------
@@ -144,8 +143,8 @@ class ModelShape:
     vocab_size: int
     blocks: tuple[Layer, ...]
     order: tuple[int, ...]
-    before: tuple[Part, ...] = ()
-    after: tuple[Part, ...] = ()
+    before: tuple[LayerTensor, ...] = ()
+    after: tuple[LayerTensor, ...] = ()
     tied_embeddings: bool = False
     max_context: int | None = None
     model_type: str = "llama"
@@ -172,7 +171,7 @@ class ModelShape:
 
     @cached_property
     def _attention(self) -> Attention | None:
-        """The usual attention: that of full layers if there are any."""
+        """The standard attention: that of full layers if there are any."""
         found = [m for block in self.blocks for m in block.mixers if isinstance(m, Attention) and not m.cross]
         return min(found, key=lambda mixer: mixer.window > 0, default=None)
 
@@ -237,7 +236,7 @@ class ModelShape:
 
     @property
     def is_encoder(self) -> bool:
-        """Whether it attends and keeps nothing: it reads a text at once and writes none."""
+        """Whether it is an encoder: attention without a cache."""
         recurrent = any(block.state_elements for block in self.blocks)
         return self._attention is not None and not self.has_cache and not recurrent
 
@@ -245,14 +244,13 @@ class ModelShape:
     def queries_per_kv_head(self) -> int:
         """Query heads that share one key/value head (grouped-query attention); 0 without attention.
 
-        A latent cache is shared by all heads; llama.cpp writes such a model with one key/value head. It
-        asks the first layer, so that a model which begins with a state space has none
-        (`llama_hparams::n_gqa`).
+        A latent cache is shared by all heads; llama.cpp stores such a model with one key/value head. It reads
+        the first layer only, so a model that begins with a state space has none (`llama_hparams::n_gqa`).
         """
         if self.latent:
             return self.n_heads
         first = self.blocks[self.order[0]]
-        if not any(isinstance(mixer, Attention | LinearAttention | Undescribed) for mixer in first.mixers):
+        if not any(isinstance(mixer, Attention | LinearAttention | UnknownLinear) for mixer in first.mixers):
             return 0
         return self.n_heads // max(1, self.n_kv_heads)
 
@@ -263,7 +261,7 @@ class ModelShape:
 
     @cached_property
     def parameters(self) -> int:
-        """Number of weights, all experts included; the rope table and a tied output count for nothing."""
+        """Number of weights, all experts included; the rope table and a tied output are not counted."""
         of_layers = sum(
             count * sum(part.rows * part.columns for part in layer.parts(self.hidden_size))
             for layer, count in self.counted_layers
@@ -273,7 +271,7 @@ class ModelShape:
 
     @cached_property
     def active_parameters(self) -> int:
-        """Weights that take part in one token: all but the experts that are not chosen."""
+        """Weights used for one token: all except the experts that are not chosen."""
         if self.experts is None:
             return self.parameters
         idle = 0
@@ -299,16 +297,16 @@ class ModelShape:
         """Every tensor of the model's GGUF file, in layer order."""
         return _tensors(self)
 
-    def _start(self) -> Iterator[Part]:
-        yield Part("token_embd.weight", self.embedding_rows or self.vocab_size, self.hidden_size)
+    def _start(self) -> Iterator[LayerTensor]:
+        yield LayerTensor("token_embd.weight", self.embedding_rows or self.vocab_size, self.hidden_size)
         yield from self.before
 
-    def _end(self) -> Iterator[Part]:
+    def _end(self) -> Iterator[LayerTensor]:
         yield from self.after
         if self.rope_table:
             yield vector("rope_freqs.weight", self.rope_table)
         if not self.tied_embeddings:
-            yield Part("output.weight", self.vocab_size, self.hidden_size)
+            yield LayerTensor("output.weight", self.vocab_size, self.hidden_size)
 
 
 def model_shape(config: Mapping[str, Any]) -> ModelShape:
@@ -352,15 +350,15 @@ def model_shape(config: Mapping[str, Any]) -> ModelShape:
 
 
 def read_shape(config: Mapping[str, Any], *, assume: bool = True) -> tuple[ModelShape, dict[str, Any]]:
-    """As `model_shape`; with the fields that were read, in the order of reading.
+    """As `model_shape`; also returns the fields that were read, in order.
 
     Parameters
     ----------
     config : mapping
         As for `model_shape`.
     assume : bool
-        Whether a field that is missing has the default of its class in transformers. Those that were taken
-        are among the fields that were read, and in `ModelShape.assumed`.
+        Whether a missing field takes the default of its class in transformers. Such fields are among those
+        that were read, and in `ModelShape.assumed`.
 
     Raises
     ------
@@ -380,11 +378,11 @@ def read_shape(config: Mapping[str, Any], *, assume: bool = True) -> tuple[Model
     model_type, arch = architecture_of(fields)
     fields.defaults = arch.defaults
     _refuse_whole(config, model_type, arch)
-    if assume and (not arch.strict or fields.has("num_hidden_layers")):  # else it is what holds a text
+    if assume and (not arch.strict or fields.has("num_hidden_layers")):  # otherwise the outer configuration
         fields.of_class = dict(class_defaults(fields.text("model_type", "")))
-        if arch.positions is None:  # else the context decides a size
+        if arch.positions is None:  # otherwise the context decides a size
             fields.of_class.pop("max_position_embeddings", None)
-        if _nested(config) is not None:  # the class of the whole model decides, and not that of its text
+        if _nested(config) is not None:  # the class of the whole model decides, not that of its text
             fields.of_class.pop("tie_word_embeddings", None)
     shape = _shape(fields, model_type, arch)
     _refuse_unread(fields, model_type, arch)
@@ -396,23 +394,23 @@ _NESTED = ("text_config", "llm_config", "language_config")
 
 
 def _nested(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The configuration of the text, where it is a part of another."""
+    """Return the nested configuration of the text, if any."""
     return next((part for name in _NESTED if isinstance(part := config.get(name), Mapping)), None)
 
 
 def _text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What of a multimodal configuration describes the language model."""
+    """Return the fields of a multimodal configuration that describe the language model."""
     nested = _nested(config)
     if nested is None:
         return config
     outer = config.get("model_type")
     part = {**nested} if outer is None else {"model_type": outer, **nested}
-    tied = config.get("tie_word_embeddings")  # the whole model's word counts
+    tied = config.get("tie_word_embeddings")  # the whole model's value counts
     return part if tied is None else {**part, "tie_word_embeddings": tied}
 
 
 def _refuse_whole(config: Mapping[str, Any], model_type: str, arch: Architecture) -> None:
-    """Refuse a model of several parts of which the text is not the one that counts."""
+    """Refuse a model of several parts whose text part is not the main one."""
     if isinstance(config.get("thinker_config"), Mapping):  # Qwen's Omni models
         raise ValueError("thinker_config holds the text, beside parts that speak: give that object alone")
     outer = config.get("model_type")
@@ -428,11 +426,11 @@ def _refuse_whole(config: Mapping[str, Any], model_type: str, arch: Architecture
     whole, part = config.get("hidden_size"), nested.get("hidden_size")
     if isinstance(whole, int) and whole != part and config.get("tie_word_embeddings") is False:
         raise ValueError(
-            f"hidden_size is {shown(whole)} and {shown(part)} in text_config: the output has either"
+            f"hidden_size is {brief(whole)} and {brief(part)} in text_config: the output has either"
         )
     if arch.encoder and outer.partition("_")[0] != model_type.partition("_")[0]:
         raise ValueError(
-            f"model_type {shown(outer)} is not known, and its text part only reads; it is not counted"
+            f"model_type {brief(outer)} is not known, and its text part only reads; it is not counted"
         )
 
 
@@ -463,10 +461,10 @@ def _shape(fields: Fields, model_type: str, arch: Architecture) -> ModelShape:
 
 
 def _bounded(shape: ModelShape) -> None:
-    """Every tensor is listed and typed, so a model may not have any number of them."""
+    """Refuse a model with too many tensors to list."""
     tensors = 0
     for block, count in shape.counted_layers:
-        described = not any(isinstance(mixer, Undescribed) for mixer in block.mixers)
+        described = not any(isinstance(mixer, UnknownLinear) for mixer in block.mixers)
         tensors += count * (sum(1 for _ in block.parts(shape.hidden_size)) if described else 1)
     if tensors > _MOST_TENSORS:
         raise ValueError(
@@ -475,8 +473,10 @@ def _bounded(shape: ModelShape) -> None:
         )
 
 
-def _compressed(blocks: list[Block], others: tuple[Part, ...]) -> tuple[tuple[Layer, ...], tuple[int, ...]]:
-    """The layers that differ, and which of them each layer is. Plans give equal layers the same objects."""
+def _compressed(
+    blocks: list[Block], others: tuple[LayerTensor, ...]
+) -> tuple[tuple[Layer, ...], tuple[int, ...]]:
+    """Return the distinct layers, and the index of each layer among them; equal layers are one object."""
     known: dict[tuple[int, int], int] = {}
     layers: dict[Layer, int] = {}
     order = []
@@ -488,7 +488,7 @@ def _compressed(blocks: list[Block], others: tuple[Part, ...]) -> tuple[tuple[La
     return tuple(layers), tuple(order)
 
 
-def _norms(fields: Fields, arch: Architecture, hidden: int) -> Iterator[Part]:
+def _norms(fields: Fields, arch: Architecture, hidden: int) -> Iterator[LayerTensor]:
     biased = fields.chosen(arch.norm_bias)
     for name in arch.norms if arch.norm_weight else ():
         yield vector(f"{name}.weight", hidden)
@@ -496,14 +496,16 @@ def _norms(fields: Fields, arch: Architecture, hidden: int) -> Iterator[Part]:
             yield vector(f"{name}.bias", hidden)
 
 
-def _positions(arch: Architecture, context: int, hidden: int) -> tuple[Part, ...]:
+def _positions(arch: Architecture, context: int, hidden: int) -> tuple[LayerTensor, ...]:
     if arch.positions is None:
         return ()
     rows = context + arch.positions
-    return (Part("position_embd.weight", rows, hidden, "F32"),) if rows else ()
+    return (LayerTensor("position_embd.weight", rows, hidden, "F32"),) if rows else ()
 
 
-def _after(fields: Fields, arch: Architecture, hidden: int, vocabulary: int, tied: bool) -> tuple[Part, ...]:
+def _after(
+    fields: Fields, arch: Architecture, hidden: int, vocabulary: int, tied: bool
+) -> tuple[LayerTensor, ...]:
     parts = []
     if arch.final_norm and arch.norm_weight:
         parts.append(vector("output_norm.weight", hidden))
@@ -532,11 +534,11 @@ _LLAMA_70B_CLASS = frozenset({"llama", "mistral", "qwen2"})
 
 
 def _refuse_unread(fields: Fields, model_type: str, arch: Architecture) -> None:
-    """Refuse a configuration with a field that may decide a size and that nobody read."""
+    """Refuse a configuration with an unread field that may decide a size."""
     for name in arch.required:
         if not fields.has(name):
             why = "is not known, so nothing" if arch.strict else "has a size that it decides, and nothing"
-            raise ValueError(f"{name} is missing; {shown(model_type)} {why} can be assumed for it")
+            raise ValueError(f"{name} is missing; {brief(model_type)} {why} can be assumed for it")
     names = ("hidden_act", "hidden_activation", "activation_function") if arch.strict else ("hidden_act",)
     for name in names:
         activation = fields.config.get(name)
@@ -545,26 +547,26 @@ def _refuse_unread(fields: Fields, model_type: str, arch: Architecture) -> None:
         gated = activation in _GATED if arch.strict else activation not in _NO_GATE
         if not gated:
             raise ValueError(
-                f"{name} is {shown(activation)}, which may mean two matrices instead of three in "
-                f"{shown(model_type)}; it is not counted"
+                f"{name} is {brief(activation)}, which may mean two matrices instead of three in "
+                f"{brief(model_type)}; it is not counted"
             )
     unread = fields.first_unread(frozenset(arch.ignored), arch.strict)
     if unread is None:
         return
     if arch.has_experts and _OF_EXPERTS.search(unread) and not fields.has("num_experts"):
-        raise ValueError(f"num_experts is missing, though {shown(unread)} is given")
+        raise ValueError(f"num_experts is missing, though {brief(unread)} is given")
     raise ValueError(
-        f"{shown(unread)} may decide a size and is not understood for {shown(model_type)}; it is not counted"
+        f"{brief(unread)} may decide a size and is not understood for {brief(model_type)}; it is not counted"
     )
 
 
 def generic_shape(parameters: float) -> ModelShape:
-    """A Llama-like architecture of about the given size, for a slider that has no model behind it.
+    """Return a Llama-like architecture of about the given size, for a slider without a model.
 
     Depth and width are interpolated (logarithms over logarithm) between the published Llama 3 models of
-    1.2, 3.2, 8, 70 and 405 billion parameters and SmolLM2 below; the feed-forward width then takes up what
-    is left, in steps of 256. The result is an illustration, not a real model; its own `parameters`
-    is the number to print: from a billion up it is within 1.5 % of what was asked, below within 6 %.
+    1.2, 3.2, 8, 70 and 405 billion parameters and SmolLM2 below; the feed-forward width takes the
+    rest, in steps of 256. The result is an illustration, not a real model; its own `parameters`
+    is the number to print: within 1.5 % of `parameters` from a billion up, within 6 % below.
 
     Parameters
     ----------
@@ -609,7 +611,7 @@ def generic_shape(parameters: float) -> ModelShape:
 
 
 # Parameters, layers, hidden size: SmolLM2 135M and 360M, Llama 3.2 1B and 3B, Llama 3.1 8B, 70B and 405B;
-# the last rung is no published model but the line through the two before it.
+# the last row is no published model but extrapolated from the two before it.
 _LADDER = (
     (1.345e8, 30, 576),
     (3.618e8, 32, 960),
@@ -623,7 +625,7 @@ _LADDER = (
 
 
 def _interpolate(parameters: float, column: int) -> float:
-    """Log-log interpolation on the ladder; below its foot the lowest rung is held."""
+    """Log-log interpolation in the table; below the first row its value is used."""
     size = max(parameters, _LADDER[0][0])
     low, high = next((low, high) for low, high in pairwise(_LADDER) if size <= high[0])
     share = math.log(size / low[0]) / math.log(high[0] / low[0])
@@ -653,6 +655,6 @@ def _walk(shape: ModelShape) -> Iterator[Tensor]:
         yield _outside(part)
 
 
-def _outside(part: Part) -> Tensor:
+def _outside(part: LayerTensor) -> Tensor:
     kind = part.name.removesuffix(".weight")
     return Tensor(part.name, None, kind, part.rows, part.columns, part.kept)

@@ -1,7 +1,7 @@
-"""Towers: the parts of a multimodal model that read pictures and sound, and what joins them to the text.
+"""Towers: the parts of a multimodal model that read images and audio, and the adapters to the text.
 
-`quant_core.llm.shapes` counts the text of a model. What a file of Hugging Face has besides, llama.cpp keeps
-in a file of its own (`mmproj`). Its parameters are counted here, from `vision_config` and
+`quant_core.llm.shapes` counts the text of a model. llama.cpp stores the other parts of a Hugging Face
+checkpoint in a separate file (`mmproj`). Their parameters are counted here, from `vision_config` and
 `audio_config`.
 """
 
@@ -39,12 +39,12 @@ def tower_parameters(config: Mapping[str, Any]) -> int | None:
     Returns
     -------
     int or None
-        0 for a model of text alone; None where there is a tower whose size is not understood.
+        0 for a text model; None if there is a tower whose size is not understood.
 
     Raises
     ------
     ValueError
-        The text is none that `quant_core.llm.shapes.model_shape` reads.
+        If `quant_core.llm.shapes.model_shape` refuses the text part.
 
     References
     ----------
@@ -70,17 +70,17 @@ def tower_parameters(config: Mapping[str, Any]) -> int | None:
     if count is None:
         return None
     try:
-        return count(_Part(config), width)
+        return count(_TowerFields(config), width)
     except _UnknownError:
         return None
 
 
 class _UnknownError(Exception):
-    """A tower has something that is not counted here."""
+    """A tower has a part that is not counted here."""
 
 
-class _Part:
-    """Fields of one part of a configuration: missing ones are those of its class, strange ones not known."""
+class _TowerFields:
+    """Fields of one part of a configuration; missing ones take the defaults of its class."""
 
     def __init__(self, fields: Any) -> None:
         if not isinstance(fields, Mapping):
@@ -88,7 +88,7 @@ class _Part:
         self.fields = fields
 
     def __call__(self, name: str, default: int | None = None, *others: str) -> int:
-        """Return a whole number; of a pair of equal ones, such as the sides of a picture, one."""
+        """Return an integer, also from a pair of equal ones such as the sides of an image."""
         value = next(
             (self.fields[key] for key in (name, *others) if self.fields.get(key) is not None), default
         )
@@ -111,8 +111,8 @@ class _Part:
             raise _UnknownError
         return default if value is None else len(value)
 
-    def part(self, name: str) -> _Part:
-        return _Part(self.fields.get(name))
+    def part(self, name: str) -> _TowerFields:
+        return _TowerFields(self.fields.get(name))
 
     def has(self, name: str) -> bool:
         return bool(self.fields.get(name))
@@ -125,19 +125,19 @@ def _linear(inputs: int, outputs: int, bias: bool = True) -> int:
     return inputs * outputs + (outputs if bias else 0)
 
 
-def _patches(v: _Part, size: int, patch: int) -> int:
+def _patches(v: _TowerFields, size: int, patch: int) -> int:
     return (v("image_size", size) // v("patch_size", patch)) ** 2
 
 
 def _block(width: int, ffn: int, norms: int) -> int:
-    """One layer of a plain vision transformer: attention and a feed-forward of two matrices, with biases."""
+    """Parameters of a vision transformer's layer: attention and two feed-forward matrices, with biases."""
     return 4 * _linear(width, width) + _linear(width, ffn) + _linear(ffn, width) + norms * width
 
 
 # --- towers that several models have ----------------------------------------------------------------------
 
 
-def _siglip(v: _Part) -> int:
+def _siglip(v: _TowerFields) -> int:
     idefics = v.kind() != "siglip_vision_model"
     width, ffn = v("hidden_size", 1152 if idefics else 768), v("intermediate_size", 3072)
     size, patch = (224, 32) if idefics else (224, 16)
@@ -149,21 +149,21 @@ def _siglip(v: _Part) -> int:
     return total
 
 
-def _clip(v: _Part) -> int:
+def _clip(v: _TowerFields) -> int:
     width, ffn = v("hidden_size", 768), v("intermediate_size", 3072)
     pixels = v("num_channels", 3) * v("patch_size", 32) ** 2
     embedded = _linear(pixels, width, bias=False) + (_patches(v, 224, 32) + 2) * width
     return embedded + 4 * width + v("num_hidden_layers", 12) * _block(width, ffn, 4)
 
 
-def _pixtral(v: _Part) -> int:
+def _pixtral(v: _TowerFields) -> int:
     width, ffn = v("hidden_size", 1024), v("intermediate_size", 4096)
     pixels = v("num_channels", 3) * v("patch_size", 16) ** 2
     layer = 4 * width * width + 3 * width * ffn + 2 * width
     return pixels * width + width + v("num_hidden_layers", 24) * layer
 
 
-def _internvl(v: _Part) -> int:
+def _internvl(v: _TowerFields) -> int:
     if v.flag("use_qk_norm", False) or v.fields.get("norm_type", "layer_norm") != "layer_norm":
         raise _UnknownError
     width, ffn = v("hidden_size", 1024), v("intermediate_size", 4096)
@@ -176,15 +176,15 @@ def _internvl(v: _Part) -> int:
     return total + (0 if v.flag("use_mean_pooling", True) else 2 * width)
 
 
-_VISION: dict[str, Callable[[_Part], int]] = {
+_VISION: dict[str, Callable[[_TowerFields], int]] = {
     "siglip_vision_model": _siglip,
     "clip_vision_model": _clip,
     "pixtral": _pixtral,
 }
 
 
-def _vision(config: _Part) -> tuple[int, int]:
-    """Parameters of the tower that `vision_config` names, and its width."""
+def _vision(config: _TowerFields) -> tuple[int, int]:
+    """Return the parameters and the width of the tower in `vision_config`."""
     v = config.part("vision_config")
     count = _VISION.get(v.kind())
     if count is None:
@@ -195,7 +195,7 @@ def _vision(config: _Part) -> tuple[int, int]:
 # --- whole models: (configuration, width of the text) -> parameters ---------------------------------------
 
 
-def _llava(config: _Part, text: int) -> int:
+def _llava(config: _TowerFields, text: int) -> int:
     tower, width = _vision(config)
     bias = config.flag("multimodal_projector_bias", True)
     features = config.length("vision_feature_layer", 1) if _is_list(config, "vision_feature_layer") else 1
@@ -203,11 +203,11 @@ def _llava(config: _Part, text: int) -> int:
     return tower + newline + _linear(width * features, text, bias) + _linear(text, text, bias)
 
 
-def _is_list(config: _Part, name: str) -> bool:
+def _is_list(config: _TowerFields, name: str) -> bool:
     return isinstance(config.fields.get(name), list | tuple)
 
 
-def _mistral3(config: _Part, text: int) -> int:
+def _mistral3(config: _TowerFields, text: int) -> int:
     if _is_list(config, "vision_feature_layer"):
         raise _UnknownError
     tower, width = _vision(config)
@@ -216,17 +216,17 @@ def _mistral3(config: _Part, text: int) -> int:
     return tower + width + merged * width + _linear(width, text, bias) + _linear(text, text, bias)
 
 
-def _gemma3(config: _Part, text: int) -> int:
+def _gemma3(config: _TowerFields, text: int) -> int:
     tower, width = _vision(config)
     return tower + width * text + width
 
 
-def _paligemma(config: _Part, text: int) -> int:
+def _paligemma(config: _TowerFields, text: int) -> int:
     tower, width = _vision(config)
     return tower + _linear(width, config("projection_dim", 2048))
 
 
-def _internvl_chat(config: _Part, text: int) -> int:
+def _internvl_chat(config: _TowerFields, text: int) -> int:
     v = config.part("vision_config")
     merged = 4 * v("hidden_size", 1024)
     if config.fields.get("downsample_ratio", 0.5) != 0.5:
@@ -234,12 +234,12 @@ def _internvl_chat(config: _Part, text: int) -> int:
     return _internvl(v) + 2 * merged + _linear(merged, text) + _linear(text, text)
 
 
-def _idefics3(config: _Part, text: int) -> int:
+def _idefics3(config: _TowerFields, text: int) -> int:
     v = config.part("vision_config")
     return _siglip(v) + v("hidden_size", 1152) * config("scale_factor", 2) ** 2 * text
 
 
-def _qwen2_vl(config: _Part, text: int) -> int:
+def _qwen2_vl(config: _TowerFields, text: int) -> int:
     v = config.part("vision_config")
     width, out = v("embed_dim", 1280), v("hidden_size", 3584)
     ffn = v("mlp_ratio", 4) * width
@@ -248,11 +248,11 @@ def _qwen2_vl(config: _Part, text: int) -> int:
     return total + 2 * width + _linear(merged, merged) + _linear(merged, out)
 
 
-def _qwen_pixels(v: _Part, patch: int) -> int:
+def _qwen_pixels(v: _TowerFields, patch: int) -> int:
     return v("in_channels", 3) * v("temporal_patch_size", 2) * v("patch_size", patch) ** 2
 
 
-def _qwen2_5_vl(config: _Part, text: int) -> int:
+def _qwen2_5_vl(config: _TowerFields, text: int) -> int:
     v = config.part("vision_config")
     width, ffn, out = v("hidden_size", 3584), v("intermediate_size", 3420), v("out_hidden_size", 3584)
     merged = width * v("spatial_merge_size", 2) ** 2
@@ -261,7 +261,7 @@ def _qwen2_5_vl(config: _Part, text: int) -> int:
     return total + width + _linear(merged, merged) + _linear(merged, out)
 
 
-def _qwen3_vl(config: _Part, text: int) -> int:
+def _qwen3_vl(config: _TowerFields, text: int) -> int:
     """Also Qwen3.5, which joins the text at no layer but the first."""
     v = config.part("vision_config")
     width, ffn, out = v("hidden_size", 1152), v("intermediate_size", 4304), v("out_hidden_size", 3584)
@@ -273,7 +273,7 @@ def _qwen3_vl(config: _Part, text: int) -> int:
     return total + joint + 2 * width + deep * (joint + 2 * merged)
 
 
-def _glm4v(config: _Part, text: int) -> int:
+def _glm4v(config: _TowerFields, text: int) -> int:
     v = config.part("vision_config")
     width, out, ffn = v("hidden_size", 1536), v("out_hidden_size", 4096), v("intermediate_size", 13696)
     bias = v.flag("attention_bias", False)
@@ -284,7 +284,7 @@ def _glm4v(config: _Part, text: int) -> int:
     return total + merger + _linear(width * v("spatial_merge_size", 2) ** 2, out)
 
 
-def _llama4(config: _Part, text: int) -> int:
+def _llama4(config: _TowerFields, text: int) -> int:
     v = config.part("vision_config")
     width, ffn = v("hidden_size", 768), v("intermediate_size", 5632)
     inner, out = v("projector_input_dim", 4096), v("projector_output_dim", 4096)
@@ -294,7 +294,7 @@ def _llama4(config: _Part, text: int) -> int:
     return total + ffn * inner + inner * out + v("vision_output_dim", 7680) * text
 
 
-def _mllama(config: _Part, text: int) -> int:
+def _mllama(config: _TowerFields, text: int) -> int:
     v = config.part("vision_config")
     width, ffn, tiles = v("hidden_size", 1280), v("intermediate_size", 5120), v("max_num_tiles", 4)
     tokens = _patches(v, 448, 14) + 1
@@ -307,7 +307,7 @@ def _mllama(config: _Part, text: int) -> int:
     return total + _linear(v("vision_output_dim", 7680), text)
 
 
-def _gemma4(config: _Part, text: int) -> int:
+def _gemma4(config: _TowerFields, text: int) -> int:
     total = 0
     if config.has("vision_config"):
         v = config.part("vision_config")
@@ -330,11 +330,11 @@ def _gemma4(config: _Part, text: int) -> int:
     return total
 
 
-def _channels(a: _Part, name: str) -> tuple[int, int]:
+def _channels(a: _TowerFields, name: str) -> tuple[int, int]:
     value = a.fields.get(name, (128, 32))
     if not isinstance(value, list | tuple) or len(value) != 2:
         raise _UnknownError
-    first, second = (_Part({"channels": each})("channels") for each in value)
+    first, second = (_TowerFields({"channels": each})("channels") for each in value)
     return first, second
 
 
@@ -349,7 +349,7 @@ def _conformer(width: int, layers: int, heads: int, kernel: int) -> int:
 _MOBILENET_V5 = 294_126_912  # mobilenetv5_300m_enc, the only one of Gemma 3n
 
 
-def _gemma3n(config: _Part, text: int) -> int:
+def _gemma3n(config: _TowerFields, text: int) -> int:
     total = 0
     if config.has("vision_config"):
         v = config.part("vision_config")
@@ -372,7 +372,7 @@ def _gemma3n_joint(width: int, vocabulary: int, text: int) -> int:
     return vocabulary * width + 2 * width + width * text
 
 
-def _kimi(config: _Part, text: int) -> int:
+def _kimi(config: _TowerFields, text: int) -> int:
     v = config.part("vision_config")
     width = v("vt_hidden_size", 1152, "hidden_size")
     ffn, patch = v("vt_intermediate_size", 4304, "intermediate_size"), v("patch_size", 14)
@@ -383,7 +383,7 @@ def _kimi(config: _Part, text: int) -> int:
     return total + 2 * width + _linear(merged, merged) + _linear(merged, text)
 
 
-_COUNTS: dict[str, Callable[[_Part, int], int]] = {
+_COUNTS: dict[str, Callable[[_TowerFields, int], int]] = {
     "llava": _llava,
     "llava_next": _llava,
     "llava_onevision": _llava,

@@ -1,11 +1,11 @@
-"""AWQ: scale up the weights of loud input channels before rounding, and divide the activations by the same.
+"""AWQ: scale up the weights of input channels with large activations before rounding.
 
-The product does not change: (W · s)(X / s) = W X. The rounding error does: a channel scaled by s has its
-effective grid spacing divided by s, as long as the scaled weights do not stretch the grid of their group.
-The scale is s = s_X^α with s_X the mean |activation| of each input channel, and α is searched for on the
-layer's output error: 0 is plain RTN, 1 is never tried by the reference.
+Activations are divided by the same scale, so the product does not change: (W · s)(X / s) = W X. The rounding
+error does: the effective grid spacing of a channel scaled by s is divided by s, as long as the scaled weights
+do not widen the grid of their group. The scale is s = s_X^α with s_X the mean |activation| of each input
+channel, and α is searched for on the layer's output error: 0 is plain RTN; the reference never tries 1.
 
-Salience is seen in the activations and not in the weights: `keep_channels` shows that.
+Activations show which channels are salient, weights do not: see `keep_channels`.
 
 References
 ----------
@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from quant_core.arrays import F32, FloatArray, as_floats, as_matrix
 from quant_core.methods.rtn import Quantized, round_to_nearest
 
-#: Tries of α in the reference: 0, 0.05, … 0.95.
+#: Number of values of α in the reference: 0, 0.05, … 0.95.
 GRID = 20
 _SMALLEST_SCALE = 1e-4
 
@@ -57,7 +57,7 @@ class Scaled:
 
 @dataclass(frozen=True, eq=False)
 class AWQResult:
-    """The outcome of a search over α.
+    """The result of a search over α.
 
     Attributes
     ----------
@@ -66,12 +66,11 @@ class AWQResult:
     scales : ndarray of float32, shape (columns,)
         Channel scales of that α.
     alphas, losses : ndarray of float64, shape (grid + 1,)
-        All tries and their mean squared output error. The last is α = 1, evaluated to be shown: it is never
-        chosen.
+        All tries and their mean squared output error. The last, α = 1, is for display: it is never chosen.
     quantized : Scaled
         The weights at `alpha`.
     held_out : ndarray of float64, shape (grid + 1,), or None
-        The same of all tries on the held-out text, if there is one. It has no say in the choice.
+        The losses of all tries on the held-out text, if there is one; not used for the choice.
     """
 
     alpha: float
@@ -89,7 +88,7 @@ class AWQResult:
 
 @dataclass(frozen=True, eq=False)
 class KeptChannels:
-    """Weights rounded but for some input channels, which keep 16 bits.
+    """Rounded weights, with some input channels left in 16 bits.
 
     Attributes
     ----------
@@ -154,7 +153,7 @@ def search_statistics(
     grid: int = GRID,
     held_out: ArrayLike | None = None,
 ) -> AWQResult:
-    """Do the same from what the search needs of the activations, which is less than the activations.
+    """As `search`, from statistics of the activations.
 
     The mean squared output error is tr(E M Eᵀ) / rows with E = W − Ŵ and M = XᵀX / tokens.
 
@@ -168,7 +167,7 @@ def search_statistics(
     bits, group_size, grid
         As in `search`.
     held_out : array_like of float, shape (columns, columns), or None
-        XᵀX / tokens of text that the search does not see, to judge every try on.
+        XᵀX / tokens of held-out text, on which every try is evaluated too.
 
     Returns
     -------
@@ -277,7 +276,7 @@ def channel_order(
     by: Literal["activation", "weight", "random"] = "activation",
     seed: int = 0,
 ) -> NDArray[np.intp]:
-    """Return the input channels in the order in which `keep_channels` would keep them.
+    """Return the input channels in the order in which `keep_channels` keeps them.
 
     Parameters
     ----------
@@ -285,7 +284,7 @@ def channel_order(
     activation_mean : array_like of float, shape (columns,)
         Mean |x| of each input channel.
     by : {"activation", "weight", "random"}
-        Largest mean |x| first, largest mean |w| first, or any.
+        Largest mean |x| first, largest mean |w| first, or random.
     seed : int
         Seed of the random order.
 
@@ -331,7 +330,7 @@ def keep_channels(
     by: Literal["activation", "weight", "random"] = "activation",
     seed: int = 0,
 ) -> KeptChannels:
-    """Round all weights but those of a few input channels, which keep 16 bits.
+    """Round all weights except those of a few input channels, which keep 16 bits.
 
     Parameters
     ----------
@@ -343,7 +342,7 @@ def keep_channels(
     fraction : float
         Share of the channels to keep, 0 to 1; rounded to a whole number, at least one channel if above 0.
     by : {"activation", "weight", "random"}
-        Keep the channels of largest mean |x|, of largest mean |w|, or any.
+        Keep the channels of largest mean |x|, of largest mean |w|, or random ones.
     seed : int
         Seed of the random choice.
 

@@ -1,9 +1,9 @@
-"""AWQ's clip search: shrink each group's range, if losing the tails makes the layer's output better.
+"""AWQ's clip search: shrink each group's range where clipping improves the layer's output.
 
-A group's grid must reach its largest weight. Clipping that weight costs an error at one place and makes the
-spacing of all others finer. Which wins depends on the activations that meet the weights, so each group of
-each row is tried at limits max|w| · (1, 0.95, … 0.55) and keeps the one with the smallest squared error of
-*its own* contribution to the output, Σ over its columns of x (ŵ − w), averaged over calibration tokens.
+A group's grid must reach its largest weight. Clipping that weight adds an error there and makes the spacing
+of all others finer. The better choice depends on the activations, so each group of each row is tried at
+limits max|w| · (1, 0.95, … 0.55) and keeps the one with the smallest squared error of *its own* contribution
+to the output, Σ over its columns of x (ŵ − w), averaged over calibration tokens.
 
 AWQ applies this after the channel scales of `quant_core.methods.awq`, to the scaled weights W · s and inputs
 X / s, and not to query and key projections, whose outputs are multiplied with each other.
@@ -27,13 +27,13 @@ from quant_core.methods.rtn import Quantized, round_to_nearest
 #: The reference divides the range into 20 steps and tries the upper half of them.
 GRID = 20
 MAX_SHRINK = 0.5
-#: Calibration tokens that the reference looks at, spread evenly over those it is given.
+#: Calibration tokens that the reference uses, evenly spaced.
 TOKENS = 512
 
 
 @dataclass(frozen=True, eq=False)
 class ClipResult:
-    """The outcome of a clip search.
+    """The result of a clip search.
 
     Attributes
     ----------
@@ -77,7 +77,7 @@ def search(
     grid, max_shrink : int, float
         Tries at 1 − i / grid, i = 0 … int(max_shrink · grid) − 1.
     tokens : int
-        Every k-th token is looked at, k = number of activations // tokens; all of them if there are fewer.
+        Every k-th token is used, k = number of activations // tokens; all of them if there are fewer.
 
     Returns
     -------
@@ -120,13 +120,13 @@ def search_statistics(
     grid: int = GRID,
     max_shrink: float = MAX_SHRINK,
 ) -> ClipResult:
-    """Do the same from what the search needs of the activations: how the inputs of each group go together.
+    """As `search`, from the second moments of the activations.
 
     Parameters
     ----------
     weights : array_like of float, shape (rows, columns)
     second_moment : array_like of float, shape (columns, columns)
-        XᵀX / tokens. Only the blocks on the diagonal, one for each group, are looked at.
+        XᵀX / tokens. Only the blocks on the diagonal, one for each group, are used.
     bits, group_size, grid, max_shrink
         As in `search`.
 
@@ -199,7 +199,7 @@ def apply(weights: ArrayLike, limit: ArrayLike) -> F32:
 
 
 def _second_moments(x: NDArray[np.float64], size: int) -> NDArray[np.float64]:
-    """Return XᵀX / tokens of each group's columns, shape (groups, size, size): all that a loss needs of X."""
+    """Return XᵀX / tokens of each group's columns, shape (groups, size, size)."""
     by_group = x.reshape(len(x), -1, size).transpose(1, 0, 2)
     moments: NDArray[np.float64] = by_group.transpose(0, 2, 1) @ by_group / len(x)
     return moments

@@ -1,7 +1,7 @@
 """The bits of a 16-bit float: sign, exponent and fraction of FP16 and BF16 values.
 
-This is what a weight looks like before quantization. FP16 spends 5 bits on the exponent and 10 on the
-fraction; BF16 is the upper half of a float32, 8 and 7. The module draws nothing and quantizes nothing else.
+The formats of weights before quantization. FP16 has 5 exponent and 10 fraction bits; BF16, the upper half of
+a float32, has 8 and 7.
 """
 
 from __future__ import annotations
@@ -113,17 +113,6 @@ def bf16_bits(values: ArrayLike) -> U16:
     rounded = (pattern + (np.uint32(0x7FFF) + ((pattern >> 16) & 1))) >> 16
     quiet_nan = (pattern >> 16) | 0x40
     return np.where(np.isnan(np.asarray(values, np.float32)), quiet_nan, rounded).astype(np.uint16)
-
-
-def round_to_bf16(values: ArrayLike) -> F32:
-    """Return `values` rounded to BF16, as float32.
-
-    Examples
-    --------
-    >>> round_to_bf16([3.14159274]).tolist()
-    [3.140625]
-    """
-    return (bf16_bits(values).astype(np.uint32) << 16).view(np.float32)
 
 
 def _ones(count: int) -> np.uint16:

@@ -1,9 +1,9 @@
 """FP8: 8-bit floats, E4M3 and E5M2, with a scale for the tensor or for each row.
 
-E4M3 spends 4 bits on the exponent and 3 on the fraction: 448 at most, no infinity, for weights and
-activations. E5M2 is the upper half of a half-precision number: more range, one bit less of fraction, for
-gradients. `encode` rounds numbers as they are; `quantize` scales them first, so that the largest becomes the
-largest that the format holds.
+E4M3 has 4 exponent and 3 fraction bits: at most 448, no infinity, for weights and activations. E5M2 is the
+upper half of a half-precision number: more range, one fraction bit less, for gradients. `encode` rounds
+numbers as they are; `quantize` scales them first, so that the largest becomes the largest that the format
+holds.
 
 References
 ----------
@@ -42,7 +42,7 @@ class Layout:
 
     @property
     def bias(self) -> int:
-        """What is added to the exponent before it is stored."""
+        """The number added to the exponent before it is stored."""
         return (1 << (self.exponent_bits - 1)) - 1
 
 
@@ -77,16 +77,6 @@ class Fp8:
         return decode(self.codes, self.kind) * self.scale
 
 
-@dataclass(frozen=True, eq=False)
-class Fp8Bits:
-    """8-bit floats taken apart: unsigned fields in the shape of the codes, the exponent with its bias."""
-
-    sign: U8
-    exponent: U8
-    fraction: U8
-    value: F32
-
-
 def quantize(weights: ArrayLike, kind: Kind = "e4m3", per: Literal["tensor", "row"] = "row") -> Fp8:
     """Scale a matrix so that its largest magnitudes become the largest number of the format, and round.
 
@@ -97,7 +87,7 @@ def quantize(weights: ArrayLike, kind: Kind = "e4m3", per: Literal["tensor", "ro
     kind : {"e4m3", "e5m2"}
         The format.
     per : {"tensor", "row"}
-        What shares a scale: everything, or an output channel.
+        Which weights share a scale: all, or those of an output channel.
 
     Returns
     -------
@@ -124,7 +114,7 @@ def quantize(weights: ArrayLike, kind: Kind = "e4m3", per: Literal["tensor", "ro
 
 
 def encode(values: ArrayLike, kind: Kind) -> U8:
-    """Round finite numbers to FP8, to nearest, ties to even; beyond the largest number to that one.
+    """Round finite numbers to FP8, to nearest, ties to even; larger ones saturate.
 
     Returns
     -------
@@ -143,11 +133,11 @@ def encode(values: ArrayLike, kind: Kind) -> U8:
     """
     layout = _layout(kind)
     floats = as_floats(values, "values")
-    # In place where it can be: on large matrices fresh memory costs more than the arithmetic.
+    # In place where possible: on large matrices allocation costs more than the arithmetic.
     magnitude = np.abs(floats, out=np.empty_like(floats))
     np.minimum(magnitude, layout.largest, out=magnitude)
     # Below the smallest normal number the exponent stays its own. It is read from the bits of the float, and
-    # so is the power of two; frexp and ldexp say the same but more slowly.
+    # so is the power of two; frexp and ldexp give the same, more slowly.
     wide, integer = np.finfo(floats.dtype), np.dtype(f"i{floats.dtype.itemsize}")
     exponent = np.maximum(magnitude, 2.0 ** (1 - layout.bias)).view(integer)
     exponent >>= wide.nmant
@@ -178,27 +168,6 @@ def decode(codes: ArrayLike, kind: Kind) -> F32:
     """
     _layout(kind)
     return _VALUES[kind][_bytes(codes)]
-
-
-def fp8_bits(codes: ArrayLike, kind: Kind) -> Fp8Bits:
-    """Take 8-bit patterns apart.
-
-    Raises
-    ------
-    ValueError
-        If the codes are not bytes, or `kind` is not one of the two.
-
-    Examples
-    --------
-    >>> parts = fp8_bits(encode([-1.75], "e5m2"), "e5m2")
-    >>> parts.sign.tolist(), parts.exponent.tolist(), parts.fraction.tolist(), parts.value.tolist()
-    ([1], [15], [3], [-1.75])
-    """
-    layout = _layout(kind)
-    bits = _bytes(codes)
-    exponent = bits >> np.uint8(layout.fraction_bits) & np.uint8((1 << layout.exponent_bits) - 1)
-    fraction = bits & np.uint8((1 << layout.fraction_bits) - 1)
-    return Fp8Bits(bits >> np.uint8(7), exponent, fraction, _VALUES[kind][bits])
 
 
 def _bytes(codes: ArrayLike) -> U8:

@@ -1,8 +1,8 @@
-"""GPTQ: round one column after the other, and let the columns still to come absorb each error.
+"""GPTQ: round one column after the other; the remaining columns compensate each error.
 
 The layer's output error for a row w is (w − ŵ) H (w − ŵ)ᵀ with H ∝ XᵀX, the Hessian. When column j is
 rounded, the best change of the columns not yet rounded is known in closed form from the inverse of H; GPTQ
-applies it and goes on. Later columns absorb *part* of the error; the last ones have nobody left.
+applies it and goes on. Later columns absorb *part* of the error; for the last ones there are none left.
 
 With `U` the upper Cholesky factor of H⁻¹ (H⁻¹ = UᵀU), column j of the current W is handled as ::
 
@@ -10,7 +10,7 @@ With `U` the upper Cholesky factor of H⁻¹ (H⁻¹ = UᵀU), column j of the c
     err = (W[:, j] − q) / U[j, j]
     W[:, j:] −= err ⊗ U[j, j:]
 
-Arithmetic is float64. The module makes no activations: see `hessian`.
+Arithmetic is float64. The Hessian is an argument: see `hessian`.
 
 References
 ----------
@@ -36,7 +36,7 @@ _SMALL = 32
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class ColumnStep:
     """One column of a trace. Matrices are in the original order of the columns.
 
     Attributes
@@ -85,7 +85,7 @@ class GPTQResult:
         ½ tr(E H Eᵀ), E = W − Ŵ, under the damped Hessian.
     bits, group_size : int
         Code width, and columns that share a scale.
-    trace : tuple of Step
+    trace : tuple of ColumnStep
         One step for each column, in `order`; empty unless asked for.
     """
 
@@ -98,7 +98,7 @@ class GPTQResult:
     loss: F64
     bits: int
     group_size: int
-    trace: tuple[Step, ...] = ()
+    trace: tuple[ColumnStep, ...] = ()
 
     @property
     def bits_per_weight(self) -> float:
@@ -168,7 +168,7 @@ def gptq(
     mse : bool
         Shrink each grid to minimise Σ|w − ŵ|²·⁴ rather than take the range.
     trace : bool
-        Keep what a drawing of each step needs; for small layers.
+        Record each step; for small layers.
 
     Returns
     -------
@@ -237,7 +237,7 @@ def _round_columns(
     refit: int | None,
     block_size: int,
     traced_order: NDArray[np.intp] | None,
-) -> tuple[F64, F64, F64, list[Step]]:
+) -> tuple[F64, F64, F64, list[ColumnStep]]:
     """Round one column after the other and subtract its error from the columns still to come.
 
     Parameters
@@ -256,12 +256,12 @@ def _round_columns(
     Returns
     -------
     codes, levels, errors : ndarray of float64, shape (columns, rows)
-    steps : list of Step
+    steps : list of ColumnStep
     """
     # Columns are rows here, so that the inner loop works on contiguous memory.
     work = np.ascontiguousarray(weights.T)
     codes, levels, errors = np.empty_like(work), np.empty_like(work), np.empty_like(work)
-    steps: list[Step] = []
+    steps: list[ColumnStep] = []
     for start in range(0, len(work), block_size):
         end = min(start + block_size, len(work))
         for j in range(start, end):
@@ -273,13 +273,15 @@ def _round_columns(
             codes[j], levels[j] = grids.round(group_of[j], column)
             errors[j] = (column - levels[j]) / upper[j, j]
             if traced_order is not None:
-                steps.append(_step(traced_order, j, column, levels, work, errors[start : j + 1], upper))
+                steps.append(
+                    _column_step(traced_order, j, column, levels, work, errors[start : j + 1], upper)
+                )
         work[end:] -= upper[start:end, end:].T @ errors[start:end]
     return codes, levels, errors, steps
 
 
 class _Grids:
-    """GPTQ's grid of each group of each row; fitted when the loop comes to a group.
+    """GPTQ's grid of each group of each row; fitted when the loop reaches the group.
 
     Unlike `quant_core.methods.grid.fit_symmetric` the symmetric grid keeps all 2ᵇ codes, with zero_point
     2ᵇ⁻¹.
@@ -353,7 +355,7 @@ def _inverse_factor(h: F64, damping: float) -> F64:
 
 
 def _inverse_of_upper(r: FloatArray) -> F64:
-    """Return R⁻¹ of an upper triangular R, by halves: nearly all of the work is in products of matrices."""
+    """Return R⁻¹ of an upper triangular R, by halves, so that nearly all work is in matrix products."""
     half = len(r) // 2
     if half < _SMALL:
         return np.triu(np.linalg.inv(r))
@@ -364,18 +366,18 @@ def _inverse_of_upper(r: FloatArray) -> F64:
     return inverse
 
 
-def _step(
+def _column_step(
     order: NDArray[np.intp], j: int, column: F64, levels: F64, work: F64, errors: F64, upper: F64
-) -> Step:
+) -> ColumnStep:
     """Describe the step of position j; `errors` are those of its block so far, this step's last."""
     place = np.argsort(order)
     after = work.copy()
     after[: j + 1] = levels[: j + 1]
-    # `work` waits for the block's end; the drawing shows every column up to date.
+    # `work` is updated at the end of the block; the trace has every column up to date.
     after[j + 1 :] -= upper[j + 1 - len(errors) : j + 1, j + 1 :].T @ errors
     update = np.zeros_like(work)
     update[j + 1 :] = -np.multiply.outer(upper[j, j + 1 :], errors[-1])
-    return Step(
+    return ColumnStep(
         column=int(order[j]),
         before=column,
         quantized=levels[j].copy(),

@@ -1,4 +1,4 @@
-"""Affine grids: the allowed levels of a group of weights, in the field's three conventions.
+"""Affine grids: the allowed levels of a group of weights, in the three common conventions.
 
 A grid maps a real weight w to an integer code q and back to a level ŵ:
 
@@ -14,7 +14,7 @@ The first and the third are the same grid with minimum = −scale · zero_point,
 zero-point to an integer: the third can begin at any real number, the first only at a multiple of its scale.
 
 Every function is vectorised over leading axes: values of shape (..., n) give one grid per group of n.
-This module knows nothing of rows, groups or bytes; see `quant_core.methods.rtn` and `quant_core.ggml`.
+Rows, groups and bytes are handled elsewhere: see `quant_core.methods.rtn` and `quant_core.ggml`.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Grid:
         scale = self.scale[..., None]
         if self.minimum is not None:
             floats = floats - self.minimum[..., None]
-        # A scale of 0 (a constant group with a float offset) has a single level, code 0.
+        # A constant group with a float offset has scale 0 and a single level, code 0.
         codes: FloatArray = np.zeros(floats.shape, scale.dtype)
         np.divide(floats, scale, out=codes, where=scale != 0)
         np.rint(codes, out=codes)

@@ -1,14 +1,14 @@
-"""HQQ: move each group's real-valued zero-point until the weight error has few large entries; no activations.
+"""HQQ: optimise each group's real-valued zero-point for a sparse weight error; no activations.
 
 A group starts on the grid of its range, as in round-to-nearest with a float offset, and keeps that scale. HQQ
-splits the error W − Ŵ into a sparse part E, the outliers, which may stay, and a rest, which the zero-point is
-to explain. Half-quadratic splitting alternates between two steps that both have a closed form::
+splits the error W − Ŵ into a sparse part E, the outliers, and a rest that the zero-point minimises.
+Half-quadratic splitting alternates between two steps that both have a closed form::
 
     E = shrink(W − Ŵ)                            large errors stay almost whole, small ones become 0
     z = mean(codes − (W − E) / scale)            the zero-point that fits the rest best
 
-The shrinkage belongs to the norm Σ|e|ᵖ with p < 1, which cares less about outliers than Σe² does. The scale
-is not optimised, and the zero-point is no integer: see `quant_core.methods.grid` for the conventions.
+The shrinkage belongs to the norm Σ|e|ᵖ with p < 1, which weights outliers less than Σe². The scale is not
+optimised, and the zero-point is not an integer: see `quant_core.methods.grid` for the conventions.
 
 References
 ----------
@@ -50,8 +50,8 @@ class Fit:
     zero_point : ndarray of float32, shape (...)
         The real-valued code of the level 0: ŵ = scale · (code − zero_point).
     errors : tuple of float
-        Mean |w − ŵ| before each move of the zero-points; the first is that of the starting grid. The last one
-        is the one that did not fall, unless the iterations ran out.
+        Mean |w − ŵ| before each update of the zero-points; the first is that of the starting grid, the last
+        did not fall, unless the iterations ran out.
     """
 
     codes: NDArray[np.int32]
@@ -120,7 +120,7 @@ def fit(
     """Fit one grid to each group of n weights.
 
     The iterations stop for all groups at once, when the mean error over all of them does not fall. The
-    zero-points of that last iteration are kept all the same, as in the reference.
+    zero-points of that last iteration are still used, as in the reference.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def fit(
     bits : int
         Code width, 2 to 8.
     iterations : int
-        Moves of the zero-points at most; 0 leaves round-to-nearest on the range of each group.
+        Most updates of the zero-points; 0 gives round-to-nearest on the range of each group.
     beta : float
         Weight of the quadratic penalty; the larger, the less is shrunk.
     norm : float

@@ -1,13 +1,13 @@
-"""The importance matrix: how loud each input channel of each weight is on calibration text.
+"""The importance matrix: the mean squared activation of each input channel of each weight.
 
 For every matrix of a model, llama.cpp's `llama-imatrix` adds up the squares of the activations that are
 multiplied with each column, and counts the tokens. Their quotient, the mean of x² per input channel, is the
 importance vector of `quant_core.ggml.quantize`: an error in column j of W costs mean(x_j²) times its square.
-It is the diagonal of the Hessian of `quant_core.methods.gptq`, and all that llama.cpp keeps of it.
+It is the diagonal of the Hessian of `quant_core.methods.gptq`.
 
-The sums are kept, not the means, so that files of several runs can be merged. A matrix of a mixture of
+Sums are stored, not means, so that files of several runs can be merged. A matrix of a mixture of
 experts has one vector for each expert, over the tokens that were sent to it. Files are read and written by
-`quant_core.files.imatrix`; this module runs no model.
+`quant_core.files.imatrix`.
 
 References
 ----------
@@ -26,13 +26,13 @@ from numpy.typing import ArrayLike, NDArray
 from quant_core.arrays import F32, as_floats, as_matrix
 from quant_core.ggml.primitives import sum_in_order
 
-#: Tokens in a chunk of text: the context of `llama-imatrix` unless told otherwise.
+#: Tokens in a chunk of text: the default context of `llama-imatrix`.
 CHUNK_SIZE = 512
 
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
-    """What is known of the inputs of one tensor.
+    """Statistics of the inputs of one tensor.
 
     Attributes
     ----------
@@ -64,7 +64,7 @@ class ImportanceMatrix:
     chunk_size : int
         Tokens in a chunk; the files count in chunks too.
     datasets : tuple of str
-        Where the text came from.
+        Names of the texts.
     """
 
     entries: Mapping[str, Statistics]
@@ -73,7 +73,7 @@ class ImportanceMatrix:
 
     @property
     def chunk_count(self) -> int:
-        """Whole chunks that the tensor with the most tokens has seen."""
+        """Whole chunks of the tensor with the most tokens."""
         most = max((int(entry.counts.max()) for entry in self.entries.values()), default=0)
         return most // self.chunk_size
 
@@ -85,10 +85,10 @@ class ImportanceMatrix:
 
 @dataclass
 class Collector:
-    """Adds up squares while a model runs.
+    """Adds up squared activations while a model runs.
 
-    The sums are float32 and grow token by token, in order: the same bits as llama.cpp's, where it is compiled
-    without fused multiply-add.
+    The sums are float32, added token by token in order: the same bits as llama.cpp's, if compiled without
+    fused multiply-add.
 
     Attributes
     ----------
@@ -166,11 +166,11 @@ class Collector:
         self._entries[name] = Statistics(sums, counts)
 
     def result(self, *datasets: str) -> ImportanceMatrix:
-        """Return what has been collected so far; the collector can go on."""
+        """Return the statistics so far; more can be added later."""
         return ImportanceMatrix(dict(self._entries), self.chunk_size, datasets)
 
     def _sums_of(self, name: str, experts: int, columns: int) -> F32:
-        """Return a copy: results that were given out must not change."""
+        """Return a copy, because returned results must not change."""
         if name not in self._entries:
             return np.zeros((experts, columns), np.float32)
         sums = self._entries[name].sums
@@ -235,7 +235,7 @@ def _sum(name: str, first: Statistics, second: Statistics) -> Statistics:
 
 
 def _with_experts(entry: Statistics, experts: int) -> Statistics | None:
-    """Return the statistics with one count for each expert, or None if they cannot be divided so."""
+    """Return the statistics with one count for each expert, or None if the sizes do not divide."""
     if len(entry.counts) == experts:
         return entry
     if len(entry.counts) > 1 or entry.sums.size % experts:

@@ -1,12 +1,12 @@
-"""LLM.int8(): multiply in int8, but for the few input channels whose activations are outliers.
+"""LLM.int8(): multiply in int8, except the few input channels with outlier activations.
 
 From a few billion parameters on, some channels of the activations reach magnitudes of 6 and more in almost
-every token; an int8 grid per token that must contain them leaves the others a handful of levels. LLM.int8()
-takes those channels out: their product is computed in 16 bits, all the rest in int8 with one scale per token
-and one per row of the weights. Nothing is calibrated, the outliers are found anew in every batch, and the
-weights are stored in int8 throughout: those of an outlier channel are expanded when they are needed.
+every token; an int8 grid per token that contains them leaves few levels for the others. LLM.int8() separates
+those channels: their product is computed in 16 bits, the rest in int8 with one scale per token and one per
+row of the weights. There is no calibration: outliers are found in every batch. All weights are stored in
+int8; those of an outlier channel are expanded when needed.
 
-`quant_core.methods.smoothquant` moves the outliers into the weights instead, and needs no 16-bit product.
+`quant_core.methods.smoothquant` moves the outliers into the weights instead, without a 16-bit product.
 
 References
 ----------
@@ -42,7 +42,7 @@ class MixedInt8:
     activation_codes : ndarray of int8, shape (tokens, columns)
         0 in the outlier channels.
     activation_scale : ndarray of float32, shape (tokens, 1)
-        Largest |x| of a token that is no outlier / 127.
+        Largest |x| of a token without its outliers / 127.
     outlier_channels : ndarray of int, ascending
         The input channels in which some token is an outlier.
     outlier_activations : ndarray of float32, shape (tokens, number of outlier channels)
@@ -64,7 +64,7 @@ class MixedInt8:
 
     def output(self) -> F32:
         """Return the layer's output X Wᵀ, shape (tokens, rows): the int8 product and that of the outliers."""
-        # numpy multiplies integers without BLAS; in float64 the same sums are exact too, and fast.
+        # numpy multiplies integers without BLAS; in float64 the same sums are exact and fast.
         product = self.activation_codes.astype(np.float64) @ self.weight_codes.astype(np.float64).T
         regular = product.astype(np.float32) * self.activation_scale * self.weight_scale.T
         result: F32 = regular + self.outlier_activations @ self.weights[:, self.outlier_channels].T
@@ -74,7 +74,7 @@ class MixedInt8:
 def quantize_int8(activations: ArrayLike, weights: ArrayLike, threshold: float = THRESHOLD) -> MixedInt8:
     """Quantize a layer's weights and inputs to int8, and split off the outlier channels.
 
-    Both are rounded to float16 first: that is what the layer has at hand.
+    Both are rounded to float16 first, the precision of the layer's inputs.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def quantize_int8(activations: ArrayLike, weights: ArrayLike, threshold: float =
 
 
 def round_activations(activations: ArrayLike, threshold: float = THRESHOLD) -> F32:
-    """Return what the two products of `quantize_int8` multiply the weights with, as one matrix.
+    """Return the activations that the two products of `quantize_int8` use, as one matrix.
 
     Parameters
     ----------

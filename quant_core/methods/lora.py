@@ -1,10 +1,10 @@
-"""A low-rank repair of a quantized layer: the best adapter that can be computed without training.
+"""Low-rank repair of a quantized layer: the best adapter that can be computed without training.
 
 Quantization leaves an error E = W − Ŵ. Of all products B A of rank r, the one that best restores the layer's
 *output* is the truncated singular value decomposition of E, each input direction weighted by how strongly the
 layer's inputs use it. LoftQ starts the training of an adapter from such a repair, unweighted; LQER weights it
-channel by channel, QERA by the whole second moment, as here. Training itself is not in this module, and
-neither is the forward pass: `quant_core.methods.nf4.lora_forward`.
+channel by channel, QERA by the whole second moment, as here. Training is not implemented;
+the forward pass is `quant_core.methods.nf4.lora_forward`.
 
 References
 ----------
@@ -21,10 +21,10 @@ from numpy.typing import ArrayLike, NDArray
 from quant_core.arrays import F32, as_matrix
 
 _NOTHING = 1e-12
-"""Share of the largest error, squared, below which a direction of the output counts as repaired: rounding."""
+"""Share of the largest squared error below which an output direction counts as repaired."""
 
 _ASYMMETRY = 1e-5
-"""What a second moment in float32 may lack to be symmetric and not negative, as a share of its size."""
+"""Allowed asymmetry or negativity of a second moment in float32, as a share of its norm."""
 
 
 def low_rank_repair(
@@ -32,8 +32,8 @@ def low_rank_repair(
 ) -> tuple[F32, F32]:
     """Return A and B of rank r that minimise tr((E − B A) H (E − B A)ᵀ), E = W − Ŵ.
 
-    With H = XᵀX / n that is the mean squared error of the output X (Ŵ + B A)ᵀ. The components come in order
-    of what they repair: the first k rows of A and columns of B are the repair of rank k.
+    With H = XᵀX / n that is the mean squared error of the output X (Ŵ + B A)ᵀ. The first k rows of A and
+    columns of B are the repair of rank k.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def low_rank_repair(
     if rank not in range(min(w.shape) + 1):
         raise ValueError(f"rank is {rank!r}; give an integer from 0 to {min(w.shape)}, the full rank")
     h = _checked_moment(second_moment, w.shape[1])
-    # An input that never comes costs nothing: its column is left alone.
+    # The column of an input that is always 0 is not repaired.
     error = np.where(np.diag(h) > 0, w.astype(np.float64) - w_hat, 0.0)
     energy, directions = np.linalg.eigh(error @ h @ error.T)
     energy, directions = energy[::-1][:rank], directions[:, ::-1][:, :rank]

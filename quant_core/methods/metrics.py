@@ -1,7 +1,7 @@
 """Error measures: how far a quantized matrix is from the original, in weights and in outputs.
 
 A layer computes Y = X Wᵀ with activations X of shape (tokens, columns) and weights W of shape
-(rows, columns). The lesson's thesis is that the *output* error is the one to minimise.
+(rows, columns). The *output* error is the one to minimise.
 """
 
 from __future__ import annotations
@@ -38,28 +38,6 @@ def mean_absolute_error(values: ArrayLike, approximation: ArrayLike) -> float:
     return float(np.mean(np.abs(_difference(values, approximation)[1])))
 
 
-def max_absolute_error(values: ArrayLike, approximation: ArrayLike) -> float:
-    """Return the largest |x − x̂|.
-
-    Examples
-    --------
-    >>> max_absolute_error([1.0, 2.0], [1.0, 3.0])
-    1.0
-    """
-    return float(np.max(np.abs(_difference(values, approximation)[1])))
-
-
-def mean_squared_error(values: ArrayLike, approximation: ArrayLike) -> float:
-    """Return the mean of (x − x̂)².
-
-    Examples
-    --------
-    >>> mean_squared_error([1.0, 2.0], [1.0, 4.0])
-    2.0
-    """
-    return float(np.mean(_difference(values, approximation)[1] ** 2))
-
-
 def relative_weight_error(weights: ArrayLike, approximation: ArrayLike) -> float:
     """Return ‖W − Ŵ‖² / ‖W‖² (Frobenius norms).
 
@@ -73,12 +51,12 @@ def relative_weight_error(weights: ArrayLike, approximation: ArrayLike) -> float
 
 
 def relative_output_error(activations: ArrayLike, weights: ArrayLike, approximation: ArrayLike) -> float:
-    """Return ‖X (W − Ŵ)ᵀ‖² / ‖X Wᵀ‖²: the share of the layer's output that rounding destroyed.
+    """Return ‖X (W − Ŵ)ᵀ‖² / ‖X Wᵀ‖²: the share of the layer's output that rounding changed.
 
     Parameters
     ----------
     activations : array_like of float, shape (tokens, columns)
-        Inputs of the layer, best from text that no method was calibrated on.
+        Inputs of the layer, best from held-out text.
     weights, approximation : array_like of float, shape (rows, columns)
         Original and quantized weights.
 
@@ -92,9 +70,9 @@ def relative_output_error(activations: ArrayLike, weights: ArrayLike, approximat
 
 
 def output_power(activations: ArrayLike, weights: ArrayLike) -> float:
-    """Return ‖X Wᵀ‖², the squares of all outputs of a layer, added up.
+    """Return ‖X Wᵀ‖², the sum of the squared outputs of a layer.
 
-    Both halves of `relative_output_error`: with many approximations of one matrix, compute its own once.
+    Numerator and denominator of `relative_output_error`; compute the latter once for many approximations.
 
     Examples
     --------

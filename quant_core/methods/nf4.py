@@ -1,4 +1,4 @@
-"""NF4: 4-bit codes into a table of normal quantiles, the frozen weights of QLoRA.
+"""NF4: 4-bit codes into a table of normal quantiles, for the frozen weights of QLoRA.
 
 Each block of 64 weights is divided by its largest magnitude and looked up in a table whose 16 levels are the
 quantiles of a normal distribution, so that each code is used about equally often. Double quantization stores
@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 
 from quant_core.arrays import F32, U8, as_floats, as_matrix
 
-#: The 16 levels. Zero is one of them, so padding stays exact; there are 8 levels above it and 7 below.
+#: The 16 levels: zero, which keeps padding exact, 8 above it and 7 below.
 TABLE: F32 = np.array(
     [
         -1.0, -0.6961928, -0.52507305, -0.39491749, -0.28444138, -0.18477343, -0.091050036, 0.0,
@@ -208,7 +208,7 @@ class LoraMemory:
 
     @property
     def total(self) -> float:
-        """All four, without activations."""
+        """Sum of the four, without activations."""
         return self.base + self.adapter + self.gradients + self.optimizer
 
 
@@ -228,7 +228,7 @@ def lora_memory(rows: int, columns: int, rank: int, base_bits_per_weight: float)
 
 @cache
 def dynamic_map() -> F32:
-    """Return the signed 8-bit dynamic map: 256 levels, the finer the nearer to 0.
+    """Return the signed 8-bit dynamic map: 256 levels, denser near 0.
 
     Decade i of 7 has 2ⁱ levels of either sign, the midpoints of an even division of [0.1, 1]; 0 and 1
     complete the table.

@@ -1,4 +1,4 @@
-"""Integer weights as the tensors that inference servers load: GPTQ, AWQ and compressed-tensors checkpoints.
+"""Pack integer weights as the tensors of GPTQ, AWQ and compressed-tensors checkpoints, and unpack them.
 
 All three store unsigned b-bit codes and zero-points in int32 words, and fp16 scales. Code j of a run occupies
 bits j · b … j · b + b − 1 of the run's words, the lowest bits first. They differ in what a run is:
@@ -23,8 +23,8 @@ compressed-tensors  weight_packed (rows, columns · b/32)  neighbouring columns 
 ==================  ====================================  ================================================
 
 **GPTQ's two versions.** Version 1 (`checkpoint_format` "gptq", the usual one) stores zero_point − 1, and
-readers add 1. A zero-point of 0 does not fit: its packers let it spill into the neighbouring fields of the
-word, each in its own way, and vLLM's kernel reads 15 as 16. `pack_gptq` therefore refuses it. Version 2
+readers add 1. A zero-point of 0 does not fit: packers let it borrow from the neighbouring fields of the
+word, in different ways, and vLLM's kernel reads 15 as 16. `pack_gptq` therefore refuses it. Version 2
 ("gptq_v2") stores zero_point itself.
 
 **compressed-tensors** calls its codes signed, code − 2ᵇ⁻¹, and adds 2ᵇ⁻¹ again before it packs them: the bits
@@ -68,7 +68,7 @@ _WORD_BITS = 32
 
 @dataclass(frozen=True, eq=False)
 class IntegerWeights:
-    """A matrix of unsigned codes on integer zero-point grids: what all three checkpoints hold.
+    """A matrix of unsigned codes on integer zero-point grids, the content of all three checkpoints.
 
     Attributes
     ----------

@@ -1,8 +1,8 @@
-"""Which way to round: every down/up choice of a few weights, and the one that keeps the output.
+"""Which way to round: all down/up choices of a few weights, and the one with the smallest output error.
 
 Rounding to nearest minimises the error of each weight. A layer uses weights only in sums w·x, and there
-another choice can do better. This module searches all 2ⁿ choices, exactly, for one row of a few weights; it
-is the question that `quant_core.methods.gptq` answers approximately for a whole layer.
+another choice can be better. This module searches all 2ⁿ choices exactly for one row of a few weights;
+`quant_core.methods.gptq` solves the problem approximately for a whole layer.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Round to nearest (RTN): each group of weights gets its own grid, each weight its nearest level.
 
-This is the baseline of every method in the library. It looks at no activations: see
-`quant_core.methods.gptq` and `quant_core.methods.awq` for roundings that do, and `quant_core.ggml` for the
-byte formats of llama.cpp.
+The baseline of every method in the library, without activations. `quant_core.methods.gptq` and
+`quant_core.methods.awq` use activations; `quant_core.ggml` has the byte formats of llama.cpp.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""SmoothQuant W8A8: weights and activations in int8, after moving the outliers from the one to the other.
+"""SmoothQuant W8A8: weights and activations in int8, after moving outliers from activations to weights.
 
 Activations have a few channels that are far larger than the rest and ruin their int8 grid; weights have none.
 Dividing channel j of X by s_j and multiplying column j of W by it changes no output but shares the burden.

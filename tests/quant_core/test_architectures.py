@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quant_core.llm.architectures import building, extras, plans
-from quant_core.llm.architectures.fields import decides_nothing
+from quant_core.llm.architectures.fields import never_decides_a_size
 from quant_core.llm.architectures.table import ARCHITECTURES
 from quant_core.llm.shapes import model_shape, read_shape
 from quant_core.memory import kv_bytes_per_token, kv_cache_bytes, recurrent_state_bytes, weight_bytes
@@ -404,7 +404,7 @@ def test_the_worst_configuration_is_cheap() -> None:
     "name", ["rope_theta", "router_aux_loss_coef", "rms_norm_eps", "bos_token_id", "_name"]
 )
 def test_names_that_decide_nothing(name: str) -> None:
-    assert decides_nothing(name)
+    assert never_decides_a_size(name)
 
 
 SIZES = st.none() | st.booleans() | st.integers(-2, 70) | st.integers() | st.floats() | st.text(max_size=5)

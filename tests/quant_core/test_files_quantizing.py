@@ -301,11 +301,11 @@ def test_the_types_that_heed_importance_are_those_whose_bytes_it_changes(type_na
     rows = np.random.default_rng(1).standard_normal((2, 512)).astype(np.float32)
     importance = np.linspace(0, 1, 512, dtype=np.float32) ** 4
     changes = not np.array_equal(encode(rows, type_name), encode(rows, type_name, importance))
-    assert changes == (type_name not in quantizing._DEAF)
+    assert changes == (type_name not in quantizing._IGNORES_IMPORTANCE)
 
 
 def said(model: Model, mix: str, importance: Mapping[str, Any] | None) -> list[str]:
-    return quantizing.remarks(quantizing.plan(model, mix, importance), importance)
+    return quantizing.quantization_warnings(quantizing.plan(model, mix, importance), importance)
 
 
 @pytest.mark.parametrize("case", DIGESTS["fallback"])

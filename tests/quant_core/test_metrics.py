@@ -10,8 +10,6 @@ def test_by_hand() -> None:
     assert metrics.sqnr_db([1.0, 1.0], [1.0, 0.9]) == pytest.approx(10 * np.log10(2 / 0.01))
     assert metrics.sqnr_db([1.0], [1.0]) == float("inf")
     assert metrics.mean_absolute_error([1.0, -1.0], [0.0, 1.0]) == 1.5
-    assert metrics.max_absolute_error([1.0, -1.0], [0.0, 1.0]) == 2.0
-    assert metrics.mean_squared_error([1.0, -1.0], [0.0, 1.0]) == 2.5
     assert metrics.relative_weight_error([[1.0, 2.0]], [[1.0, 1.0]]) == 0.2
     # Outputs 3 and 2.
     assert metrics.relative_output_error([[1.0, 1.0]], [[1.0, 2.0]], [[1.0, 1.0]]) == pytest.approx(1 / 9)

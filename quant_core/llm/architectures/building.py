@@ -1,4 +1,4 @@
-"""From the fields of a configuration to the layers of a model.
+"""Build the layers of a model from the fields of its configuration.
 
 An `Architecture` says what the class of a model fixes and which fields it leaves to the configuration.
 Its `plan` reads those fields into the mixers and the feed-forward blocks of every layer; the one for the
@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from quant_core.llm.architectures.fields import Fields, Flag, shown
+from quant_core.llm.architectures.fields import Fields, Flag, brief
 from quant_core.llm.architectures.layers import (
     FULL,
     LINEAR,
@@ -25,10 +25,10 @@ from quant_core.llm.architectures.layers import (
     Dense,
     Experts,
     LatentAttention,
+    LayerTensor,
     LinearAttention,
     Mixer,
-    Part,
-    Undescribed,
+    UnknownLinear,
 )
 
 MOST_LAYERS = 512
@@ -43,7 +43,7 @@ Block = tuple[tuple[Mixer, ...], tuple[FeedForward, ...]]
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """What the class of a model fixes, and what it leaves to fields of the configuration.
+    """The properties that a model's class fixes, and the fields that it reads from the configuration.
 
     A `quant_core.llm.architectures.fields.Flag` is a constant, or the name of a field and what the class
     assumes without it.
@@ -55,24 +55,24 @@ class Architecture:
     plan : function or None
         From the fields to the blocks of every layer; None for `decoder`.
     defaults : mapping
-        What the class assumes for fields that published configurations leave out.
+        Defaults of the class for fields that published configurations omit.
     ignored : tuple of str
         Fields that published configurations have and the class does not read.
     required : tuple of str
-        Fields that decide a size and have no value to assume.
+        Fields that decide a size and have no default.
     qkv_bias, output_bias, ffn_bias, head_bias, norm_bias : Flag
     gated_attention, attention_gate : bool
         Whether attention is gated: by a part of the query matrix, or by a matrix of its own.
     gated_ffn, joined_ffn : bool
         Whether the feed-forward block has a gate, and whether gate and up are one tensor.
     ffn_ratio : int
-        Width of the feed-forward block over the model's, where the configuration does not say it.
+        Width of the feed-forward block over the model's, where the configuration does not give it.
     value_dim : bool
         Whether `v_head_dim` gives value heads a width of their own.
     heads_of : mapping
         For `"full"` or `"sliding"` layers, fields that stand for the usual ones.
     sliding_every, linear_every : int
-        Of so many layers the last attends to everything.
+        Period of the layers of which the last has full attention.
     norms : tuple of str
         Norms of a layer; `norm_weight` is False where they have no weights.
     positions : int or None
@@ -90,7 +90,7 @@ class Architecture:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
     required: tuple[str, ...] = ()
-    strict: bool = False  # only fields that are known to decide nothing may be left unread
+    strict: bool = False  # only fields that are known not to decide a size may be left unread
     tied: bool = False
     qkv_bias: Flag = ("attention_bias", False)
     output_bias: Flag = False
@@ -129,11 +129,11 @@ class Architecture:
 class Extras:
     """Tensors that only one architecture has: of every layer, and of the model before its layers.
 
-    `beside_file` is what the model has and its GGUF file does not: parameters, not bytes.
+    `beside_file` counts parameters that the GGUF file lacks.
     """
 
-    of_layer: tuple[Part, ...] = ()
-    of_model: tuple[Part, ...] = ()
+    of_layer: tuple[LayerTensor, ...] = ()
+    of_model: tuple[LayerTensor, ...] = ()
     beside_file: int = 0
 
 
@@ -141,7 +141,7 @@ class Extras:
 
 
 def decoder(fields: Fields, arch: Architecture) -> list[Block]:
-    """Attention, of one kind or several, and a feed-forward block or experts in every layer."""
+    """Plan of the usual decoder: attention, and a feed-forward block or experts, in every layer."""
     n_layers = count_of_layers(fields)
     kinds = (FULL,) * n_layers if arch.encoder else layer_kinds(fields, arch, n_layers)
     mixers = attention_layers(fields, arch, kinds)
@@ -153,7 +153,7 @@ def decoder(fields: Fields, arch: Architecture) -> list[Block]:
 
 
 def read_unused(fields: Fields, *names: str) -> None:
-    """Note fields as read that the class has and that decide nothing where no layer is of their kind."""
+    """Mark fields as read that do not matter because no layer is of their kind."""
     for name in names:
         fields.raw(name)
 
@@ -190,7 +190,7 @@ def attention_layers(fields: Fields, arch: Architecture, kinds: Sequence[str]) -
 
 
 def _indexed_layers(fields: Fields, latent: LatentAttention, n_layers: int) -> list[tuple[Mixer, ...]]:
-    """GLM-5.2: a layer that shares the choice of an earlier one has no indexer and keeps no keys for it."""
+    """GLM-5.2: a layer that reuses an earlier layer's selection has no indexer and caches no keys for it."""
     named = fields.names("indexer_types", n_layers, ("full", "shared")) or ()
     sharing = replace(latent, index_heads=0, index_dim=0)
     mixers: dict[str, tuple[Mixer, ...]] = {"full": (latent,), "shared": (sharing,)}
@@ -200,7 +200,7 @@ def _indexed_layers(fields: Fields, latent: LatentAttention, n_layers: int) -> l
 def attention(fields: Fields, arch: Architecture, window: int = 0) -> Attention:
     """The attention of full layers, or of those with a window."""
     own = arch.heads_of.get(SLIDING if window else FULL, {})
-    fields.raw("sliding_window")  # llama.cpp ignores it where no layer is said to have one
+    fields.raw("sliding_window")  # llama.cpp ignores it if no layer has a window
 
     def size(name: str, high: int, default: int | None) -> int:
         usual = fields.integer(name, high, default=default)
@@ -255,7 +255,7 @@ _LAYER_TYPES = {
 
 
 def layer_kinds(fields: Fields, arch: Architecture, n_layers: int) -> tuple[str, ...]:
-    """Kind of every layer: as `layer_types` names it, or by a period of which the last layer is full."""
+    """Kind of every layer: from `layer_types`, or by a period whose last layer is full."""
     period, other = _period(fields, arch)
     named = fields.names("layer_types", n_layers, _LAYER_TYPES)
     if named is not None:
@@ -278,7 +278,7 @@ def _period(fields: Fields, arch: Architecture) -> tuple[int, str]:
 
 
 def latent_attention(fields: Fields, arch: Architecture) -> LatentAttention | None:
-    """DeepSeek's attention, where `kv_lora_rank` is given."""
+    """DeepSeek's latent attention, if `kv_lora_rank` is given."""
     kv_rank = fields.integer("kv_lora_rank", MOST_WIDTH, default=0)
     if not kv_rank and (fields.raw("qk_rope_head_dim") or fields.raw("q_lora_rank")):
         raise ValueError("kv_lora_rank is missing, though the widths of latent attention are given")
@@ -307,10 +307,10 @@ _DELTA_FIELDS = (
 
 
 def delta_net(fields: Fields) -> Mixer:
-    """Geometry of Gated DeltaNet; undescribed when the configuration does not give it."""
+    """Gated DeltaNet; `UnknownLinear` if the configuration does not give its sizes."""
     given = [name for name in _DELTA_FIELDS if fields.has(name)]
     if not given:
-        return Undescribed()
+        return UnknownLinear()
     return LinearAttention(
         key_heads=fields.integer("linear_num_key_heads", MOST_HEADS),
         value_heads=fields.integer("linear_num_value_heads", MOST_HEADS),
@@ -380,7 +380,7 @@ def feed_forwards(fields: Fields, arch: Architecture, n_layers: int) -> list[tup
 
 
 def dense(fields: Fields, arch: Architecture, width: int = 0) -> Dense:
-    """The ordinary feed-forward block."""
+    """The dense feed-forward block."""
     usual = arch.ffn_ratio * hidden_size(fields)
     return Dense(
         width=width or fields.integer("intermediate_size", MOST_FFN, default=usual or None),
@@ -397,7 +397,7 @@ def uniform(fields: Fields, name: str, high: int, *, low: int = 1, default: int 
         return fields.integer(name, high, low=low, default=default)
     numbers = fields.integers(name, None, low, high)
     if not numbers or len(set(numbers)) != 1:
-        raise ValueError(f"{name} is {shown(value)}; its layers must be alike")
+        raise ValueError(f"{name} is {brief(value)}; its layers must be alike")
     return numbers[0]
 
 
@@ -407,7 +407,7 @@ def _expert_size(fields: Fields) -> int:
 
 
 def _shared_size(fields: Fields, arch: Architecture, size: int) -> int:
-    """Width of the shared expert: told as a whole, or as so many experts."""
+    """Width of the shared expert: given directly, or as a number of experts."""
     whole = fields.integer("shared_expert_intermediate_size", MOST_FFN, low=0, default=0)
     count = uniform(fields, "n_shared_experts", 1024, low=0, default=0)
     own = fields.integer("moe_shared_expert_intermediate_size", MOST_FFN, default=size)
@@ -415,9 +415,9 @@ def _shared_size(fields: Fields, arch: Architecture, size: int) -> int:
 
 
 def dense_layers(fields: Fields, n_layers: int) -> tuple[int, ...]:
-    """Layers of a mixture-of-experts model whose feed-forward block is an ordinary one.
+    """Layers of a mixture-of-experts model with a dense feed-forward block.
 
-    Every class says it in its own way; fields that are not there say nothing.
+    Each class has its own field for it; missing fields are skipped.
     """
     sparse = [True] * n_layers
     first = fields.integer("first_k_dense_replace", n_layers, low=0, default=0)

@@ -1,8 +1,8 @@
-"""What a configuration class assumes for the fields that a `config.json` leaves out.
+"""The defaults of configuration classes for fields that a `config.json` omits.
 
-Files that transformers saves hold only what differs from the defaults of their class. Those that decide
-a size lie in `class_defaults.json`, for the classes whose defaults `quant_core.llm.shapes` counts right;
-`make count` writes it from the classes of transformers.
+Files that transformers saves hold only values that differ from the defaults of their class. Defaults that
+decide a size are in `class_defaults.json`, for classes that `quant_core.llm.shapes` counts right with them;
+`make count` writes that file from the classes of transformers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 
 def class_defaults(model_type: str) -> Mapping[str, Any]:
-    """Return the defaults of the class of a `model_type`; none where it is not known.
+    """Return the defaults of the class of a `model_type`; empty if it is not known.
 
     Examples
     --------
@@ -31,7 +31,7 @@ def class_defaults(model_type: str) -> Mapping[str, Any]:
 
 @cache
 def read_defaults() -> dict[str, dict[str, Any]]:
-    """Return the defaults of every class that is known.
+    """Return the defaults of every known class.
 
     Examples
     --------

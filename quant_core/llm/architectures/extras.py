@@ -23,7 +23,7 @@ from quant_core.llm.architectures.layers import matrix, vector
 
 
 def layer_embeddings(fields: Fields, arch: Architecture) -> Extras:
-    """Gemma 3n and Gemma 4 E models: a token's embedding of its own for each layer."""
+    """Gemma 3n and Gemma 4 E models: a separate token embedding for each layer."""
     width = fields.integer("hidden_size_per_layer_input", MOST_WIDTH, low=0, default=0)
     vocabulary = fields.integer("vocab_size", 1 << 24)
     rows = fields.integer("vocab_size_per_layer_input", 1 << 24, default=vocabulary)
@@ -74,14 +74,14 @@ def gemma3n_extras(fields: Fields, arch: Architecture) -> Extras:
 
 
 def _unused_keys(fields: Fields, arch: Architecture) -> int:
-    """Keys and values of layers that read an earlier cache: in a file of Gemma 3n, and in no count of it."""
+    """Keys and values of layers that share an earlier cache: in files of Gemma 3n, but not counted."""
     shared = fields.integer("num_kv_shared_layers", MOST_LAYERS, low=0, default=0)
     own = attention(fields, arch)
     return shared * (hidden_size(fields) * own.kv_heads * (own.head_dim + own.value_dim) + own.head_dim)
 
 
 def encoder_embeddings(fields: Fields, arch: Architecture) -> Extras:
-    """Encoders: the kinds of tokens, a norm of the embedding; and a head or pooler that no GGUF file has."""
+    """Encoders: token types, a norm of the embedding, and a head or pooler that no GGUF file has."""
     hidden, vocabulary = hidden_size(fields), fields.integer("vocab_size", 1 << 24)
     kinds = fields.integer("type_vocab_size", 1024, low=0, default=0)
     biased = fields.chosen(arch.norm_bias)
@@ -100,7 +100,7 @@ def encoder_embeddings(fields: Fields, arch: Architecture) -> Extras:
 
 
 def inner_norms(fields: Fields, arch: Architecture) -> Extras:
-    """BitNet: a norm before each matrix that leads back into the stream."""
+    """BitNet: a norm before each matrix that writes to the residual stream."""
     width = fields.integer("intermediate_size", MOST_FFN)
     norms = vector("attn_sub_norm.weight", hidden_size(fields)), vector("ffn_sub_norm.weight", width)
     return Extras(of_layer=norms)

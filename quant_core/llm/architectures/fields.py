@@ -1,8 +1,7 @@
 """Checked access to the fields of a `config.json`, which is treated as untrusted.
 
-Every read is remembered, so that `quant_core.llm.shapes` can tell which fields decided the shape and which
-field nobody read. Nothing but `ValueError` is raised, and the work is linear in the size of the
-configuration.
+Every read is recorded, so that `quant_core.llm.shapes` knows which fields decided the shape and which were
+not read. Only `ValueError` is raised, and the work is linear in the size of the configuration.
 
 References
 ----------
@@ -16,7 +15,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-#: Other spellings of the same field: those of older classes, and of llama.cpp's logs.
+#: Other names of the same field: those of older classes, and of llama.cpp's logs.
 SPELLINGS: dict[str, tuple[str, ...]] = {
     "hidden_size": ("n_embd", "n_embed", "d_model", "dim"),
     "num_hidden_layers": ("n_layer", "num_layers", "n_layers"),
@@ -35,18 +34,18 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
     "rope_scaling": ("rope_parameters",),
 }
 
-#: Fields that say the same in another way: where one of them is given, no default is taken.
+#: Fields with the same meaning in another form: if one is given, no default is used.
 _INSTEAD = {"shared_expert_intermediate_size": ("n_shared_experts", *SPELLINGS["n_shared_experts"])}
 
 _USUAL = {spelling: name for name, spellings in SPELLINGS.items() for spelling in spellings}
 _MOST_TEXT = 100
 
-#: A constant of the architecture, or the name of a field and what the class assumes without it.
+#: A constant of the architecture, or the name of a field and its default.
 Flag = bool | tuple[str, bool]
 
 
 class Fields:
-    """The fields of a configuration by name. A null is none, and no default of a class takes its place."""
+    """The fields of a configuration by name. A null counts as missing, without a default."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.config = config
@@ -57,7 +56,7 @@ class Fields:
         self.headless = False  # the class has no output head (LlamaModel, …ForSequenceClassification)
 
     def raw(self, name: str) -> Any:
-        """The value under the first spelling that is there; else what the class assumes, or None."""
+        """Return the value under the first name that is present, else the default, else None."""
         for spelling in (name, *SPELLINGS.get(name, ())):
             value = self.config.get(spelling)
             if value is not None:
@@ -73,72 +72,72 @@ class Fields:
         return value
 
     def has(self, name: str) -> bool:
-        """Whether the field is there."""
+        """Whether the field is present."""
         return self.raw(name) is not None
 
     def integer(self, name: str, high: int, *, low: int = 1, default: int | None = None) -> int:
-        """An integer of a range."""
+        """Return an integer from a range."""
         value = self.raw(name)
         if value is None:
             if default is None:
                 raise ValueError(f"{name} is missing; it must be an integer from {low} to {high}")
             return default
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            raise ValueError(f"{name} is {shown(value)}; it must be an integer from {low} to {high}")
+            raise ValueError(f"{name} is {brief(value)}; it must be an integer from {low} to {high}")
         return value
 
     def flag(self, name: str, default: bool) -> bool:
-        """A truth value."""
+        """Return a bool."""
         value = self.raw(name)
         if value is None:
             return default
         if not isinstance(value, bool):
-            raise ValueError(f"{name} is {shown(value)}; it must be true or false")
+            raise ValueError(f"{name} is {brief(value)}; it must be true or false")
         return value
 
     def chosen(self, flag: Flag) -> bool:
-        """What an architecture says of itself, or leaves to a field."""
+        """Return a constant of the architecture, or the value of the field that it names."""
         return flag if isinstance(flag, bool) else self.flag(*flag)
 
     def text(self, name: str, default: str) -> str:
-        """A short text."""
+        """Return a short text."""
         value = self.raw(name)
         if value is None:
             return default
         if not isinstance(value, str) or len(value) > _MOST_TEXT:
             raise ValueError(
-                f"{name} is {shown(value)}; it must be a text of at most {_MOST_TEXT} characters"
+                f"{name} is {brief(value)}; it must be a text of at most {_MOST_TEXT} characters"
             )
         return value
 
     def integers(self, name: str, count: int | None, low: int, high: int) -> tuple[int, ...] | None:
-        """A list of integers of a range, `count` of them; None if the field is missing."""
+        """Return `count` integers from a range; None if the field is missing."""
         value = self.raw(name)
         if value is None:
             return None
         if not isinstance(value, list | tuple) or (count is not None and len(value) != count):
             wanted = "" if count is None else f"{count} "
-            raise ValueError(f"{name} is {shown(value)}; it must list {wanted}integers from {low} to {high}")
+            raise ValueError(f"{name} is {brief(value)}; it must list {wanted}integers from {low} to {high}")
         for item in value:
             if not isinstance(item, int) or isinstance(item, bool) or not low <= item <= high:
-                raise ValueError(f"{name} has {shown(item)}; it must list integers from {low} to {high}")
+                raise ValueError(f"{name} has {brief(item)}; it must list integers from {low} to {high}")
         return tuple(value)
 
     def names(self, name: str, count: int | None, known: Iterable[str]) -> tuple[str, ...] | None:
-        """A list of known names, `count` of them; None if the field is missing."""
+        """Return `count` of the known names; None if the field is missing."""
         value = self.raw(name)
         if value is None:
             return None
         if not isinstance(value, list | tuple) or (count is not None and len(value) != count):
-            raise ValueError(f"{name} is {shown(value)}; it must list {count or 'the'} layers, one name each")
+            raise ValueError(f"{name} is {brief(value)}; it must list {count or 'the'} layers, one name each")
         allowed = set(known)
         for item in value:
             if not isinstance(item, str) or item not in allowed:
-                raise ValueError(f"{name} has {shown(item)}; known are {', '.join(known)}")
+                raise ValueError(f"{name} has {brief(item)}; known are {', '.join(known)}")
         return tuple(value)
 
     def _is_read_elsewhere(self, name: str, value: Any) -> bool:
-        """Whether the field is another spelling of one that was read, with the same value."""
+        """Whether the field is another name of one that was read, with the same value."""
         usual = _USUAL.get(name)
         if usual is None:
             return False
@@ -147,34 +146,34 @@ class Fields:
         )
 
     def first_unread(self, ignored: frozenset[str], strict: bool) -> str | None:
-        """The first field that could decide a size and was not read; None if there is none.
+        """Return the first unread field that may decide a size; None if there is none.
 
-        A field with a neutral value (null, false, 0, an empty text or list) decides nothing. Without
-        `strict` a field of an unknown name decides nothing either; with it, only fields known to decide
-        nothing do, and some decide even by a false.
+        A field with a neutral value (null, false, 0, an empty text or list) does not decide a size. Without
+        `strict` neither does a field with an unknown name; with it, only fields known to be harmless are
+        allowed, and some matter even when false.
         """
         for name, value in self.config.items():
             if name in self.seen or name in ignored or not isinstance(name, str):
                 continue
             if strict and len(name) <= _MOST_TEXT and _OPEN.search(name) and value is not None:
                 return name
-            if not value or decides_nothing(name) or self._is_read_elsewhere(name, value):
+            if not value or never_decides_a_size(name) or self._is_read_elsewhere(name, value):
                 continue
             if strict or (len(name) <= _MOST_TEXT and _DECIDING.search(name)):
                 return name
         return None
 
 
-def shown(value: object) -> str:
-    """A value for a message: short, whatever it is."""
+def brief(value: object) -> str:
+    """Return a value as a short text for a message."""
     if isinstance(value, list | dict | tuple):
         return f"{type(value).__name__} of {len(value)}"
     text = repr(value) if not isinstance(value, str) else repr(value[:80])
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def decides_nothing(name: str) -> bool:
-    """Whether a field of this name says nothing about the size of any model's weights or cache."""
+def never_decides_a_size(name: str) -> bool:
+    """Whether a field of this name never affects the size of weights or cache."""
     return name in _INERT or (len(name) <= _MOST_TEXT and bool(_INERT_PATTERN.search(name)))
 
 
@@ -240,7 +239,7 @@ _INERT = frozenset(
     mlp_beta_factor layernorm_full_attention_alpha layernorm_full_attention_beta
     layernorm_linear_attention_alpha layernorm_linear_attention_beta layernorm_mlp_alpha
     layernorm_mlp_beta block_size postnorm
-    """.split()  # noqa: SIM905 - a list of so many names reads better as words
+    """.split()  # noqa: SIM905 - so many names read better as words
 )
 _INERT_PATTERN = re.compile(
     r"""^_(?!sliding_window_pattern)|
@@ -251,11 +250,11 @@ _INERT_PATTERN = re.compile(
     re.VERBOSE,
 )
 
-# Of an architecture that is not known: a feed-forward block without its gate, a width that is worked out,
-# learned positions, another kind of attention.
+# In an unknown architecture: a feed-forward block without a gate, a computed width, learned positions,
+# another kind of attention.
 _OPEN = re.compile(r"glu|gated|ffn_.*multiplier|^(position_embedding_type|attn_type|activation)$")
 
-# Of an architecture that is known, a field with such a name might decide a size, if it is not read.
+# In a known architecture an unread field with such a name may decide a size.
 _DECIDING = re.compile(
     r"""expert|moe|ssm|mamba|state|conv|recurrent|lru|lstm|layer_types|_type_list|_types$|pattern|interval|period|
         multi_query|cross_attention|encoder|is_decoder|_dim$|_dims$|_rank$|_size$|_width$|^d_|^n_|^num_|_heads$|_layers$|

@@ -1,9 +1,9 @@
-"""What the layers of a language model are made of: mixers, feed-forward blocks, and their tensors.
+"""The parts of a language model's layers: mixers, feed-forward blocks, and their tensors.
 
-A *mixer* is the part of a layer that looks at other tokens: attention, or one of the recurrent kinds that
-keep a state of fixed size instead of a cache. A mixer knows its tensors under the names that GGUF files
+A *mixer* is the part of a layer that reads other tokens: attention, or a recurrent kind with a state of fixed
+size instead of a cache. A mixer knows its tensors under the names that GGUF files
 use, the width of its row in the key/value cache, and the size of its state. A feed-forward block knows its
-tensors. A `Layer` is some of both; `quant_core.llm.architectures.table` says which model has which.
+tensors. A `Layer` combines both; `quant_core.llm.architectures.table` says which model has which.
 
 References
 ----------
@@ -20,8 +20,8 @@ from typing import ClassVar, NamedTuple
 FULL, SLIDING, LINEAR, CROSS, NONE = "full", "sliding", "linear", "cross", "none"
 
 
-class Part(NamedTuple):
-    """One tensor of a layer: its name behind `blk.3.`, its size, the type it keeps ("": a mix decides)."""
+class LayerTensor(NamedTuple):
+    """One tensor of a layer: its name after `blk.3.`, its size, its fixed type ("": chosen by the mix)."""
 
     name: str
     rows: int
@@ -29,19 +29,19 @@ class Part(NamedTuple):
     kept: str = ""
 
 
-def matrix(kind: str, rows: int, columns: int, kept: str = "") -> Part:
+def matrix(kind: str, rows: int, columns: int, kept: str = "") -> LayerTensor:
     """A weight matrix; `columns` is the contiguous dimension."""
-    return Part(f"{kind}.weight", rows, columns, kept)
+    return LayerTensor(f"{kind}.weight", rows, columns, kept)
 
 
-def vector(name: str, elements: int) -> Part:
-    """A vector (or a small table) that quantization leaves in F32."""
-    return Part(name, 1, elements, "F32")
+def vector(name: str, elements: int) -> LayerTensor:
+    """A vector (or a small table) that stays in F32."""
+    return LayerTensor(name, 1, elements, "F32")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mixer:
-    """The part of a layer that looks at other tokens; without a cache or a state, unless it says so."""
+    """The part of a layer that reads other tokens; by default without a cache or a state."""
 
     kind: ClassVar[str] = LINEAR
 
@@ -50,14 +50,14 @@ class Mixer:
         """`"full"`, `"sliding"`, `"linear"`, `"cross"` or `"none"`."""
         return self.kind
 
-    def parts(self, hidden: int) -> Iterator[Part]:
+    def parts(self, hidden: int) -> Iterator[LayerTensor]:
         """The tensors, in a model that is `hidden` wide."""
         raise NotImplementedError
 
     def cache_widths(self, split: int = 1) -> tuple[int, ...]:
-        """Elements that a token leaves in the cache: keys, values, and keys of an indexer.
+        """Elements cached per token: keys, values, and keys of an indexer.
 
-        `split` divides the key/value heads among so many GPUs; at least one stays on each.
+        `split` is the number of GPUs that share the key/value heads; each has at least one.
         """
         return ()
 
@@ -90,7 +90,7 @@ class Attention(Mixer):
     has_keys, has_values : bool
         False where the layer has no such matrix of its own.
     cross : bool
-        Attends to an image; a text's tokens leave nothing in the cache.
+        Attends to an image; tokens of text are not cached.
     """
 
     heads: int
@@ -123,7 +123,7 @@ class Attention(Mixer):
         heads = max(1, self.kv_heads // split)
         return heads * self.head_dim, heads * self.value_dim
 
-    def parts(self, hidden: int) -> Iterator[Part]:
+    def parts(self, hidden: int) -> Iterator[LayerTensor]:
         """attn_q, attn_k, attn_v, attn_output, and what goes with them."""
         query, key = self.heads * self.head_dim, self.kv_heads * self.head_dim
         value = self.kv_heads * self.value_dim
@@ -150,7 +150,7 @@ class Attention(Mixer):
         if self.sinks:
             yield vector("attn_sinks.weight", self.heads)
 
-    def _biases(self, prefix: str, hidden: int, query: int, key: int, value: int) -> Iterator[Part]:
+    def _biases(self, prefix: str, hidden: int, query: int, key: int, value: int) -> Iterator[LayerTensor]:
         if self.qkv_bias and self.fused:
             yield vector(f"{prefix}_qkv.bias", query + key + value)
         elif self.qkv_bias:
@@ -193,7 +193,7 @@ class LatentAttention(Mixer):
         indexer = (self.index_dim,) if self.index_heads else ()
         return self.kv_rank + self.rope_dim, 0, *indexer
 
-    def parts(self, hidden: int) -> Iterator[Part]:
+    def parts(self, hidden: int) -> Iterator[LayerTensor]:
         """The matrices as llama.cpp stores them: `attn_kv_b` in two, of three dimensions each."""
         heads = self.heads
         query = heads * (self.nope_dim + self.rope_dim)
@@ -223,11 +223,11 @@ class LatentAttention(Mixer):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Undescribed(Mixer):
-    """A linear layer whose sizes the configuration does not give: no cache, but its weights are not known."""
+class UnknownLinear(Mixer):
+    """A linear layer whose sizes the configuration does not give: no cache, unknown weights."""
 
-    def parts(self, hidden: int) -> Iterator[Part]:
-        """Nothing can be said.
+    def parts(self, hidden: int) -> Iterator[LayerTensor]:
+        """Refuse: the sizes are not known.
 
         Raises
         ------
@@ -263,7 +263,7 @@ class LinearAttention(Mixer):
         """The recurrent matrix and the convolution's tail."""
         return self.value_heads * self.key_dim * self.value_dim + (self.conv_kernel - 1) * self.conv_channels
 
-    def parts(self, hidden: int) -> Iterator[Part]:
+    def parts(self, hidden: int) -> Iterator[LayerTensor]:
         """attn_qkv, attn_gate and the ssm_* tensors."""
         values = self.value_heads * self.value_dim
         yield matrix("attn_qkv", self.conv_channels, hidden)
@@ -299,7 +299,7 @@ class Mamba(Mixer):
         """The state and the convolution's tail."""
         return self.inner * (self.state + self.conv_kernel - 1)
 
-    def parts(self, hidden: int) -> Iterator[Part]:
+    def parts(self, hidden: int) -> Iterator[LayerTensor]:
         """The ssm_* tensors."""
         yield matrix("ssm_in", 2 * self.inner, hidden)
         yield matrix("ssm_x", self.dt_rank + 2 * self.state, self.inner)
@@ -349,7 +349,7 @@ class Mamba2(Mixer):
         """The state and the convolution's tail."""
         return self.inner * self.state + (self.conv_kernel - 1) * self.conv_channels
 
-    def parts(self, hidden: int) -> Iterator[Part]:
+    def parts(self, hidden: int) -> Iterator[LayerTensor]:
         """The ssm_* tensors."""
         rows = self.inner + self.conv_channels + self.heads
         yield matrix("ssm_in", rows, hidden)
@@ -385,7 +385,7 @@ class ShortConv(Mixer):
         """The convolution's tail."""
         return self.width * (self.kernel - 1)
 
-    def parts(self, hidden: int) -> Iterator[Part]:
+    def parts(self, hidden: int) -> Iterator[LayerTensor]:
         """The shortconv.* tensors."""
         yield matrix("shortconv.in_proj", 3 * hidden, hidden)
         yield matrix("shortconv.out_proj", hidden, hidden)
@@ -414,7 +414,7 @@ class RgLru(Mixer):
         """One number for each channel and the convolution's tail."""
         return self.width * self.conv_kernel
 
-    def parts(self, hidden: int) -> Iterator[Part]:
+    def parts(self, hidden: int) -> Iterator[LayerTensor]:
         """Two inputs, an output, a convolution, and two block-diagonal gates."""
         width, block = self.width, self.width // self.heads
         yield matrix("rglru_y", width, hidden)
@@ -446,7 +446,7 @@ class LightningAttention(Mixer):
         """The matrices of all heads."""
         return self.heads * self.head_dim**2
 
-    def parts(self, hidden: int) -> Iterator[Part]:
+    def parts(self, hidden: int) -> Iterator[LayerTensor]:
         """Q, K and V in one, the output, its gate and its norm."""
         width = self.heads * self.head_dim
         yield matrix("attn_qkv", 3 * width, hidden)
@@ -457,10 +457,9 @@ class LightningAttention(Mixer):
 
 @dataclass(frozen=True, kw_only=True)
 class Dense:
-    """An ordinary feed-forward block: two matrices, or three with a gate.
+    """A dense feed-forward block: two matrices, or three with a gate.
 
-    `joined`: gate and up are one tensor (Phi-3, GLM-4). `suffix`: "_shexp" for one that stands beside
-    experts.
+    `joined`: gate and up are one tensor (Phi-3, GLM-4). `suffix`: "_shexp" for the shared expert.
     """
 
     width: int
@@ -469,7 +468,7 @@ class Dense:
     bias: bool = False
     suffix: str = ""
 
-    def parts(self, hidden: int) -> Iterator[Part]:
+    def parts(self, hidden: int) -> Iterator[LayerTensor]:
         """ffn_gate, ffn_up, ffn_down."""
         up = f"ffn_up{self.suffix}"
         doubled = 2 if self.gated and self.joined else 1
@@ -486,9 +485,9 @@ class Dense:
 
 @dataclass(frozen=True, kw_only=True)
 class Experts:
-    """A mixture of experts: every expert is resident, a few of them run for each token.
+    """A mixture of experts: all are in memory, a few run for each token.
 
-    `latent`: width that the experts work in, where it is not the model's (Nemotron 3).
+    `latent`: inner width of the experts, if not the model's (Nemotron 3).
     `shared_ffn_size` is the width of the expert that always runs.
     """
 
@@ -501,10 +500,10 @@ class Experts:
     expert_bias: bool = False
     gated: bool = True
     latent: int = 0
-    dense_layers: tuple[int, ...] = ()  # layers with an ordinary feed-forward block instead
+    dense_layers: tuple[int, ...] = ()  # layers with a dense feed-forward block instead
     dense_beside: bool = False  # Gemma 4, Arctic: a dense block and the experts in the same layer
 
-    def parts(self, hidden: int) -> Iterator[Part]:
+    def parts(self, hidden: int) -> Iterator[LayerTensor]:
         """ffn_*_exps, ffn_*_shexp and the router."""
         width, inner = self.ffn_size, self.latent or hidden
         if self.latent:
@@ -533,7 +532,7 @@ class Layer:
 
     mixers: tuple[Mixer, ...] = ()
     feed_forwards: tuple[Dense | Experts, ...] = ()
-    others: tuple[Part, ...] = ()  # norms, and what only one architecture has
+    others: tuple[LayerTensor, ...] = ()  # norms, and tensors of one architecture
 
     @property
     def kind(self) -> str:
@@ -552,10 +551,10 @@ class Layer:
         return sum(mixer.state_elements for mixer in self.mixers)
 
     def cache_widths(self, split: int = 1) -> tuple[int, ...]:
-        """Elements that a token leaves in the cache: keys, values, and keys of an indexer; () for none."""
+        """Elements cached per token: keys, values, and keys of an indexer; () for none."""
         return next((widths for mixer in self.mixers if (widths := mixer.cache_widths(split))), ())
 
-    def parts(self, hidden: int) -> Iterator[Part]:
+    def parts(self, hidden: int) -> Iterator[LayerTensor]:
         """All tensors of the layer."""
         for block in (*self.mixers, *self.feed_forwards):
             yield from block.parts(hidden)

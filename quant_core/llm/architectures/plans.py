@@ -1,7 +1,6 @@
-"""Plans of architectures that are not a usual decoder: hybrids, state spaces, and what one class does alone.
+"""Plans of architectures other than the usual decoder: hybrids, state spaces, and special cases.
 
-A plan reads the fields of a configuration and answers with the mixers and the feed-forward blocks of every
-layer.
+A plan reads the fields of a configuration and returns the mixers and the feed-forward blocks of every layer.
 
 References
 ----------
@@ -33,7 +32,7 @@ from quant_core.llm.architectures.building import (
     read_unused,
     with_shared_caches,
 )
-from quant_core.llm.architectures.fields import Fields, shown
+from quant_core.llm.architectures.fields import Fields, brief
 from quant_core.llm.architectures.layers import (
     FULL,
     LINEAR,
@@ -50,7 +49,7 @@ from quant_core.llm.architectures.layers import (
 
 
 def mimo(fields: Fields, arch: Architecture) -> list[Block]:
-    """MiMo-V2: windows by `hybrid_layer_pattern`, heads of their own there, sinks where a field says so."""
+    """MiMo-V2: windows by `hybrid_layer_pattern`, with their own head counts; sinks by a field."""
     n_layers = count_of_layers(fields)
     kv_heads = fields.integer("num_key_value_heads", MOST_HEADS)
     fields.defaults = {**fields.defaults, "swa_num_key_value_heads": 2 * kv_heads}
@@ -63,7 +62,7 @@ def mimo(fields: Fields, arch: Architecture) -> list[Block]:
         kinds = layer_kinds(fields, arch, n_layers)
     else:
         kinds = tuple(SLIDING if flag else FULL for flag in pattern)
-        read_unused(fields, "layer_types")  # which says it again
+        read_unused(fields, "layer_types")  # redundant
     if not fields.has("moe_layer_freq") and not fields.has("mlp_layer_types"):
         raise ValueError("moe_layer_freq is missing; it must tell the layers with experts from the others")
     window = fields.integer("sliding_window", 1 << 32)
@@ -124,7 +123,7 @@ def falcon(fields: Fields, arch: Architecture) -> list[Block]:
     """Falcon: the new decoder has key heads of their own number, the old one has one or all of them."""
     heads = fields.integer("num_attention_heads", MOST_HEADS)
     one = fields.flag("multi_query", True)
-    if not fields.has("new_decoder_architecture") and fields.config.get("n_head_kv"):  # as RefinedWeb says it
+    if not fields.has("new_decoder_architecture") and fields.config.get("n_head_kv"):  # RefinedWeb's name
         fields.defaults = {**fields.defaults, "new_decoder_architecture": True}
         fields.seen["new_decoder_architecture"] = True
         fields.seen["num_kv_heads"] = fields.config["n_head_kv"]
@@ -132,7 +131,7 @@ def falcon(fields: Fields, arch: Architecture) -> list[Block]:
         old = fields.integer("n_head_kv", MOST_HEADS, default=heads)
         kv_heads = fields.integer("num_kv_heads", MOST_HEADS, default=old)
     else:
-        fields.raw("num_kv_heads")  # not what the old decoder has
+        fields.raw("num_kv_heads")  # not in the old decoder
         kv_heads = 1 if one else heads
     if heads % kv_heads:
         raise ValueError(f"num_kv_heads is {kv_heads}; it must divide num_attention_heads ({heads})")
@@ -141,14 +140,14 @@ def falcon(fields: Fields, arch: Architecture) -> list[Block]:
 
 
 def _without(fields: Fields, name: str) -> Fields:
-    """The same fields but one; what is read of them is remembered with the others."""
+    """Return the fields without one; reads are still recorded."""
     fewer = Fields({key: value for key, value in fields.config.items() if key != name})
     fewer.defaults, fewer.seen = fields.defaults, fields.seen
     return fewer
 
 
 def gemma4(fields: Fields, arch: Architecture) -> list[Block]:
-    """Gemma 4, whose full layers have heads of their own: in two fields, or as transformers 5 saves them."""
+    """Gemma 4: full layers have their own head counts, in two fields or in transformers 5's form."""
     if fields.has("num_experts") and not fields.flag("enable_moe_block", False):
         raise ValueError("enable_moe_block must be true where num_experts is given")
     given = fields.raw("per_layer_config")
@@ -171,7 +170,7 @@ def gemma4(fields: Fields, arch: Architecture) -> list[Block]:
 
 
 def helium(fields: Fields, arch: Architecture) -> list[Block]:
-    """Helium, whose output matrix is square: its heads must be as wide as the model."""
+    """Helium: the output matrix is square, so all heads together must be as wide as the model."""
     blocks = decoder(fields, arch)
     own = attention(fields, arch)
     if own.heads * own.head_dim != hidden_size(fields):
@@ -195,13 +194,13 @@ def gemma3n(fields: Fields, arch: Architecture) -> list[Block]:
 
 
 def nomic_bert(fields: Fields, arch: Architecture) -> list[Block]:
-    """Nomic's encoder: a gate where the activation is one of a gated unit."""
+    """Nomic's encoder: a gate if the activation is that of a gated unit."""
     activation = fields.text("activation_function", "swiglu")
     return decoder(fields, replace(arch, gated_ffn=activation in ("swiglu", "geglu", "glu", "silu")))
 
 
 def chatglm(fields: Fields, arch: Architecture) -> list[Block]:
-    """ChatGLM2 to GLM-4 under their old names; `ChatGLMModel` has an output matrix, too."""
+    """ChatGLM2 to GLM-4 under their old names; `ChatGLMModel` also has an output matrix."""
     if not fields.flag("multi_query_attention", False):
         raise ValueError("multi_query_attention must be true, as it is from ChatGLM2 on")
     fields.headless = False
@@ -232,7 +231,7 @@ def mpt(fields: Fields, arch: Architecture) -> list[Block]:
     for name in ("kv_n_heads", "qk_ln", "qk_gn"):
         if isinstance(inner, Mapping) and inner.get(name):
             raise ValueError(
-                f"attn_config.{name} is {shown(inner[name])}; only attention without it is counted"
+                f"attn_config.{name} is {brief(inner[name])}; only attention without it is counted"
             )
     if fields.integer("expansion_ratio", 64, default=4) != 4:
         raise ValueError("expansion_ratio must be 4, which the class takes whatever is said")
@@ -465,7 +464,7 @@ def _nemotron_pattern(fields: Fields) -> tuple[str, ...]:
         return tuple(_NEMOTRON_NAMES.get(name, name) for name in named)
     if not isinstance(letters, str) or not letters or set(letters) - set(_NEMOTRON_LETTERS):
         raise ValueError(
-            f"hybrid_override_pattern is {shown(letters)}; it must be of the letters M, *, - and E"
+            f"hybrid_override_pattern is {brief(letters)}; it must be of the letters M, *, - and E"
         )
     if len(letters) > MOST_LAYERS or (n_layers and len(letters) != n_layers):
         raise ValueError(f"hybrid_override_pattern has {len(letters)} letters; it must have {n_layers}")
@@ -475,7 +474,7 @@ def _nemotron_pattern(fields: Fields) -> tuple[str, ...]:
 def _nemotron_experts(fields: Fields, kinds: Sequence[str]) -> Experts:
     count = fields.integer("num_experts", MOST_WIDTH)
     size = fields.integer("moe_intermediate_size", MOST_FFN)
-    fields.raw("n_shared_experts")  # all of them are one block of the width that is given
+    fields.raw("n_shared_experts")  # all of them are one block of the given width
     return Experts(
         count=count,
         per_token=fields.integer("num_experts_per_tok", count),

@@ -1,8 +1,8 @@
-"""The architectures whose sizes are known, as data: what each class fixes and which fields decide the rest.
+"""The table of known architectures: the properties that each class fixes and the fields that decide the rest.
 
 The key is the `model_type` of a `config.json`; `classes` are the names in its `architectures`, without
-`ForCausalLM` and the like. Every entry was held against the number of parameters that `transformers`
-gives the same configuration. What is not here is counted only if it is plainly a Llama (`PLAIN`).
+`ForCausalLM` and the like. Every entry was compared with the parameter count of `transformers` for
+the same configuration. Other architectures are counted only if they are plainly a Llama (`PLAIN`).
 
 References
 ----------
@@ -18,10 +18,10 @@ from typing import Any
 
 from quant_core.llm.architectures import extras, plans
 from quant_core.llm.architectures.building import Architecture
-from quant_core.llm.architectures.fields import Fields, shown
+from quant_core.llm.architectures.fields import Fields, brief
 
 _EVERYWHERE = ("attention_bias", False)
-# Fields that every published file of such a class has, and for which nothing right could be assumed.
+# Fields that every published file of such a class has, and that have no safe default.
 _GROUPED = ("num_key_value_heads",)
 _EXPERTS = ("num_experts", "moe_intermediate_size")
 _OF_EXPERTS = (*_EXPERTS, "n_shared_experts", "first_k_dense_replace")
@@ -709,7 +709,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     ),
 }
 
-#: What may be a Llama under a new name: no experts, nothing that nobody read, nothing to be guessed.
+#: A possible Llama under a new name: no experts, no unread field, no guessed value.
 PLAIN = replace(
     _LLAMA,
     classes=(),
@@ -745,7 +745,7 @@ NOT_MODELLED: dict[str, str] = {
     "nemotron-nas": "every layer has another width, which is not counted here",
 }
 
-#: Parts that never stand alone: whether there is an output depends on the whole.
+#: Parts that are never whole models: whether there is an output depends on the whole.
 TEXT_PARTS = frozenset({"glm4v_text", "qwen2_vl_text", "qwen2_5_vl_text", "qwen3_vl_text", "glm4v_moe_text"})
 
 #: Other names of the same architecture.
@@ -778,19 +778,19 @@ _NO_HEADS = re.compile(
     r"((Text)?Model|For(SequenceClassification|TokenClassification|QuestionAnswering|MultipleChoice|Embedding|"
     r"RewardModel|TextEncoding))$"
 )
-_SAY_NOTHING = frozenset({"", "model", "auto", "automodel"})
+_GENERIC_CLASSES = frozenset({"", "model", "auto", "automodel"})
 
 
 def _stem(name: str) -> str:
     return _NO_HEADS.sub("", _HEADS.sub("", name)).lower()
 
 
-def _squeezed(name: str) -> str:
+def _without_separators(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 _BY_CLASS = {name.lower(): key for key, arch in reversed(ARCHITECTURES.items()) for name in arch.classes}
-_REFUSED_CLASSES = {_squeezed(name): name for name in NOT_MODELLED}
+_REFUSED_CLASSES = {_without_separators(name): name for name in NOT_MODELLED}
 
 
 def architecture_of(fields: Fields) -> tuple[str, Architecture]:
@@ -799,31 +799,33 @@ def architecture_of(fields: Fields) -> tuple[str, Architecture]:
     Raises
     ------
     ValueError
-        It is one that is not counted here, or the two contradict each other.
+        If it is not known, or the two contradict each other.
     """
     model_type = fields.text("model_type", "")
     name = _SAME.get(model_type, model_type).removesuffix("_text")
     name = _SAME.get(name, name)
     class_name = _class_name(fields)
     stem = _stem(class_name)
-    refused = _REFUSED_CLASSES.get(_squeezed(stem)) or (name if name in NOT_MODELLED else None)
+    refused = _REFUSED_CLASSES.get(_without_separators(stem)) or (name if name in NOT_MODELLED else None)
     if refused:
         raise ValueError(f"model_type {refused!r} is not modelled: {NOT_MODELLED[refused]}")
-    fields.headless = bool(class_name) and stem not in _SAY_NOTHING and not _HEADS.search(class_name)
+    fields.headless = bool(class_name) and stem not in _GENERIC_CLASSES and not _HEADS.search(class_name)
     arch = ARCHITECTURES.get(name)
     if model_type:
         fields.seen["model_type"] = name
-    if stem in _SAY_NOTHING:
+    if stem in _GENERIC_CLASSES:
         return (name, arch or PLAIN) if name else ("llama", _LLAMA)
     if arch is not None:
-        if stem in (known.lower() for known in arch.classes) or _squeezed(name) == _squeezed(stem):
+        if stem in (known.lower() for known in arch.classes) or _without_separators(
+            name
+        ) == _without_separators(stem):
             return name, arch
         if stem not in _BY_CLASS:
             raise ValueError(
-                f"the class {shown(class_name)} in architectures is not known; it is not counted"
+                f"the class {brief(class_name)} in architectures is not known; it is not counted"
             )
         raise ValueError(
-            f"architectures says {shown(class_name)} and model_type {shown(model_type)}: only one can "
+            f"architectures says {brief(class_name)} and model_type {brief(model_type)}: only one can "
             "be right"
         )
     if stem in _BY_CLASS:
@@ -838,5 +840,5 @@ def _class_name(fields: Fields) -> str:
     if first is None:
         return ""
     if not isinstance(first, str) or len(first) > 100:
-        raise ValueError(f"architectures is {shown(listed)}; it must name a class")
+        raise ValueError(f"architectures is {brief(listed)}; it must name a class")
     return first

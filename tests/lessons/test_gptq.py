@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from lessons.kit.view import View
 from lessons.quantization import sources
-from lessons.quantization.figures.gptq import COLUMNS, CUTS, ROWS, Controls, run_of, view
+from lessons.quantization.figures.gptq import COLUMNS, CUTS, FIGURE, ROWS, Controls, run_of
+
+view = FIGURE.view
 
 BITS = ("2", "3", "4")
 ORDERS = ("natural", "act-order")

@@ -88,7 +88,7 @@ def test_the_rank_is_counted_among_all_roundings() -> None:
 
 
 def test_what_gptq_leaves_is_what_its_figure_ends_with() -> None:
-    view = gptq.view(gptq.Controls(bits="2", step=16))
+    view = gptq.FIGURE.view(gptq.Controls(bits="2", step=16))
     left = readout(view, "gptq_error") / readout(view, "rtn_error")
     assert QUESTIONS["gptq"].reveal(None).truth == f"{100 * left:.0f}\u202f%"
 
@@ -153,7 +153,7 @@ def test_a_guess_is_marked_as_what_it_claims() -> None:
         place = cast(float, marks("rounding", exponent)["guess"].x)
         assert np.count_nonzero(errors < place) == (2**exponent if exponent else 0)
 
-    view = gptq.view(gptq.Controls(bits="2", step=16))
+    view = gptq.FIGURE.view(gptq.Controls(bits="2", step=16))
     assert marks("gptq", 50)["guess"].y == pytest.approx(0.5 * readout(view, "rtn_error"))
     assert marks("gptq", 50)["truth"].y == pytest.approx(readout(view, "gptq_error"))
 

@@ -16,7 +16,6 @@ SNIPPETS: dict[str, Callable[[Any], str]] = {
     "primitive": block.primitive,
     "xray": block.xray,
     "rounding": layer.rounding,
-    "gptq": layer.gptq,
     "calibration": small_model.calibration,
     "quality": sizes.quality,
     "measured": small_model.measured,

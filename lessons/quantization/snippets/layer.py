@@ -1,10 +1,9 @@
-"""Snippets of the figures that show a whole layer: FIG.03 and FIG.03B."""
+"""Snippets of the figure that shows two weights of a layer: FIG.03."""
 
 from __future__ import annotations
 
-from lessons.quantization.figures import gptq as gptq_figure
 from lessons.quantization.figures import rounding as rounding_figure
-from lessons.quantization.snippets.parts import LOAD, LOADER, code, layer_parts, stored_row
+from lessons.quantization.snippets.parts import LOAD, LOADER, code, stored_row
 
 NUMPY = f"import numpy as np\n{LOADER}"
 
@@ -46,55 +45,4 @@ every = rounding.all_roundings(row[columns].astype(np.float64), token[columns], 
 roundings = len(every.output_error)
 rank = 1 + int(np.count_nonzero(every.output_error < every.output_error[every.nearest]))
 crowd_best = float(every.output_error[every.best])""",
-    )
-
-
-def gptq(c: gptq_figure.Controls) -> str:
-    cut, columns = gptq_figure.CUTS[c.slice], gptq_figure.COLUMNS
-    channels = (
-        f'channels = np.sort(np.argsort(-np.diag(hessian), kind="stable")[:{columns}])'
-        if cut.first is None
-        else f"channels = np.arange({cut.first}, {cut.first + columns})"
-    )
-    act_order = c.order == "act-order"
-    before_after = 'column = error_before = error_after = "none"'
-    if c.step:
-        before_after = f"""\
-last = result.trace[{c.step - 1}]
-start = result.trace[{c.step - 2}].weights_after if {c.step} > 1 else weights
-alone = start.copy()
-alone[:, last.column] = last.quantized
-column = int(channels[last.column])
-error_before = error(alone) - error(start)
-error_after = error(last.weights_after) - error(start)"""
-    state = f"result.trace[{c.step - 1}].weights_after" if c.step else "weights"
-    return code(
-        f"{NUMPY}\n\nfrom quant_core.methods import gptq, metrics, rtn",
-        f"""\
-{LOAD}
-{layer_parts(cut.layer, "H", "X_test")}
-{channels}
-weights = weights[:{gptq_figure.ROWS}, channels].astype(np.float64)
-hessian = 2 * hessian[np.ix_(channels, channels)].astype(np.float64)""",
-        f"""\
-result = gptq.gptq(
-    weights, hessian, {c.bits}, act_order={act_order}, damping={gptq_figure.DAMPING}, trace=True
-)
-rounded = np.asarray(rtn.round_to_nearest(weights, {c.bits}, group_size=None).dequantize(), np.float64)
-
-
-def error(approximation):
-    return metrics.relative_output_error_from_hessian(hessian, weights, approximation)""",
-        before_after,
-        f"""\
-done = result.order[:{c.step}]
-plain = weights.copy()
-plain[:, done] = rounded[:, done]
-gptq_error = error({state})
-rtn_error = error(plain)
-ratio = error(rounded) / error(result.trace[-1].weights_after)
-inputs = held_out[:, channels]
-held_out_ratio = metrics.relative_output_error(inputs, weights, rounded) / metrics.relative_output_error(
-    inputs, weights, result.dequantized
-)""",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,91 +78,35 @@ class Run:
         return 2 if self.rtn[-1] > 0.01 else 3
 
 
-def view(c: Controls) -> View:
-    run = run_of(c.slice, int(c.bits), c.order == "act-order")
-    order, channels = run.result.order, run.channels[run.result.order]
-    done = c.step
-    gptq_error, rtn_error, places = float(run.running[done]), float(run.rtn[done]), run.places
-    said = {
-        "step": str(done),
-        "columns": str(COLUMNS),
-        "left": str(COLUMNS - done),
-        "gptq": numbers.percent(gptq_error, places),
-        "rtn": numbers.percent(rtn_error, places),
-        "gptq_final": numbers.percent(float(run.running[-1]), places),
-        "rtn_final": numbers.percent(float(run.rtn[-1]), places),
-        "ratio": numbers.times(run.ratio),
-        "held_out": numbers.times(run.held_out_ratio),
-        "first": str(channels[0]),
-        "channels": ", ".join(str(channel) for channel in run.channels),
-    }
-    if done:
-        said |= {
-            "channel": str(channels[done - 1]),
-            "before": numbers.percent(float(run.before[done - 1]), places),
-            "after": numbers.percent(float(run.after[done - 1]), places),
-        }
-    if 0 < done < COLUMNS:
-        shifts = np.abs(run.result.trace[done - 1].update / run.scale)
-        row, column = np.unravel_index(int(np.argmax(shifts)), shifts.shape)
-        said |= {
-            "shift": numbers.fixed(float(shifts[row, column]), 2),
-            "into": str(run.channels[column]),
-            "row": str(row),
-        }
-    opening = {0: "none_rounded", COLUMNS - 1: "one_left", COLUMNS: "last_column"}.get(done, "rounded")
-    description = [Sentence(opening, **said)]
-    if "shift" in said:
-        description.append(Sentence("largest_shift", **said))
-    if 0 < done < COLUMNS:
-        description.append(Sentence("so_far", **said))
-    description.append(Sentence("ends_better" if run.ratio > 1 else "ends_worse", **said))
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """GPTQ after `step` columns; the read-outs have their names. "none" before the first column."""
 
-    return View(
-        readouts=(
-            Readout("column", said.get("channel", "none"), said.get("channel", "–")),
-            _added_by("error_before", run.before, done, places),
-            _added_by("error_after", run.after, done, places),
-            Readout("gptq_error", gptq_error, numbers.fixed(100 * gptq_error, places), "%", accent=True),
-            Readout("rtn_error", rtn_error, numbers.fixed(100 * rtn_error, places), "%"),
-            Readout("ratio", run.ratio, said["ratio"]),
-            Readout("held_out_ratio", run.held_out_ratio, said["held_out"]),
-        ),
-        drawing={
-            "step": done,
-            **_matrix(run, done),
-            "added": _added(run, done),
-            "running": _running(run, done),
-        },
-        plots={"running": Plot(y=_error_scale(run))},
-        description=tuple(description),
-        table=Table(
-            (
-                Column("position", str),
-                Column("channel", str),
-                Column("mean_square", numbers.significant),
-                Column("before", _printed),
-                Column("after", _printed),
-                Column("gptq", _printed),
-                Column("rtn", _printed),
-            ),
-            tuple(
-                (
-                    k + 1,
-                    int(channels[k]),
-                    float(run.mean_square[order[k]]),
-                    float(run.before[k]),
-                    float(run.after[k]),
-                    float(run.running[k + 1]),
-                    float(run.rtn[k + 1]),
-                )
-                for k in range(COLUMNS)
-            ),
-            frozenset({done - 1} if done else ()),
-        ),
-        formulas=_formulas(said, done),
-        ran=(gptq.gptq, rtn.round_to_nearest, metrics.relative_output_error_from_hessian),
-        notes=(Sentence(f"from_{c.slice}", **said), Sentence("cut")),
+    controls: Controls
+    run: Run
+    column: int | str
+    error_before: float | str
+    error_after: float | str
+    gptq_error: float
+    rtn_error: float
+    ratio: float
+    held_out_ratio: float
+
+
+def compute(controls: Controls) -> Result:
+    """Round a cut of a layer column by column, and stop after some."""
+    run = run_of(controls.slice, int(controls.bits), controls.order == "act-order")
+    step, last = controls.step, controls.step - 1
+    return Result(
+        controls,
+        run,
+        column=int(run.channels[run.result.order[last]]) if step else "none",
+        error_before=float(run.before[last]) if step else "none",
+        error_after=float(run.after[last]) if step else "none",
+        gptq_error=float(run.running[step]),
+        rtn_error=float(run.rtn[step]),
+        ratio=run.ratio,
+        held_out_ratio=run.held_out_ratio,
     )
 
 
@@ -213,12 +158,99 @@ def run_of(name: str, bits: int, act_order: bool) -> Run:
     )
 
 
-def _added_by(name: str, shares: Matrix, done: int, places: int) -> Readout:
+def view(result: Result) -> View:
+    run, done, places = result.run, result.controls.step, result.run.places
+    order, channels = run.result.order, run.channels[run.result.order]
+
+    def share(error: float) -> str:
+        return numbers.fixed(100 * error, places)
+
+    return View(
+        readouts=(
+            Readout.of(result, "column", str if done else _none),
+            _added_by("error_before", result, places),
+            _added_by("error_after", result, places),
+            Readout.of(result, "gptq_error", share, "%", accent=True),
+            Readout.of(result, "rtn_error", share, "%"),
+            Readout.of(result, "ratio", numbers.times),
+            Readout.of(result, "held_out_ratio", numbers.times),
+        ),
+        drawing={
+            "step": done,
+            **_matrix(run, done),
+            "added": _added(run, done),
+            "running": _running(run, done),
+        },
+        plots={"running": Plot(y=_error_scale(run))},
+        description=tuple(_description(result)),
+        table=Table(
+            (
+                Column("position", str),
+                Column("channel", str),
+                Column("mean_square", numbers.significant),
+                Column("before", _printed),
+                Column("after", _printed),
+                Column("gptq", _printed),
+                Column("rtn", _printed),
+            ),
+            tuple(
+                (
+                    k + 1,
+                    int(channels[k]),
+                    float(run.mean_square[order[k]]),
+                    float(run.before[k]),
+                    float(run.after[k]),
+                    float(run.running[k + 1]),
+                    float(run.rtn[k + 1]),
+                )
+                for k in range(COLUMNS)
+            ),
+            frozenset({done - 1} if done else ()),
+        ),
+        formulas=_formulas(done, numbers.percent(result.gptq_error, places)),
+        ran=(gptq.gptq, rtn.round_to_nearest, metrics.relative_output_error_from_hessian),
+        notes=(Sentence(f"from_{result.controls.slice}"), Sentence("cut")),
+    )
+
+
+def _description(result: Result) -> Iterator[Sentence]:
+    run, done, places = result.run, result.controls.step, result.run.places
+    said = {
+        "step": str(done),
+        "columns": str(COLUMNS),
+        "left": str(COLUMNS - done),
+        "gptq_final": numbers.percent(float(run.running[-1]), places),
+        "rtn_final": numbers.percent(float(run.rtn[-1]), places),
+        "first": str(run.channels[run.result.order[0]]),
+    }
+    if done:
+        said["before"] = numbers.percent(float(run.before[done - 1]), places)
+        said["after"] = numbers.percent(float(run.after[done - 1]), places)
+    opening = {0: "none_rounded", COLUMNS - 1: "one_left", COLUMNS: "last_column"}.get(done, "rounded")
+    yield Sentence(opening, **said)
+    if 0 < done < COLUMNS:
+        shifts = np.abs(run.result.trace[done - 1].update / run.scale)
+        row, column = np.unravel_index(int(np.argmax(shifts)), shifts.shape)
+        yield Sentence(
+            "largest_shift",
+            shift=numbers.fixed(float(shifts[row, column]), 2),
+            into=str(run.channels[column]),
+            row=str(row),
+        )
+        yield Sentence("so_far")
+    yield Sentence("ends_better" if run.ratio > 1 else "ends_worse", **said)
+
+
+def _none(_: object) -> str:
+    """What is printed before the first step."""
+    return "–"
+
+
+def _added_by(name: str, result: Result, places: int) -> Readout:
     """What the column just rounded adds to the output error; nothing before the first step."""
-    if not done:
-        return Readout(name, "none", "–")
-    share = float(shares[done - 1])
-    return Readout(name, share, numbers.signed(100 * share, places), "%")
+    if not result.controls.step:
+        return Readout.of(result, name, _none)
+    return Readout.of(result, name, lambda share: numbers.signed(100 * share, places), "%")
 
 
 def _printed(share: float) -> str:
@@ -400,7 +432,7 @@ def _ticks(top: float, y: Scale, about: int) -> list[dict[str, Any]]:
     return [{"at": y(value), "text": numbers.percent(value, places)} for value in ticks]
 
 
-def _formulas(said: dict[str, str], done: int) -> tuple[str, ...]:
+def _formulas(done: int, share: str) -> tuple[str, ...]:
     method = (
         r"\hat{\mathbf{w}}_j = \mathrm{round}(\mathbf{w}_j), \quad"
         r" \mathbf{w}_k \leftarrow \mathbf{w}_k - \frac{\mathbf{w}_j - \hat{\mathbf{w}}_j}{U_{jj}}\, U_{jk}"
@@ -411,9 +443,9 @@ def _formulas(said: dict[str, str], done: int) -> tuple[str, ...]:
     error = (
         rf"\frac{{\lVert (W - \hat W_{{{done}}}) X \rVert^2}}{{\lVert W X \rVert^2}}"
         rf" = \frac{{\mathrm{{tr}}\,(W - \hat W_{{{done}}}) H (W - \hat W_{{{done}}})^\top}}"
-        rf"{{\mathrm{{tr}}\, W H W^\top}} = {tex(said['gptq'])}"
+        rf"{{\mathrm{{tr}}\, W H W^\top}} = {tex(share)}"
     )
     return hessian, method, error
 
 
-FIGURE = Figure("gptq", "fig-03b", "FIG.03B", Controls, None, view)
+FIGURE = Figure("gptq", "fig-03b", "FIG.03B", Controls, compute, view)

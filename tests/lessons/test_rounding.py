@@ -11,7 +11,9 @@ import pytest
 from lessons.catalogue import load_lesson
 from lessons.kit.view import View
 from lessons.quantization import sources
-from lessons.quantization.figures.rounding import FIGURE, PAIRS, Controls, best_ranges, view, weights_of
+from lessons.quantization.figures.rounding import FIGURE, PAIRS, Controls, best_ranges, weights_of
+
+view = FIGURE.view
 
 TEXT = load_lesson("quantization").texts["rounding"]
 BITS = ("2", "3", "4")
@@ -148,7 +150,7 @@ def test_the_roundings_of_n_weights_do_not_follow_the_drag() -> None:
 
 def test_the_best_rounding_for_one_token_is_not_the_best_for_all() -> None:
     """The figure must not sell the fit to one token: over the whole sample it is worse than nearest here."""
-    said = view(Controls()).drawing["said"]
+    (said,) = (one.values for one in view(Controls()).description if one.key == "one_token")
     assert float(said["best_mean"]) > 2 * float(said["nearest_mean"])
     place, chosen = PAIRS["query"], weights_of("query", 3, 8)
     tokens = sources.load_layer(place.layer).activations_test

@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from lessons.quantization.snippets import block, layer, sizes, small_model
+from lessons.quantization.snippets import block, sizes, small_model
 
 SNIPPETS: dict[str, Callable[[Any], str]] = {
     "fold": block.fold,
     "primitive": block.primitive,
     "xray": block.xray,
-    "rounding": layer.rounding,
     "calibration": small_model.calibration,
     "quality": sizes.quality,
     "measured": small_model.measured,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,74 +79,54 @@ class Crowd:
     tokens: int
 
 
-def view(c: Controls) -> View:
-    bits = int(c.bits)
-    pair = weights_of(c.pair, bits, 2)
-    real = float(pair.activations[1])
-    x = np.array([pair.activations[0], c.x2])
-    four = rounding.all_roundings(pair.values, x, pair.grid)
-    crowd = crowd_of(c.pair, bits, c.n)
-    ranges = best_ranges(c.pair, bits)
-    flip = next((low for row, low, _ in ranges if row != four.nearest), None)
-    near, best = four.nearest, four.best
-    total = 2**c.n
-    ratio = float(four.weight_error[best] / four.weight_error[near])
-    names = tuple("".join(ARROWS[int(up)] for up in row) for row in four.up)
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """The four roundings of a pair and the 2ⁿ of its neighbourhood; the read-outs have their names.
 
-    said = {
-        "x2": numbers.fixed(c.x2, 3),
-        "nearest": names[near],
-        "best": names[best],
-        "nearest_error": numbers.significant(float(four.output_error[near])),
-        "best_error": numbers.significant(float(four.output_error[best])),
-        "ratio": numbers.fixed(ratio, 1),
-        "flip": "–" if flip is None else numbers.fixed(flip, 2),
-        "ranges": ", ".join(
-            f"{numbers.fixed(low, 2)}–{numbers.fixed(high, 2)}" for row, low, high in ranges if row == near
-        ),
-        "n": str(c.n),
-        "total": numbers.integer(total),
-        "better": numbers.integer(crowd.rank - 1),
-        "crowd_nearest": numbers.significant(crowd.nearest),
-        "crowd_best": numbers.significant(crowd.best, 2),
-        "tokens": str(crowd.tokens),
-        "nearest_mean": numbers.significant(crowd.nearest_mean),
-        "best_mean": numbers.significant(crowd.best_mean),
-        "first": str(crowd.columns.start),
-        "last": str(crowd.columns.stop - 1),
-        "real": numbers.fixed(real, 3),
-    }
-    everywhere = all(row == near for row, _, _ in ranges)
-    return View(
-        readouts=(
-            Readout("nearest_error", float(four.output_error[near]), said["nearest_error"]),
-            Readout("best_error", float(four.output_error[best]), said["best_error"], accent=True),
-            Readout("weight_ratio", ratio, numbers.times(ratio)),
-            Readout("flip", "none" if flip is None else flip, said["flip"]),
-            Readout("roundings", total, numbers.integer(total)),
-            Readout("rank", crowd.rank, numbers.integer(crowd.rank)),
-            Readout("crowd_best", crowd.best, said["crowd_best"]),
-        ),
-        drawing={
-            "real": said["real"],
-            "moved": c.x2 != real,
-            "strips": [_strip(pair, four, x, i) for i in range(2)],
-            "bars": _bars(four, names),
-            "curves": _curves(c, pair, four, real, ranges, names),
-            "crowd": _histogram(crowd),
-            "said": said,
-        },
-        plots={"crowd": Plot(_error_scale(crowd))},
-        description=(
-            Sentence("same" if near == best else "flipped", **said),
-            Sentence("everywhere" if everywhere else "ranges" if said["ranges"] else "nowhere", **said),
-            Sentence({1: "none_better", 2: "one_better"}.get(crowd.rank, "better"), **said),
-            Sentence("one_token", **said),
-        ),
-        table=_table(four, names),
-        formulas=_formulas(pair, four, x, said),
-        ran=(rounding.all_roundings, grid.fit_asymmetric),
-        notes=(Sentence(f"from_{c.pair}"), Sentence("grid_of_block", columns=str(BLOCK))),
+    `x` holds both activations, the second as the slider has it and `real_x2` as the text had it. `ranges`
+    are those of `best_ranges`; `flip` is where nearest first loses, "none" where it never does.
+    """
+
+    controls: Controls
+    pair: Weights
+    x: NDArray[np.float64]
+    real_x2: float
+    four: rounding.Roundings
+    ranges: tuple[tuple[int, float, float], ...]
+    crowd: Crowd
+    nearest_error: float
+    best_error: float
+    weight_ratio: float
+    flip: float | str
+    roundings: int
+    rank: int
+    crowd_best: float
+
+
+def compute(controls: Controls) -> Result:
+    """Round two weights down and up, four ways, and compare the errors of the weights and of the output."""
+    bits = int(controls.bits)
+    pair = weights_of(controls.pair, bits, 2)
+    x = np.array([pair.activations[0], controls.x2])
+    four = rounding.all_roundings(pair.values, x, pair.grid)
+    nearest, best = four.nearest, four.best
+    crowd = crowd_of(controls.pair, bits, controls.n)
+    ranges = best_ranges(controls.pair, bits)
+    return Result(
+        controls,
+        pair,
+        x,
+        float(pair.activations[1]),
+        four,
+        ranges,
+        crowd,
+        nearest_error=float(four.output_error[nearest]),
+        best_error=float(four.output_error[best]),
+        weight_ratio=float(four.weight_error[best] / four.weight_error[nearest]),
+        flip=next((low for row, low, _ in ranges if row != nearest), "none"),
+        roundings=2**controls.n,
+        rank=crowd.rank,
+        crowd_best=crowd.best,
     )
 
 
@@ -153,7 +134,7 @@ def view(c: Controls) -> View:
 def weights_of(name: str, bits: int, count: int) -> Weights:
     """`count` weights of a pair's row, from its first column on, or as near before it as the block allows."""
     pair = PAIRS[name]
-    row, token = sources.layer_row(pair.layer, pair.row), _tokens(pair.layer)[pair.token]
+    row, token = sources.layer_row(pair.layer, pair.row), tokens_of(pair.layer)[pair.token]
     first = pair.column // BLOCK * BLOCK
     start = min(pair.column, first + BLOCK - count)
     columns = slice(start, start + count)
@@ -171,7 +152,7 @@ def crowd_of(name: str, bits: int, count: int) -> Crowd:
     chosen = weights_of(name, bits, count)
     every = rounding.all_roundings(chosen.values, chosen.activations, chosen.grid)
     nearest, best = (float(every.output_error[row]) for row in (every.nearest, every.best))
-    tokens = _tokens(PAIRS[name].layer)[:, chosen.columns].astype(np.float64)
+    tokens = tokens_of(PAIRS[name].layer)[:, chosen.columns].astype(np.float64)
     nudges = chosen.values - every.values[[every.nearest, every.best]]
     means = np.abs(tokens @ nudges.T).mean(axis=0)
     rank = 1 + int(np.count_nonzero(every.output_error < nearest))
@@ -180,7 +161,7 @@ def crowd_of(name: str, bits: int, count: int) -> Crowd:
     )
 
 
-def _tokens(layer: str) -> NDArray[np.float32]:
+def tokens_of(layer: str) -> NDArray[np.float32]:
     """The layer's inputs on held-out text, shape (tokens, columns)."""
     tokens = sources.load_layer(layer).activations_test
     assert tokens is not None, f"{layer} is shipped without activations"
@@ -210,6 +191,73 @@ def best_ranges(name: str, bits: int) -> tuple[tuple[int, float, float], ...]:
             low = ranges.pop()[1]
         ranges.append((row, low, high))
     return tuple(ranges)
+
+
+def view(result: Result) -> View:
+    controls, pair, four, crowd = result.controls, result.pair, result.four, result.crowd
+    names = tuple("".join(ARROWS[int(up)] for up in row) for row in four.up)
+    readouts = (
+        Readout.of(result, "nearest_error", numbers.significant),
+        Readout.of(result, "best_error", numbers.significant, accent=True),
+        Readout.of(result, "weight_ratio", numbers.times),
+        Readout.of(result, "flip", lambda v: "–" if v == "none" else numbers.fixed(v, 2)),
+        Readout.of(result, "roundings", numbers.integer),
+        Readout.of(result, "rank", numbers.integer),
+        Readout.of(result, "crowd_best", lambda v: numbers.significant(v, 2)),
+    )
+    real = numbers.fixed(result.real_x2, 3)
+    said = {
+        "n": str(controls.n),
+        "total": readouts[4].text,
+        "crowd_nearest": numbers.significant(crowd.nearest),
+        "crowd_best": readouts[6].text,
+        "better": numbers.integer(crowd.rank - 1),
+        "first": str(crowd.columns.start),
+        "last": str(crowd.columns.stop - 1),
+    }
+    return View(
+        readouts=readouts,
+        drawing={
+            "real": real,
+            "moved": controls.x2 != result.real_x2,
+            "strips": [_strip(pair, four, result.x, i) for i in range(2)],
+            "bars": _bars(four, names),
+            "curves": _curves(result, names),
+            "crowd": _histogram(crowd),
+            "said": said,
+        },
+        plots={"crowd": Plot(_error_scale(crowd))},
+        description=tuple(_description(result, names, said)),
+        table=_table(four, names),
+        formulas=_formulas(pair, four, result.x, readouts[0].text, readouts[1].text),
+        ran=(rounding.all_roundings, grid.fit_asymmetric),
+        notes=(Sentence(f"from_{controls.pair}"), Sentence("grid_of_block", columns=str(BLOCK))),
+    )
+
+
+def _description(result: Result, names: tuple[str, ...], said: dict[str, str]) -> Iterator[Sentence]:
+    four, crowd = result.four, result.crowd
+    x2, nearest = numbers.fixed(result.controls.x2, 3), names[four.nearest]
+    if four.nearest == four.best:
+        yield Sentence("same", x2=x2, nearest=nearest)
+    else:
+        ratio = numbers.fixed(result.weight_ratio, 1)
+        yield Sentence("flipped", x2=x2, nearest=nearest, best=names[four.best], ratio=ratio)
+    wins = [(low, high) for row, low, high in result.ranges if row == four.nearest]
+    if len(wins) == len(result.ranges):
+        yield Sentence("everywhere")
+    elif wins:
+        written = ", ".join(f"{numbers.fixed(low, 2)}–{numbers.fixed(high, 2)}" for low, high in wins)
+        yield Sentence("ranges", ranges=written)
+    else:
+        yield Sentence("nowhere")
+    yield Sentence({1: "none_better", 2: "one_better"}.get(crowd.rank, "better"), **said)
+    yield Sentence(
+        "one_token",
+        tokens=str(crowd.tokens),
+        nearest_mean=numbers.significant(crowd.nearest_mean),
+        best_mean=numbers.significant(crowd.best_mean),
+    )
 
 
 STRIP_Y = 34
@@ -296,15 +344,9 @@ def _role(i: int, four: rounding.Roundings) -> str:
 CURVE_HEIGHT = 210
 
 
-def _curves(
-    c: Controls,
-    pair: Weights,
-    four: rounding.Roundings,
-    real: float,
-    ranges: tuple[tuple[int, float, float], ...],
-    names: tuple[str, ...],
-) -> dict[str, Any]:
+def _curves(result: Result, names: tuple[str, ...]) -> dict[str, Any]:
     """Output error of each rounding against x₂: four Vs, the least of them, and which one it is."""
+    pair, four, ranges, real = result.pair, result.four, result.ranges, result.real_x2
     nudges = pair.values - four.values
     a, b = nudges[:, 0] * pair.activations[0], nudges[:, 1]
     nearest_ends = np.abs(a[four.nearest] + b[four.nearest] * np.array([0.0, X2_HIGH]))
@@ -328,7 +370,7 @@ def _curves(
             {"role": "nearest" if i == four.nearest else "other", "path": _path(error(i, 0.0, X2_HIGH))}
             for i in range(len(names))
         ],
-        "at": x.percent(c.x2),
+        "at": x.percent(result.controls.x2),
         "real": x.percent(real),
         "real_side": "end" if real > X2_HIGH / 2 else "start",
         "nearest": y(float(four.output_error[four.nearest])),
@@ -423,7 +465,7 @@ def _table(four: rounding.Roundings, names: tuple[str, ...]) -> Table:
 
 
 def _formulas(
-    pair: Weights, four: rounding.Roundings, x: NDArray[Any], said: dict[str, str]
+    pair: Weights, four: rounding.Roundings, x: NDArray[Any], nearest_error: str, best_error: str
 ) -> tuple[str, ...]:
     def written(row: int, name: str, error: str) -> str:
         terms = " + ".join(
@@ -435,8 +477,8 @@ def _formulas(
     return (
         r"E = \left| \mathbf{w} \cdot \mathbf{x} - \hat{\mathbf{w}} \cdot \mathbf{x} \right|"
         r" = \left| (w_1 - \hat w_1)\, x_1 + (w_2 - \hat w_2)\, x_2 \right|",
-        written(four.nearest, "nearest", said["nearest_error"]),
-        written(four.best, "best", said["best_error"]),
+        written(four.nearest, "nearest", nearest_error),
+        written(four.best, "best", best_error),
     )
 
 
@@ -445,4 +487,4 @@ def _anchor(share: float) -> str:
     return "start" if share < 0.3 else "end" if share > 0.7 else "middle"
 
 
-FIGURE = Figure("rounding", "fig-03", "FIG.03", Controls, None, view)
+FIGURE = Figure("rounding", "fig-03", "FIG.03", Controls, compute, view)

@@ -10,44 +10,53 @@ import json
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Annotated, Any, Literal, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import AfterValidator, AliasPath, BeforeValidator, Field, model_validator
 from safetensors import safe_open
 
+from lessons.kit.checked import Kind, Row, checked
 from lessons.kit.numbers import hold_units
 from quant_core.memory import GIB, MIB, ModelShape, model_shape
 
 DATA = Path(__file__).parent / "data"
 WEIGHTS = Path(__file__).parent / "weights"
 TINY_MODEL = WEIGHTS / "tinylm"
+QUALITY = "llama31_8b_gguf.json"
 
 Array = NDArray[np.float32]
+Held = Annotated[str, AfterValidator(hold_units)]
 
 
 # --- models and machines ----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class ModelPreset:
+def _origin(source: dict[str, str]) -> str:
+    """Repository, path and commit in one line."""
+    commit = source.get("commit", "")[:8]
+    parts = (source.get("repo"), source.get("path"), f"@ {commit}" if commit else "", source.get("entry"))
+    return " ".join(part for part in parts if part) or source["what"]
+
+
+class ModelPreset(Row):
     """A published model: what FIG.06 offers. `total_params` is the published or exactly computed count."""
 
     id: str
     name: str
     family: str
-    kind: str  # "dense", "moe", "hybrid" or "hybrid-moe"
-    total_params: int
-    active_params: int
+    kind: Literal["dense", "moe", "hybrid", "hybrid-moe"]
+    total_params: int = Field(gt=0)
+    active_params: int = Field(gt=0)
     published_label: str
-    max_context: int
-    shape: ModelShape
-    source: str
-    notes: str
+    max_context: int = Field(gt=0)
+    shape: Annotated[ModelShape, BeforeValidator(model_shape)] = Field(validation_alias="config")
+    source: Annotated[str, BeforeValidator(_origin)]
+    notes: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Device:
+class Device(Row):
     """A machine. `usable_bytes` is what weights, cache and buffers may take together.
 
     Marketing's "24 GB" of RAM or VRAM are GiB, and are counted so. Bandwidth is in bytes per second;
@@ -56,18 +65,43 @@ class Device:
     """
 
     id: str
-    name: str
-    kind: str  # "sbc", "phone", "cpu-ram", "unified", "gpu", "datacenter" or "multi-gpu"
-    memory_bytes: int
-    usable_bytes: int
-    bandwidth: float
-    bandwidth_assumed: bool
+    name: Held
+    kind: Literal["sbc", "phone", "cpu-ram", "unified", "gpu", "datacenter", "multi-gpu"] = Field(
+        validation_alias="class"
+    )
+    memory_gb: float = Field(gt=0)
+    usable_mib: int = Field(gt=0)
+    bandwidth_gbs: float | None = Field(gt=0)
+    assumed_bandwidth_gbs: float | None = Field(default=None, gt=0)
+    bandwidth_basis: str = ""
     memory_type: str
-    source: str
-    confidence: str
-    notes: str
-    read: date | None = None
+    source: Held
+    confidence: Literal["high", "medium", "low"]
+    note: str = ""
+    read: date | None
     weak_source: bool = False
+
+    @model_validator(mode="after")
+    def _has_bandwidth(self) -> Self:
+        if self.bandwidth_gbs is None and self.assumed_bandwidth_gbs is None:
+            raise ValueError("needs bandwidth_gbs or assumed_bandwidth_gbs")
+        return self
+
+    @property
+    def memory_bytes(self) -> int:
+        return round(self.memory_gb * GIB)
+
+    @property
+    def usable_bytes(self) -> int:
+        return self.usable_mib * MIB
+
+    @property
+    def bandwidth(self) -> float:
+        return 1e9 * (self.bandwidth_gbs or self.assumed_bandwidth_gbs or 0)
+
+    @property
+    def bandwidth_assumed(self) -> bool:
+        return self.bandwidth_gbs is None
 
     @property
     def is_gpu(self) -> bool:
@@ -78,7 +112,8 @@ class Device:
 @functools.cache
 def models() -> tuple[ModelPreset, ...]:
     """The presets whose architecture is modelled, family by family, the smallest first."""
-    return tuple(_preset(entry) for entry in _read("models.json")["models"] if "config" in entry)
+    entries = [entry for entry in _read("models.json")["models"] if "config" in entry]
+    return _rows(ModelPreset, entries, "id", "models.json")
 
 
 def model(preset_id: str) -> ModelPreset:
@@ -94,7 +129,7 @@ def data_messages() -> set[str]:
 @functools.cache
 def hardware() -> tuple[Device, ...]:
     """The machines of FIG.06, in the order of the file: small boards first, several cards last."""
-    return tuple(_device(entry) for entry in _read("hardware.json")["devices"])
+    return _rows(Device, _read("hardware.json")["devices"], "id", "hardware.json")
 
 
 def device(device_id: str) -> Device:
@@ -102,54 +137,14 @@ def device(device_id: str) -> Device:
     return _by_id(hardware(), device_id)
 
 
-def _preset(entry: dict[str, Any]) -> ModelPreset:
-    return ModelPreset(
-        id=entry["id"],
-        name=entry["name"],
-        family=entry["family"],
-        kind=entry["kind"],
-        total_params=entry["total_params"],
-        active_params=entry["active_params"],
-        published_label=entry["published_label"],
-        max_context=entry["max_context"],
-        shape=model_shape(entry["config"]),
-        source=_origin(entry["source"]),
-        notes=entry.get("notes", ""),
-    )
-
-
-def _origin(source: dict[str, str]) -> str:
-    """Repository, path and commit in one line."""
-    commit = source.get("commit", "")[:8]
-    parts = (source.get("repo"), source.get("path"), f"@ {commit}" if commit else "", source.get("entry"))
-    return " ".join(part for part in parts if part) or source["what"]
-
-
-def _device(entry: dict[str, Any]) -> Device:
-    stated = entry["bandwidth_gbs"]
-    notes = "; ".join(entry[key] for key in ("bandwidth_basis", "note") if key in entry)
-    return Device(
-        id=entry["id"],
-        name=hold_units(entry["name"]),
-        kind=entry["class"],
-        memory_bytes=round(entry["memory_gb"] * GIB),
-        usable_bytes=entry["usable_mib"] * MIB,
-        bandwidth=1e9 * (entry["assumed_bandwidth_gbs"] if stated is None else stated),
-        bandwidth_assumed=stated is None,
-        memory_type=entry["memory_type"],
-        source=hold_units(entry["source"]),
-        confidence=entry["confidence"],
-        notes=notes,
-        read=date.fromisoformat(entry["read"]),
-        weak_source=entry.get("weak_source", False),
-    )
-
-
 # --- size and quality of one model under every file type ---------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class QualityRow:
+def _score(name: str) -> Any:
+    return Field(validation_alias=AliasPath("llama31_8b_instruct", name))
+
+
+class QualityRow(Row):
     """Llama-3.1-8B-Instruct under one file type, written without an importance matrix (Kurt 2026).
 
     Scores are per cent. `benchmark_loss` is relative: 100 (average of F16 − average) / average of F16.
@@ -157,91 +152,75 @@ class QualityRow:
     """
 
     scheme: str
-    bits_per_weight: float
-    size_bytes: int
-    size_change: float  # per cent, against F16
-    perplexity: float
-    average: float
-    benchmark_loss: float
-    gsm8k: float
-    gsm8k_error: float  # standard error, points
-    hellaswag: float
-    ifeval: float
-    mmlu: float
-    truthfulqa: float
+    bits_per_weight: float = Field(validation_alias="bpw")
+    size_mib: float
+    size_reduction: float = Field(validation_alias="size_reduction_vs_f16_pct")
+    perplexity: float = _score("wikitext2_ppl")
+    average: float = _score("avg")
+    benchmark_loss: float = _score("bench_loss_pct_relative")
+    gsm8k: float = _score("gsm8k")
+    gsm8k_error: float = _score("gsm8k_se")  # standard error, points
+    hellaswag: float = _score("hellaswag")
+    ifeval: float = _score("ifeval")
+    mmlu: float = _score("mmlu")
+    truthfulqa: float = _score("truthfulqa_mc2")
+
+    @property
+    def size_bytes(self) -> int:
+        return round(self.size_mib * MIB)
+
+    @property
+    def size_change(self) -> float:
+        """Per cent, against F16."""
+        return 0.0 - self.size_reduction
 
 
-@dataclass(frozen=True, slots=True)
-class BaseRow:
+class BaseRow(Row):
     """Llama-3-8B base (not 3.1, not Instruct) under one file type: llama.cpp's own scoreboard."""
 
     scheme: str
     importance: bool  # with an importance matrix from 10 million tokens of WikiText
-    bits_per_weight: float
-    size_bytes: int
-    perplexity: float
-    perplexity_error: float
-    perplexity_increase: float  # per cent, against F16
-    divergence: float  # mean Kullback–Leibler divergence from F16
+    bits_per_weight: float = Field(validation_alias="bpw")
+    size_mib: float
+    perplexity: float = Field(validation_alias="ppl")
+    perplexity_error: float = Field(validation_alias="ppl_se")
+    perplexity_increase: float = Field(validation_alias="ppl_increase_pct")  # against F16
+    divergence: float = Field(validation_alias="kld_mean")  # mean Kullback–Leibler divergence from F16
+
+    @property
+    def size_bytes(self) -> int:
+        return round(self.size_mib * MIB)
 
 
 @functools.cache
 def quality_table() -> tuple[QualityRow, ...]:
     """The Instruct study, from the largest file to the smallest."""
-    types = _read("llama31_8b_gguf.json")["types"]
-    rows = [_quality(scheme, row) for scheme, row in types.items() if row["llama31_8b_instruct"]]
+    rows = _rows(QualityRow, [row for row in _types() if row["llama31_8b_instruct"]], "scheme", QUALITY)
     return tuple(sorted(rows, key=lambda row: -row.bits_per_weight))
 
 
 @functools.cache
 def base_quality_table() -> tuple[BaseRow, ...]:
     """The base model's scoreboard, which alone reaches below 3.5 bits; with and without importance matrix."""
-    types = _read("llama31_8b_gguf.json")["types"]
-    rows = [row for scheme, entry in types.items() for row in _base(scheme, entry)]
+    scored = [
+        row | scores | {"importance": key == "imatrix_WT_10m"}
+        for row in _types()
+        for key in ("no_imatrix", "imatrix_WT_10m")
+        if (scores := row["llama3_8b_base"][key])
+    ]
+    rows = [row for each in scored for row in _rows(BaseRow, [each], "scheme", QUALITY)]
     return tuple(sorted(rows, key=lambda row: (-row.bits_per_weight, row.importance)))
+
+
+def _types() -> list[dict[str, Any]]:
+    return [{"scheme": scheme} | row for scheme, row in _read(QUALITY)["types"].items()]
 
 
 @functools.cache
 def quality_sources() -> dict[str, dict[str, str]]:
     """Where the two tables come from, and under which conditions: keys `kurt`, `pplreadme`, `readme` …"""
-    sources: dict[str, dict[str, str]] = _read("llama31_8b_gguf.json")["sources"]
+    sources: dict[str, dict[str, str]] = _read(QUALITY)["sources"]
     return sources
-
-
-def _quality(scheme: str, entry: dict[str, Any]) -> QualityRow:
-    scores = entry["llama31_8b_instruct"]
-    return QualityRow(
-        scheme=scheme,
-        bits_per_weight=entry["bpw"],
-        size_bytes=round(entry["size_mib"] * MIB),
-        size_change=0.0 - entry["size_reduction_vs_f16_pct"],
-        perplexity=scores["wikitext2_ppl"],
-        average=scores["avg"],
-        benchmark_loss=scores["bench_loss_pct_relative"],
-        gsm8k=scores["gsm8k"],
-        gsm8k_error=scores["gsm8k_se"],
-        hellaswag=scores["hellaswag"],
-        ifeval=scores["ifeval"],
-        mmlu=scores["mmlu"],
-        truthfulqa=scores["truthfulqa_mc2"],
-    )
-
-
-def _base(scheme: str, entry: dict[str, Any]) -> list[BaseRow]:
-    return [
-        BaseRow(
-            scheme=scheme,
-            importance=key == "imatrix_WT_10m",
-            bits_per_weight=entry["bpw"],
-            size_bytes=round(entry["size_mib"] * MIB),
-            perplexity=scores["ppl"],
-            perplexity_error=scores["ppl_se"],
-            perplexity_increase=scores["ppl_increase_pct"],
-            divergence=scores["kld_mean"],
-        )
-        for key in ("no_imatrix", "imatrix_WT_10m")
-        if (scores := entry["llama3_8b_base"][key])
-    ]
 
 
 # --- measured here: every format and method on the lesson's own model --------------------------------------
@@ -334,7 +313,7 @@ def name_of(row: Named) -> str:
 @functools.cache
 def measured() -> tuple[Measured, ...]:
     """What `make measure` wrote, the 16-bit model first."""
-    return tuple(Measured(**row) for row in _read("measured.json")["rows"])
+    return _rows(Measured, _read("measured.json")["rows"], "key", "measured.json")
 
 
 def measured_row(key: str) -> Measured:
@@ -345,7 +324,8 @@ def measured_row(key: str) -> Measured:
 @functools.cache
 def measured_calibration() -> tuple[MeasuredCalibration, ...]:
     """The same for the calibration study."""
-    return tuple(MeasuredCalibration(**row) for row in _read("measured.json")["calibration"])
+    entries = _read("measured.json")["calibration"]
+    return tuple(checked(list[MeasuredCalibration], entries, "measured.json: calibration"))
 
 
 @functools.cache
@@ -463,6 +443,11 @@ def _frozen(array: NDArray[Any]) -> Array:
 def _read(name: str) -> dict[str, Any]:
     content: dict[str, Any] = json.loads((DATA / name).read_text("utf-8"))
     return content
+
+
+def _rows(kind: type[Kind], entries: list[dict[str, Any]], key: str, file: str) -> tuple[Kind, ...]:
+    """The entries of a file as rows; an error names the entry by what stands in its field `key`."""
+    return tuple(checked(dict[str, kind], {entry[key]: entry for entry in entries}, file).values())  # type: ignore[valid-type]
 
 
 _Row = TypeVar("_Row", ModelPreset, Device)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
+from typing import Any
 
 import pytest
 
@@ -249,3 +251,31 @@ def test_both_studies_name_their_conditions() -> None:
     study = sources.quality_sources()
     assert "Instruct" in study["kurt"]["conditions"]
     assert "base model" in study["pplreadme"]["conditions"]
+
+
+@pytest.mark.parametrize(
+    ("table", "change", "wrong"),
+    [
+        (sources.hardware, {"memory_gb": "much"}, "hardware.json: rpi5-8.memory_gb: "),
+        (sources.hardware, {"class": "toaster"}, "hardware.json: rpi5-8.class: "),
+        (sources.hardware, {"bandwidth_gbs": None}, "hardware.json: rpi5-8: .*assumed_bandwidth_gbs"),
+        (sources.models, {"total_params": 0}, "models.json: llama-3.2-1b.total_params: "),
+        (sources.quality_table, {"bpw": None}, "llama31_8b_gguf.json: F16.bpw: "),
+        (sources.measured, {"rise": "x"}, r"measured.json: [\w-]+.rise: "),
+    ],
+)
+def test_a_wrong_field_is_named_with_its_file(
+    monkeypatch: pytest.MonkeyPatch, table: Any, change: dict[str, Any], wrong: str
+) -> None:
+    """Of the first row."""
+    read = sources._read
+
+    def changed(name: str) -> Any:
+        content = copy.deepcopy(read(name))
+        rows = next(content[key] for key in ("devices", "models", "types", "rows") if key in content)
+        (next(iter(rows.values())) if isinstance(rows, dict) else rows[0]).update(change)
+        return content
+
+    monkeypatch.setattr(sources, "_read", changed)
+    with pytest.raises(ValueError, match=wrong):
+        table.__wrapped__()

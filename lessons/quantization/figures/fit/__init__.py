@@ -22,7 +22,7 @@ from lessons.quantization import own_model, sources
 from lessons.quantization.sources import Device
 from quant_core import memory
 from quant_core.llm.shapes import ARCHITECTURES
-from quant_core.memory import GIB, ModelShape, SpeedBand
+from quant_core.memory import GIB, MIB, ModelShape, SpeedBand
 
 MIXES = (
     "F16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q4_K_M", "Q4_K_S", "Q4_0", "IQ4_NL", "IQ4_XS",
@@ -260,8 +260,9 @@ def parameters_of(shape: ModelShape) -> int:
 
 def own_machine(controls: Controls) -> Device:
     """The visitor's machine. All of the memory counts as usable: the sliders ask for what is free."""
-    size, bandwidth = controls.memory * GIB, 1e9 * 10**controls.bandwidth
-    return Device(OWN, "", OWN, size, size, bandwidth, False, "", "", "", "")
+    known: dict[str, Any] = {"id": OWN, "kind": OWN, "name": "", "source": "", "read": None}
+    size: dict[str, Any] = {"memory_gb": controls.memory, "usable_mib": controls.memory * (GIB // MIB)}
+    return Device.model_construct(**known, **size, bandwidth_gbs=10**controls.bandwidth)
 
 
 @functools.lru_cache(maxsize=1024)

@@ -9,14 +9,14 @@ import functools
 import importlib
 import importlib.util
 import pkgutil
-import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 from lessons.kit import duration
+from lessons.kit.checked import Whole, checked
 from lessons.kit.claims import Claim
 from lessons.kit.controls import FigureControls
 from lessons.kit.figure import Figure
@@ -31,21 +31,65 @@ from lessons.kit.text import FigureText
 ROOT = Path(__file__).parent
 
 
+class About(Whole):
+    """What `lesson.toml` tells of a lesson.
+
+    `sections` and `summary` are files of its prose. `hidden`: it has addresses, and nothing lists it.
+    `guided` has, by figure, the controls that it begins with on the guided route.
+    """
+
+    title: str
+    course: str
+    path: str
+    number: str
+    slug: str
+    language: str
+    description: str
+    sections: tuple[str, ...]
+    summary: str = ""
+    hidden: bool = False
+    guided: dict[str, tuple[str, ...]] | None = None
+
+
+class CourseLesson(Whole):
+    """A lesson on the course path, whether it is here or not."""
+
+    number: str
+    slug: str
+    title: str
+    state: Literal["done", "soon", "here", "next"]
+    description: str
+
+
+class Course(Whole):
+    """What `course.toml` tells."""
+
+    organisation: str
+    name: str
+    course: str
+    path: str
+    description: str
+    lessons: tuple[CourseLesson, ...]
+
+
+Numbered = TypeVar("Numbered", About, CourseLesson)
+
+
 @dataclass(frozen=True, slots=True)
 class Lesson:
     """A lesson in one language: prose, figures, words and claims.
 
     `summary` is its one page to print. `receipts` is the lesson's module of that name, with `receipts()` and
     `not_covered()`: predictions beside what was published. Each is None in a lesson without it. `questions`
-    are asked before the figures of the same names; `asked` holds their words, `words` those around them.
-    `tasks` and their words, `practised`, go by the slugs of the sections.
+    are asked before the figures of the same names; `words` are those around them. `tasks` and their texts go
+    by the slugs of the sections.
     `snippets` holds, for a figure, the function from its controls to Python that reproduces its read-outs.
-    `jobs` are its computations that take minutes, with their words in `job_texts`.
+    `jobs` are its computations that take minutes.
     """
 
     slug: str
     language: str
-    about: dict[str, Any]
+    about: About
     sections: tuple[Section, ...]
     figures: dict[str, Figure[Any]]
     texts: dict[str, FigureText]
@@ -53,9 +97,9 @@ class Lesson:
     summary: Section | None = None
     receipts: ModuleType | None = None
     questions: dict[str, Question] = field(default_factory=dict)
-    asked: dict[str, FigureText] = field(default_factory=dict)
+    question_texts: dict[str, FigureText] = field(default_factory=dict)
     tasks: dict[str, Task] = field(default_factory=dict)
-    practised: dict[str, FigureText] = field(default_factory=dict)
+    task_texts: dict[str, FigureText] = field(default_factory=dict)
     words: FigureText = field(default_factory=lambda: FigureText({}, "ask.toml"))
     snippets: Mapping[str, Callable[[Any], str]] = field(default_factory=dict)
     jobs: dict[str, Job] = field(default_factory=dict)
@@ -86,12 +130,12 @@ class Lesson:
         ]
         places += [
             (f"{self.url}/questions/{name}", self.figures[name].label)
-            for name, text in self.asked.items()
+            for name, text in self.question_texts.items()
             if claim in text.claims
         ]
         places += [
             (f"{self.url}#{slug}", next(s.short for s in self.sections if s.slug == slug))
-            for slug, text in self.practised.items()
+            for slug, text in self.task_texts.items()
             if claim in text.claims
         ]
         places += [
@@ -124,10 +168,9 @@ class Lesson:
 
         They are the first control, unless `lesson.toml` names others.
         """
-        if "guided" not in self.about:
+        if self.about.guided is None:
             return None
-        controls = self.figures[figure].controls.model_fields
-        return tuple(self.about["guided"].get(figure, list(controls)[:1]))
+        return self.about.guided.get(figure, tuple(self.figures[figure].controls.model_fields)[:1])
 
     def is_late(self, figure: str) -> bool:
         """Whether the lesson's page leaves a figure's drawing out until the reader is near."""
@@ -142,23 +185,28 @@ class Lesson:
         return next(section for section in self.sections if figure in section.figures)
 
 
-def course() -> dict[str, Any]:
+def course() -> Course:
     """The course path as `course.toml` tells it, in the present language."""
     return _course(spoken().tag)
 
 
 @functools.cache
-def _course(language: str) -> dict[str, Any]:
+def _course(language: str) -> Course:
     with speaking(language):
-        read = read_translated(ROOT / "course.toml", ("path", "title", "description"))
-        steps = [step | {"number": spoken().coordinates(step["number"])} for step in read["lessons"]]
-        return read | {"lessons": steps}
+        content = read_translated(ROOT / "course.toml", ("path", "title", "description"))
+        read = checked(Course, content, "course.toml")
+        return read.model_copy(update={"lessons": tuple(map(_numbered, read.lessons))})
+
+
+def _numbered(read: Numbered) -> Numbered:
+    """The same with its number as the present language writes it."""
+    return read.model_copy(update={"number": spoken().coordinates(read.number)})
 
 
 @functools.cache
 def lesson_slugs() -> tuple[str, ...]:
     """The lessons that the course offers, by folder."""
-    return tuple(slug for slug in all_slugs() if not _about(slug).get("hidden", False))
+    return tuple(slug for slug in all_slugs() if not _about(ROOT / slug).hidden)
 
 
 @functools.cache
@@ -210,62 +258,64 @@ def style_sheets() -> list[tuple[Path, bool]]:
 
 
 def _read_lesson(slug: str, folder: Path, words: Path) -> Lesson:
-    about = read_translated(folder / "lesson.toml", ("title", "path", "description"))
-    about["number"] = spoken().coordinates(about["number"])
+    about = _numbered(_about(folder))
     claims = read_claims(folder / "claims.toml")
-    sections = tuple(read_section(words / name, claims, f"{slug}/sources") for name in about["sections"])
-    found = _figures(slug)
+    sections = tuple(read_section(words / name, claims, f"{slug}/sources") for name in about.sections)
     only(sections, "html", "figure", "late", "source")
+    found = _figures(slug)
     placed = [name for section in sections for name in section.figures]
-    missing = [name for name in placed if name not in found]
-    if missing:
-        raise LookupError(f"the prose of {slug} places figures that no module has: {', '.join(missing)}")
-    texts = {name: FigureText.read(words / "figures" / f"{name}.toml", claims) for name in placed}
+    _refuse(placed, found, f"the prose of {slug} places figures that no module has")
     figures = {name: found[name] for name in placed}
-    for name, first in about.get("guided", {}).items():
-        unknown = set(first) - figures[name].controls.model_fields.keys()
-        if unknown:
-            raise LookupError(f"lesson.toml of {slug}: {name} has no control {', '.join(sorted(unknown))}")
-    summary = None
-    if "summary" in about:
-        summary = read_section(words / about["summary"], claims, "sources")
-        only([summary], "html", *PIECES)
-        for piece in (part for part in summary.parts if part.kind in PIECES):
-            figures[piece.name].controls.parse(piece.state)  # an error now, not when the page is asked for
+    for name, first in (about.guided or {}).items():
+        _refuse(first, figures[name].controls.model_fields, f"lesson.toml of {slug}: {name} has no control")
     questions: dict[str, Question] = getattr(_part(slug, "questions"), "QUESTIONS", {})
-    astray = [name for name in questions if name not in figures]
-    if astray:
-        raise LookupError(
-            f"questions of {slug} belong to no figure that the prose places: {', '.join(astray)}"
-        )
-    jobs: dict[str, Job] = getattr(_part(slug, "jobs"), "JOBS", {})
+    _refuse(questions, figures, f"questions of {slug} belong to no figure that the prose places")
     tasks: dict[str, Task] = getattr(_part(slug, "tasks"), "TASKS", {})
-    slugs = {section.slug for section in sections}
-    if not tasks.keys() <= slugs:
-        raise LookupError(f"tasks of {slug} belong to no section: {', '.join(tasks.keys() - slugs)}")
+    _refuse(tasks, [section.slug for section in sections], f"tasks of {slug} belong to no section")
+    jobs: dict[str, Job] = getattr(_part(slug, "jobs"), "JOBS", {})
+
+    def texts(of: str, names: Iterable[str]) -> dict[str, FigureText]:
+        return {name: FigureText.read(words / of / f"{name}.toml", claims) for name in names}
+
     return Lesson(
-        slug,
-        spoken().tag,
-        about,
-        sections,
-        figures,
-        texts,
-        claims,
-        summary,
-        _part(slug, "receipts"),
-        questions,
-        {name: FigureText.read(words / "questions" / f"{name}.toml", claims) for name in questions},
-        tasks,
-        {name: FigureText.read(words / "tasks" / f"{name}.toml", claims) for name in tasks},
-        FigureText.read(words / "ask.toml") if questions or tasks else FigureText({}, "ask.toml"),
-        getattr(_part(slug, "snippets"), "SNIPPETS", {}),
-        jobs,
-        {name: FigureText.read(words / "jobs" / f"{name}.toml", claims) for name in jobs},
+        slug=slug,
+        language=spoken().tag,
+        about=about,
+        sections=sections,
+        figures=figures,
+        texts=texts("figures", placed),
+        claims=claims,
+        summary=_summary(words / about.summary, claims, figures) if about.summary else None,
+        receipts=_part(slug, "receipts"),
+        questions=questions,
+        question_texts=texts("questions", questions),
+        tasks=tasks,
+        task_texts=texts("tasks", tasks),
+        words=FigureText.read(words / "ask.toml") if questions or tasks else FigureText({}, "ask.toml"),
+        snippets=getattr(_part(slug, "snippets"), "SNIPPETS", {}),
+        jobs=jobs,
+        job_texts=texts("jobs", jobs),
     )
 
 
-def _about(slug: str) -> dict[str, Any]:
-    return tomllib.loads((ROOT / slug / "lesson.toml").read_text("utf-8"))
+def _about(folder: Path) -> About:
+    content = read_translated(folder / "lesson.toml", ("title", "path", "description"))
+    return checked(About, content, f"{folder.name}/lesson.toml")
+
+
+def _summary(path: Path, claims: Mapping[str, Claim], figures: Mapping[str, Figure[Any]]) -> Section:
+    summary = read_section(path, claims, "sources")
+    only([summary], "html", *PIECES)
+    for piece in (part for part in summary.parts if part.kind in PIECES):
+        figures[piece.name].controls.parse(piece.state)  # an error now, not when the page is asked for
+    return summary
+
+
+def _refuse(names: Iterable[str], known: Container[str], problem: str) -> None:
+    """Raise a `LookupError` that tells which of some names are not known."""
+    astray = sorted({name for name in names if name not in known})
+    if astray:
+        raise LookupError(f"{problem}: {', '.join(astray)}")
 
 
 def only(sections: Iterable[Section], *kinds: str) -> None:

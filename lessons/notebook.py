@@ -24,7 +24,7 @@ def notebook(lesson: Lesson, states: Mapping[str, FigureControls], opening: str)
     opening
         What stands above the first cell, in Markdown: where it runs.
     """
-    title = str(lesson.about["title"])
+    title = str(lesson.about.title)
     cells = [_text(f"# {title}\n\n{opening}")]
     for section in lesson.sections:
         figures = [name for name in section.figures if name in lesson.with_python]

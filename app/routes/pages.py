@@ -257,7 +257,7 @@ async def task_page(request: Request, slug: str, section: str) -> Response:
         parameters = query_parameters(request)
         attempt, exercise = await _beside(request, partial(read_attempt, lesson.tasks[section], parameters))
     except AttemptError as error:
-        problems = problems_for_people(error, lesson.practised[section])
+        problems = problems_for_people(error, lesson.task_texts[section])
         back = f"{_here(request)}{lesson.url}/tasks/{section}?{urlencode(error.nearest.query())}"
         return problem_page(request, lesson, problems, back)
     body = await _answers(request).task(slug, section, attempt, exercise)
@@ -580,7 +580,7 @@ async def _question(
         route = _route(parameters)
         committed, guess = lesson.questions[name].read([pair for pair in parameters if pair[0] != "route"])
     except ControlError as error:
-        problems = problems_for_people(error, lesson.asked[name])
+        problems = problems_for_people(error, lesson.question_texts[name])
         back = _without(problems, f"{_here(request)}{lesson.url}/questions/{name}", parameters)
         label = lesson.figures[name].label
         if whole_page:

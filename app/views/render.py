@@ -333,7 +333,7 @@ class Asked:
 
     @property
     def text(self) -> FigureText:
-        return self.lesson.asked[self.name]
+        return self.lesson.question_texts[self.name]
 
     @property
     def sentence(self) -> str:
@@ -406,7 +406,7 @@ class Practised:
 
     @property
     def text(self) -> FigureText:
-        return self.lesson.practised[self.task.section]
+        return self.lesson.task_texts[self.task.section]
 
     @property
     def section(self) -> Section:

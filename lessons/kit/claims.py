@@ -11,10 +11,13 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
+from typing import ClassVar, Literal
+
+from pydantic import ConfigDict
 
 from lessons.kit.numbers import as_printed
 
-KINDS = ("measured", "derived", "cited", "chosen")
+Kind = Literal["measured", "derived", "cited", "chosen"]
 _VERSION = re.compile(r"/[0-9a-f]{40}/|//arxiv\.org/abs/")
 _CLAIM = re.compile(r"\{\{ ?([a-z0-9-]+) ?\}\}")
 
@@ -28,9 +31,11 @@ class Claim:
     of another that may change: one without a version in its address.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
     id: str
     value: str
-    kind: str
+    kind: Kind
     source: str
     url: str = ""
     formula: str = ""

@@ -23,6 +23,7 @@ from markdown_it import MarkdownIt
 from mdit_py_plugins.container import container_plugin
 from mdit_py_plugins.deflist import deflist_plugin
 
+from lessons.kit.checked import checked
 from lessons.kit.claims import Claim, named_in, with_claims
 from lessons.kit.language import gettext, spoken
 from lessons.kit.numbers import hold_units
@@ -124,7 +125,8 @@ def read_section(path: Path, claims: Mapping[str, Claim], sources_url: str) -> S
 def read_claims(path: Path) -> dict[str, Claim]:
     """The claim ledger: one TOML table for each claim."""
     ledger = read_translated(path, ("value", "source", "on"))
-    return {key: Claim(id=key, **entry) for key, entry in ledger.items()}
+    entries = {key: {"id": key} | entry for key, entry in ledger.items()}
+    return checked(dict[str, Claim], entries, f"{path.parent.name}/{path.name}")
 
 
 def read_translated(path: Path, words: Sequence[str]) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def test_nothing_of_the_reveal_is_on_the_page_of_the_question(
     client: TestClient, lesson: Lesson, name: str
 ) -> None:
     page = parse(client.get(alone(name)).text).one("aside")
-    text = lesson.asked[name]
+    text = lesson.question_texts[name]
     for sentence in lesson.questions[name].reveal(None).sentences:
         assert text.sentence(sentence) not in page.text
     assert not page.all("output", name="truth")
@@ -83,7 +83,7 @@ def test_a_commit_shows_the_guess_beside_what_is_so(client: TestClient, lesson: 
         revealed = question.reveal(guess)
         assert page.one("output", name="truth").text == revealed.truth
         assert page.one("output", name="guess").text
-        assert lesson.asked[name].sentence(revealed.sentences[1]) in page.text
+        assert lesson.question_texts[name].sentence(revealed.sentences[1]) in page.text
         same = parse(client.get(fragment(name, query)).text).one("aside")
         assert same.text.split() == page.text.split()
 

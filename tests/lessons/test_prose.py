@@ -6,14 +6,16 @@ import ast
 import math
 import operator
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from lessons import catalogue
 from lessons.catalogue import ROOT, Lesson, course, load_lesson, only
 from lessons.kit.claims import Claim
-from lessons.kit.prose import Part, read_section
+from lessons.kit.prose import Part, read_claims, read_section
 from lessons.quantization import sources
 from quant_core import memory
 
@@ -157,9 +159,36 @@ def test_the_lesson_has_its_seven_sections_in_order(lesson: Lesson) -> None:
 
 
 def test_the_path_has_its_four_lessons_with_their_states() -> None:
-    assert [(step["number"], step["state"]) for step in course()["lessons"]] == [
+    assert [(each.number, each.state) for each in course().lessons] == [
         ("02·01", "done"),
         ("02·02", "soon"),
         ("02·03", "here"),
         ("02·04", "next"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "wrong"),
+    [
+        ("quantization/lesson.toml", "title =", "titel =", "title: Field required; titel: Extra inputs"),
+        ("quantization/lesson.toml", 'fold = ["step", "block"]', "fold = 3", "guided.fold: "),
+        ("course.toml", 'state = "next"', 'state = "later"', "lessons.3.state: "),
+        ("quantization/claims.toml", 'kind = "cited"', 'kind = "heard"', "vram-5090.kind: "),
+        ("quantization/claims.toml", "formula =", "formular =", "size-70b-f16.formular: Unexpected"),
+    ],
+)
+def test_a_wrong_field_is_named_with_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, old: str, new: str, wrong: str
+) -> None:
+    changed = tmp_path / file
+    changed.parent.mkdir(exist_ok=True)
+    text = (catalogue.ROOT / file).read_text("utf-8")
+    changed.write_text(text.replace(old, new, 1), "utf-8")
+    monkeypatch.setattr(catalogue, "ROOT", tmp_path)
+    read: dict[str, Callable[[], object]] = {
+        "lesson.toml": lambda: catalogue._about(changed.parent),
+        "course.toml": lambda: catalogue._course.__wrapped__("en"),
+        "claims.toml": lambda: read_claims(changed),
+    }
+    with pytest.raises(ValueError, match=f"^{re.escape(f'{file}: {wrong}')}"):
+        read[changed.name]()

@@ -47,7 +47,7 @@ def test_every_main_figure_has_its_question() -> None:
 @pytest.mark.parametrize("name", MAIN)
 def test_every_guess_gets_its_words(name: str) -> None:
     """No slot is empty, whatever is guessed, and who skips is told the same truth."""
-    question, text = QUESTIONS[name], LESSON.asked[name]
+    question, text = QUESTIONS[name], LESSON.question_texts[name]
     skipped = question.reveal(None)
     assert skipped.verdict == "skipped"
     assert skipped.guess is None
@@ -69,7 +69,7 @@ def test_a_guess_can_be_right_and_wrong_for_several_reasons(name: str) -> None:
 
 
 def reasons_written(name: str) -> set[str]:
-    content = LESSON.asked[name]._content["sentences"]
+    content = LESSON.question_texts[name]._content["sentences"]
     return {key.removeprefix("why_") for key in content if key.startswith("why_")}
 
 

@@ -56,7 +56,7 @@ def test_a_seed_is_the_same_exercise_and_another_one_another(section: str) -> No
 
 @pytest.mark.parametrize("section", TASKS)
 def test_every_sentence_has_its_numbers(section: str) -> None:
-    text = LESSON.practised[section]
+    text = LESSON.task_texts[section]
     for seed in (EXAMPLE_SEED, *SEEDS):
         exercise = TASKS[section].make(seed)
         assert all(text.sentence(sentence) for sentence in exercise.given)
@@ -72,7 +72,7 @@ def test_every_sentence_has_its_numbers(section: str) -> None:
 @pytest.mark.parametrize("section", TASKS)
 def test_every_slip_that_is_written_can_be_met(section: str) -> None:
     """And each wrong answer is told its own slip, or one that it shares its value with."""
-    written = {key for key in LESSON.practised[section]._content["sentences"] if key.startswith("slip_")}
+    written = {key for key in LESSON.task_texts[section]._content["sentences"] if key.startswith("slip_")}
     met = set()
     for seed in (EXAMPLE_SEED, *SEEDS):
         for step in TASKS[section].make(seed).steps:

@@ -170,7 +170,8 @@ class Lesson:
         """
         if self.about.guided is None:
             return None
-        return self.about.guided.get(figure, tuple(self.figures[figure].controls.model_fields)[:1])
+        first: tuple[str, ...] = tuple(self.figures[figure].controls.model_fields)[:1]
+        return self.about.guided.get(figure, first)
 
     def is_late(self, figure: str) -> bool:
         """Whether the lesson's page leaves a figure's drawing out until the reader is near."""

@@ -159,7 +159,7 @@ def checkpoint_bytes(shape: ModelShape, bits: int, group_size: int | None = 128,
         raise ValueError(f"method is {method!r}; it must be gptq or awq")
     total_bits = 0.0
     for tensor in shape.tensors():
-        if tensor.kept or tensor.layer is None:
+        if tensor.fixed_type or tensor.layer is None:
             total_bits += 16 * tensor.elements
         else:
             total_bits += tensor.elements * (bits + (16 + bits) / (group_size or tensor.columns))

@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     -------
     int
         The exit code: 0; 1 where `compare` finds a difference; 2 for a wrong argument or file. It does not
-        depend on whether somebody reads what is printed.
+        depend on whether the output is read.
     """
     with tolerant_streams():
         try:

@@ -51,8 +51,11 @@ def run(options: argparse.Namespace) -> int:
     matrix = read_imatrix(options.imatrix) if options.imatrix else None
     importance = matrix.vectors() if matrix else None
     steps = plan(model, mix, importance)
-    said = quantization_warnings(steps, importance)
-    for remark in (*(f"note: {note}" for note in model.notes), *(f"warning: {remark}" for remark in said)):
+    warnings = quantization_warnings(steps, importance)
+    for remark in (
+        *(f"note: {note}" for note in model.notes),
+        *(f"warning: {remark}" for remark in warnings),
+    ):
         print(remark, file=sys.stderr)
     used = matrix is not None and any(step.importance is not None for step in steps)
     written = quantize_model(
@@ -66,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
         options.keep_split,
     )
     if any(step.fell_back for step in steps):  # repeated here: the progress has scrolled the list away
-        print(f"warning: {said[-1]}", file=sys.stderr)
+        print(f"warning: {warnings[-1]}", file=sys.stderr)
     files = f" in {len(written.files)} files" if len(written.files) > 1 else ""
     print(
         f"{short_path(written.files[0])}: {mix}, {written.tensors} tensors{files}, "

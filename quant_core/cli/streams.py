@@ -65,9 +65,9 @@ def flush() -> None:
 def silence(stream: TextIO) -> None:
     """Redirect a stream to the null device."""
     with suppress(OSError, ValueError):  # the stream may have no descriptor
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
 
 
 def _fill_descriptors() -> None:

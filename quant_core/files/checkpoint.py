@@ -91,12 +91,12 @@ def read_model(path: str | Path) -> Model:
     except ValueError as error:
         raise FormatError(f"{short_path(path.with_name('config.json'))}: {error}") from None
     tensors = [_with_gguf_name(tensor, shape, architecture) for tensor in stored.values()]
-    kept = [tensor for tensor in (*tensors, *factors) if tensor]
+    named = [tensor for tensor in (*tensors, *factors) if tensor]
     beside = (path.with_name(name) for name in _OTHER_FILES)
     sources = dict.fromkeys(
         (path, *(tensor.path for tensor in stored.values()), *(each for each in beside if each.exists()))
     )
-    return Model(path, metadata, in_file_order(kept), shape, tuple(notes), tuple(sources))
+    return Model(path, metadata, in_file_order(named), shape, tuple(notes), tuple(sources))
 
 
 def _config(path: Path) -> dict[str, Any]:
@@ -250,7 +250,7 @@ def _rope_factors(path: Path, config: Mapping[str, Any], shape: ModelShape) -> l
     factors = []
     for pair in range(shape.head_dim // 2):
         wavelength = 2 * math.pi * base ** (2 * pair / shape.head_dim)
-        kept = min(max((context / wavelength - low) / (high - low), 0), 1) if high > low else 1
-        factors.append(1 / ((1 - kept) / factor + kept))
+        share = min(max((context / wavelength - low) / (high - low), 0), 1) if high > low else 1
+        factors.append(1 / ((1 - share) / factor + share))
     data = np.array(factors, "<f4").tobytes()
     return [StoredTensor("rope_freqs.weight", (len(factors),), "F32", path, 0, inline=data)]

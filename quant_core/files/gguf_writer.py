@@ -162,8 +162,8 @@ def create_gguf_files(files: Sequence[NewFile], reads: Iterable[Path] = ()) -> I
     """
     headers = []
     for file in files:
-        kept = {key: meta for key, meta in file.metadata.items() if key != ALIGNMENT}
-        header = b"".join(_header(kept, file.tensors))
+        metadata = {key: meta for key, meta in file.metadata.items() if key != ALIGNMENT}
+        header = b"".join(_header(metadata, file.tensors))
         headers.append(header + bytes(-len(header) % DEFAULT_ALIGNMENT))
     with atomic_files([file.path for file in files], reads) as targets:
         writers = []

@@ -271,41 +271,41 @@ def quantization_warnings(steps: Iterable[TensorPlan], importance: Importance | 
     ggml-org/llama.cpp 0c1e57098bba.
     """
     steps = list(steps)
-    said = list(_importance_warnings(steps, importance)) if importance is not None else []
+    warnings = list(_importance_warnings(steps, importance)) if importance is not None else []
     fallen = [step for step in steps if step.fell_back]
     for step in fallen:
         block = SIZES[step.wanted][0]
-        said.append(
+        warnings.append(
             f"{printable(step.source.name)}: rows of {step.source.columns} are not divisible by {block}, the "
             f"block of {step.wanted}: falling back to {step.type_name}"
         )
     if fallen:
         plain = sum(step.type_name in PLAIN for step in fallen)
         left = f"; {plain} of them are left at F16" if plain else ""
-        said.append(f"{len(fallen)} of {len(steps)} tensor(s) required fallback quantization{left}")
-    return said
+        warnings.append(f"{len(fallen)} of {len(steps)} tensor(s) required fallback quantization{left}")
+    return warnings
 
 
 def _importance_warnings(steps: Iterable[TensorPlan], importance: Importance) -> Iterator[str]:
-    heeding = [
+    using = [
         step
         for step in steps
         if step.type_name not in _IGNORES_IMPORTANCE and step.source.name not in _NOT_IN_IMATRIX
     ]
-    missing = [step.source.name for step in heeding if step.importance is None]
+    missing = [step.source.name for step in using if step.importance is None]
     names = {step.source.name for step in steps}
-    strange = [name for name in importance if name not in names]
+    unknown = [name for name in importance if name not in names]
     if all(step.importance is None for step in steps):
         yield "the importance matrix is not used: no tensor with an entry gets a type that heeds it"
     elif missing:
         yield (
-            f"the importance matrix has no entry for {len(missing)} of the {len(heeding)} tensors that would "
+            f"the importance matrix has no entry for {len(missing)} of the {len(using)} tensors that would "
             f"heed it: {_first_names(missing)}"
         )
-    if strange:
+    if unknown:
         yield (
-            f"{len(strange)} of the {len(importance)} entries of the importance matrix name no tensor of the "
-            f"model: {_first_names(strange)}"
+            f"{len(unknown)} of the {len(importance)} entries of the importance matrix name no tensor of the "
+            f"model: {_first_names(unknown)}"
         )
 
 
@@ -391,7 +391,7 @@ def _headers(
     }
     steps = list(steps)
     copied = any(step.source.type_name not in PLAIN for step in steps)
-    kept = {
+    own = {
         key: meta
         for key, meta in model.metadata.items()
         if key not in written
@@ -399,9 +399,9 @@ def _headers(
         and (copied or not key.startswith(_IMATRIX_PREFIX))
     }
     if count == 1:
-        return [kept | written]
+        return [own | written]
     places = [split_metadata(number, count, len(steps)) for number in range(count)]
-    return [kept | written | places[0], *places[1:]]
+    return [own | written | places[0], *places[1:]]
 
 
 @dataclass(frozen=True)

@@ -125,9 +125,9 @@ def _part(first: GgufFile, path: Path, index: int, count: int) -> GgufFile:
     if place != (index + 1, count):
         _fail(part, f"it says to be part {place[0]} of {place[1]}, not {index + 1} of {count}")
     for key in ("general.architecture", TENSORS):
-        told = part.value(key)
-        if told is not None and told != first.value(key):
-            _fail(part, f"of another model than {printable(first.path.name)}: {key} is {printable(told)}")
+        stored = part.value(key)
+        if stored is not None and stored != first.value(key):
+            _fail(part, f"of another model than {printable(first.path.name)}: {key} is {printable(stored)}")
     return part
 
 

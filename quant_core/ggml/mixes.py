@@ -330,7 +330,7 @@ def _tensor_types(shape: ModelShape, mix: str, importance: bool) -> tuple[TypedT
             n_experts=shape.experts.count if shape.experts else 0,
             importance=importance,
         )
-        seen[group] = seen.get(group, 0) + (0 if tensor.kept else 1)
+        seen[group] = seen.get(group, 0) + (0 if tensor.fixed_type else 1)
         wanted = _chosen(shape, mix, tensor, at)
         fitting = _fitting(wanted, tensor.columns)
         typed.append(
@@ -349,8 +349,8 @@ def _chosen(shape: ModelShape, mix_name: str, tensor: Tensor, at: Occurrence) ->
     """Return the type before the row length is checked."""
     mix = MIXES[mix_name]
     group = _group(tensor.kind)
-    if tensor.kept:
-        return tensor.kept
+    if tensor.fixed_type:
+        return tensor.fixed_type
     if mix.default in _UNQUANTIZED:
         return mix.default
     if group == "output" or (group == "token_embd" and shape.tied_embeddings):

@@ -86,7 +86,7 @@ class Tensor:
         The name without `blk.3.` and `.weight`: `attn_v`, `ffn_down`, `attn_v.bias`, `output` …
     rows, columns : int
         `columns` is the contiguous dimension that blocks run along. The experts of a layer count as rows.
-    kept : str
+    fixed_type : str
         The type that quantization does not change (`"F32"` for norms, biases and routers), or "".
     """
 
@@ -95,7 +95,7 @@ class Tensor:
     kind: str
     rows: int
     columns: int
-    kept: str = ""
+    fixed_type: str = ""
 
     @property
     def elements(self) -> int:
@@ -649,12 +649,12 @@ def _walk(shape: ModelShape) -> Iterator[Tensor]:
         yield _outside(part)
     for layer, index in enumerate(shape.order):
         prefix = f"blk.{layer}."
-        for (name, rows, columns, kept), kind in of_block[index]:
-            yield Tensor(prefix + name, layer, kind, rows, columns, kept)
+        for (name, rows, columns, fixed_type), kind in of_block[index]:
+            yield Tensor(prefix + name, layer, kind, rows, columns, fixed_type)
     for part in shape._end():
         yield _outside(part)
 
 
 def _outside(part: LayerTensor) -> Tensor:
     kind = part.name.removesuffix(".weight")
-    return Tensor(part.name, None, kind, part.rows, part.columns, part.kept)
+    return Tensor(part.name, None, kind, part.rows, part.columns, part.fixed_type)

@@ -38,7 +38,7 @@ def layer_embeddings(fields: Fields, arch: Architecture) -> Extras:
         ),
         of_model=(
             matrix("per_layer_token_embd", rows, width * n_layers),
-            matrix("per_layer_model_proj", width * n_layers, hidden, kept="F16"),
+            matrix("per_layer_model_proj", width * n_layers, hidden, fixed_type="F16"),
             vector("per_layer_proj_norm.weight", width),
         ),
     )
@@ -55,16 +55,16 @@ def gemma3n_extras(fields: Fields, arch: Architecture) -> Extras:
         *([vector("altup_correct_scale.weight", hidden)] if scaled else []),
         vector("altup_correct_coef.weight", inputs * inputs),
         vector("altup_predict_coef.weight", inputs**3),
-        matrix("altup_router", inputs, hidden, kept="F16"),
+        matrix("altup_router", inputs, hidden, fixed_type="F16"),
         vector("altup_router_norm.weight", hidden),
-        matrix("laurel_l", rank, hidden, kept="F16"),
-        matrix("laurel_r", hidden, rank, kept="F16"),
+        matrix("laurel_l", rank, hidden, fixed_type="F16"),
+        matrix("laurel_r", hidden, rank, fixed_type="F16"),
         vector("laurel_post_norm.weight", hidden),
     )
     rows = (inputs - 1) * hidden
     of_model = (
-        matrix("altup_proj", rows, hidden, kept="F16"),
-        matrix("altup_unembd_proj", rows, hidden, kept="F16"),
+        matrix("altup_proj", rows, hidden, fixed_type="F16"),
+        matrix("altup_unembd_proj", rows, hidden, fixed_type="F16"),
     )
     return Extras(
         (*embeddings.of_layer, *of_layer),
@@ -86,7 +86,7 @@ def encoder_embeddings(fields: Fields, arch: Architecture) -> Extras:
     kinds = fields.integer("type_vocab_size", 1024, low=0, default=0)
     biased = fields.chosen(arch.norm_bias)
     of_model = (
-        *([matrix("token_types", kinds, hidden, kept="F32")] if kinds else []),
+        *([matrix("token_types", kinds, hidden, fixed_type="F32")] if kinds else []),
         vector("token_embd_norm.weight", hidden),
         *([vector("token_embd_norm.bias", hidden)] if biased else []),
     )

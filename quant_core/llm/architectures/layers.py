@@ -26,12 +26,12 @@ class LayerTensor(NamedTuple):
     name: str
     rows: int
     columns: int
-    kept: str = ""
+    fixed_type: str = ""
 
 
-def matrix(kind: str, rows: int, columns: int, kept: str = "") -> LayerTensor:
+def matrix(kind: str, rows: int, columns: int, fixed_type: str = "") -> LayerTensor:
     """A weight matrix; `columns` is the contiguous dimension."""
-    return LayerTensor(f"{kind}.weight", rows, columns, kept)
+    return LayerTensor(f"{kind}.weight", rows, columns, fixed_type)
 
 
 def vector(name: str, elements: int) -> LayerTensor:

@@ -54,7 +54,7 @@ SPEED_SHARE = (0.3, 0.9)
 
 # Types that llama.cpp accepts for the cache (--cache-type-k, --cache-type-v).
 CACHE_TYPES = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
-_PLAIN_CACHE_TYPES = ("f32", "f16", "bf16")
+_UNQUANTIZED_CACHE_TYPES = ("f32", "f16", "bf16")
 
 # Tensors of which a token reads one row; llama.cpp keeps them in RAM.
 _LOOKED_UP = ("token_embd", "position_embd", "token_types")
@@ -249,10 +249,10 @@ def kv_cache(
     llama.cpp, `src/llama-kv-cache-iswa.cpp` and `llama-context.cpp` (padding of cells to 256), commit
     0c1e57098bba.
     """
-    if not flash_attention and cache_type_v not in _PLAIN_CACHE_TYPES and shape.latent is None:
+    if not flash_attention and cache_type_v not in _UNQUANTIZED_CACHE_TYPES and shape.latent is None:
         raise ValueError(
             f"cache_type_v {cache_type_v!r} needs flash attention; turn it on, or take one of "
-            f"{', '.join(_PLAIN_CACHE_TYPES)}"
+            f"{', '.join(_UNQUANTIZED_CACHE_TYPES)}"
         )
     _positive(context=context, sequences=sequences, ubatch=ubatch)
     cells = _padded(max(1, context // sequences))  # per sequence

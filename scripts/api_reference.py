@@ -193,8 +193,7 @@ def summary(node: ast.Module | Definition, where: str) -> str:
     text = ast.get_docstring(node)
     if not text:
         raise SystemExit(f"{where} has no docstring; write one, or begin its name with _")
-    line = " ".join(text.split("\n\n")[0].split())
-    return re.sub(r":\w+:`([^`]*)`", r"`\1`", line).replace("``", "`")
+    return " ".join(text.split("\n\n")[0].split())
 
 
 def anchor(heading: str) -> str:

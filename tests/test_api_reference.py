@@ -102,3 +102,21 @@ def test_everything_public_has_a_docstring(name: str) -> None:
     module = importlib.import_module(name)
     assert module.__doc__
     assert not [one for one, value in public(module).items() if not inspect.getdoc(value)]
+
+
+def test_docstrings_have_one_markup() -> None:
+    """Numpydoc with plain backticks: no roles of Sphinx, no doubled backticks."""
+    for path in api_reference.PACKAGE.rglob("*.py"):
+        assert not re.findall(r"``|:[a-z]+:`", path.read_text("utf-8")), path
+
+
+def test_functions_are_short() -> None:
+    """At most 60 lines, the docstring not counted."""
+    long = [
+        f"{path.name}: {node.name}"
+        for path in api_reference.PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.FunctionDef)
+        and (node.end_lineno or 0) - node.lineno - len((ast.get_docstring(node) or "").splitlines()) > 60
+    ]
+    assert not long

@@ -26,7 +26,7 @@ from quant_core.files.gguf import Meta
 from quant_core.files.gguf_writer import real, text, whole
 from quant_core.files.model import Model, in_file_order
 from quant_core.files.safetensors import INDEX, read_checkpoint
-from quant_core.files.storage import PLAIN
+from quant_core.files.storage import UNQUANTIZED
 from quant_core.files.tensors import StoredTensor
 from quant_core.files.tokenizer import tokenizer_metadata
 from quant_core.llm.shapes import ModelShape, model_shape
@@ -209,8 +209,8 @@ def _with_gguf_name(tensor: StoredTensor, shape: ModelShape, architecture: str) 
     name = _gguf_name(tensor.name)
     if name is None:
         raise FormatError(f"{where}: not a tensor of a {architecture} model")
-    if tensor.type_name not in PLAIN:
-        raise FormatError(f"{where}: stored as {tensor.type_name}; weights must be {', '.join(PLAIN)}")
+    if tensor.type_name not in UNQUANTIZED:
+        raise FormatError(f"{where}: stored as {tensor.type_name}; weights must be {', '.join(UNQUANTIZED)}")
     turned = architecture in _INTERLEAVED and name.split(".")[-2] in ("attn_q", "attn_k")
     if turned and (tensor.shape[0] % shape.head_dim or shape.head_dim % 2):
         raise FormatError(f"{where}: {tensor.shape[0]} rows are not heads of {shape.head_dim}")

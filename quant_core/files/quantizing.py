@@ -31,7 +31,7 @@ from quant_core.files.gguf import Meta
 from quant_core.files.gguf_writer import NewFile, TensorSpec, create_gguf_files, whole
 from quant_core.files.model import Model
 from quant_core.files.split import COUNT, NUMBER, TENSORS, part_names, prefix_of, split_metadata
-from quant_core.files.storage import FILE_TYPES, PLAIN, SIZES, decode, encode
+from quant_core.files.storage import FILE_TYPES, SIZES, UNQUANTIZED, decode, encode
 from quant_core.files.tensors import StoredTensor
 from quant_core.ggml.mixes import MIXES, tensor_types
 from quant_core.ggml.registry import QUANTIZABLE
@@ -44,7 +44,7 @@ QUANTIZATION_VERSION = 2
 _USELESS_WITHOUT_IMPORTANCE = frozenset(("IQ3_XXS", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ1_M", "IQ1_S"))
 _USELESS_IN_MIX = {"Q2_K_S": _USELESS_WITHOUT_IMPORTANCE | {"Q2_K"}}
 #: Types whose encoders ignore importance.
-_IGNORES_IMPORTANCE = frozenset((*PLAIN, "Q8_0", "MXFP4", "NVFP4"))
+_IGNORES_IMPORTANCE = frozenset((*UNQUANTIZED, "Q8_0", "MXFP4", "NVFP4"))
 #: llama-imatrix does not measure these: their entries are not required.
 _EMBEDDINGS = frozenset(("token_embd.weight", "per_layer_token_embd.weight"))
 _NOT_IN_IMATRIX = _EMBEDDINGS | {"output.weight"}
@@ -280,7 +280,7 @@ def quantization_warnings(steps: Iterable[TensorPlan], importance: Importance | 
             f"block of {step.wanted}: falling back to {step.type_name}"
         )
     if fallen:
-        plain = sum(step.type_name in PLAIN for step in fallen)
+        plain = sum(step.type_name in UNQUANTIZED for step in fallen)
         left = f"; {plain} of them are left at F16" if plain else ""
         warnings.append(f"{len(fallen)} of {len(steps)} tensor(s) required fallback quantization{left}")
     return warnings
@@ -343,7 +343,7 @@ def _plan_tensor(
 ) -> TensorPlan:
     if type_name == tensor.type_name:
         return TensorPlan(tensor, type_name)
-    if tensor.type_name not in PLAIN:
+    if tensor.type_name not in UNQUANTIZED:
         raise FormatError(
             f"{where} is stored as {printable(tensor.type_name)} already and would be quantized twice; "
             "give the F32, F16 or BF16 file"
@@ -353,7 +353,7 @@ def _plan_tensor(
             f"{where} would be {type_name}, which cannot be written; the types that can are "
             f"{', '.join(QUANTIZABLE)}"
         )
-    vector = None if type_name in PLAIN else _importance(tensor, importance, where)
+    vector = None if type_name in UNQUANTIZED else _importance(tensor, importance, where)
     if (
         vector is None
         and type_name in _USELESS_IN_MIX.get(mix, _USELESS_WITHOUT_IMPORTANCE)
@@ -390,7 +390,7 @@ def _headers(
         **more,
     }
     steps = list(steps)
-    copied = any(step.source.type_name not in PLAIN for step in steps)
+    copied = any(step.source.type_name not in UNQUANTIZED for step in steps)
     own = {
         key: meta
         for key, meta in model.metadata.items()

@@ -63,7 +63,7 @@ _MEDIUM = frozenset(("Q3_K", "Q4_K", "Q5_K"))
 TYPES_ARE = "in any case, or by its number; Q4_K is short for Q4_K_M"
 
 #: Types that hold one number after the other, without blocks.
-PLAIN = ("F32", "F16", "BF16", "F64")
+UNQUANTIZED = ("F32", "F16", "BF16", "F64")
 _F16_LIMIT = 65520  # what rounds to infinity
 
 
@@ -149,7 +149,7 @@ def decode(data: U8, type_name: str) -> F32:
     if type_name == "F64":
         with np.errstate(over="ignore"):
             return data.view("<f8").astype(np.float32)
-    if len(data) == 0 and type_name in PLAIN:
+    if len(data) == 0 and type_name in UNQUANTIZED:
         return np.zeros((0, data.shape[1] // SIZES[type_name][1]), np.float32)
     return ggml.dequantize(data, type_name)
 

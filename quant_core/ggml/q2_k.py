@@ -30,7 +30,7 @@ SUPER_BLOCK, SUB_BLOCK = 256, 16
 SUB_BLOCKS = SUPER_BLOCK // SUB_BLOCK
 TOP, TOP_SCALE = 3, 15
 
-_PLAIN = Search(first=-0.5, step=0.1, last=15, absolute=True)
+_WITHOUT_IMPORTANCE = Search(first=-0.5, step=0.1, last=15, absolute=True)
 _WITH_IMPORTANCE = Search(first=-0.9, step=0.05, last=36)
 
 
@@ -38,7 +38,7 @@ def encode(rows: F32, importance: F32 | None) -> U8:
     """Return the blocks of `rows`; see `quant_core.ggml.codec.Codec`."""
     x = to_columns(rows, SUB_BLOCK)
     if importance is None:
-        scale, minimum, codes = primitives.fit_asymmetric(x, TOP, np.abs(x), _PLAIN)
+        scale, minimum, codes = primitives.fit_asymmetric(x, TOP, np.abs(x), _WITHOUT_IMPORTANCE)
         (d, scales), (dmin, mins) = (
             _round_to_four_bits(to_columns(part, SUB_BLOCKS)) for part in (scale, minimum)
         )

@@ -39,12 +39,12 @@ TOP_SCALE = 63
 
 #: Candidates with an importance vector; the same for every code width.
 WITH_IMPORTANCE = Search(first=-0.9, step=0.05, last=36)
-_PLAIN = Search(first=-1.0, step=0.1, last=20)
+_WITHOUT_IMPORTANCE = Search(first=-1.0, step=0.1, last=20)
 
 
 def encode(rows: F32, importance: F32 | None) -> U8:
     """Return the blocks of `rows`; see `quant_core.ggml.codec.Codec`."""
-    blocks, codes = encode_super_blocks(rows, importance, LAYOUT, top=15, plain=_PLAIN)
+    blocks, codes = encode_super_blocks(rows, importance, LAYOUT, top=15, search=_WITHOUT_IMPORTANCE)
     blocks["qs"] = pack_nibbles(codes)
     return block_bytes(blocks)
 
@@ -68,7 +68,7 @@ CODEC = Codec(encode, unpack, values)
 
 
 def encode_super_blocks(
-    rows: F32, importance: F32 | None, layout: Format, top: int, plain: Search
+    rows: F32, importance: F32 | None, layout: Format, top: int, search: Search
 ) -> tuple[Blocks, U8]:
     """Fit super-blocks with codes 0 … top.
 
@@ -80,7 +80,7 @@ def encode_super_blocks(
         That of Q4_K or Q5_K.
     top : int
         Largest code: 15 or 31.
-    plain : Search
+    search : Search
         Candidates without an importance vector.
 
     Returns
@@ -92,7 +92,7 @@ def encode_super_blocks(
     x = to_columns(rows, SUB_BLOCK)
     weights = _weights(rows, importance)
     scale, minimum, codes = primitives.fit_asymmetric(
-        x, top, weights, plain if importance is None else WITH_IMPORTANCE
+        x, top, weights, search if importance is None else WITH_IMPORTANCE
     )
     per_block = [to_columns(part, SUB_BLOCKS) for part in (scale, minimum)]
     if importance is None:

@@ -17,12 +17,12 @@ from quant_core.ggml.formats import FORMATS, block_bytes
 from quant_core.ggml.primitives import Search
 
 LAYOUT = FORMATS["Q5_K"]
-_PLAIN = Search(first=-0.5, step=0.1, last=15)
+_WITHOUT_IMPORTANCE = Search(first=-0.5, step=0.1, last=15)
 
 
 def encode(rows: F32, importance: F32 | None) -> U8:
     """Return the blocks of `rows`; see `quant_core.ggml.codec.Codec`."""
-    blocks, codes = q4_k.encode_super_blocks(rows, importance, LAYOUT, top=31, plain=_PLAIN)
+    blocks, codes = q4_k.encode_super_blocks(rows, importance, LAYOUT, top=31, search=_WITHOUT_IMPORTANCE)
     blocks["qh"] = np.packbits((codes >> 4).reshape(-1, 8, 32), axis=1, bitorder="little")[:, 0]
     blocks["qs"] = q4_k.pack_nibbles(codes)
     return block_bytes(blocks)

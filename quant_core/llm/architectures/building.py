@@ -373,10 +373,10 @@ def feed_forwards(fields: Fields, arch: Architecture, n_layers: int) -> list[tup
     read_unused(fields, "intermediate_size", "intermediate_size_mlp")
     if not in_dense and not beside:
         return [(experts,)] * n_layers
-    plain = (dense(fields, arch, fields.integer("intermediate_size_mlp", MOST_FFN, default=0)),)
-    of_experts = (*plain, experts) if beside else (experts,)
+    dense_alone = (dense(fields, arch, fields.integer("intermediate_size_mlp", MOST_FFN, default=0)),)
+    of_experts = (*dense_alone, experts) if beside else (experts,)
     only_dense = frozenset(in_dense)
-    return [plain if layer in only_dense else of_experts for layer in range(n_layers)]
+    return [dense_alone if layer in only_dense else of_experts for layer in range(n_layers)]
 
 
 def dense(fields: Fields, arch: Architecture, width: int = 0) -> Dense:

@@ -260,8 +260,8 @@ def jamba(fields: Fields, arch: Architecture) -> list[Block]:
     period, offset = _period_of(fields, "attn_layer", 8, 4)
     expert_period, expert_offset = _period_of(fields, "expert_layer", 2, 1)
     count = fields.integer("num_experts", MOST_WIDTH, default=16)
-    plain: FeedForward = dense(fields, arch)
-    sparse = plain
+    dense_block: FeedForward = dense(fields, arch)
+    sparse = dense_block
     read_unused(fields, "num_experts_per_tok")
     if count > 1:
         in_dense = tuple(i for i in range(n_layers) if i % expert_period != expert_offset)
@@ -279,7 +279,7 @@ def jamba(fields: Fields, arch: Architecture) -> list[Block]:
         norms=True,
     )
     mixers: tuple[tuple[Mixer, ...], ...] = ((recurrent,), (attention(fields, arch),))
-    feeds: tuple[tuple[FeedForward, ...], ...] = ((plain,), (sparse,))
+    feeds: tuple[tuple[FeedForward, ...], ...] = ((dense_block,), (sparse,))
     return [
         (mixers[i % period == offset], feeds[i % expert_period == expert_offset]) for i in range(n_layers)
     ]

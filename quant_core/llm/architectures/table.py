@@ -2,7 +2,7 @@
 
 The key is the `model_type` of a `config.json`; `classes` are the names in its `architectures`, without
 `ForCausalLM` and the like. Every entry was compared with the parameter count of `transformers` for
-the same configuration. Other architectures are counted only if they are plainly a Llama (`PLAIN`).
+the same configuration. Other architectures are counted only if they are plainly a Llama (`LLAMA_LIKE`).
 
 References
 ----------
@@ -710,7 +710,7 @@ ARCHITECTURES: dict[str, Architecture] = {
 }
 
 #: A possible Llama under a new name: no experts, no unread field, no guessed value.
-PLAIN = replace(
+LLAMA_LIKE = replace(
     _LLAMA,
     classes=(),
     has_experts=False,
@@ -814,7 +814,7 @@ def architecture_of(fields: Fields) -> tuple[str, Architecture]:
     if model_type:
         fields.seen["model_type"] = name
     if stem in _GENERIC_CLASSES:
-        return (name, arch or PLAIN) if name else ("llama", _LLAMA)
+        return (name, arch or LLAMA_LIKE) if name else ("llama", _LLAMA)
     if arch is not None:
         if stem in (known.lower() for known in arch.classes) or _without_separators(
             name
@@ -831,7 +831,7 @@ def architecture_of(fields: Fields) -> tuple[str, Architecture]:
     if stem in _BY_CLASS:
         fields.seen["model_type"] = _BY_CLASS[stem]
         return _BY_CLASS[stem], ARCHITECTURES[_BY_CLASS[stem]]
-    return name or stem, PLAIN
+    return name or stem, LLAMA_LIKE
 
 
 def _class_name(fields: Fields) -> str:

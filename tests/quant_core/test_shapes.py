@@ -247,7 +247,7 @@ def test_a_generic_model_has_about_the_size_that_was_asked(exponent: float) -> N
     assert shape.parameters == pytest.approx(wanted, rel=tolerance)
     assert shape.n_kv_heads == 8
     assert shape.hidden_size <= shape.ffn_size < 6 * shape.hidden_size
-    assert all(tensor.columns % 256 == 0 for tensor in shape.tensors() if not tensor.kept)
+    assert all(tensor.columns % 256 == 0 for tensor in shape.tensors() if not tensor.fixed_type)
 
 
 def test_a_generic_model_is_a_llama_where_a_llama_is() -> None:

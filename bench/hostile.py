@@ -245,6 +245,9 @@ CONFIG = "model_type=qwen3 hidden_size=2560 num_attention_heads=32 head_dim=128 
 OWN = _form(f"/fragments/{version()}/{LESSON.slug}/rtn", dear_numbers(0)["numbers"])
 HEAD = OWN[: OWN.index(b"\r\n\r\n") + 4]
 PLOTLY = request(f"/static/{version()}/vendor/plotly-basic.min.js")
+UNPACKED = b"GET /lessons/quantization HTTP/1.1\r\nHost: x\r\nAccept-Encoding: identity\r\n\r\n"
+KEPT = request(f"/fragments/{version()}/{LESSON.slug}/rtn")
+NOTHING = request("/nothing")
 ZEROS = _form(FIT, dear_configs(0)["zeros"])
 
 
@@ -264,6 +267,9 @@ ATTACKS: dict[str, Attack] = {
     "4,500 posts without a body": lambda one: one.hold(min(4500, _files() - 200), HEAD),
     "aborted uploads": lambda one: one.hold(200, OWN[:60_000], keep=0.2),
     "files that nobody reads": lambda one: one.hold(300, PLOTLY * 8),
+    "pages unpacked that nobody reads": lambda one: one.hold(1500, UNPACKED),
+    "1,100 of a fragment that is kept": lambda one: one.loop(1100, lambda _: KEPT),
+    "1,100 of an address that is not there": lambda one: one.loop(1100, lambda _: NOTHING),
 }
 
 

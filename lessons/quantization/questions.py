@@ -86,7 +86,7 @@ def _reach(count: float) -> float:
 
 def _zeros(guess: Guess | None) -> Reveal:
     weights = block_weights(ZERO_AT.block, primitive.GROUP_SIZE)
-    block = primitive.quantize_block(weights, int(ZERO_AT.bits), ZERO_AT.convention)
+    block = primitive.compute(ZERO_AT)
     levels = 2 ** int(ZERO_AT.bits)
     total, truth = len(weights), int(np.count_nonzero(block.codes == block.zero_point))
     even = total / levels

@@ -9,8 +9,9 @@ import pytest
 
 from lessons.kit.view import View
 from lessons.quantization.blocks import BLOCKS, block_weights
-from lessons.quantization.figures.fold import FILE_TYPES, Controls, keep, model_size, view
+from lessons.quantization.figures.fold import FIGURE, FILE_TYPES, Controls, keep, model_size
 
+view = FIGURE.view
 STEPS = range(13)
 
 

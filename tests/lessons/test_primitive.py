@@ -11,7 +11,9 @@ import pytest
 from lessons.kit import numbers
 from lessons.kit.view import View
 from lessons.quantization.blocks import BLOCKS, block_weights
-from lessons.quantization.figures.primitive import CONVENTIONS, DOT, NARROWEST, Controls, view
+from lessons.quantization.figures.primitive import CONVENTIONS, DOT, FIGURE, NARROWEST, Controls
+
+view = FIGURE.view
 
 
 def readout(shown: View, name: str) -> float:

@@ -134,7 +134,7 @@ def marks(name: str, guess: Guess | None) -> dict[str, Mark]:
 def test_a_guess_is_marked_as_what_it_claims() -> None:
     """Each is measured again with the library, or against the figure's own numbers."""
     weights = block_weights("calm", 32)
-    stored = primitive.quantize_block(weights, 2, "zero_point")
+    stored = primitive.compute(primitive.Controls(bits="2"))
     for guess in range(33):
         low, high = span(marks("primitive", guess)["guess"].x)
         assert np.count_nonzero((weights >= low) & (weights <= high)) == guess

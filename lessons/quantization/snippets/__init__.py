@@ -12,8 +12,6 @@ from typing import Any
 from lessons.quantization.snippets import block, sizes, small_model
 
 SNIPPETS: dict[str, Callable[[Any], str]] = {
-    "fold": block.fold,
-    "primitive": block.primitive,
     "xray": block.xray,
     "calibration": small_model.calibration,
     "quality": sizes.quality,

@@ -3,69 +3,11 @@
 from __future__ import annotations
 
 from lessons.quantization import sources
-from lessons.quantization.blocks import start
-from lessons.quantization.figures import fold as fold_figure
-from lessons.quantization.figures import primitive as primitive_figure
 from lessons.quantization.figures import xray as xray_figure
-from lessons.quantization.snippets.parts import LOAD, LOADER, TINY, block_row, code, stored_row
+from lessons.quantization.snippets.parts import LOAD, LOADER, TINY, code, stored_row
 from lessons.quantization.super_blocks import SUPER_BLOCKS, place_of
 
 NUMPY = f"import numpy as np\n{LOADER}"
-
-
-def fold(c: fold_figure.Controls) -> str:
-    bits, first = fold_figure.FLOAT_BITS - c.step, start(c.block, fold_figure.GROUP_SIZE)
-    types = fold_figure.FILE_TYPES
-    above, below = min(b for b in types if b >= bits), max(b for b in types if b <= bits)
-    fit = f"fitted = grid.fit_asymmetric(weights, {bits})"
-    if bits > 8:
-        fit = f"""\
-low, high = min(weights.min(), 0), max(weights.max(), 0)
-scale = np.asarray((high - low) / np.float32(2**{bits} - 1))
-fitted = grid.Grid("asymmetric", {bits}, scale, zero_point=-np.rint(low / scale).astype(np.int32))"""
-    there_and_back = f"""\
-{fit}
-codes = fitted.quantize(weights)
-code = int(codes[{c.weight}])
-restored = float(fitted.dequantize(codes)[{c.weight}])"""
-    whole = f'code = ""\nrestored = float(weights[{c.weight}])'
-    return code(
-        f"import json\nfrom pathlib import Path\n\n{NUMPY}\n\n"
-        "from quant_core import memory\nfrom quant_core.methods import floats, grid",
-        f"{LOAD}\nrow = {block_row(c.block)}",
-        f'weights = floats.float_bits(row[{first}:{first + fold_figure.GROUP_SIZE}], "{c.format}").value',
-        whole if bits == fold_figure.FLOAT_BITS else there_and_back,
-        f"bits_kept = {bits}\nerror = restored - float(weights[{c.weight}])",
-        f"""\
-models = json.loads(Path("lessons/quantization/data/models.json").read_text("utf-8"))["models"]
-model = next(entry for entry in models if entry["id"] == "{fold_figure.MODEL}")
-shape = memory.model_shape(model["config"])
-above = memory.weight_bytes(shape, "{types[above]}")
-below = memory.weight_bytes(shape, "{types[below]}")
-model_size = above + {above - bits} / {above - below or 1} * (below - above)
-model_bits_per_weight = 8 * model_size / model["total_params"]
-smaller = memory.weight_bytes(shape, "F16") / model_size""",
-    )
-
-
-def primitive(c: primitive_figure.Controls) -> str:
-    size, first = primitive_figure.GROUP_SIZE, start(c.block, primitive_figure.GROUP_SIZE)
-    fit = "fit_symmetric" if c.convention == "symmetric" else "fit_asymmetric"
-    other = "\nfitted = grid.as_float_offset(fitted)" if c.convention == "float_offset" else ""
-    offset = "min = float(fitted.minimum)" if other else "zero_point = int(fitted.zero_point)"
-    return code(
-        f"{NUMPY}\n\nfrom quant_core.methods import grid, rtn",
-        f"{LOAD}\nrow = {block_row(c.block)}\nweights = row[{first}:{first + size}]",
-        f"fitted = grid.{fit}(weights, {c.bits}){other}\ncodes = fitted.quantize(weights)",
-        f"""\
-w = float(weights[{c.weight}])
-q = int(codes[{c.weight}])
-restored = float(fitted.dequantize(codes)[{c.weight}])
-error = restored - w
-scale = float(fitted.scale)
-{offset}
-bits_per_weight = rtn.bits_per_weight({c.bits}, {size}, fitted.scheme)""",
-    )
 
 
 def xray(c: xray_figure.Controls) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +49,7 @@ class Controls(FigureControls):
     step: int = slider(FLOAT_BITS - LAST_BITS, low=0, high=FLOAT_BITS - LAST_BITS)
     weight: int = slider(11, low=0, high=GROUP_SIZE - 1)
     block: str = choice("calm", BLOCKS)
-    format: str = choice("fp16", floats.LAYOUT, style="segments")
+    format: floats.FloatKind = choice("fp16", floats.LAYOUT, style="segments")
 
 
 @dataclass(frozen=True)
@@ -88,70 +88,49 @@ class ModelSize:
         return self.above == self.below
 
 
-def view(c: Controls) -> View:
-    bits, first = FLOAT_BITS - c.step, start(c.block, GROUP_SIZE)
-    parts = floats.float_bits(block_weights(c.block, GROUP_SIZE), cast(floats.FloatKind, c.format))
-    weights = parts.value
-    kept = keep(weights, bits)
-    whole, model = model_size(FLOAT_BITS), model_size(bits)
-    code, restored = kept.code(c.weight), float(kept.restored[c.weight])
-    error = restored - float(weights[c.weight])
-    ratio = whole.size / model.size
+@dataclass(frozen=True)
+class Result:
+    """A block and a model on the way from sixteen bits to four; the read-outs are of the chosen weight.
 
-    values = {
-        "column": str(first + c.weight),
-        "w": _number(float(weights[c.weight])),
-        "format": c.format.upper(),
-        "bits": str(bits),
-        "levels": numbers.integer(2**bits),
-        "code": kept.pattern(c.weight),
-        "q": "–" if code is None else numbers.integer(code),
-        "restored": _number(restored),
-        "error": _signed(error),
-        "size": numbers.gigabytes(model.size),
-        "gib": numbers.gibibytes(model.size),
-        "laptop": numbers.integer(LAPTOP_BYTES / GIB),
-        "card": numbers.integer(sources.device(CARD).memory_bytes / GIB),
-        "bpw": numbers.fixed(model.bits_per_weight, 2),
-        "above": model.above,
-        "below": model.below,
-    }
-    stage = "whole" if code is None else "folded" if bits == LAST_BITS else "between"
-    fits = "beyond_both" if model.size > LAPTOP_BYTES else "beyond_card"
-    return View(
-        readouts=(
-            Readout("bits_kept", bits, str(bits), accent=True),
-            Readout("code", "" if code is None else code, values["q"]),
-            Readout("restored", restored, _number(restored)),
-            Readout("error", error, _signed(error)),
-            Readout("model_bits_per_weight", model.bits_per_weight, values["bpw"]),
-            Readout("model_size", model.size, values["size"]),
-            Readout("smaller", ratio, numbers.times(ratio)),
-        ),
-        drawing={
-            "original": _original(parts, c.weight),
-            "kept": _kept_cells(kept, parts, c.weight),
-            "ladder": _ladder(weights, kept, c.weight),
-            "bars": _bars(whole, model),
-            "printed": values,
-            "stage": stage,
-            "is_file": model.is_file,
-        },
-        description=(
-            Sentence(stage, **values),
-            Sentence("size_file" if model.is_file else "size_between", **values),
-            Sentence(fits, **values),
-        ),
-        table=_table(parts, kept, first, c.weight),
-        formulas=_formulas(parts, kept, model, c.weight),
-        ran=(
-            floats.float_bits,
-            grid.fit_asymmetric,
-            grid.Grid.quantize,
-            grid.Grid.dequantize,
-            memory.weight_bytes,
-        ),
-        notes=(Sentence(f"from_{c.block}"), Sentence("machines")),
+    `first` is the column of the first weight in its row; `code` is "" while there is none.
+    """
+
+    controls: Controls
+    first: int
+    parts: floats.FloatBits
+    kept: Kept
+    whole: ModelSize
+    model: ModelSize
+    bits_kept: int
+    code: int | str
+    restored: float
+    error: float
+    model_bits_per_weight: float
+    model_size: float
+    smaller: float
+
+
+def compute(controls: Controls) -> Result:
+    """Keep some bits of every weight of a block, and of every weight of a model."""
+    bits, chosen = FLOAT_BITS - controls.step, controls.weight
+    parts = floats.float_bits(block_weights(controls.block, GROUP_SIZE), controls.format)
+    kept = keep(parts.value, bits)
+    whole, model = model_size(FLOAT_BITS), model_size(bits)
+    code, restored = kept.code(chosen), float(kept.restored[chosen])
+    return Result(
+        controls,
+        start(controls.block, GROUP_SIZE),
+        parts,
+        kept,
+        whole,
+        model,
+        bits_kept=bits,
+        code="" if code is None else code,
+        restored=restored,
+        error=restored - float(parts.value[chosen]),
+        model_bits_per_weight=model.bits_per_weight,
+        model_size=model.size,
+        smaller=whole.size / model.size,
     )
 
 
@@ -182,6 +161,68 @@ def model_size(bits: int) -> ModelSize:
     share = (above - bits) / (above - below or 1)
     size = larger + share * (smaller - larger)
     return ModelSize(size, 8 * size / preset.total_params, FILE_TYPES[above], FILE_TYPES[below])
+
+
+def view(result: Result) -> View:
+    controls, kept, model, weights = result.controls, result.kept, result.model, result.parts.value
+    bits, chosen = result.bits_kept, controls.weight
+    q = Readout.of(result, "code", lambda code: "–" if code == "" else numbers.integer(code))
+    restored = Readout.of(result, "restored", _number)
+    bits_per_weight = Readout.of(result, "model_bits_per_weight", lambda v: numbers.fixed(v, 2))
+    size = Readout.of(result, "model_size", numbers.gigabytes)
+    printed = {
+        "column": str(result.first + chosen),
+        "w": _number(float(weights[chosen])),
+        "format": controls.format.upper(),
+        "bits": str(bits),
+        "levels": numbers.integer(2**bits),
+        "code": kept.pattern(chosen),
+        "q": q.text,
+        "restored": restored.text,
+        "gib": numbers.gibibytes(model.size),
+        "laptop": numbers.integer(LAPTOP_BYTES / GIB),
+        "card": numbers.integer(sources.device(CARD).memory_bytes / GIB),
+        "bpw": bits_per_weight.text,
+        "above": model.above,
+        "below": model.below,
+    }
+    stage = "whole" if kept.codes is None else "folded" if bits == LAST_BITS else "between"
+    fits = "beyond_both" if model.size > LAPTOP_BYTES else "beyond_card"
+    return View(
+        readouts=(
+            Readout.of(result, "bits_kept", str, accent=True),
+            q,
+            restored,
+            Readout.of(result, "error", _signed),
+            bits_per_weight,
+            size,
+            Readout.of(result, "smaller", numbers.times),
+        ),
+        drawing={
+            "original": _original(result.parts, chosen),
+            "kept": _kept_cells(kept, result.parts, chosen),
+            "ladder": _ladder(weights, kept, chosen),
+            "bars": _bars(result.whole, model) | {"size": size.text},
+            "printed": printed,
+            "stage": stage,
+            "is_file": model.is_file,
+        },
+        description=(
+            Sentence(stage, **printed),
+            Sentence("size_file" if model.is_file else "size_between", **printed),
+            Sentence(fits, **printed),
+        ),
+        table=_table(result),
+        formulas=_formulas(result),
+        ran=(
+            floats.float_bits,
+            grid.fit_asymmetric,
+            grid.Grid.quantize,
+            grid.Grid.dequantize,
+            memory.weight_bytes,
+        ),
+        notes=(Sentence(f"from_{controls.block}"), Sentence("machines")),
+    )
 
 
 def _original(parts: floats.FloatBits, chosen: int) -> dict[str, Any]:
@@ -288,7 +329,6 @@ def _bars(whole: ModelSize, model: ModelSize) -> dict[str, Any]:
     machines = {"card": sources.device(CARD).memory_bytes, "laptop": LAPTOP_BYTES}
     return {
         "width": x.percent(model.size),
-        "size": numbers.gigabytes(model.size),
         "whole": numbers.gigabytes(whole.size),
         "shrunk": model.size < whole.size,
         "machines": [
@@ -298,7 +338,8 @@ def _bars(whole: ModelSize, model: ModelSize) -> dict[str, Any]:
     }
 
 
-def _table(parts: floats.FloatBits, kept: Kept, first: int, chosen: int) -> Table:
+def _table(result: Result) -> Table:
+    parts, kept = result.parts, result.kept
     columns = (
         Column("column", str),
         Column("weight", lambda v: numbers.fixed(v, 5)),
@@ -310,11 +351,12 @@ def _table(parts: floats.FloatBits, kept: Kept, first: int, chosen: int) -> Tabl
     rows = []
     for i, fields in enumerate(parts.strings()):
         w, restored = float(parts.value[i]), float(kept.restored[i])
-        rows.append((first + i, w, " ".join(fields), kept.pattern(i), restored, restored - w))
-    return Table(columns, tuple(rows), frozenset({chosen}))
+        rows.append((result.first + i, w, " ".join(fields), kept.pattern(i), restored, restored - w))
+    return Table(columns, tuple(rows), frozenset({result.controls.weight}))
 
 
-def _formulas(parts: floats.FloatBits, kept: Kept, model: ModelSize, chosen: int) -> tuple[str, ...]:
+def _formulas(result: Result) -> tuple[str, ...]:
+    parts, kept, model, chosen = result.parts, result.kept, result.model, result.controls.weight
     exponent_bits, fraction_bits = floats.LAYOUT[parts.kind]
     bias = 2 ** (exponent_bits - 1) - 1
     sign, exponent, fraction = (int(field[chosen]) for field in (parts.sign, parts.exponent, parts.fraction))
@@ -348,4 +390,4 @@ def _signed(value: float) -> str:
     return text if value <= 0 else f"+{text}"
 
 
-FIGURE = Figure("fold", "fig-00", "FIG.00", Controls, None, view)
+FIGURE = Figure("fold", "fig-00", "FIG.00", Controls, compute, view)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -43,93 +43,104 @@ class Controls(FigureControls):
     weight: str = choice("11", tuple(str(i) for i in range(GROUP_SIZE)), style="drawn")
 
 
-@dataclasses.dataclass(frozen=True)
-class Stored:
-    """A block as it is stored: its codes and its grid, with every weight's way there and back."""
+@dataclass(frozen=True)
+class Result:
+    """A block as it is stored, with every weight's way there and back; the read-outs are of the chosen one.
 
+    `first` is the column of the first weight in its row; of `zero_point` and `min` what is not stored is None.
+    """
+
+    controls: Controls
+    first: int
     weights: NDArray[np.float32]
     fitted: grid.Grid
     codes: NDArray[np.int32]
-    restored: NDArray[Any]
-    error: NDArray[Any]
-
-    @property
-    def scale(self) -> float:
-        return float(self.fitted.scale)
-
-    @property
-    def zero_point(self) -> int:
-        assert self.fitted.zero_point is not None
-        return int(self.fitted.zero_point)
-
-    @property
-    def minimum(self) -> float:
-        assert self.fitted.minimum is not None
-        return float(self.fitted.minimum)
+    values: NDArray[Any]
+    w: float
+    q: int
+    restored: float
+    error: float
+    scale: float
+    zero_point: int | None
+    min: float | None
+    bits_per_weight: float
 
 
-def quantize_block(weights: NDArray[np.float32], bits: int, convention: str) -> Stored:
+def compute(controls: Controls) -> Result:
+    """Quantize a block of real weights, and follow one of them."""
+    weights, first = block_weights(controls.block, GROUP_SIZE), start(controls.block, GROUP_SIZE)
+    return quantize_block(controls, weights, first)
+
+
+def quantize_block(controls: Controls, weights: NDArray[np.float32], first: int) -> Result:
     """Quantize a block in one of the three conventions.
 
     The float offset is the very grid of the zero-point, written the other way, so that the reader can see
     that nothing moves: minimum = −scale · zero_point.
     """
-    fitted = _fit(convention)(weights, bits)
-    if convention == "float_offset":
+    bits, chosen = int(controls.bits), int(controls.weight)
+    fitted = fit(controls.convention)(weights, bits)
+    if controls.convention == "float_offset":
         fitted = grid.as_float_offset(fitted)
     codes = fitted.quantize(weights)
-    restored = fitted.dequantize(codes)
-    return Stored(weights, fitted, codes, restored, restored - weights)
+    values = fitted.dequantize(codes)
+    w, restored = float(weights[chosen]), float(values[chosen])
+    return Result(
+        controls,
+        first,
+        weights,
+        fitted,
+        codes,
+        values,
+        w=w,
+        q=int(codes[chosen]),
+        restored=restored,
+        error=float(values[chosen] - weights[chosen]),
+        scale=float(fitted.scale),
+        zero_point=None if fitted.zero_point is None else int(fitted.zero_point),
+        min=None if fitted.minimum is None else float(fitted.minimum),
+        bits_per_weight=rtn.bits_per_weight(bits, GROUP_SIZE, fitted.scheme),
+    )
 
 
-def _fit(convention: str) -> Callable[[NDArray[np.float32], int], grid.Grid]:
+def fit(convention: str) -> Callable[[NDArray[np.float32], int], grid.Grid]:
     return grid.fit_symmetric if convention == "symmetric" else grid.fit_asymmetric
 
 
-def view(c: Controls, own: Own | None = None) -> View:
-    weights = own.take(GROUP_SIZE) if own else block_weights(c.block, GROUP_SIZE)
-    bits = int(c.bits)
-    block = quantize_block(weights, bits, c.convention)
-    chosen, first = int(c.weight), own.column if own else start(c.block, GROUP_SIZE)
-    bits_per_weight = rtn.bits_per_weight(bits, GROUP_SIZE, block.fitted.scheme)
-    levels = block.fitted.levels()
-    w, q = float(weights[chosen]), int(block.codes[chosen])
-    restored, error = float(block.restored[chosen]), float(block.error[chosen])
+def on_own(controls: Controls, own: Own) -> View:
+    """The same on a reader's own weights."""
+    return view(quantize_block(controls, own.take(GROUP_SIZE), own.column), own)
 
-    values = {
-        "n": str(GROUP_SIZE),
-        "levels": str(len(levels)),
-        "used": str(len(np.unique(block.codes))),
-        "column": str(first + chosen),
-        "w": _number(w),
-        "q": numbers.integer(q),
-        "low": numbers.integer(int(block.fitted.code_range[0])),
-        "high": numbers.integer(int(block.fitted.code_range[1])),
-        "restored": _number(restored),
-        "error": _signed(error),
-        "spare": str(2**bits),
-        "scale": _precise(block.scale),
-    }
-    identity = _identity_values(block)
-    source = Sentence("from_own", name=own.name) if own else Sentence(f"from_{c.block}")
-    notes = [source, *[Sentence("free_offset")] * (c.convention == "float_offset")]
+
+def view(result: Result, own: Own | None = None) -> View:
+    controls, chosen, levels = result.controls, int(result.controls.weight), result.fitted.levels()
+    convention, error = controls.convention, result.values - result.weights
+    low, high = (numbers.integer(int(code)) for code in result.fitted.code_range)
+    identity = _identity(result)
+    stored_offset = (
+        Readout.of(result, "zero_point", str) if result.min is None else Readout.of(result, "min", _precise)
+    )
+    source = Sentence("from_own", name=own.name) if own else Sentence(f"from_{controls.block}")
     return View(
         readouts=(
-            Readout("w", w, _number(w)),
-            Readout("q", q, numbers.integer(q), accent=True),
-            Readout("restored", restored, _number(restored)),
-            Readout("error", error, _signed(error)),
-            Readout("scale", block.scale, _precise(block.scale)),
-            _offset(block),
-            Readout("bits_per_weight", bits_per_weight, _number(bits_per_weight)),
+            Readout.of(result, "w", _number),
+            Readout.of(result, "q", numbers.integer, accent=True),
+            Readout.of(result, "restored", _number),
+            Readout.of(result, "error", _signed),
+            Readout.of(result, "scale", _precise),
+            stored_offset,
+            Readout.of(result, "bits_per_weight", _number),
         ),
-        plots={"weights": Plot(Scale(_domain(weights, bits)))},
-        drawing=_drawing(c, block, levels, chosen, first)
-        | {"identity": identity, "range": {"low": values["low"], "high": values["high"]}},
+        plots={"weights": Plot(Scale(_domain(result.weights, int(controls.bits))))},
+        drawing=_drawing(result, levels) | {"identity": identity, "range": {"low": low, "high": high}},
         description=(
-            Sentence("chosen", **values),
-            Sentence("levels", **values),
-            Sentence(f"reads_{c.convention}", **values, **identity),
+            Sentence("chosen", column=str(result.first + chosen)),
+            Sentence(
+                "levels", n=str(GROUP_SIZE), levels=str(len(levels)), used=str(len(np.unique(result.codes)))
+            ),
+            Sentence(
+                f"reads_{convention}", **identity, levels=str(len(levels)), spare=str(2 ** int(controls.bits))
+            ),
         ),
         table=Table(
             (
@@ -141,60 +152,54 @@ def view(c: Controls, own: Own | None = None) -> View:
             ),
             tuple(
                 (
-                    first + i,
-                    float(weights[i]),
-                    int(block.codes[i]),
-                    float(block.restored[i]),
-                    float(block.error[i]),
+                    result.first + i,
+                    float(result.weights[i]),
+                    int(result.codes[i]),
+                    float(result.values[i]),
+                    float(error[i]),
                 )
                 for i in range(GROUP_SIZE)
             ),
             frozenset({chosen}),
         ),
-        formulas=_formulas(block, c, w, q, restored, error),
+        formulas=_formulas(result),
         ran=(
-            _fit(c.convention),
+            fit(convention),
             grid.Grid.quantize,
             grid.Grid.dequantize,
             grid.as_float_offset,
             rtn.bits_per_weight,
         ),
-        notes=tuple(notes),
+        notes=(source, *[Sentence("free_offset")] * (convention == "float_offset")),
     )
 
 
-def _offset(block: Stored) -> Readout:
-    """What the block stores beside its scale."""
-    if block.fitted.minimum is not None:
-        return Readout("min", block.minimum, _precise(block.minimum))
-    return Readout("zero_point", block.zero_point, str(block.zero_point))
-
-
-def _identity_values(block: Stored) -> dict[str, str]:
+def _identity(result: Result) -> dict[str, str]:
     """Zero-point and minimum of the same grid, whichever of the two is stored."""
-    if block.fitted.minimum is None:
-        zero_point = block.zero_point
-        minimum = -block.scale * zero_point
-    else:
-        minimum = block.minimum
-        zero_point = round(-minimum / block.scale)
-    return {"zero_point": str(zero_point), "min": _precise(minimum), "step": _precise(block.scale)}
+    minimum, zero_point = result.min, result.zero_point
+    if minimum is None:
+        assert zero_point is not None
+        minimum = -result.scale * zero_point
+    elif zero_point is None:
+        zero_point = round(-minimum / result.scale)
+    return {"zero_point": str(zero_point), "min": _precise(minimum), "step": _precise(result.scale)}
 
 
-def _drawing(c: Controls, block: Stored, levels: NDArray[Any], chosen: int, first: int) -> dict[str, Any]:
-    bits, weights = int(c.bits), block.weights
+def _drawing(result: Result, levels: NDArray[Any]) -> dict[str, Any]:
+    controls, weights, codes = result.controls, result.weights, result.codes
+    bits, chosen = int(controls.bits), int(controls.weight)
     x = Scale(_domain(weights, bits))
     lanes = _lanes([x(float(w)) / 100 * NARROWEST for w in weights])
     axis = (max(lanes) + 1) * LANE + 6
     height = axis + FALL
-    low_code = block.fitted.code_range[0]
-    taken = np.bincount(block.codes - low_code, minlength=len(levels))
+    low_code = result.fitted.code_range[0]
+    taken = np.bincount(codes - low_code, minlength=len(levels))
     places = max(1, 1 - int(np.floor(np.log10(float(np.ptp(weights))))))
     top = [axis - 8 - LANE * (lane + 0.5) for lane in lanes]
 
     def path(i: int) -> str:
         """From the dot down to the axis, then over to its level, in a square of 1000 by 1000."""
-        begin, end = 10 * x(float(weights[i])), 10 * x(float(block.restored[i]))
+        begin, end = 10 * x(float(weights[i])), 10 * x(float(result.values[i]))
         dot, line = 1000 * top[i] / height, 1000 * axis / height
         bend = (line + 1000) / 2
         down = f"M{begin:.2f} {dot:.1f} L{begin:.2f} {line:.1f}"
@@ -212,9 +217,9 @@ def _drawing(c: Controls, block: Stored, levels: NDArray[Any], chosen: int, firs
                 "x": x.percent(float(w)),
                 "y": top[i],
                 "path": path(i),
-                "column": str(first + i),
+                "column": str(result.first + i),
                 "w": _number(float(w)),
-                "q": numbers.integer(int(block.codes[i])),
+                "q": numbers.integer(int(codes[i])),
             }
             for i, w in enumerate(weights)
         ],
@@ -226,7 +231,7 @@ def _drawing(c: Controls, block: Stored, levels: NDArray[Any], chosen: int, firs
                 "code": numbers.integer(low_code + i),
                 "taken": int(taken[i]),
                 "radius": 3 if taken[i] == 0 else 5,
-                "chosen": low_code + i == int(block.codes[chosen]),
+                "chosen": low_code + i == result.q,
                 "value": _number(float(value)),
             }
             for i, value in enumerate(levels)
@@ -239,11 +244,13 @@ def _drawing(c: Controls, block: Stored, levels: NDArray[Any], chosen: int, firs
             }
             for value in levels[[0, -1]]
         ],
-        "equations": _equations(block, c.convention, chosen),
+        "equations": _equations(result),
         "stored": {
             "codes": GROUP_SIZE * bits,
             "scale": rtn.SCALE_BITS,
-            "offset": {"zero_point": bits, "float_offset": rtn.OFFSET_BITS, "symmetric": 0}[c.convention],
+            "offset": {"zero_point": bits, "float_offset": rtn.OFFSET_BITS, "symmetric": 0}[
+                controls.convention
+            ],
         },
     }
 
@@ -272,29 +279,27 @@ def _lanes(positions: list[float]) -> list[int]:
     return lanes
 
 
-def _equations(block: Stored, convention: str, chosen: int) -> list[dict[str, Any]]:
+def _equations(result: Result) -> list[dict[str, Any]]:
     """Three equations, token by token: each symbol with its number, so that they stand in one column."""
-    w, q = float(block.weights[chosen]), int(block.codes[chosen])
-    restored, error = float(block.restored[chosen]), float(block.error[chosen])
-    scale: Token = ("scale", _precise(block.scale))
-    weight: Token = ("w", _bracketed(_number(w)))
-    code: Token = ("q", numbers.integer(q))
-    if convention == "float_offset":
-        offset = ("min", _bracketed(_precise(block.minimum)))
+    scale: Token = ("scale", _precise(result.scale))
+    weight: Token = ("w", _bracketed(_number(result.w)))
+    code: Token = ("q", numbers.integer(result.q))
+    if result.min is not None:
+        offset = ("min", _bracketed(_precise(result.min)))
         forward = ["round((", weight, "−", offset, ") /", scale, ")"]
         back = [scale, "·", code, "+", offset]
-    elif convention == "symmetric":
+    elif result.controls.convention == "symmetric":
         forward = ["round(", weight, "/", scale, ")"]
-        back = [scale, "·", ("q", _bracketed(numbers.integer(q)))]
+        back = [scale, "·", ("q", _bracketed(numbers.integer(result.q)))]
     else:
-        offset = ("zero_point", str(block.zero_point))
+        offset = ("zero_point", str(result.zero_point))
         forward = ["round(", weight, "/", scale, ") +", offset]
         back = [scale, "· (", code, "−", offset, ")"]
-    hat: Token = ("ŵ", _number(restored))
+    hat: Token = ("ŵ", _number(result.restored))
     return [
         _equation("store", [code, "=", *forward]),
         _equation("restore", [hat, "=", *back]),
-        _equation("lose", [("error", _signed(error)), "=", hat, "−", weight]),
+        _equation("lose", [("error", _signed(result.error)), "=", hat, "−", weight]),
     ]
 
 
@@ -329,9 +334,10 @@ def _signed(value: float) -> str:
     return text if value <= 0 else f"+{text}"
 
 
-def _formulas(block: Stored, c: Controls, w: float, q: int, restored: float, error: float) -> tuple[str, ...]:
-    s, number, hat = tex(_precise(block.scale)), tex(_number(w)), tex(_number(restored))
-    known = {key: tex(text) for key, text in _identity_values(block).items()}
+def _formulas(result: Result) -> tuple[str, ...]:
+    convention, q = result.controls.convention, result.q
+    s, number, hat = tex(_precise(result.scale)), tex(_number(result.w)), tex(_number(result.restored))
+    known = {key: tex(text) for key, text in _identity(result).items()}
     z, low = known["zero_point"], known["min"]
     store, back = {
         "zero_point": (
@@ -347,10 +353,10 @@ def _formulas(block: Stored, c: Controls, w: float, q: int, restored: float, err
             rf"q = \operatorname{{round}}(w / s) = \operatorname{{round}}({number} / {s}) = {q}",
             rf"\hat w = s \, q = {s} \cdot ({q}) = {hat}",
         ),
-    }[c.convention]
-    lost = rf"\hat w - w = {hat} - ({number}) = {tex(_signed(error))}"
+    }[convention]
+    lost = rf"\hat w - w = {hat} - ({number}) = {tex(_signed(result.error))}"
     same = rf"\mathrm{{min}} = -s \, z = -{s} \cdot {z} = {low}"
-    return (store, back, lost) if c.convention == "symmetric" else (store, back, lost, same)
+    return (store, back, lost) if convention == "symmetric" else (store, back, lost, same)
 
 
-FIGURE = Figure("primitive", "fig-0a", "FIG.0A", Controls, None, view, on_own=view)
+FIGURE = Figure("primitive", "fig-0a", "FIG.0A", Controls, compute, view, on_own=on_own)

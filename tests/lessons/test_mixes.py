@@ -12,8 +12,18 @@ from lessons.catalogue import load_lesson
 from lessons.kit.view import View
 from lessons.quantization import sources
 from lessons.quantization.figures import mixes
-from lessons.quantization.figures.mixes import K_MIXES, KINDS, MODELS, OTHER_MIXES, Controls, runs, view
+from lessons.quantization.figures.mixes import (
+    FIGURE,
+    K_MIXES,
+    KINDS,
+    MODELS,
+    OTHER_MIXES,
+    Controls,
+    runs,
+)
 from quant_core.ggml.mixes import BLOCK_SIZES, tensor_types
+
+view = FIGURE.view
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = load_lesson("quantization").texts["mixes"]

@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from lessons.quantization.snippets import block, sizes, small_model
+from lessons.quantization.snippets import block, small_model
 
 SNIPPETS: dict[str, Callable[[Any], str]] = {
     "xray": block.xray,
     "calibration": small_model.calibration,
-    "quality": sizes.quality,
     "measured": small_model.measured,
     "sentence": small_model.sentence,
-    "mixes": sizes.mixes,
 }
 """Figure → its controls → code."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from lessons.kit import numbers
@@ -36,62 +37,103 @@ class Controls(FigureControls):
     model: str = choice("llama-3.1-8b", MODELS, labels={name: sources.model(name).name for name in MODELS})
 
 
-def view(c: Controls) -> View:
-    shape = sources.model(c.model).shape
-    tensors = _matrices(mixes.tensor_types(shape, c.mix))
-    others = _matrices(mixes.tensor_types(shape, c.against)) if c.against != "none" else tensors
-    base = mixes.MIXES[c.mix].default
-    changed = [(new, old) for new, old in zip(tensors, others, strict=True) if new.type != old.type]
-    raised = [tensor for tensor in tensors if _bits(tensor.type) > _bits(base)]
-    size = memory.weight_bytes(shape, c.mix)
-    difference = size - (memory.weight_bytes(shape, c.against) if c.against != "none" else size)
-    bits_per_weight = memory.bits_per_weight(shape, c.mix)
-    by_place = {(tensor.layer, tensor.kind): tensor for tensor in tensors}
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A model in a mix, beside a second mix; the read-outs have their names.
 
-    return View(
-        readouts=(
-            Readout("bits_per_weight", bits_per_weight, numbers.fixed(bits_per_weight, 4), accent=True),
-            Readout("size_gb", size / 1e9, numbers.fixed(size / 1e9, 2), "GB"),
-            Readout("size_gib", size / 2**30, numbers.fixed(size / 2**30, 2), "GiB"),
-            Readout("raised", len(raised), numbers.integer(len(raised))),
-            Readout("changed", len(changed), numbers.integer(len(changed))),
-            Readout("size_change", difference / 1e9, numbers.signed(difference / 1e9, 2), "GB"),
-        ),
-        drawing={
-            "bands": _bands(shape.n_layers, tensors, others),
-            "alone": [_cell(new, old) for new, old in zip(tensors, others, strict=True) if new.layer is None],
-            "shares": _shares(tensors, size),
-            "types": _types(tensors),
-            "mixes": [_tile(name, shape, c.mix, c.against) for name in (*K_MIXES, *OTHER_MIXES)],
-            "first_other": OTHER_MIXES[0],
-            "depth": "deep" if shape.n_layers > LAYERS_IN_A_BAND else "shallow",
-            "tied": shape.tied_embeddings,
-        },
-        description=_description(c, shape, tensors, raised, changed, bits_per_weight, size, difference),
-        table=Table(
-            (Column("part"), *(Column(kind) for kind in KINDS), Column("alone"), Column("size", _megabytes)),
-            tuple(_rows(shape.n_layers, by_place, tensors)),
-            frozenset(new.layer for new, _ in changed if new.layer is not None),
-        ),
-        formulas=_formulas(c, base, size, shape.parameters, bits_per_weight),
-        ran=(mixes.tensor_types, mixes.uses_more_bits, memory.bits_per_weight, memory.weight_bytes),
-        notes=tuple(_notes(c, shape, tensors)),
+    `tensors` and `others` are its matrices in both, in one order; `pairs` those that differ in type.
+    """
+
+    controls: Controls
+    shape: memory.ModelShape
+    base: str
+    tensors: tuple[TypedTensor, ...]
+    others: tuple[TypedTensor, ...]
+    pairs: list[tuple[TypedTensor, TypedTensor]]
+    size: int
+    bits_per_weight: float
+    size_gb: float
+    size_gib: float
+    raised: int
+    changed: int
+    size_change: float
+
+
+def compute(controls: Controls) -> Result:
+    """Which type each tensor gets under a mix, and what the file takes."""
+    shape = sources.model(controls.model).shape
+    against = controls.mix if controls.against == "none" else controls.against
+    tensors, others = (matrices(mixes.tensor_types(shape, mix)) for mix in (controls.mix, against))
+    base = mixes.MIXES[controls.mix].default
+    pairs = [(new, old) for new, old in zip(tensors, others, strict=True) if new.type != old.type]
+    size = memory.weight_bytes(shape, controls.mix)
+    return Result(
+        controls,
+        shape,
+        base,
+        tensors,
+        others,
+        pairs,
+        size,
+        bits_per_weight=memory.bits_per_weight(shape, controls.mix),
+        size_gb=size / 1e9,
+        size_gib=size / 2**30,
+        raised=sum(bits_of(tensor.type) > bits_of(base) for tensor in tensors),
+        changed=len(pairs),
+        size_change=(size - memory.weight_bytes(shape, against)) / 1e9,
     )
 
 
-def _matrices(tensors: Iterable[TypedTensor]) -> tuple[TypedTensor, ...]:
+def matrices(tensors: Iterable[TypedTensor]) -> tuple[TypedTensor, ...]:
     """Without norms, biases and tables, which no mix touches."""
     kinds = (*KINDS, "token_embd", "output")
     return tuple(tensor for tensor in tensors if tensor.kind in kinds and tensor.name.endswith(".weight"))
 
 
-def _bits(type_name: str) -> float:
+def bits_of(type_name: str) -> float:
     weights, size = BLOCK_SIZES[type_name]
     return 8 * size / weights
 
 
+def view(result: Result) -> View:
+    controls, shape, tensors, others = result.controls, result.shape, result.tensors, result.others
+    return View(
+        readouts=(
+            Readout.of(result, "bits_per_weight", lambda v: numbers.fixed(v, 4), accent=True),
+            Readout.of(result, "size_gb", _two_places, "GB"),
+            Readout.of(result, "size_gib", _two_places, "GiB"),
+            Readout.of(result, "raised", numbers.integer),
+            Readout.of(result, "changed", numbers.integer),
+            Readout.of(result, "size_change", lambda v: numbers.signed(v, 2), "GB"),
+        ),
+        drawing={
+            "bands": _bands(shape.n_layers, tensors, others),
+            "alone": [_cell(new, old) for new, old in zip(tensors, others, strict=True) if new.layer is None],
+            "shares": _shares(tensors, result.size),
+            "types": _types(tensors),
+            "mixes": [_tile(name, result) for name in (*K_MIXES, *OTHER_MIXES)],
+            "first_other": OTHER_MIXES[0],
+            "depth": "deep" if shape.n_layers > LAYERS_IN_A_BAND else "shallow",
+            "tied": shape.tied_embeddings,
+        },
+        description=tuple(_description(result)),
+        table=Table(
+            (Column("part"), *(Column(kind) for kind in KINDS), Column("alone"), Column("size", _megabytes)),
+            tuple(_rows(shape.n_layers, tensors)),
+            frozenset(new.layer for new, _ in result.pairs if new.layer is not None),
+        ),
+        formulas=_formulas(result),
+        ran=(mixes.tensor_types, mixes.uses_more_bits, memory.bits_per_weight, memory.weight_bytes),
+        notes=tuple(_notes(controls.mix, shape, tensors)),
+    )
+
+
+def _two_places(value: float) -> str:
+    return numbers.fixed(value, 2)
+
+
 def _cell(tensor: TypedTensor, other: TypedTensor) -> dict[str, Any]:
-    more = _bits(tensor.type) - _bits(other.type)
+    more = bits_of(tensor.type) - bits_of(other.type)
     change = "up" if more > 0 else "down" if more < 0 else "other"
     return {
         "kind": tensor.kind,
@@ -102,7 +144,7 @@ def _cell(tensor: TypedTensor, other: TypedTensor) -> dict[str, Any]:
 
 
 def _look(type_name: str) -> dict[str, Any]:
-    width = int(_bits(type_name))
+    width = int(bits_of(type_name))
     return {"level": width, "subscript": SUBSCRIPTS.get(type_name, "")}
 
 
@@ -132,64 +174,45 @@ def _types(tensors: tuple[TypedTensor, ...]) -> list[dict[str, Any]]:
         {
             "type": name,
             **_look(name),
-            "bits": numbers.plain(_bits(name)),
+            "bits": numbers.plain(bits_of(name)),
             "count": str(counts[name]),
         }
-        for name in sorted(counts, key=_bits)
+        for name in sorted(counts, key=bits_of)
     ]
 
 
-def _tile(name: str, shape: memory.ModelShape, shown: str, against: str) -> dict[str, Any]:
+def _tile(name: str, result: Result) -> dict[str, Any]:
     return {
         "name": name,
-        "bits": numbers.fixed(memory.bits_per_weight(shape, name), 2),
-        "checked": name == shown,
-        "against": name == against,
+        "bits": _two_places(memory.bits_per_weight(result.shape, name)),
+        "checked": name == result.controls.mix,
+        "against": name == result.controls.against,
     }
 
 
-def _description(
-    c: Controls,
-    shape: memory.ModelShape,
-    tensors: tuple[TypedTensor, ...],
-    raised: list[TypedTensor],
-    changed: list[tuple[TypedTensor, TypedTensor]],
-    bits_per_weight: float,
-    size: int,
-    difference: int,
-) -> tuple[Sentence, ...]:
-    base = mixes.MIXES[c.mix].default
-    sentences = [
-        Sentence(
-            "stored",
-            mix=c.mix,
-            model=sources.model(c.model).name,
-            bits=numbers.fixed(bits_per_weight, 4),
-            gb=numbers.fixed(size / 1e9, 2),
-            gib=numbers.fixed(size / 2**30, 2),
-            raised=numbers.integer(len(raised)),
-            matrices=numbers.integer(len(tensors)),
-            base=base,
-        )
-    ]
-    for (kind, type_name), layers in _by_kind((t.kind, t.type, t.layer) for t in tensors if t.type != base):
-        sentences.append(_where(kind, type_name, layers, shape.n_layers))
-    if c.against == "none":
-        return tuple(sentences)
-    if not changed:
-        return (*sentences, Sentence("same", against=c.against))
-    key = "larger" if difference > 0 else "smaller" if difference < 0 else "as_large"
-    counts = Counter(new.kind for new, _ in changed)
-    sentences.append(
-        Sentence(
-            key,
-            against=c.against,
-            changed=numbers.integer(len(changed)),
-            gb=numbers.fixed(abs(difference) / 1e9, 2),
-            kinds=", ".join(f"{kind} ({count})" if count > 1 else kind for kind, count in counts.items()),
-        )
+def _description(result: Result) -> Iterator[Sentence]:
+    controls, tensors, base = result.controls, result.tensors, result.base
+    yield Sentence(
+        "stored",
+        mix=controls.mix,
+        model=sources.model(controls.model).name,
+        matrices=numbers.integer(len(tensors)),
+        base=base,
     )
-    return tuple(sentences)
+    for (kind, type_name), layers in _by_kind((t.kind, t.type, t.layer) for t in tensors if t.type != base):
+        yield _where(kind, type_name, layers, result.shape.n_layers)
+    if controls.against == "none":
+        return
+    if not result.pairs:
+        yield Sentence("same", against=controls.against)
+        return
+    counts = Counter(new.kind for new, _ in result.pairs)
+    yield Sentence(
+        "larger" if result.size_change > 0 else "smaller" if result.size_change < 0 else "as_large",
+        against=controls.against,
+        gb=_two_places(abs(result.size_change)),
+        kinds=", ".join(f"{kind} ({count})" if count > 1 else kind for kind, count in counts.items()),
+    )
 
 
 def _by_kind(
@@ -230,9 +253,8 @@ def runs(layers: list[int]) -> str:
     return ", ".join(f"{run[0]}–{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in joined)
 
 
-def _rows(
-    n_layers: int, by_place: dict[tuple[int | None, str], TypedTensor], tensors: tuple[TypedTensor, ...]
-) -> Iterable[tuple[Any, ...]]:
+def _rows(n_layers: int, tensors: tuple[TypedTensor, ...]) -> Iterator[tuple[Any, ...]]:
+    by_place = {(tensor.layer, tensor.kind): tensor for tensor in tensors}
     for layer in range(n_layers):
         row = [by_place[layer, kind] for kind in KINDS]
         yield (str(layer), *(tensor.type for tensor in row), None, sum(tensor.bytes for tensor in row))
@@ -245,20 +267,22 @@ def _megabytes(size: float) -> str:
     return numbers.fixed(size / 1e6, 1)
 
 
-def _formulas(c: Controls, base: str, size: int, weights: int, bits_per_weight: float) -> tuple[str, ...]:
-    block, block_bytes = BLOCK_SIZES[base]
-    name = base.replace("_", r"\_")
-    mix = c.mix.replace("_", r"\_")
+def _formulas(result: Result) -> tuple[str, ...]:
+    block, block_bytes = BLOCK_SIZES[result.base]
+    name = result.base.replace("_", r"\_")
+    mix = result.controls.mix.replace("_", r"\_")
+    size, weights = numbers.integer(result.size), numbers.integer(result.shape.parameters)
+    bits = numbers.plain(bits_of(result.base))
     return (
-        rf"\mathrm{{{name}}}: \frac{{8 \cdot {block_bytes}}}{{{block}}} = {numbers.plain(_bits(base))}"
+        rf"\mathrm{{{name}}}: \frac{{8 \cdot {block_bytes}}}{{{block}}} = {bits}"
         r" \;\mathrm{bits\ per\ weight}",
-        rf"\mathrm{{{mix}}}: \frac{{8 \cdot {tex(numbers.integer(size))}}}{{{tex(numbers.integer(weights))}}}"
-        rf" = {numbers.fixed(bits_per_weight, 4)}",
+        rf"\mathrm{{{mix}}}: \frac{{8 \cdot {tex(size)}}}{{{tex(weights)}}}"
+        rf" = {numbers.fixed(result.bits_per_weight, 4)}",
     )
 
 
-def _notes(c: Controls, shape: memory.ModelShape, tensors: tuple[TypedTensor, ...]) -> Iterable[Sentence]:
-    base = mixes.MIXES[c.mix].default
+def _notes(mix: str, shape: memory.ModelShape, tensors: tuple[TypedTensor, ...]) -> Iterator[Sentence]:
+    base = mixes.MIXES[mix].default
     wide = BLOCK_SIZES[base][0]
     unfit = [tensor for tensor in tensors if tensor.columns % wide]
     if unfit:
@@ -276,9 +300,9 @@ def _notes(c: Controls, shape: memory.ModelShape, tensors: tuple[TypedTensor, ..
         yield Sentence("grouped", share=str(shape.queries_per_kv_head))
     if shape.is_llama_70b:
         yield Sentence("seventy")
-    if mixes.MIXES[c.mix].needs_importance:
-        yield Sentence("needs_importance", mix=c.mix)
+    if mixes.MIXES[mix].needs_importance:
+        yield Sentence("needs_importance", mix=mix)
     yield Sentence("rules")
 
 
-FIGURE = Figure("mixes", "fig-05c", "FIG.05C", Controls, None, view, is_html=True)
+FIGURE = Figure("mixes", "fig-05c", "FIG.05C", Controls, compute, view, is_html=True)

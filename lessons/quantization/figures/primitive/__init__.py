@@ -47,7 +47,7 @@ class Controls(FigureControls):
 class Result:
     """A block as it is stored, with every weight's way there and back; the read-outs are of the chosen one.
 
-    `first` is the column of the first weight in its row; of `zero_point` and `min` what is not stored is None.
+    `first` is the column of the first weight in its row. What is not stored, `zero_point` or `min`, is None.
     """
 
     controls: Controls

@@ -143,60 +143,54 @@ class Controls(FigureControls):
     scheme: str = choice(FALLBACK, SCHEMES, style="drawn")
 
 
-def view(c: Controls) -> View:
-    """The rows of one data set, sorted, with one of them chosen."""
-    rows = rows_of(c.data)
-    baseline = next(row for row in rows if row.scheme == BASELINE)
-    scheme = chosen_scheme(c)
-    known = scheme == c.scheme
-    chosen = next(row for row in rows if row.scheme == scheme)
-    measure = c.measure if c.measure in SETS[c.data] else "perplexity"
-    lacking = tuple(name for name in MEASURES if name not in SETS[c.data])
-    sort = c.sort if c.sort in SETS[c.data] else "size_gb"
-    rows = _sorted(rows, baseline, sort, descending=c.order == "descending")
-    columns = {name: COLUMNS[name] for name in SETS[c.data]}
-    values = [tuple(column.read(row, baseline) for column in columns.values()) for row in rows]
-    table = Table(
-        tuple(Column(name, column.show) for name, column in columns.items()),
-        tuple(values),
-        frozenset({rows.index(chosen)}),
-    )
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The rows of one data set, one of them chosen; the read-outs have their names, "" where none is known.
 
-    notes = [Sentence(f"from_{c.data}")]
-    if not known:
-        notes.insert(0, Sentence("not_measured", scheme=c.scheme, shown=FALLBACK))
-    if measure != c.measure:
-        notes.insert(0, Sentence("perplexity_only"))
-    return View(
-        readouts=_readouts(c.data, chosen, baseline),
-        drawing={
-            "columns": [{"name": name, "sorted": name == sort} for name in columns],
-            "descending": c.order == "descending",
-            "imatrix": c.data == "base",
-            "verdicts": c.data == "instruct",
-            "rows": [
-                {
-                    "scheme": row.scheme,
-                    "chosen": row is chosen,
-                    "cells": [column.text(value) for column, value in zip(table.columns, cells, strict=True)],
-                    "verdict": _verdict(row, baseline),
-                }
-                for row, cells in zip(rows, values, strict=True)
-            ],
-        },
-        description=_description(c.data, chosen, baseline),
-        table=table,
-        formulas=_formulas(c.data, chosen, baseline),
-        ran=(memory.weight_bytes, memory.bits_per_weight, mixes.tensor_types),
-        notes=tuple(notes),
-        limits={"measure": Limit(Sentence("only_perplexity"), lacking)} if lacking else {},
-        chart=_chart(rows_of(c.data), baseline, chosen, measure),
+    `size_gb` and `size_gib` are as their names say, `removed` and `benchmark_loss` in per cent.
+    """
+
+    controls: Controls
+    rows: tuple[Row, ...]
+    baseline: Row
+    chosen: Row
+    scheme: str
+    bits_per_weight: float
+    size_gb: float
+    size_gib: float
+    perplexity: float | str
+    perplexity_imatrix: float | str
+    removed: float | str
+    benchmark_loss: float | str
+    gsm8k: float | str
+
+
+def compute(controls: Controls) -> Result:
+    """What a scheme takes, which is computed, and what it costs, which was measured."""
+    rows = rows_of(controls.data)
+    by_scheme = {row.scheme: row for row in rows}
+    baseline, chosen = by_scheme[BASELINE], by_scheme.get(controls.scheme, by_scheme[FALLBACK])
+    removed = chosen.removed(baseline)
+    return Result(
+        controls,
+        rows,
+        baseline,
+        chosen,
+        scheme=chosen.scheme,
+        bits_per_weight=chosen.bits_per_weight,
+        size_gb=chosen.size / 1e9,
+        size_gib=chosen.size / memory.GIB,
+        perplexity=known(chosen.perplexity),
+        perplexity_imatrix=known(chosen.perplexity_imatrix),
+        removed=known(None if removed is None else 100 * removed),
+        benchmark_loss=known(chosen.loss(baseline)),
+        gsm8k=known(chosen.gsm8k),
     )
 
 
-def chosen_scheme(c: Controls) -> str:
-    """The scheme that is shown: the chosen one, where the data set has it."""
-    return c.scheme if c.scheme in {row.scheme for row in rows_of(c.data)} else FALLBACK
+def known(value: float | None) -> float | str:
+    """A value as a read-out has it: "" where nothing was measured."""
+    return "" if value is None else value
 
 
 @functools.cache
@@ -206,7 +200,7 @@ def rows_of(data: str) -> tuple[Row, ...]:
         return tuple(
             Row(
                 row.scheme,
-                *_bits_and_size(row.scheme),
+                *bits_and_size(row.scheme),
                 row.perplexity,
                 average=row.average,
                 gsm8k=row.gsm8k,
@@ -221,7 +215,7 @@ def rows_of(data: str) -> tuple[Row, ...]:
         rows.append(
             Row(
                 scheme,
-                *_bits_and_size(scheme),
+                *bits_and_size(scheme),
                 plain.perplexity if plain else None,
                 plain.perplexity_error if plain else None,
                 imatrix.perplexity if imatrix else None,
@@ -231,10 +225,57 @@ def rows_of(data: str) -> tuple[Row, ...]:
     return tuple(rows)
 
 
-def _bits_and_size(scheme: str) -> tuple[float, int]:
+def bits_and_size(scheme: str) -> tuple[float, int]:
     """Bits per weight and bytes; IQ3_XXS is never written without an importance matrix, which changes it."""
     shape, importance = sources.model("llama-3.1-8b").shape, scheme == "IQ3_XXS"
     return memory.bits_per_weight(shape, scheme, importance), memory.weight_bytes(shape, scheme, importance)
+
+
+def view(result: Result) -> View:
+    """The rows of one data set, sorted, with one of them chosen."""
+    controls, baseline, chosen = result.controls, result.baseline, result.chosen
+    columns = {name: COLUMNS[name] for name in SETS[controls.data]}
+    measure = controls.measure if controls.measure in columns else "perplexity"
+    lacking = tuple(name for name in MEASURES if name not in columns)
+    sort = controls.sort if controls.sort in columns else "size_gb"
+    rows = _sorted(result.rows, baseline, sort, descending=controls.order == "descending")
+    values = [tuple(column.read(row, baseline) for column in columns.values()) for row in rows]
+    table = Table(
+        tuple(Column(name, column.show) for name, column in columns.items()),
+        tuple(values),
+        frozenset({rows.index(chosen)}),
+    )
+
+    notes = [Sentence(f"from_{controls.data}")]
+    if chosen.scheme != controls.scheme:
+        notes.insert(0, Sentence("not_measured", scheme=controls.scheme, shown=FALLBACK))
+    if measure != controls.measure:
+        notes.insert(0, Sentence("perplexity_only"))
+    return View(
+        readouts=_readouts(result),
+        drawing={
+            "columns": [{"name": name, "sorted": name == sort} for name in columns],
+            "descending": controls.order == "descending",
+            "imatrix": controls.data == "base",
+            "verdicts": controls.data == "instruct",
+            "rows": [
+                {
+                    "scheme": row.scheme,
+                    "chosen": row is chosen,
+                    "cells": [column.text(value) for column, value in zip(table.columns, cells, strict=True)],
+                    "verdict": _verdict(row, baseline),
+                }
+                for row, cells in zip(rows, values, strict=True)
+            ],
+        },
+        description=_description(controls.data, chosen, baseline),
+        table=table,
+        formulas=_formulas(controls.data, chosen, baseline),
+        ran=(memory.weight_bytes, memory.bits_per_weight, mixes.tensor_types),
+        notes=tuple(notes),
+        limits={"measure": Limit(Sentence("only_perplexity"), lacking)} if lacking else {},
+        chart=_chart(result.rows, baseline, chosen, measure),
+    )
 
 
 def _sorted(rows: tuple[Row, ...], baseline: Row, column: str, *, descending: bool) -> tuple[Row, ...]:
@@ -255,37 +296,28 @@ def _verdict(row: Row, baseline: Row) -> str:
     return "tie" if abs(points) < TIE else "borderline" if abs(points) < RESOLVED else "lower"
 
 
-def _readouts(data: str, row: Row, baseline: Row) -> tuple[Readout, ...]:
-    gb, gib = row.size / 1e9, row.size / memory.GIB
+def _readouts(result: Result) -> tuple[Readout, ...]:
     always = (
-        Readout("scheme", row.scheme, row.scheme, accent=True),
-        Readout("bits_per_weight", row.bits_per_weight, _two_places(row.bits_per_weight)),
-        Readout("size_gb", gb, _two_places(gb), "GB"),
-        Readout("size_gib", gib, _two_places(gib), "GiB"),
-        _measured("perplexity", row.perplexity),
+        Readout.of(result, "scheme", str, accent=True),
+        Readout.of(result, "bits_per_weight", _two_places),
+        Readout.of(result, "size_gb", _two_places, "GB"),
+        Readout.of(result, "size_gib", _two_places, "GiB"),
+        _measured(result, "perplexity"),
     )
-    if data == "base":
-        removed = row.removed(baseline)
-        percent = None if removed is None else 100 * removed
-        return (
-            *always,
-            _measured("perplexity_imatrix", row.perplexity_imatrix),
-            _measured("removed", percent, "%", 0),
-        )
-    return (*always, _measured("benchmark_loss", row.loss(baseline), "%"), _measured("gsm8k", row.gsm8k, "%"))
+    if result.controls.data == "base":
+        return (*always, _measured(result, "perplexity_imatrix"), _measured(result, "removed", "%", 0))
+    return (*always, _measured(result, "benchmark_loss", "%"), _measured(result, "gsm8k", "%"))
 
 
-def _measured(name: str, value: float | None, unit: str = "", places: int = 2) -> Readout:
-    if value is None:
+def _measured(result: Result, name: str, unit: str = "", places: int = 2) -> Readout:
+    if getattr(result, name) == "":
         return Readout(name, "", "–")
-    return Readout(name, value, numbers.fixed(value, places), unit)
+    return Readout.of(result, name, lambda v: numbers.fixed(v, places), unit)
 
 
 def _description(data: str, row: Row, baseline: Row) -> tuple[Sentence, ...]:
     size = Sentence(
         "size",
-        scheme=row.scheme,
-        bits=_two_places(row.bits_per_weight),
         gb=numbers.gigabytes(row.size),
         gib=numbers.gibibytes(row.size),
         change=numbers.signed(row.size_change(baseline), 1),
@@ -294,11 +326,8 @@ def _description(data: str, row: Row, baseline: Row) -> tuple[Sentence, ...]:
         return (
             Sentence(
                 "instruct",
-                scheme=row.scheme,
-                perplexity=_text(row.perplexity),
                 average=_text(row.average),
                 points=numbers.signed(row.points(baseline) or 0.0, 2),
-                loss=_text(row.loss(baseline)),
             ),
             Sentence(f"is_{_verdict(row, baseline)}"),
             size,
@@ -310,9 +339,6 @@ def _description(data: str, row: Row, baseline: Row) -> tuple[Sentence, ...]:
     return (
         Sentence(
             key,
-            scheme=row.scheme,
-            plain=_text(row.perplexity),
-            imatrix=_text(row.perplexity_imatrix),
             plain_rise=_rise(row.perplexity, baseline),
             imatrix_rise=_rise(row.perplexity_imatrix, baseline),
             removed="–" if removed is None else numbers.percent(removed, 0),
@@ -508,4 +534,4 @@ def _true_and_quantized(points: tuple[Point, ...]) -> tuple[Series, ...]:
     )
 
 
-FIGURE = Figure("quality", "fig-05", "FIG.05", Controls, None, view)
+FIGURE = Figure("quality", "fig-05", "FIG.05", Controls, compute, view)

@@ -22,6 +22,7 @@ from app.http.query import Forms
 from app.http.security import SecurityHeaders
 from app.http.turns import Turns
 from app.routes import job, pages
+from app.server.job_runner import JobRunner
 from app.settings import Settings
 from app.views.answers import Answers
 from lessons.catalogue import lesson_slugs, load_lesson
@@ -49,13 +50,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             threading.Thread(target=ahead.make, args=(app,), name="warm", daemon=True).start()
         yield
         stop()
-        await app.state.office.close()
+        await app.state.job_runner.close()
 
     def stop() -> None:
         """Refuse what is not begun; what is begun is finished."""
         app.state.ready = False
         app.state.answers.close()
-        app.state.office.stopping = True
+        app.state.job_runner.stopping = True
 
     app = FastAPI(
         title="openalicelabs academy",
@@ -67,11 +68,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.settings = settings
     app.state.stop = stop
-    app.state.office = job.Office(settings)
+    app.state.job_runner = JobRunner(settings)
     app.state.answers = Answers(
         settings.root_path,
         settings.cache_mib * 2**20,
-        app.state.office.found,
+        app.state.job_runner.found,
         embeddable=settings.embed_ancestors != "'none'",
     )
     app.state.lane = Lane()

@@ -90,8 +90,8 @@ def lesson() -> FastAPI:
 
     from app.cache import ahead
     from app.main import create_app
-    from app.routes.job import unusable
     from app.server.content import ContentChangedError, read_everything
+    from app.server.job_runner import unusable
     from app.settings import Settings, explained
     from app.views.answers import settle
 

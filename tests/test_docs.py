@@ -14,7 +14,7 @@ from app.routes import job
 from app.server import supervisor
 from app.settings import Settings
 from lessons.catalogue import Lesson, load_lesson
-from lessons.kit import job as kit_job
+from lessons.kit import job_store
 from scripts import figure_reference, serve
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -90,7 +90,7 @@ def test_every_setting_of_the_server_is_documented_with_its_default(name: str) -
 
 def test_numbers_of_hosting_are_those_of_the_code() -> None:
     text = " ".join((ROOT / "docs/hosting.md").read_text("utf-8").split())
-    assert f"At most {kit_job.MOST_WAITING} wait, {kit_job.MOST_OF_ONE} of them from one client" in text
+    assert f"At most {job_store.MOST_WAITING} wait, {job_store.MOST_OF_ONE} of them from one client" in text
     assert f"to {job.MOST_FOLLOWERS} pages; others ask every {job.POLL_SECONDS} s" in text
     assert f"stands still for {supervisor.HANGS_AFTER:.0f} s" in text
     assert "within 9 s; Docker waits for 10" in text

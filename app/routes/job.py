@@ -1,22 +1,16 @@
 """Computations that take minutes: begun by a form, followed by server-sent events, one at a time on a host.
 
-They run in a process of their own (`lessons.kit.job`), and what is known of them lies in files, so that every
-worker tells the same. These are the only routes that change something, and all they change is who computes.
+They run in a process of their own (`lessons.kit.job_store`), and what is known of them lies in files, so that
+every worker tells the same. These are the only routes that change something: who computes.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import os
 import secrets
-import sys
-import tempfile
 import time
-from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -25,16 +19,15 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
-from app.assets import ROOT
 from app.cache.queue import asking
 from app.http.query import query_parameters
 from app.routes.pages import problem_page
-from app.settings import Settings
+from app.server.job_runner import JobRunner
 from app.views.render import problems_for_people, render
 from lessons.catalogue import Lesson, all_slugs, course, load_lesson
 from lessons.kit.controls import ControlError, FigureControls
-from lessons.kit.figure import Figure
-from lessons.kit.job import MOST_OF_ONE, SUPPORTED, Desk, Found, FullError, FullOfOneError, Job, State
+from lessons.kit.job import Job, State
+from lessons.kit.job_store import MOST_OF_ONE, FullError, FullOfOneError
 from lessons.kit.language import speaking, spoken
 
 STREAM_SECONDS = 20.0
@@ -42,103 +35,15 @@ STREAM_SECONDS = 20.0
 
 LOOK_AGAIN = 0.5  # seconds
 MOST_FOLLOWERS = 32  # streams of a worker
-BEGINS_WITHIN, ENDS_WITHIN = 15.0, 5.0  # seconds
+ENDS_WITHIN = 5.0  # seconds
 COME_AGAIN_SECONDS, POLL_SECONDS = 1, 5  # between two streams of a browser: usually, and where they are full
-PAUSE = 2.0  # seconds, at least, between two processes of which the first one has ended
 WHEN_FULL = 60  # seconds after which the line may have room again
 
 TOKEN = "begun"
 """The parameter that tells the page which began a computation from all others: without cookies it is in the
 address, and static/js/page/job.js takes it out of there."""
 
-log = logging.getLogger("academy")
 router = APIRouter()
-
-
-class Office:
-    """This worker's view of the desk, and the process that it began."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.folder = Path(settings.jobs_folder) if settings.jobs_folder else _shared_folder()
-        self.followers = 0
-        self.stopping = False
-        self._process: Process | None = None
-        self._beginning = asyncio.Lock()
-        self._begun_at = -PAUSE
-
-    def desk(self) -> Desk | None:
-        """The desk, or None where nothing can be written. A folder that was swept away is made anew."""
-        if not SUPPORTED or self.folder is None:
-            return None
-        try:
-            desk = Desk(self.folder)
-            desk.at_work()
-        except OSError as error:
-            log.warning("the jobs folder cannot be used: %s", error)
-            return None
-        return desk
-
-    def found(self, lesson: Lesson, figure: Figure[Any], controls: FigureControls) -> Found | None:
-        """What is known here of the computation that a state of a figure waits for."""
-        waits_for = figure.waits_for(controls)
-        if waits_for is None:
-            return None
-        name, asked = waits_for
-        job = lesson.jobs[name]
-        desk = self.desk() if job.runs_here() else None
-        return Found(desk.state(job.key(asked)) if desk else State(), job.runs_here())
-
-    async def see_to(self, desk: Desk) -> None:
-        """Let a process compute what is waiting, if none does: the last one may have been killed."""
-        if self.stopping or not desk.tickets() or desk.at_work() is not None:
-            return
-        async with self._beginning:
-            await self._told(desk)  # one that was begun a moment ago has not shown itself yet
-            ended_at_once = time.monotonic() - self._begun_at < PAUSE
-            if self._process is None or (self._process.returncode is not None and not ended_at_once):
-                self._begun_at = time.monotonic()
-                self._process = await asyncio.create_subprocess_exec(
-                    *(sys.executable, "-m", "lessons.kit.job", str(self.folder)),
-                    cwd=ROOT,
-                    stdin=asyncio.subprocess.DEVNULL,
-                )
-                await self._told(desk)
-
-    async def _told(self, desk: Desk) -> None:
-        """Wait until the process that was begun is seen at work, or is gone."""
-        end = time.monotonic() + BEGINS_WITHIN
-        while self._process is not None and self._process.returncode is None and desk.at_work() is None:
-            if time.monotonic() > end:
-                break
-            await asyncio.sleep(0.05)
-
-    async def close(self) -> None:
-        """Stop what this worker began."""
-        if self._process is not None:
-            if self._process.returncode is None:
-                self._process.terminate()
-            await self._process.wait()
-
-
-def _shared_folder() -> Path | None:
-    """The folder for all servers of this user on this machine, or None where there is no place for one."""
-    user = os.getuid() if hasattr(os, "getuid") else 0
-    try:
-        return Path(tempfile.gettempdir()) / f"quant-lesson-{user}"
-    except FileNotFoundError:
-        return None
-
-
-def unusable(jobs_folder: str) -> str:
-    """Why nothing can be kept in a folder that a host has named; "" where it can be, or none is named."""
-    if not jobs_folder:
-        return ""
-    try:
-        folder = Desk(Path(jobs_folder)).folder
-        with tempfile.TemporaryFile(dir=folder):
-            return ""
-    except OSError as error:
-        return f"{error.strerror or error}; name a folder that this user can write to"
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,11 +82,11 @@ async def begin(request: Request, slug: str, name: str) -> Response:
     case = _case(request, slug, name)
     if isinstance(case, Response):
         return case
-    desk = _office(request).desk()
-    if desk is not None and case.job.runs_here() and not desk.state(case.key).finished:
+    store = _runner(request).store()
+    if store is not None and case.job.runs_here() and not store.state(case.key).finished:
         token, query = secrets.token_urlsafe(16), urlencode(case.asked.query())
         try:
-            if desk.ask(case.key, slug, case.job.name, query, token, asking.get()):
+            if store.ask(case.key, slug, case.job.name, query, token, asking.get()):
                 case = replace(case, token=token)
         except FullError as full:
             status, key = (429, "full_of_one") if isinstance(full, FullOfOneError) else (503, "full")
@@ -197,12 +102,12 @@ async def stop(request: Request, slug: str, name: str) -> Response:
     case = _case(request, slug, name)
     if isinstance(case, Response):
         return case
-    desk = _office(request).desk()
-    if desk is not None and any(ticket.key == case.key for ticket in desk.tickets()):
-        if not desk.withdraw(case.key, case.token):
+    store = _runner(request).store()
+    if store is not None and any(ticket.key == case.key for ticket in store.tickets()):
+        if not store.withdraw(case.key, case.token):
             raise HTTPException(403, case.lesson.job_texts[case.job.name].word("not_yours"))
         end = time.monotonic() + ENDS_WITHIN
-        while desk.at_work() == case.key and time.monotonic() < end:
+        while store.at_work() == case.key and time.monotonic() < end:
             await asyncio.sleep(0.05)
     return _show(request, replace(case, token=""))
 
@@ -216,20 +121,20 @@ async def steps(request: Request, slug: str, name: str) -> Response:
     case = _case(request, slug, name)
     if isinstance(case, Response):
         return case
-    office = _office(request)
-    desk = office.desk()
-    if desk is None:
+    runner = _runner(request)
+    store = runner.store()
+    if store is None:
         raise HTTPException(404)
-    full = office.followers >= MOST_FOLLOWERS
+    full = runner.followers >= MOST_FOLLOWERS
     tag = spoken().tag
 
     async def events() -> AsyncIterator[bytes]:
-        office.followers += 1
+        runner.followers += 1
         try:
             end, told = time.monotonic() + STREAM_SECONDS, None
             yield f"retry: {1000 * (POLL_SECONDS if full else COME_AGAIN_SECONDS)}\n\n".encode()
             while time.monotonic() < end:
-                await office.see_to(desk)
+                await runner.see_to(store)
                 with speaking(tag):
                     known = _known(request, case)
                     state = known["state"], known["place"], known["failure"]
@@ -242,11 +147,11 @@ async def steps(request: Request, slug: str, name: str) -> Response:
                 if not known["awaited"]:
                     yield b"event: end\ndata:\n\n"
                     return
-                if full or office.stopping:
+                if full or runner.stopping:
                     return  # the browser asks again
                 await asyncio.sleep(LOOK_AGAIN)
         finally:
-            office.followers -= 1
+            runner.followers -= 1
 
     return StreamingResponse(events(), 200, STREAM_HEADERS, media_type="text/event-stream")
 
@@ -274,16 +179,16 @@ def _case(request: Request, slug: str, name: str) -> Case | Response:
 
 async def _look(request: Request) -> None:
     """See to it that what waits is computed."""
-    office = _office(request)
-    desk = office.desk()
-    if desk is not None:
-        await office.see_to(desk)
+    runner = _runner(request)
+    store = runner.store()
+    if store is not None:
+        await runner.see_to(store)
 
 
 def _known(request: Request, case: Case) -> dict[str, Any]:
-    desk, lesson, job, key = _office(request).desk(), case.lesson, case.job, case.key
-    state = desk.state(key) if desk else State()
-    tickets = desk.tickets() if desk else []
+    store, lesson, job, key = _runner(request).store(), case.lesson, case.job, case.key
+    state = store.state(key) if store else State()
+    tickets = store.tickets() if store else []
     place = next((number for number, ticket in enumerate(tickets) if ticket.key == key), None)
     awaited = state.running or place is not None
     here = _root(request) + spoken().prefix
@@ -296,13 +201,13 @@ def _known(request: Request, case: Case) -> dict[str, Any]:
         "asked": job.asked(case.asked),
         "state": state,
         "installed": job.runs_here(),
-        "writable": desk is not None,
+        "writable": store is not None,
         "waiting": len(tickets),
         "place": place,
         "awaited": awaited,
         "mine": place is not None and tickets[place].is_of(case.token),
-        "damaged": desk is not None and desk.is_damaged(key),
-        "failure": desk.failure(key) if desk else "",
+        "damaged": store is not None and store.is_damaged(key),
+        "failure": store.failure(key) if store else "",
         "url": case.url(here),
         "url_of_steps": case.url(here, "/steps"),
         "url_of_stop": case.url(here, "/stop"),
@@ -321,9 +226,9 @@ def _show(request: Request, case: Case) -> Response:
     return RedirectResponse(case.url(_root(request) + spoken().prefix), 303)
 
 
-def _office(request: Request) -> Office:
-    office: Office = request.app.state.office
-    return office
+def _runner(request: Request) -> JobRunner:
+    runner: JobRunner = request.app.state.job_runner
+    return runner
 
 
 def _root(request: Request) -> str:

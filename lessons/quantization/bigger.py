@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lessons.kit import numbers
-from lessons.kit.job import Job, Nothing, Row, Step
+from lessons.kit.job import Job, Nothing, Progress, Row
 from lessons.kit.view import Column, Table
 from lessons.quantization import measuring, sources
 from lessons.quantization.measuring import RECIPES as ALL_RECIPES
@@ -119,7 +119,7 @@ def depends_on() -> str:
 # --- measuring --------------------------------------------------------------------------------------------
 
 
-def steps(_: Nothing, known: Sequence[Row]) -> Iterator[Step]:
+def steps(_: Nothing, known: Sequence[Row]) -> Iterator[Progress]:
     """Measure the recipes that are not known yet; a row has the fields of `sources.Measured`.
 
     Raises
@@ -127,7 +127,7 @@ def steps(_: Nothing, known: Sequence[Row]) -> Iterator[Step]:
     FileNotFoundError
         If the package is not installed.
     """
-    yield Step(len(known) / len(RECIPES))
+    yield Progress(len(known) / len(RECIPES))
     file = opened()
     model = from_file(file)
     read = text(tokenizer_of(file))
@@ -135,7 +135,7 @@ def steps(_: Nothing, known: Sequence[Row]) -> Iterator[Step]:
     # Kept, in 400 MB: predicting it again for each recipe would take as long as all the rest.
     reference: list[F32] = []
     for part in _parts(read):
-        yield Step(len(known) / len(RECIPES))
+        yield Progress(len(known) / len(RECIPES))
         reference.append(_predictions(model, part))
     before = _compared(reference, reference, read)
     for number, recipe in enumerate(left, len(known)):
@@ -144,10 +144,10 @@ def steps(_: Nothing, known: Sequence[Row]) -> Iterator[Step]:
         seconds = time.process_time() - begun
         found: list[F32] = []
         for part in () if rounded is model else _parts(read):
-            yield Step((number + len(found) / len(reference)) / len(RECIPES))
+            yield Progress((number + len(found) / len(reference)) / len(RECIPES))
             found.append(_predictions(rounded, part))
         result = before if rounded is model else _compared(found, reference, read)
-        yield Step((number + 1) / len(RECIPES), _row(recipe, file, result, before, seconds))
+        yield Progress((number + 1) / len(RECIPES), _row(recipe, file, result, before, seconds))
 
 
 def text(tokenizer: Tokenizer) -> Windows:

@@ -12,7 +12,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from lessons.kit.job import Job, Row, Step
+from lessons.kit.job import Job, Progress, Row
 from lessons.quantization import bigger
 from lessons.quantization.figures.sentence import Asked, drawing_of, reading_of, said
 from lessons.quantization.measuring import GROUP_SIZE
@@ -24,7 +24,7 @@ from quant_core.llm.model import from_file
 from quant_core.methods.rtn import round_to_nearest
 
 
-def steps(asked: Asked, known: Sequence[Row]) -> Iterator[Step]:
+def steps(asked: Asked, known: Sequence[Row]) -> Iterator[Progress]:
     """Read the sentence at the widths that are not known yet.
 
     A row holds `bits`, the text of the `tokens`, their `losses` in nats, and the `continuation`.
@@ -34,7 +34,7 @@ def steps(asked: Asked, known: Sequence[Row]) -> Iterator[Step]:
     FileNotFoundError
         If the package is not installed.
     """
-    yield Step(len(known) / len(WIDTHS))
+    yield Progress(len(known) / len(WIDTHS))
     file = bigger.opened()
     tokenizer, model = tokenizer_of(file), from_file(file)
     ids = tokenizer.encode(said(asked))
@@ -43,7 +43,7 @@ def steps(asked: Asked, known: Sequence[Row]) -> Iterator[Step]:
         if bits != WIDTHS[0]:
             rounding = partial(_to_nearest, bits=bits)
             rounded = model.replaced(calibrate.round_matrices(model, model.matrices, rounding))
-        yield Step((done + 0.5) / len(WIDTHS))
+        yield Progress((done + 0.5) / len(WIDTHS))
         losses, continuation = read_by(rounded, tokenizer, ids, int(asked.seed))
         row = {
             "bits": bits,
@@ -51,7 +51,7 @@ def steps(asked: Asked, known: Sequence[Row]) -> Iterator[Step]:
             "losses": losses.tolist(),
             "continuation": continuation,
         }
-        yield Step((done + 1) / len(WIDTHS), row)
+        yield Progress((done + 1) / len(WIDTHS), row)
 
 
 def _to_nearest(weights: F32, bits: int) -> NDArray[Any]:

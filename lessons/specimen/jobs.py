@@ -5,18 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from lessons.kit.job import Job, Nothing, Row, Step
+from lessons.kit.job import Job, Nothing, Progress, Row
 from lessons.kit.numbers import integer
 from lessons.kit.view import Column, Table
 
 COUNT, PACE = 5, 0.3  # rows, and seconds before each
 
 
-def steps(_: Nothing, known: Sequence[Row]) -> Iterator[Step]:
+def steps(_: Nothing, known: Sequence[Row]) -> Iterator[Progress]:
     """Squares, one after the other."""
     for number in range(len(known) + 1, COUNT + 1):
         time.sleep(PACE)
-        yield Step(number / COUNT, {"number": number, "square": number**2})
+        yield Progress(number / COUNT, {"number": number, "square": number**2})
 
 
 def table(rows: Sequence[Row], word: Callable[..., str]) -> Table:

@@ -18,9 +18,10 @@ from starlette.testclient import TestClient
 from app.assets import version
 from app.main import create_app
 from app.routes import job as routes
+from app.server import job_runner
 from app.settings import Settings
-from lessons.kit import job
-from lessons.kit.job import Nothing, Step
+from lessons.kit import job_store
+from lessons.kit.job import Nothing, Progress
 from lessons.quantization import bigger, bigger_sentence, measuring, sources
 from lessons.specimen.jobs import COUNT, JOBS
 
@@ -155,8 +156,8 @@ def read(client: TestClient, sentence: str, seed: str, widths: int = 7) -> None:
     """What the process of the job does, here: it would look for the package."""
     job = bigger_sentence.JOB
     asked = job.controls.parse([("sentence", sentence), ("seed", seed)])
-    desk = client.app.state.office.desk()  # type: ignore[attr-defined]
-    done = desk.compute(job.key(asked), lambda known: islice(job.steps(asked, known), 1 + 2 * widths))
+    store = client.app.state.job_runner.store()  # type: ignore[attr-defined]
+    done = store.compute(job.key(asked), lambda known: islice(job.steps(asked, known), 1 + 2 * widths))
     assert done
 
 
@@ -218,7 +219,7 @@ def slow(monkeypatch: Patch) -> None:
     async def nothing(*_: Any) -> None:
         pass
 
-    monkeypatch.setattr(routes.Office, "see_to", nothing)
+    monkeypatch.setattr(job_runner.JobRunner, "see_to", nothing)
 
 
 @pytest.mark.usefixtures("stand_in", "slow")
@@ -260,20 +261,20 @@ def test_only_who_began_it_can_stop_it_while_it_is_computed(client: TestClient) 
 
 
 def test_the_next_one_in_the_line_is_begun_by_itself(client: TestClient) -> None:
-    office = client.app.state.office  # type: ignore[attr-defined]
+    runner = client.app.state.job_runner  # type: ignore[attr-defined]
     client.post(PAGE)
-    office.desk().ask("other-0", "specimen", "squares", "", "token")
+    runner.store().ask("other-0", "specimen", "squares", "", "token")
     assert events(client)[-1] == "event: end\ndata:"
     end = time.monotonic() + 20
-    while office.desk().tickets() and time.monotonic() < end:
+    while runner.store().tickets() and time.monotonic() < end:
         time.sleep(0.1)
-    assert office.desk().tickets() == []
-    assert office.desk().failure("other-0") == "failed"  # its key is not that of this question
+    assert runner.store().tickets() == []
+    assert runner.store().failure("other-0") == "failed"  # its key is not that of this question
 
 
 @pytest.mark.usefixtures("slow")
 def test_a_line_that_is_full_takes_no_more(client: TestClient, monkeypatch: Patch) -> None:
-    monkeypatch.setattr(job, "MOST_WAITING", 0)
+    monkeypatch.setattr(job_store, "MOST_WAITING", 0)
     answer = client.post(PAGE)
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "60"
@@ -282,7 +283,7 @@ def test_a_line_that_is_full_takes_no_more(client: TestClient, monkeypatch: Patc
 
 @pytest.mark.usefixtures("stand_in", "slow")
 def test_one_client_cannot_fill_the_line(client: TestClient) -> None:
-    for number in range(job.MOST_OF_ONE):
+    for number in range(job_store.MOST_OF_ONE):
         assert client.post(f"{SENTENCE}?sentence=number+{number}").status_code == 200
     refused = client.post(f"{SENTENCE}?sentence=one+more")
     assert refused.status_code == 429
@@ -293,8 +294,8 @@ def test_one_client_cannot_fill_the_line(client: TestClient) -> None:
 
 
 def test_what_was_waiting_when_a_server_was_killed_is_begun_by_the_next_look(client: TestClient) -> None:
-    desk = client.app.state.office.desk()  # type: ignore[attr-defined]
-    desk.ask(KEY, "specimen", "squares", "", "token")
+    store = client.app.state.job_runner.store()  # type: ignore[attr-defined]
+    store.ask(KEY, "specimen", "squares", "", "token")
     assert f'action="{PAGE}/stop' in client.get(PAGE).text
     assert events(client)[-1] == "event: end\ndata:"
 
@@ -351,21 +352,21 @@ def test_what_a_reader_types_is_on_no_command_line(tmp_path: Path, monkeypatch: 
         return await begin(*arguments, **options)
 
     monkeypatch.setattr(asyncio, "create_subprocess_exec", noted)
-    office = routes.Office(Settings(jobs_folder=str(tmp_path)))
-    desk = office.desk()
-    assert desk
+    runner = job_runner.JobRunner(Settings(jobs_folder=str(tmp_path)))
+    store = runner.store()
+    assert store
     asked = bigger_sentence.JOB.controls.parse([("sentence", "secret")])
-    monkeypatch.setattr(routes, "BEGINS_WITHIN", 0.0)
+    monkeypatch.setattr(job_runner, "BEGINS_WITHIN", 0.0)
 
     async def run() -> None:
-        desk.ask(
+        store.ask(
             bigger_sentence.JOB.key(asked), "quantization", "sentence", urlencode(asked.query()), "token"
         )
-        await office.see_to(desk)
-        await office.close()
+        await runner.see_to(store)
+        await runner.close()
 
     asyncio.run(run())
-    assert "lessons.kit.job" in started
+    assert "lessons.kit.job_store" in started
     assert not [argument for argument in started if "secret" in argument]
 
 
@@ -373,10 +374,10 @@ def test_what_a_reader_types_is_on_no_command_line(tmp_path: Path, monkeypatch: 
 def test_figure_05d_leads_to_the_job_and_back(client: TestClient) -> None:
     address = "/lessons/quantization/figures/measured?model=smollm2"
     assert 'href="/lessons/quantization/jobs/bigger"' in client.get(address).text
-    desk = client.app.state.office.desk()  # type: ignore[attr-defined]
+    store = client.app.state.job_runner.store()  # type: ignore[attr-defined]
     rows = [row | {"name": "Q4_1"} if not place else row for place, row in enumerate(shipped_rows())]
-    steps = [Step((place + 1) / len(rows), row) for place, row in enumerate(rows)]
-    desk.compute(bigger.JOB.key(Nothing()), lambda _: iter(steps))
+    steps = [Progress((place + 1) / len(rows), row) for place, row in enumerate(rows)]
+    store.compute(bigger.JOB.key(Nothing()), lambda _: iter(steps))
     page = client.get(address).text
     assert "as shipped, in Q4_1" in page
     assert "/jobs/bigger" not in page

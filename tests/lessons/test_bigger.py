@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from lessons.catalogue import load_lesson
-from lessons.kit.job import Desk, Found, Nothing, Row, State
+from lessons.kit.job import Found, Nothing, Row, State
+from lessons.kit.job_store import JobStore
 from lessons.kit.view import View
 from lessons.quantization import bigger, bigger_sentence, measuring, small_model, sources
 from lessons.quantization.figures import measured, sentence
@@ -337,7 +338,7 @@ def test_smollm2_reads_a_sentence(tmp_path: Path) -> None:
     (row,) = rows_of(islice(steps, 3))
     assert "".join(row["tokens"]) == sentence.EXAMPLES["genesis"]
     assert np.exp(np.mean(row["losses"])) < 20
-    assert Desk(tmp_path).compute("sentence", lambda _: islice(bigger_sentence.steps(Asked(), ()), 1))
+    assert JobStore(tmp_path).compute("sentence", lambda _: islice(bigger_sentence.steps(Asked(), ()), 1))
 
 
 def test_what_the_words_say_of_its_rows_holds() -> None:

@@ -197,7 +197,8 @@ def kept_page(browser: Browser, server: str) -> Iterator[Callable[..., Page]]:
             context.add_init_script(FIRST_MOVE)
             pages[key] = context.new_page()
             pages[key].goto(address)
-            pages[key].locator("html.js").wait_for()
+            if address != EMPTY:
+                pages[key].locator("html.js").wait_for()
             if prepare:
                 prepare(pages[key])
         return pages[key]

@@ -129,13 +129,16 @@ class InPage(ABC):
         return isinstance(FIGURES[self.name].controls.widgets()[key], Text)
 
     def step_to(self, slider: Slider, value: str) -> None:
-        """On a slider that has the focus: from the nearer end, one arrow after the other."""
+        """On a slider that has the focus: from where it is or from an end, one arrow after the other."""
         states = [plain(each) for each in slider.states()]
-        at = states.index(value)
-        near = at <= len(states) // 2
-        self.page.keyboard.press("Home" if near else "End")
-        for _ in range(at if near else len(states) - 1 - at):
-            self.page.keyboard.press("ArrowRight" if near else "ArrowLeft")
+        wanted = states.index(value)
+        now = states.index(self.page.evaluate("document.activeElement.value"))
+        starts = {"": now, "Home": 0, "End": len(states) - 1}
+        key = min(starts, key=lambda start: abs(wanted - starts[start]))
+        if key:
+            self.page.keyboard.press(key)
+        for _ in range(abs(wanted - starts[key])):
+            self.page.keyboard.press("ArrowRight" if wanted > starts[key] else "ArrowLeft")
 
 
 class WithoutScripts(InPage):
@@ -194,13 +197,9 @@ class ByKeyboard(InPage):
 
 
 class ByTouch(InPage):
-    """Taps with one finger, on a phone of four inches that is four times slower; nothing is dragged."""
+    """Taps with one finger, on a phone of four inches; nothing is dragged."""
 
     THUMB = 24  # CSS pixels
-
-    def open(self) -> None:
-        self.page.context.new_cdp_session(self.page).send("Emulation.setCPUThrottlingRate", {"rate": 4})
-        super().open()
 
     def put(self, key: str, value: str) -> None:
         if slider := self.slider(key):

@@ -27,19 +27,25 @@ def visit(page: Page, watch: Watch, address: str) -> None:
 
 
 @pytest.mark.parametrize("address", ALL_PAGES)
-def test_axe_finds_nothing(page: Page, watch: Watch, axe: Axe, address: str) -> None:
+def test_a_page_is_accessible_and_fluid(
+    page: Page, watch: Watch, axe: Axe, address: str, subtests: pytest.Subtests
+) -> None:
     visit(page, watch, address)
-    assert axe(page) == []
-    page.emulate_media(color_scheme="dark")
-    assert axe(page, only=["color-contrast"]) == []  # nothing else depends on the scheme
-
-
-@pytest.mark.parametrize("address", READ_PAGES)
-def test_no_page_scrolls_sideways(page: Page, address: str) -> None:
-    page.goto(address)
-    for width in (320, 390, 768, 1440, 2560):
+    page.wait_for_load_state("networkidle")  # some style sheets come with what they are for
+    with subtests.test("axe"):
+        assert axe(page) == []
+    with subtests.test("axe, dark"):
+        page.emulate_media(color_scheme="dark")
+        assert axe(page, only=["color-contrast"]) == []  # nothing else depends on the scheme
+    with subtests.test("headings"):
+        levels = page.locator("h1, h2, h3, h4").evaluate_all("all => all.map(h => +h.tagName[1])")
+        assert levels[0] == 1
+        assert levels.count(1) == 1
+        assert all(later <= earlier + 1 for earlier, later in pairwise(levels))
+    for width in (320, 390, 768, 1440, 2560) if address in READ_PAGES else ():
         page.set_viewport_size({"width": width, "height": 900})
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        with subtests.test(f"{width} px"):
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_style_guide_scrolls_not_sideways_when_everything_is_open(new_page: Any) -> None:
@@ -47,15 +53,6 @@ def test_style_guide_scrolls_not_sideways_when_everything_is_open(new_page: Any)
     page.goto("/styleguide")
     page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true })")
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
-
-
-@pytest.mark.parametrize("address", [*READ_PAGES, "/styleguide", f"{PAGE}/figures/rtn"])
-def test_headings_are_in_order(page: Page, address: str) -> None:
-    page.goto(address)
-    levels = page.locator("h1, h2, h3, h4").evaluate_all("all => all.map(h => +h.tagName[1])")
-    assert levels[0] == 1
-    assert levels.count(1) == 1
-    assert all(later <= earlier + 1 for earlier, later in pairwise(levels))
 
 
 def test_skip_link_is_the_first_stop_and_leads_to_the_content(page: Page) -> None:
@@ -154,15 +151,11 @@ def test_data_chart_becomes_plotly_near_the_viewport_with_every_point(page: Page
     assert shown
     points = sum(len(series.points) for series in shown.series if series.kind != "line")
     expect(figure(page, name).locator(".chart-live .point")).to_have_count(points)
-
-
-@pytest.mark.parametrize("name", CHARTS)
-def test_plotly_offers_no_upload(page: Page, name: str) -> None:
-    page.goto(f"{PAGE}/figures/{name}")
-    expect(figure(page, name).locator(".chart.live")).to_be_visible()
     titles = page.locator(".modebar-btn").evaluate_all("all => all.map(b => b.dataset.title || '')")
     assert titles
-    assert not [title for title in titles if "loud" in title or "hare" in title or "Plotly" in title]
+    assert not [title for title in titles if "loud" in title or "hare" in title or "Plotly" in title], (
+        "uploads"
+    )
 
 
 @pytest.mark.parametrize("name", CHARTS)

@@ -244,7 +244,7 @@ def test_a_commit_leaves_its_card_where_it_is_on_the_screen(new_page: NewPage, d
     page.goto(PAGE)
     page.locator("html.js").wait_for()
     bar = page.locator(".contents")
-    for name in ("rtn", "gptq", "quality", "xray"):
+    for name in ("rtn", "quality"):
         for distance in (90, 300):
             asked = question(page, name)
             asked.evaluate("(card, d) => scrollBy(0, card.getBoundingClientRect().top - d)", distance)

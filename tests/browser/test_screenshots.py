@@ -14,8 +14,8 @@ import pytest
 from PIL import Image, ImageDraw
 from playwright.sync_api import Locator, Page, Route
 
-from tests.browser.conftest import DEVICES, ROOT, KeptPage
-from tests.browser.figures import NAMES, PAGE, figure
+from tests.browser.conftest import DEVICES, EMPTY, ROOT, KeptPage
+from tests.browser.figures import NAMES, PAGE, figure, open_alone
 from tests.browser.screenshots import TOLERANCE, Grey, difference, read, report, shrink, write
 from tests.browser.test_contrast import wait_for_chart
 
@@ -32,8 +32,6 @@ MARGIN = 32  # pixels of paper around the picture of the README
 def with_faces(page: Page) -> None:
     """Paint in our typefaces, however late they come (`font-display: optional` would leave them out)."""
     page.route("**/*.css", wait_for_faces)
-    page.reload()
-    page.locator("html.js").wait_for()
 
 
 def wait_for_faces(route: Route) -> None:
@@ -46,7 +44,8 @@ def alone(kept_page: KeptPage, name: str) -> Locator:
 
     What can be taken away from it stands open there; it is folded as in the lesson.
     """
-    page = kept_page(f"{PAGE}/figures/{name}", with_faces)
+    page = kept_page(EMPTY, with_faces)
+    open_alone(page, name)
     page.locator("details.sharing").evaluate_all("all => all.forEach(each => { each.open = false })")
     return wait_for_chart(figure(page, name))
 
@@ -72,7 +71,9 @@ def test_figure_looks_as_it_did(kept_page: KeptPage, name: str) -> None:
 
 def test_opening_looks_as_it_did_on_a_phone_in_the_dark(kept_page: KeptPage) -> None:
     phone = DEVICES["phone"] | {"color_scheme": "dark"}
-    page = kept_page(PAGE, with_faces, **phone)
+    page = kept_page(EMPTY, with_faces, **phone)
+    page.goto(PAGE)
+    page.locator("html.js").wait_for()
     compare("opening-phone-dark", page.screenshot(animations="disabled", scale="css"))
 
 

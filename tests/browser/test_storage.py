@@ -11,28 +11,28 @@ from lessons.quantization.tasks import TASKS
 from tests.browser.figures import PAGE, expect_state, put
 from tests.browser.watch import Watch
 
+pytestmark = pytest.mark.tidy
+
 FORBIDDEN = """
 for (const name of ["localStorage", "sessionStorage"])
   Object.defineProperty(window, name, { get() { throw new DOMException("forbidden", "SecurityError"); } });
 """
 FULL = 'Storage.prototype.setItem = () => { throw new DOMException("full", "QuotaExceededError"); };'
-SAME_FOR_ALL = "Storage.prototype.getItem = () => {};"
+IN_TURNS = "let asked = 0; Storage.prototype.getItem = () => {}[asked++ % {}.length];"
 DAMAGE = {
     "forbidden": FORBIDDEN,
     "full": FULL,
     "gone": "for (const name of ['localStorage', 'sessionStorage'])"
     "  Object.defineProperty(window, name, { value: null });",
 } | {
-    name: SAME_FOR_ALL.replace("{}", json.dumps(text))
-    for name, text in {
-        "no JSON": "{damaged",
-        "empty": "",
-        "null": "null",
-        "a number": "7",
-        "a text": '"guess"',
-        "a list": '[1, null, {}, ["x"], "hero"]',
-        "wrong values": '{"rtn": {"a": 1}, "gptq": null, "rounding": 3, "own.text": [], "fit": ["answer=1"]}',
-        "nonsense": '{"rtn": "%%%", "gptq": "answer=<b>", "rounding": {"right": "a"}, "fit": "skip=7"}',
+    name: IN_TURNS.replace("{}", json.dumps(texts))
+    for name, texts in {
+        "no JSON": ["{damaged", ""],
+        "no object": ["null", "7", '"guess"', '[1, null, {}, ["x"], "hero"]'],
+        "wrong values": [
+            '{"rtn": {"a": 1}, "gptq": null, "rounding": 3, "own.text": [], "fit": ["answer=1"]}'
+        ],
+        "nonsense": ['{"rtn": "%%%", "gptq": "answer=<b>", "rounding": {"right": "a"}, "fit": "skip=7"}'],
     }.items()
 }
 
@@ -42,7 +42,11 @@ def test_damaged_storage_stops_nothing(page: Page, watch: Watch, damage: str) ->
     """Reading, a figure, a guess, a look back, forgetting it, a task, the colour scheme: no error in any."""
     if damage == "nonsense":
         watch.expect("status of 422")  # the server is asked for it, and says that it is none
-    page.add_init_script(DAMAGE[damage])
+    with page.add_init_script(DAMAGE[damage]):
+        walk_with_damage(page)
+
+
+def walk_with_damage(page: Page) -> None:
     page.goto(PAGE)
     page.locator("html.js").wait_for()
     put(page, "rtn", "bits", 5)

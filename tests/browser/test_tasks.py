@@ -1,4 +1,4 @@
-"""The lesson's tasks, done without scripts, by keyboard, by touch on a small slow phone, and by names alone.
+"""The lesson's tasks, done without scripts, by keyboard, by touch on a small phone, and by names alone.
 
 A task is a function of a reader: it sets controls, reads and answers. The answer has to be that of the reader
 who asks the figure's function. The last part is about colour: no two marks differ by it alone.

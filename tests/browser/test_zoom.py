@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
-from tests.browser.conftest import KeptPage, NewPage
-from tests.browser.figures import NAMES, PAGE, bring_late_drawings, figure, open_alone
+from tests.browser.conftest import NewPage
+from tests.browser.figures import KINDS, PAGE, bring_late_drawings, open_alone
 from tests.browser.test_contrast import TALL, open_in_full
 
 pytestmark = pytest.mark.tidy
@@ -36,24 +36,7 @@ def unfold(page: Page) -> None:
     page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true })")
 
 
-def zoomed(kept_page: KeptPage, zoom: str) -> Page:
-    """The lesson with every drawing, and with everything open."""
-    return kept_page(PAGE, unfold, **ZOOMED[zoom])
-
-
-@pytest.mark.parametrize("zoom", ZOOMED)
-@pytest.mark.parametrize("name", NAMES)
-def test_zoom_cuts_no_text_off(kept_page: KeptPage, name: str, zoom: str) -> None:
-    assert figure(zoomed(kept_page, zoom), name).evaluate(LOST) == []
-
-
-@pytest.mark.parametrize("zoom", ZOOMED)
-def test_zoom_makes_no_page_scroll_sideways(kept_page: KeptPage, zoom: str) -> None:
-    page = zoomed(kept_page, zoom)
-    assert page.evaluate("document.documentElement.scrollWidth") <= ZOOMED[zoom]["viewport"]["width"]
-
-
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", KINDS)
 def test_wider_spacing_cuts_no_text_off(new_page: NewPage, name: str) -> None:
     page = new_page(viewport={"width": 390, "height": TALL})
     shown = open_in_full(page, name)
@@ -64,27 +47,29 @@ def test_wider_spacing_cuts_no_text_off(new_page: NewPage, name: str) -> None:
 
 
 @pytest.mark.parametrize("zoom", ZOOMED)
-def test_zoom_cuts_nothing_off_in_the_lesson(kept_page: KeptPage, zoom: str) -> None:
-    assert zoomed(kept_page, zoom).locator("main").evaluate(LOST) == []
+def test_zoom_cuts_nothing_off_in_the_lesson(new_page: NewPage, zoom: str) -> None:
+    """With every drawing and everything open; what sticks to the top leaves the page to the reader.
+
+    A list of sections that stays must not hide what has the focus, however low the window.
+    """
+    page = new_page(**ZOOMED[zoom])
+    page.goto(PAGE)
+    box = page.locator("[data-contents]").bounding_box()
+    assert box
+    window = ZOOMED[zoom]["viewport"]
+    assert box["height"] <= window["height"] / 4
+    unfold(page)
+    assert page.locator("main").evaluate(LOST) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= window["width"]
 
 
 @pytest.mark.parametrize("width", [1440, 390])
 def test_wider_spacing_cuts_nothing_off_in_the_lesson(new_page: NewPage, width: int) -> None:
     page = new_page(viewport={"width": width, "height": 900})
     page.goto(PAGE)
-    bring_late_drawings(page)
+    unfold(page)
     page.evaluate(SPACING)
     assert page.locator("main").evaluate(LOST) == []
-
-
-@pytest.mark.parametrize("zoom", ZOOMED)
-def test_what_sticks_to_the_top_leaves_the_page_to_the_reader(new_page: NewPage, zoom: str) -> None:
-    """A list of sections that stays must not hide what has the focus, however low the window."""
-    page = new_page(**ZOOMED[zoom])
-    page.goto(PAGE)
-    box = page.locator("[data-contents]").bounding_box()
-    assert box
-    assert box["height"] <= ZOOMED[zoom]["viewport"]["height"] / 4
 
 
 def test_a_cut_text_is_found(page: Page) -> None:

@@ -31,7 +31,7 @@ from lessons.kit.question import (
 )
 from lessons.kit.scales import Scale, linear_ticks
 from lessons.kit.view import Sentence, View
-from lessons.quantization.anatomy import byte_roles
+from lessons.quantization.anatomy import byte_roles, flipped
 from lessons.quantization.blocks import block_weights
 from lessons.quantization.figures import awq, fit, gptq, primitive, quality, rounding, rtn, xray
 from lessons.quantization.figures.rtn.levels import snap_to_grid
@@ -362,7 +362,7 @@ COUNTS = ("1", "8", "32", "256")
 def _moved(guess: Guess | None) -> Reveal:
     before = xray.encoded(TURNED.block, TURNED.importance, TURNED.format)
     byte, bit = int(TURNED.pick.partition("-")[2]), int(TURNED.flip)
-    after = xray.flipped(before, byte, bit)
+    after = flipped(before, byte, bit)
     moved = np.asarray(after.weights != before.weights)
     count = int(np.count_nonzero(moved))
     truth = next(option for option in COUNTS if int(option) >= count)

@@ -57,12 +57,6 @@ _PLACES = {
 SUPER_BLOCKS = tuple(_PLACES)
 
 
-def place_of(name: str) -> tuple[str, int, int]:
-    """Layer (or tensor of the small model), row and first column of one of :data:`SUPER_BLOCKS`."""
-    place = _PLACES[name]
-    return place.layer, place.row, place.start
-
-
 @functools.cache
 def super_block(name: str) -> SuperBlock:
     """One of :data:`SUPER_BLOCKS`. Its arrays are float32 and read-only."""

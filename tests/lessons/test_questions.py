@@ -103,7 +103,7 @@ def test_the_best_alpha_is_the_searched_one_of_that_layer() -> None:
 
 def test_the_turned_bit_moves_what_the_figure_says() -> None:
     revealed = QUESTIONS["xray"].reveal("32")
-    view = xray.view(xray.Controls(pick="byte-4", flip="0"))
+    view = xray.FIGURE.view(xray.Controls(pick="byte-4", flip="0"))
     moved = [row for row in view.table.rows if row[6] != 0]
     assert view.table.columns[6].name == "moved"
     assert revealed.truth == str(len(moved))

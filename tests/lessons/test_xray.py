@@ -14,11 +14,16 @@ from lessons.catalogue import load_lesson
 from lessons.kit import numbers
 from lessons.kit.view import View
 from lessons.quantization import sources
-from lessons.quantization.anatomy import FORMATS
+from lessons.quantization.anatomy import FORMATS, flipped
 from lessons.quantization.figures import xray
-from lessons.quantization.figures.xray import Controls, view
+from lessons.quantization.figures.xray import (
+    FIGURE,
+    Controls,
+)
 from lessons.quantization.super_blocks import SUPER_BLOCKS, layer_importance, super_block, tiny_weights
 from quant_core import ggml
+
+view = FIGURE.view
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = load_lesson("quantization").texts["xray"]
@@ -205,9 +210,7 @@ def test_a_byte_stands_above_the_weights_that_it_holds(type_name: str) -> None:
         under = [[cell for run in strip["runs"] for cell in run] for strip in band["strips"]]
         for at in (0, 9, 31):
             byte = int(line[at]["index"])
-            moved = [
-                xray.flipped(before, byte, bit).fields["codes"] != before.fields["codes"] for bit in range(8)
-            ]
+            moved = [flipped(before, byte, bit).fields["codes"] != before.fields["codes"] for bit in range(8)]
             expected = {int(i) for change in moved for i in np.flatnonzero(change)}
             assert {int(strip[at]["index"]) for strip in under} == expected
 
@@ -344,7 +347,7 @@ def test_a_bit_of_d_moves_every_weight_with_a_code() -> None:
         assert np.array_equal(moved != 0, codes > 0)
         assert np.count_nonzero(moved) > 230, "nearly all of them, as the prose says"
     exponent = view(Controls(pick="byte-1", flip="6"))
-    assert float(xray.flipped(xray.encoded("ffn_in", False), 1, 6).fields["d"][0]) == pytest.approx(
+    assert float(flipped(xray.encoded("ffn_in", False), 1, 6).fields["d"][0]) == pytest.approx(
         2.0**16 * float(xray.encoded("ffn_in", False).fields["d"][0])
     )
     assert "related" in weight_cells(exponent)[0]["look"]
@@ -356,7 +359,7 @@ def test_no_single_bit_makes_a_number_that_cannot_be_printed(block: str, importa
     before = xray.encoded(block, importance and super_block(block).importance is not None)
     for byte in range(144):
         for bit in range(8):
-            after = xray.flipped(before, byte, bit).weights
+            after = flipped(before, byte, bit).weights
             assert np.isfinite(after).all()
             assert (after != before.weights).any(), "the sentence says that something moves"
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from lessons.quantization.snippets import block, small_model
+from lessons.quantization.snippets import small_model
 
 SNIPPETS: dict[str, Callable[[Any], str]] = {
-    "xray": block.xray,
     "calibration": small_model.calibration,
     "measured": small_model.measured,
     "sentence": small_model.sentence,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,16 +18,21 @@ from lessons.kit.mathml import tex
 from lessons.kit.own import Own
 from lessons.kit.scales import Scale
 from lessons.kit.view import Column, Limit, Plot, Readout, Sentence, Table, View
-from lessons.quantization import anatomy
-from lessons.quantization.anatomy import FORMATS, Anatomy, Decoded, Term, byte_roles, flipped, weight_bytes
+from lessons.quantization.anatomy import (
+    FORMATS,
+    Anatomy,
+    Decoded,
+    Term,
+    byte_roles,
+    decode,
+    flipped,
+    weight_bytes,
+)
+from lessons.quantization.anatomy import SIZE as WEIGHTS
 from lessons.quantization.super_blocks import SUPER_BLOCKS, SuperBlock, super_block
 from quant_core import ggml
 from quant_core.ggml import ByteRole
 from quant_core.methods import metrics
-
-__all__ = ["FIGURE", "Controls", "encoded", "flipped", "measure", "picked_by", "view"]
-
-WEIGHTS = anatomy.SIZE
 
 RUN = 8
 """Cells that stay together: a line of the drawing on a phone, a quarter of one on a desktop."""
@@ -92,66 +98,55 @@ class Picked(NamedTuple):
         return f"byte-{self.byte}" if self.kind == "byte" else f"weight-{self.weight}"
 
 
-def view(c: Controls, own: Own | None = None) -> View:
-    form = FORMATS[c.format]
-    if own:
-        block = SuperBlock(own.take(WEIGHTS), 0, own.column, own.column + len(own.values), None)
-        before = anatomy.decode(ggml.quantize(block.weights, c.format)[0], c.format)
-    else:
-        block = super_block(c.block)
-        before = encoded(c.block, c.importance, c.format)
-    picked = picked_by(c)
-    after = before if c.flip == "none" else flipped(before, picked.byte, int(c.flip))
-    moved = _moves(before, after)
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """256 weights as written and, where a bit is turned, as read then; the read-outs have their names.
+
+    `moved` is how far every weight moved. The read-outs of a weight are of the picked one; `weighted_error`
+    is "none" where there is no importance.
+    """
+
+    controls: Controls
+    block: SuperBlock
+    before: Decoded
+    after: Decoded
+    moved: NDArray[np.float64]
+    picked: Picked
+    bytes: int
+    bits_per_weight: float
+    value: float
+    original: float
+    error: float
+    plain_error: float
+    weighted_error: float | str
+
+
+def compute(controls: Controls) -> Result:
+    """Write 256 real weights as llama.cpp does, turn a bit, and read them back."""
+    before = encoded(controls.block, controls.importance, controls.format)
+    return turned(controls, super_block(controls.block), before)
+
+
+def turned(controls: Controls, block: SuperBlock, before: Decoded) -> Result:
+    """Turn the chosen bit of the picked byte, and measure what became of the weights."""
+    picked = picked_by(controls)
+    after = before if controls.flip == "none" else flipped(before, picked.byte, int(controls.flip))
     original, value = float(block.weights[picked.weight]), float(after.weights[picked.weight])
     errors = measure(block, after.weights)
-    used = {role.byte: role for role in weight_bytes(c.format, picked.weight)}
-    used = used if picked.kind == "weight" else {}
-
-    return View(
-        readouts=(
-            Readout("bytes", form.bytes, str(form.bytes)),
-            Readout(
-                "bits_per_weight", form.layout.bits_per_weight, numbers.plain(form.layout.bits_per_weight)
-            ),
-            Readout("value", value, _weight(value), accent=True),
-            Readout("original", original, _weight(original)),
-            Readout("error", value - original, _weight(value - original)),
-            Readout("plain_error", errors.plain, _percent(errors.plain), "%"),
-            Readout("weighted_error", *_weighted(errors.weighted)),
-        ),
-        limits=_limits(c, block),
-        drawing={
-            "byte": {"index": str(picked.byte), "hex": f"{after.data[picked.byte]:02X}"},
-            "bits": _bits(before, picked.byte, c.flip),
-            "roles": _roles(after, picked.byte),
-            "terms": _terms(after, picked.weight),
-            "result": {
-                "index": str(picked.weight),
-                "value": _weight(value),
-                "original": _weight(original),
-            },
-            "format": c.format,
-            "map": _block_map(form, picked, used),
-            "header": _header(form, after, picked, used),
-            "header_bytes": "" if form.blocks > 1 else _ranges(_header_bytes(form)),
-            "high": _high(form, after, picked, used),
-            "bands": _bands(form, block, after, moved, c, picked, used),
-            "trade": _trade(c, block),
-            "flip": c.flip,
-        },
-        plots={"cells": Plot(Scale((0, WEIGHTS), (0, WEIGHTS)))},
-        description=_description(c, block, before, after, picked),
-        table=_table(block, after, None if c.flip == "none" else moved, picked.weight, c),
-        formulas=_formulas(form, after, picked.weight),
-        ran=(
-            ggml.quantize,
-            ggml.dequantize,
-            ggml.byte_roles,
-            *_values(c.format),
-            metrics.relative_weight_error,
-        ),
-        notes=tuple(_notes(c, block, own)),
+    return Result(
+        controls,
+        block,
+        before,
+        after,
+        after.weights.astype(np.float64) - before.weights.astype(np.float64),
+        picked,
+        bytes=before.data.size,
+        bits_per_weight=ggml.FORMATS[controls.format].bits_per_weight,
+        value=value,
+        original=original,
+        error=value - original,
+        plain_error=errors.plain,
+        weighted_error="none" if errors.weighted is None else errors.weighted,
     )
 
 
@@ -160,7 +155,7 @@ def encoded(name: str, with_importance: bool, type_name: str = "Q4_K") -> Decode
     """256 weights as llama.cpp writes them; without importance where no activations are shipped."""
     block = super_block(name)
     importance = block.importance if with_importance else None
-    return anatomy.decode(ggml.quantize(block.weights, type_name, importance)[0], type_name)
+    return decode(ggml.quantize(block.weights, type_name, importance)[0], type_name)
 
 
 def measure(block: SuperBlock, weights: NDArray[np.float32]) -> Errors:
@@ -174,25 +169,75 @@ def measure(block: SuperBlock, weights: NDArray[np.float32]) -> Errors:
     return Errors(plain, metrics.relative_weight_error(loudness * block.weights, loudness * weights))
 
 
-def picked_by(c: Controls) -> Picked:
+def picked_by(controls: Controls) -> Picked:
     """What the control names; the last byte, if the format has none of that number."""
-    kind, _, number = c.pick.partition("-")
+    kind, _, number = controls.pick.partition("-")
     if kind == "weight":
-        return Picked(kind, _code_byte(c.format, int(number)), int(number))
-    byte = min(int(number), FORMATS[c.format].bytes - 1)
-    return Picked(kind, byte, byte_roles(c.format, byte)[0].weights[0])
+        return Picked(kind, code_byte(controls.format, int(number)), int(number))
+    byte = min(int(number), FORMATS[controls.format].bytes - 1)
+    return Picked(kind, byte, byte_roles(controls.format, byte)[0].weights[0])
 
 
 @functools.cache
-def _code_byte(type_name: str, weight: int) -> int:
+def code_byte(type_name: str, weight: int) -> int:
     """The byte that holds the code, or its low bits."""
     roles = weight_bytes(type_name, weight)
     return next(role.byte for role in roles if role.field == "codes" and role.field_low_bit == 0)
 
 
-def _moves(before: Decoded, after: Decoded) -> NDArray[np.float64]:
-    """How far every weight moved; a bit of a power-of-two scale can move it out of float32's range."""
-    return after.weights.astype(np.float64) - before.weights.astype(np.float64)
+def on_own(controls: Controls, own: Own) -> View:
+    """The same on a reader's own weights."""
+    block = SuperBlock(own.take(WEIGHTS), 0, own.column, own.column + len(own.values), None)
+    before = decode(ggml.quantize(block.weights, controls.format)[0], controls.format)
+    return view(turned(controls, block, before), own)
+
+
+def view(result: Result, own: Own | None = None) -> View:
+    controls, block, after, picked = result.controls, result.block, result.after, result.picked
+    form = FORMATS[controls.format]
+    roles = weight_bytes(controls.format, picked.weight) if picked.kind == "weight" else ()
+    used = {role.byte: role for role in roles}
+    value = Readout.of(result, "value", _weight, accent=True)
+    original = Readout.of(result, "original", _weight)
+    return View(
+        readouts=(
+            Readout.of(result, "bytes", str),
+            Readout.of(result, "bits_per_weight", numbers.plain),
+            value,
+            original,
+            Readout.of(result, "error", _weight),
+            Readout.of(result, "plain_error", _percent, "%"),
+            Readout.of(result, "weighted_error", _percent, "" if result.weighted_error == "none" else "%"),
+        ),
+        limits=_limits(controls, block),
+        drawing={
+            "byte": {"index": str(picked.byte), "hex": f"{after.data[picked.byte]:02X}"},
+            "bits": _bits(result.before, picked.byte, controls.flip),
+            "roles": _roles(after, picked.byte),
+            "terms": _terms(after, picked.weight),
+            "result": {"index": str(picked.weight), "value": value.text, "original": original.text},
+            "format": controls.format,
+            "map": _block_map(form, picked, used),
+            "header": _header(form, after, picked, used),
+            "header_bytes": "" if form.blocks > 1 else _ranges(_header_bytes(form)),
+            "high": _high(form, after, picked, used),
+            "bands": _bands(form, result, used),
+            "trade": _trade(controls, block),
+            "flip": controls.flip,
+        },
+        plots={"cells": Plot(Scale((0, WEIGHTS), (0, WEIGHTS)))},
+        description=_description(result),
+        table=_table(result),
+        formulas=_formulas(form, after, picked.weight),
+        ran=(
+            ggml.quantize,
+            ggml.dequantize,
+            ggml.byte_roles,
+            *_values(controls.format),
+            metrics.relative_weight_error,
+        ),
+        notes=tuple(_notes(controls, block, own)),
+    )
 
 
 def _values(type_name: str) -> tuple[Callable[..., Any], ...]:
@@ -201,16 +246,12 @@ def _values(type_name: str) -> tuple[Callable[..., Any], ...]:
     return () if "<locals>" in values.__qualname__ else (values,)
 
 
-def _percent(error: float) -> str:
-    return numbers.significant(100 * error)
+def _percent(error: float | str) -> str:
+    return "–" if isinstance(error, str) else numbers.significant(100 * error)
 
 
 def _weight(value: float) -> str:
     return numbers.significant(value, 4)
-
-
-def _weighted(error: float | None) -> tuple[float | str, str, str]:
-    return ("none", "–", "") if error is None else (error, _percent(error), "%")
 
 
 # --- the picked byte, and the arithmetic of one weight -----------------------------------------------------
@@ -422,20 +463,12 @@ def _high(
     ]
 
 
-def _bands(
-    form: Anatomy,
-    block: SuperBlock,
-    after: Decoded,
-    moved: NDArray[np.float64],
-    c: Controls,
-    picked: Picked,
-    used: Mapping[int, ByteRole],
-) -> list[dict[str, Any]]:
+def _bands(form: Anatomy, result: Result, used: Mapping[int, ByteRole]) -> list[dict[str, Any]]:
     """Lines of 32 bytes above the weights whose codes they hold, those of the lowest bits first."""
-    looks = _looks(form, block, after, moved, c, picked)
+    after, picked, looks = result.after, result.picked, _looks(form, result)
     bands = []
     for line in form.field_bytes("qs", "ql"):
-        held = zip(*(byte_roles(c.format, byte) for byte in line), strict=True)
+        held = zip(*(byte_roles(form.type_name, byte) for byte in line), strict=True)
         bands.append(
             {
                 "span": _ranges(line),
@@ -449,19 +482,13 @@ def _bands(
     return bands
 
 
-def _looks(
-    form: Anatomy,
-    block: SuperBlock,
-    after: Decoded,
-    moved: NDArray[np.float64],
-    c: Controls,
-    picked: Picked,
-) -> list[str]:
+def _looks(form: Anatomy, result: Result) -> list[str]:
     """The classes of every weight's cell; its bar stands as high as its code in the range of codes."""
-    roles = byte_roles(c.format, picked.byte) if picked.kind == "byte" else ()
+    picked, moved = result.picked, result.moved
+    roles = byte_roles(form.type_name, picked.byte) if picked.kind == "byte" else ()
     held = frozenset(i for role in roles for i in role.weights)
-    loud = _loud(block) if c.importance else frozenset()
-    codes = after.fields["codes"]
+    loud = _loud(result.block) if result.controls.importance else frozenset()
+    codes = result.after.fields["codes"]
     return [
         " ".join(
             (
@@ -565,12 +592,12 @@ def _loud(block: SuperBlock) -> frozenset[int]:
     return frozenset(np.flatnonzero(block.importance > LOUD * block.importance.mean()).tolist())
 
 
-def _trade(c: Controls, block: SuperBlock) -> list[dict[str, Any]]:
+def _trade(controls: Controls, block: SuperBlock) -> list[dict[str, Any]]:
     """Plain and weighted error, without and with an importance matrix; empty where it changes nothing."""
-    if block.importance is None or c.format in WITHOUT_SEARCH:
+    if block.importance is None or controls.format in WITHOUT_SEARCH:
         return []
     without, with_it = (
-        measure(block, encoded(c.block, chosen, c.format).weights) for chosen in (False, True)
+        measure(block, encoded(controls.block, chosen, controls.format).weights) for chosen in (False, True)
     )
     pairs = {"plain": (without.plain, with_it.plain), "weighted": (without.weighted, with_it.weighted)}
     return [
@@ -582,7 +609,7 @@ def _trade(c: Controls, block: SuperBlock) -> list[dict[str, Any]]:
                     "which": which,
                     "value": _percent(error),
                     "length": f"{100 * error / max(a, b):.2f}%",
-                    "shown": c.importance == (which == "with"),
+                    "shown": controls.importance == (which == "with"),
                 }
                 for which, error in (("without", a), ("with", b))
             ],
@@ -599,28 +626,25 @@ def _change(before: float, after: float) -> str:
 # --- words and tables --------------------------------------------------------------------------------------
 
 
-def _description(
-    c: Controls, block: SuperBlock, before: Decoded, after: Decoded, picked: Picked
-) -> tuple[Sentence, ...]:
-    sentences = [_weight_sentence(block, after, picked.weight)]
+def _description(result: Result) -> tuple[Sentence, ...]:
+    controls, picked = result.controls, result.picked
+    sentences = [_weight_sentence(result.after, picked.weight)]
     if picked.kind == "byte":
-        sentences.insert(0, _byte_sentence(after, picked.byte))
-    if c.flip != "none":
-        sentences.insert(0, _flip_sentence(before, after, picked.byte, int(c.flip)))
-    if picked.kind == "byte" and c.pick != picked.value:
-        form = FORMATS[c.format]
-        missing = {"format": c.format, "bytes": str(form.bytes), "given": c.pick.removeprefix("byte-")}
-        sentences.insert(0, Sentence("no_such_byte", **missing))
-    trade = _trade(c, block) if c.importance else []
+        sentences.insert(0, _byte_sentence(result.after, picked.byte))
+    if controls.flip != "none":
+        sentences.insert(0, _flip_sentence(result))
+    if picked.kind == "byte" and controls.pick != picked.value:
+        given = controls.pick.removeprefix("byte-")
+        sentences.insert(0, Sentence("no_such_byte", format=controls.format, given=given))
+    trade = _trade(controls, result.block) if controls.importance else []
     if trade:
         plain, weighted = (entry["change"] for entry in trade)
         sentences.append(Sentence("traded", plain=plain, weighted=weighted))
     return tuple(sentences)
 
 
-def _weight_sentence(block: SuperBlock, after: Decoded, weight: int) -> Sentence:
+def _weight_sentence(after: Decoded, weight: int) -> Sentence:
     form = FORMATS[after.type_name]
-    value, original = float(after.weights[weight]), float(block.weights[weight])
     terms = [term for product in _terms(after, weight) for term in product]
     factors = {f"{term['field']}_factor": term["value"] for term in terms}
     key = "weight" if len(form.products) > 1 else f"weight_{after.type_name}"
@@ -631,9 +655,6 @@ def _weight_sentence(block: SuperBlock, after: Decoded, weight: int) -> Sentence
         level=terms[-1]["value"].strip("()"),
         weight=str(weight),
         sub_block=str(weight // form.sub_block),
-        value=_weight(value),
-        original=_weight(original),
-        error=_weight(value - original),
     )
 
 
@@ -666,10 +687,11 @@ def _part(after: Decoded, role: ByteRole) -> str:
     return "high" if role.field_low_bit else "low"
 
 
-def _flip_sentence(before: Decoded, after: Decoded, byte: int, bit: int) -> Sentence:
+def _flip_sentence(result: Result) -> Sentence:
+    before, after, byte, bit = result.before, result.after, result.picked.byte, int(result.controls.flip)
     roles = byte_roles(after.type_name, byte)
     role = next(role for role in roles if role.low_bit <= bit <= role.high_bit)
-    moved = np.abs(_moves(before, after))
+    moved = np.abs(result.moved)
     most = int(np.argmax(moved))
     values = {
         "bit": str(bit),
@@ -688,24 +710,24 @@ def _flip_sentence(before: Decoded, after: Decoded, byte: int, bit: int) -> Sent
     )
 
 
-def _table(
-    block: SuperBlock, after: Decoded, moved: NDArray[np.float64] | None, weight: int, c: Controls
-) -> Table:
+def _table(result: Result) -> Table:
     """All weights; what a turned bit moved and the importance have a column when they are in play."""
+    controls, block, after = result.controls, result.block, result.after
     columns = [
         (Column("weight", str), range(WEIGHTS)),
-        (Column("byte", str), [_code_byte(c.format, i) for i in range(WEIGHTS)]),
+        (Column("byte", str), [code_byte(controls.format, i) for i in range(WEIGHTS)]),
         (Column("code", numbers.integer), after.fields["codes"].tolist()),
         (Column("original", _in_table), block.weights.tolist()),
         (Column("value", _in_table), after.weights.tolist()),
         (Column("error", _change_in_table), (after.weights - block.weights).tolist()),
     ]
-    if moved is not None:
-        columns.append((Column("moved", _change_in_table), moved.tolist()))
-    if c.importance and block.importance is not None:
+    if controls.flip != "none":
+        columns.append((Column("moved", _change_in_table), result.moved.tolist()))
+    if controls.importance and block.importance is not None:
         columns.append((Column("importance", numbers.significant), block.importance.tolist()))
     rows = zip(*(values for _, values in columns), strict=True)
-    return Table(tuple(column for column, _ in columns), tuple(rows), frozenset({weight}))
+    marked = frozenset({result.picked.weight})
+    return Table(tuple(column for column, _ in columns), tuple(rows), marked)
 
 
 _TOO_LARGE = 1e6
@@ -747,48 +769,53 @@ def _placed(latex: str, places: Mapping[str, str]) -> str:
     return latex
 
 
-def _notes(c: Controls, block: SuperBlock, own: Own | None) -> Iterable[Sentence]:
-    form = FORMATS[c.format]
+def _notes(controls: Controls, block: SuperBlock, own: Own | None) -> Iterable[Sentence]:
+    form = FORMATS[controls.format]
     if own:
         yield Sentence("from_own", name=own.name)
     else:
-        yield from _origin(c, block)
+        yield from _origin(controls, block)
     if form.code_term.table:
         entries = ", ".join(_entry(value) for value in form.code_term.table)
-        yield Sentence(f"table_{c.format}", entries=entries)
-    if c.importance:
-        yield from [Sentence("importance_own")] if own else _importance_notes(c, block)
-    yield Sentence("receipt", format=c.format, bytes=numbers.integer(COMPARED_BYTES[c.format]), commit=COMMIT)
+        yield Sentence(f"table_{controls.format}", entries=entries)
+    if controls.importance:
+        yield from [Sentence("importance_own")] if own else _importance_notes(controls, block)
+    yield Sentence(
+        "receipt",
+        format=controls.format,
+        bytes=numbers.integer(COMPARED_BYTES[controls.format]),
+        commit=COMMIT,
+    )
 
 
-def _origin(c: Controls, block: SuperBlock) -> Iterable[Sentence]:
-    form = FORMATS[c.format]
+def _origin(controls: Controls, block: SuperBlock) -> Iterable[Sentence]:
+    form = FORMATS[controls.format]
     place = {"row": str(block.row), "first": str(block.start), "last": str(block.start + WEIGHTS - 1)}
-    place |= {"columns": str(block.row_length), "format": c.format}
-    yield Sentence(f"from_{c.block}", **place)
-    if c.block == "outlier":
-        kind = "blocks" if form.blocks > 1 else "Q4_K" if c.format == "Q4_K" else "super_block"
+    place |= {"columns": str(block.row_length), "format": controls.format}
+    yield Sentence(f"from_{controls.block}", **place)
+    if controls.block == "outlier":
+        kind = "blocks" if form.blocks > 1 else "Q4_K" if controls.format == "Q4_K" else "super_block"
         yield Sentence(f"outlier_{kind}")
     if block.row_length % form.layout.block_size:
         yield Sentence("not_legal", fallback=str(form.layout.fallback), **place)
 
 
-def _limits(c: Controls, block: SuperBlock) -> dict[str, Limit]:
+def _limits(controls: Controls, block: SuperBlock) -> dict[str, Limit]:
     if block.importance is None:
         return {"importance": Limit(Sentence("no_importance"))}
-    if c.format in WITHOUT_SEARCH:
-        return {"importance": Limit(Sentence("not_weighted", format=c.format))}
+    if controls.format in WITHOUT_SEARCH:
+        return {"importance": Limit(Sentence("not_weighted", format=controls.format))}
     return {}
 
 
-def _importance_notes(c: Controls, block: SuperBlock) -> Iterable[Sentence]:
-    yield Sentence(f"importance_{c.block}", loud=str(len(_loud(block))), times=f"{LOUD:g}")
+def _importance_notes(controls: Controls, block: SuperBlock) -> Iterable[Sentence]:
+    yield Sentence(f"importance_{controls.block}", loud=str(len(_loud(block))), times=f"{LOUD:g}")
     if block.importance is None:
         return
-    if c.format in WITHOUT_SEARCH:
-        yield Sentence("importance_ignored", format=c.format)
-    elif c.format == "Q4_K":
-        yield Sentence(f"typical_{c.block}")
+    if controls.format in WITHOUT_SEARCH:
+        yield Sentence("importance_ignored", format=controls.format)
+    elif controls.format == "Q4_K":
+        yield Sentence(f"typical_{controls.block}")
 
 
-FIGURE = Figure("xray", "fig-05b", "FIG.05B", Controls, None, view, is_html=True, on_own=view)
+FIGURE = Figure("xray", "fig-05b", "FIG.05B", Controls, compute, view, is_html=True, on_own=on_own)

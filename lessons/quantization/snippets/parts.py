@@ -40,11 +40,3 @@ def stored_row(layer: str, row: int) -> str:
 def block_row(name: str) -> str:
     """The expression of the row that holds a named block."""
     return stored_row(BLOCKS[name].layer, BLOCKS[name].row)
-
-
-def layer_parts(layer: str, *parts: str) -> str:
-    """Lines that name parts of a layer: `weights` as float32, and any of H, absmean, X_test, X_cal."""
-    names = {"H": "hessian", "absmean": "mean_abs", "X_test": "held_out", "X_cal": "calibration"}
-    lines = [f'weights = layers["{layer}.W"].astype(np.float32)']
-    lines += [f'{names[part]} = layers["{layer}.{part}"].astype(np.float32)' for part in parts]
-    return "\n".join(lines)

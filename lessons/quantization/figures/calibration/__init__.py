@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +26,12 @@ LAYER = "minilm.5.ffn_in"
 
 TOKENS = (64, 128, 256, 512, 1024)
 ALL_TOKENS = 15360
-TICKED = (64, 256, 1024, ALL_TOKENS)
 """The second moments of this many tokens are shipped; the first 1024 of X_cal are a part of them."""
+
+COUNTS = (*TOKENS, ALL_TOKENS)
+TICKED = (64, 256, 1024, ALL_TOKENS)
+ENOUGH = 4096
+"""Calibration tokens of the small model whose perplexities are read out."""
 
 TINY_LAYER = "blk.1.ffn_gate.weight"
 TINY_WINDOWS = 16
@@ -48,28 +53,90 @@ class Controls(FigureControls):
     method: str = choice("gptq", METHODS, style="segments")
 
 
-def view(c: Controls) -> View:
-    """One question at a time."""
-    if c.question == "channels":
-        return _channels()
-    if c.question == "kept":
-        return _kept(int(c.bits))
-    if c.question == "amount":
-        return _amount(int(c.bits))
-    return _domain(c.method)
+@dataclass(frozen=True, slots=True, eq=False)
+class LoudChannels:
+    """The mean |x| of the channels of each layer over the median channel's, the loudest first."""
+
+    controls: Controls
+    ranked: dict[str, NDArray[np.float64]]
+    loudest_0: float
+    loudest_1: float
+    loudest_2: float
+    loudest_3: float
 
 
-# --- loud channels ----------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True, eq=False)
+class KeptChannels:
+    """What is left of RTN's output error when some channels keep 16 bits.
+
+    `left` has it for each of `KEPT_SHARES`, by how the channels are chosen; the read-outs are of `KEEP`, the
+    last two by activation in the other layers.
+    """
+
+    controls: Controls
+    columns: int
+    left: dict[KeptBy, tuple[float, ...]]
+    kept_activation: float
+    kept_weight: float
+    kept_random: float
+    kept_of_1: float
+    kept_of_2: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TextAmount:
+    """RTN's output error over each method's, for each of `COUNTS`.
+
+    `crossing` is the first number of tokens with which GPTQ is ahead, "" where there is none.
+    """
+
+    controls: Controls
+    gains: dict[str, tuple[float, ...]]
+    gptq_few: float
+    awq_few: float
+    gptq_all: float
+    awq_all: float
+    crossing: int | str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TextKind:
+    """Perplexities of the small model after calibration on different texts, as `make measure` found them.
+
+    `rows` has them by source and number of tokens; the read-outs are of `ENOUGH` tokens.
+    """
+
+    controls: Controls
+    rows: dict[str, dict[int, MeasuredCalibration]]
+    rtn: float
+    same: float
+    own: float
+    other: float
+
+
+def compute(controls: Controls) -> LoudChannels | KeptChannels | TextAmount | TextKind:
+    """Answer one of the four questions about calibration."""
+    if controls.question == "channels":
+        return loud_channels(controls)
+    if controls.question == "kept":
+        return kept_channels(controls)
+    if controls.question == "amount":
+        return text_amount(controls)
+    return text_kind(controls)
+
+
+def loud_channels(controls: Controls) -> LoudChannels:
+    """Rank the input channels of four layers by loudness."""
+    ranked = {name: loudness(name) for name in CHANNELS}
+    return LoudChannels(controls, ranked, *(float(values[0]) for values in ranked.values()))
 
 
 @functools.cache
 def loudness(name: str) -> NDArray[np.float64]:
     """Mean |x| of each input channel over the median channel's, the loudest first."""
     if name == "tinylm":
-        seen = calibrate.statistics(
-            measuring.tiny_model(), measuring.calibration()[:TINY_WINDOWS], [TINY_LAYER]
-        )
-        magnitude = seen[TINY_LAYER].magnitude
+        text = measuring.calibration()[:TINY_WINDOWS]
+        magnitude = calibrate.statistics(measuring.tiny_model(), text, [TINY_LAYER])[TINY_LAYER].magnitude
     else:
         mean_abs = sources.load_layer(name).mean_abs
         assert mean_abs is not None
@@ -78,174 +145,35 @@ def loudness(name: str) -> NDArray[np.float64]:
     return ranked
 
 
-def _channels() -> View:
-    ranked = {name: loudness(name) for name in CHANNELS}
-    said = {f"loudest_{i}": numbers.times(float(ranked[name][0]), 1) for i, name in enumerate(CHANNELS)}
-    said["columns"] = str(len(ranked[LAYER]))
-    top = 1.25 * max(float(values[0]) for values in ranked.values())
-    chart = Chart(
-        Axis(
-            "rank_axis",
-            (0.9, SHOWN_RANKS * 1.1),
-            tuple((v, f"{v:g}") for v in (1, 2, 4, 8, 16, 32, 64)),
-            log=True,
-        ),
-        Axis(
-            "loudness_axis",
-            (0.7, top),
-            tuple((v, numbers.times(v, 0)) for v in (1, 2, 5, 10, 20, 50) if v < top),
-            log=True,
-        ),
-        (
-            *tuple(
-                Series(
-                    name,
-                    tuple(
-                        Point(
-                            rank,
-                            float(value),
-                            f"{name}-{rank}",
-                            hover=f"{rank} · {numbers.times(float(value), 1)}",
-                        )
-                        for rank, value in enumerate(ranked[name][:SHOWN_RANKS], 1)
-                    ),
-                    "line",
-                    CHANNEL_LOOKS[name],
-                )
-                for name in CHANNELS
-            ),
-            _loudest(ranked[LAYER]),
-        ),
-        (Rule("y", 1.0, "median_rule", below=True),),
-    )
-    return View(
-        readouts=tuple(
-            Readout(
-                f"loudest_{i}",
-                float(ranked[name][0]),
-                numbers.times(float(ranked[name][0]), 1),
-                accent=name == LAYER,
-            )
-            for i, name in enumerate(CHANNELS)
-        ),
-        drawing={"legend": [(name, CHANNEL_LOOKS[name]) for name in CHANNELS]},
-        description=(Sentence("channels", **said), Sentence("no_outliers", **said)),
-        table=Table(
-            (
-                Column("rank", str),
-                *(Column(f"channel_{i}", lambda v: numbers.times(v, 2)) for i in range(len(CHANNELS))),
-            ),
-            tuple(
-                (rank + 1, *(float(ranked[name][rank]) for name in CHANNELS)) for rank in range(SHOWN_RANKS)
-            ),
-            frozenset({0}),
-        ),
-        formulas=(
-            r"\bar{x}_j = \frac{1}{n} \sum_t |x_{tj}|",
-            r"\bar{x}_j \,/\, \mathrm{median}_j\, \bar{x}_j",
-        ),
-        ran=(calibrate.statistics, awq.scales_for),
-        notes=(Sentence("from_channels"),),
-        chart=chart,
+def kept_channels(controls: Controls) -> KeptChannels:
+    """Round a layer, but for the channels that are loudest, of the largest weights, or drawn at random."""
+    left = [kept(name, int(controls.bits)) for name in GROUP_SIZES]
+    share = KEPT_SHARES.index(KEEP)
+    return KeptChannels(
+        controls,
+        len(loudness(LAYER)),
+        left[0],
+        kept_activation=left[0]["activation"][share],
+        kept_weight=left[0]["weight"][share],
+        kept_random=left[0]["random"][share],
+        kept_of_1=left[1]["activation"][share],
+        kept_of_2=left[2]["activation"][share],
     )
 
 
-def _loudest(ranked: NDArray[np.float64]) -> Series:
-    """A mark on the one that the read-outs and the words begin with."""
-    value = float(ranked[0])
-    point = Point(1, value, "loudest", hover=f"1 · {numbers.times(value, 1)}", marked=True)
-    return Series("loudest", (point,), role="quantized")
-
-
-# --- channels worth keeping -------------------------------------------------------------------------------
-
-
-def _kept(bits: int) -> View:
-    """What is left of RTN's error when some channels keep 16 bits, by how they are chosen."""
-    left = {name: kept(name, bits) for name in GROUP_SIZES}
-    at = KEPT_SHARES.index(KEEP)
-    main, columns = left[LAYER], len(loudness(LAYER))
-    said = {
-        "bits": str(bits),
-        "share": numbers.percent(KEEP, 0),
-        "count": str(kept_count(KEEP, columns)),
-        "columns": str(columns),
-        **{by: numbers.fixed(main[by][at], 2) for by in KEPT_BY},
-        **{f"of_{i}": numbers.fixed(left[name]["activation"][at], 2) for i, name in enumerate(GROUP_SIZES)},
-        **{
-            f"model_{by}": numbers.fixed(sources.measured_row(f"keep-{by}-3-g64").perplexity, 2)
-            for by in KEPT_BY
-        },
-        "model_rtn": numbers.fixed(sources.measured_row("rtn-3-g64").perplexity, 2),
-    }
-    top = 1.08 * max(1.0, *(max(values) for values in main.values()))
-    return View(
-        readouts=tuple(
-            Readout(f"kept_{by}", main[by][at], said[by], accent=by == "activation") for by in KEPT_BY
-        )
-        + tuple(
-            Readout(f"kept_of_{i}", left[name]["activation"][at], said[f"of_{i}"])
-            for i, name in enumerate(GROUP_SIZES)
-            if name != LAYER
-        ),
-        drawing={"legend": [(by, KEPT_LOOKS[by]) for by in KEPT_BY]},
-        description=(Sentence("kept", **said), Sentence("kept_elsewhere", **said)),
-        table=Table(
-            (
-                Column("share", lambda v: numbers.percent(v, 2)),
-                Column("channels", str),
-                *(Column(by, lambda v: numbers.fixed(v, 3)) for by in KEPT_BY),
-            ),
-            tuple(
-                (share, kept_count(share, columns), *(main[by][i] for by in KEPT_BY))
-                for i, share in enumerate(KEPT_SHARES)
-            ),
-            frozenset({at}),
-        ),
-        formulas=(
-            r"\frac{\lVert X_{\mathrm{rest}} (W - \hat W)_{\mathrm{rest}}^\top \rVert^2}"
-            r"{\lVert X (W - \hat W)^\top \rVert^2}" + rf" = {tex(said['activation'])}",
-        ),
-        ran=(awq.channel_order, awq.keep_channels, calibrate.statistics),
-        notes=(Sentence("from_kept"), Sentence("kept_in_model", **said)),
-        chart=Chart(
-            Axis(
-                "share_axis",
-                (0.0022, 0.115),
-                tuple(
-                    (v, numbers.percent(v, 0 if v >= KEEP else 2)) for v in (0.0025, KEEP, 0.02, 0.05, 0.1)
-                ),
-                log=True,
-            ),
-            Axis(
-                "left_axis",
-                (0.0, top),
-                tuple((v, numbers.fixed(v, 1)) for v in linear_ticks(0.0, top, 5)),
-            ),
-            tuple(
-                Series(
-                    by,
-                    tuple(
-                        Point(
-                            share,
-                            main[by][i],
-                            f"{by}-{i}",
-                            hover=f"{numbers.percent(share, 2)} · {numbers.fixed(main[by][i], 2)}",
-                            marked=share == KEEP,
-                        )
-                        for i, share in enumerate(KEPT_SHARES)
-                    ),
-                    "both",
-                    KEPT_LOOKS[by],
-                )
-                for by in KEPT_BY
-            ),
-            (Rule("y", 1.0, "all_rounded"),),
-        ),
+def text_amount(controls: Controls) -> TextAmount:
+    """Calibrate GPTQ and AWQ on more and more tokens."""
+    found = gains(int(controls.bits))
+    leads = [n for n, g, a in zip(COUNTS, found["gptq"], found["awq"], strict=True) if g > a]
+    return TextAmount(
+        controls,
+        found,
+        gptq_few=found["gptq"][0],
+        awq_few=found["awq"][0],
+        gptq_all=found["gptq"][-1],
+        awq_all=found["awq"][-1],
+        crossing=leads[0] if leads else "",
     )
-
-
-# --- how much text ----------------------------------------------------------------------------------------
 
 
 @functools.lru_cache(maxsize=3)
@@ -275,117 +203,279 @@ def gains(bits: int) -> dict[str, tuple[float, ...]]:
     }
 
 
-def _amount(bits: int) -> View:
-    found = gains(bits)
-    counts = (*TOKENS, ALL_TOKENS)
-    crossing = next((n for n, g, a in zip(counts, found["gptq"], found["awq"], strict=True) if g > a), None)
-    said = {
-        "bits": str(bits),
-        "few": str(TOKENS[0]),
-        "all": numbers.integer(ALL_TOKENS),
-        "crossing": numbers.integer(crossing) if crossing else "–",
-        **{f"{name}_few": numbers.times(values[0]) for name, values in found.items()},
-        **{f"{name}_all": numbers.times(values[-1]) for name, values in found.items()},
+def text_kind(controls: Controls) -> TextKind:
+    """Look up what calibration on a text of each kind does to the whole small model."""
+    measured = sources.measured_calibration()
+    rows = {
+        source: {row.tokens: row for row in measured if (row.method, row.source) == (controls.method, source)}
+        for source in measuring.SOURCES
     }
-    low = min(0.95, *(min(values) for values in found.values()))
-    top = 1.08 * max(max(values) for values in found.values())
+    return TextKind(
+        controls,
+        rows,
+        rtn=next(row.perplexity for row in measured if row.method == "rtn"),
+        same=rows["play"][ENOUGH].perplexity,
+        own=rows["own"][ENOUGH].perplexity,
+        other=rows["bible"][ENOUGH].perplexity,
+    )
+
+
+def view(result: LoudChannels | KeptChannels | TextAmount | TextKind) -> View:
+    match result:
+        case LoudChannels():
+            return _loud_channels(result)
+        case KeptChannels():
+            return _kept_channels(result)
+        case TextAmount():
+            return _text_amount(result)
+        case TextKind():
+            return _text_kind(result)
+
+
+# --- loud channels ----------------------------------------------------------------------------------------
+
+
+def _loud_channels(result: LoudChannels) -> View:
+    ranked = result.ranked
+    return View(
+        readouts=tuple(
+            Readout.of(result, f"loudest_{i}", lambda v: numbers.times(v, 1), accent=name == LAYER)
+            for i, name in enumerate(CHANNELS)
+        ),
+        drawing={"legend": [(name, CHANNEL_LOOKS[name]) for name in CHANNELS]},
+        description=(Sentence("channels", columns=str(len(ranked[LAYER]))), Sentence("no_outliers")),
+        table=Table(
+            (
+                Column("rank", str),
+                *(Column(f"channel_{i}", lambda v: numbers.times(v, 2)) for i in range(len(CHANNELS))),
+            ),
+            tuple(
+                (rank + 1, *(float(ranked[name][rank]) for name in CHANNELS)) for rank in range(SHOWN_RANKS)
+            ),
+            frozenset({0}),
+        ),
+        formulas=(
+            r"\bar{x}_j = \frac{1}{n} \sum_t |x_{tj}|",
+            r"\bar{x}_j \,/\, \mathrm{median}_j\, \bar{x}_j",
+        ),
+        ran=(calibrate.statistics, awq.scales_for),
+        notes=(Sentence("from_channels"),),
+        chart=_loudness_chart(ranked),
+    )
+
+
+def _loudness_chart(ranked: dict[str, NDArray[np.float64]]) -> Chart:
+    top = 1.25 * max(float(values[0]) for values in ranked.values())
+
+    def point(name: str, rank: int, value: float) -> Point:
+        return Point(rank, value, f"{name}-{rank}", hover=f"{rank} · {numbers.times(value, 1)}")
+
+    return Chart(
+        Axis(
+            "rank_axis",
+            (0.9, SHOWN_RANKS * 1.1),
+            tuple((v, f"{v:g}") for v in (1, 2, 4, 8, 16, 32, 64)),
+            log=True,
+        ),
+        Axis(
+            "loudness_axis",
+            (0.7, top),
+            tuple((v, numbers.times(v, 0)) for v in (1, 2, 5, 10, 20, 50) if v < top),
+            log=True,
+        ),
+        (
+            *(
+                Series(
+                    name,
+                    tuple(point(name, rank, float(v)) for rank, v in enumerate(values[:SHOWN_RANKS], 1)),
+                    "line",
+                    CHANNEL_LOOKS[name],
+                )
+                for name, values in ranked.items()
+            ),
+            _loudest(ranked[LAYER]),
+        ),
+        (Rule("y", 1.0, "median_rule", below=True),),
+    )
+
+
+def _loudest(ranked: NDArray[np.float64]) -> Series:
+    """A mark on the one that the read-outs and the words begin with."""
+    value = float(ranked[0])
+    point = Point(1, value, "loudest", hover=f"1 · {numbers.times(value, 1)}", marked=True)
+    return Series("loudest", (point,), role="quantized")
+
+
+# --- channels worth keeping -------------------------------------------------------------------------------
+
+
+def _kept_channels(result: KeptChannels) -> View:
+    left = result.left
+
+    def readout(name: str, accent: bool = False) -> Readout:
+        return Readout.of(result, name, lambda v: numbers.fixed(v, 2), accent=accent)
+
+    said = {
+        "bits": result.controls.bits,
+        "share": numbers.percent(KEEP, 0),
+        "count": str(kept_count(KEEP, result.columns)),
+        "columns": str(result.columns),
+    }
+    model = {
+        **{f"model_{by}": f"keep-{by}-3-g64" for by in KEPT_BY},
+        "model_rtn": "rtn-3-g64",
+    }
+    in_model = {slot: numbers.fixed(sources.measured_row(key).perplexity, 2) for slot, key in model.items()}
+    activation = readout("kept_activation", accent=True)
     return View(
         readouts=(
-            *(
-                Readout(
-                    f"{name}_{which}", found[name][at], numbers.times(found[name][at]), accent=name == "awq"
-                )
-                for which, at in (("few", 0), ("all", -1))
-                for name in METHODS
+            activation,
+            *(readout(name) for name in ("kept_weight", "kept_random", "kept_of_1", "kept_of_2")),
+        ),
+        drawing={"legend": [(by, KEPT_LOOKS[by]) for by in KEPT_BY]},
+        description=(Sentence("kept", **said), Sentence("kept_elsewhere")),
+        table=Table(
+            (
+                Column("share", lambda v: numbers.percent(v, 2)),
+                Column("channels", str),
+                *(Column(by, lambda v: numbers.fixed(v, 3)) for by in KEPT_BY),
             ),
-            Readout("crossing", crossing or "", said["crossing"], "tokens" if crossing else ""),
+            tuple(
+                (share, kept_count(share, result.columns), *(left[by][i] for by in KEPT_BY))
+                for i, share in enumerate(KEPT_SHARES)
+            ),
+            frozenset({KEPT_SHARES.index(KEEP)}),
+        ),
+        formulas=(
+            r"\frac{\lVert X_{\mathrm{rest}} (W - \hat W)_{\mathrm{rest}}^\top \rVert^2}"
+            r"{\lVert X (W - \hat W)^\top \rVert^2}" + rf" = {tex(activation.text)}",
+        ),
+        ran=(awq.channel_order, awq.keep_channels, calibrate.statistics),
+        notes=(Sentence("from_kept"), Sentence("kept_in_model", **in_model)),
+        chart=_kept_chart(left),
+    )
+
+
+def _kept_chart(left: dict[KeptBy, tuple[float, ...]]) -> Chart:
+    top = 1.08 * max(1.0, *(max(values) for values in left.values()))
+    shares = (0.0025, KEEP, 0.02, 0.05, 0.1)
+
+    def point(by: str, i: int, value: float) -> Point:
+        share = KEPT_SHARES[i]
+        hover = f"{numbers.percent(share, 2)} · {numbers.fixed(value, 2)}"
+        return Point(share, value, f"{by}-{i}", hover=hover, marked=share == KEEP)
+
+    return Chart(
+        Axis(
+            "share_axis",
+            (0.0022, 0.115),
+            tuple((v, numbers.percent(v, 0 if v >= KEEP else 2)) for v in shares),
+            log=True,
+        ),
+        Axis("left_axis", (0.0, top), tuple((v, numbers.fixed(v, 1)) for v in linear_ticks(0.0, top, 5))),
+        tuple(
+            Series(by, tuple(point(by, i, v) for i, v in enumerate(left[by])), "both", KEPT_LOOKS[by])
+            for by in KEPT_BY
+        ),
+        (Rule("y", 1.0, "all_rounded"),),
+    )
+
+
+# --- how much text ----------------------------------------------------------------------------------------
+
+
+def _text_amount(result: TextAmount) -> View:
+    found = result.gains
+    readouts = [
+        Readout.of(result, f"{name}_{which}", numbers.times, accent=name == "awq")
+        for which in ("few", "all")
+        for name in METHODS
+    ]
+    texts = {readout.name: tex(readout.text) for readout in readouts}
+    crosses = result.crossing != ""
+    said = {
+        "bits": result.controls.bits,
+        "few": str(TOKENS[0]),
+        "all": numbers.integer(ALL_TOKENS),
+    }
+    return View(
+        readouts=(
+            *readouts,
+            Readout.of(
+                result,
+                "crossing",
+                lambda v: numbers.integer(v) if crosses else "–",
+                "tokens" if crosses else "",
+            ),
         ),
         drawing={"legend": [(name, LOOKS[name]) for name in METHODS]},
-        description=(
-            Sentence("amount", **said),
-            Sentence("crosses" if crossing else "never_crosses", **said),
-        ),
+        description=(Sentence("amount", **said), Sentence("crosses" if crosses else "never_crosses")),
         table=Table(
             (
                 Column("tokens", numbers.integer),
                 *(Column(name, lambda v: numbers.times(v, 3)) for name in METHODS),
             ),
-            tuple((n, *(found[name][i] for name in METHODS)) for i, n in enumerate(counts)),
+            tuple((n, *(found[name][i] for name in METHODS)) for i, n in enumerate(COUNTS)),
         ),
         formulas=(
             r"\frac{\lVert X (W - \hat W_{\mathrm{RTN}})^\top \rVert^2}{\lVert X (W - \hat W)^\top \rVert^2}"
-            rf" = {tex(said['gptq_all'])} \text{{ (GPTQ)}},\; {tex(said['awq_all'])} \text{{ (AWQ)}}",
+            rf" = {texts['gptq_all']} \text{{ (GPTQ)}},\; {texts['awq_all']} \text{{ (AWQ)}}",
         ),
         ran=(gptq.gptq, awq.search_statistics, metrics.relative_output_error_from_hessian),
         notes=(Sentence("from_amount"), Sentence("cannot_show")),
-        chart=Chart(
-            Axis("tokens_axis", (52, 19000), tuple((n, numbers.integer(n)) for n in TICKED), log=True),
-            Axis(
-                "gain_axis",
-                (low * 0.97, top),
-                tuple((v, numbers.times(v, 1)) for v in linear_ticks(low, top, 5)),
-            ),
-            tuple(
-                Series(
-                    name,
-                    tuple(
-                        Point(
-                            n,
-                            found[name][i],
-                            f"{name}-{n}",
-                            hover=f"{name.upper()} · {numbers.integer(n)} · {numbers.times(found[name][i])}",
-                        )
-                        for i, n in enumerate(counts)
-                    ),
-                    "both",
-                    LOOKS[name],
-                )
-                for name in METHODS
-            ),
-            (Rule("y", 1.0, "rtn_rule"),),
+        chart=_gain_chart(found),
+    )
+
+
+def _gain_chart(found: dict[str, tuple[float, ...]]) -> Chart:
+    low = min(0.95, *(min(values) for values in found.values()))
+    top = 1.08 * max(max(values) for values in found.values())
+
+    def point(name: str, tokens: int, value: float) -> Point:
+        hover = f"{name.upper()} · {numbers.integer(tokens)} · {numbers.times(value)}"
+        return Point(tokens, value, f"{name}-{tokens}", hover=hover)
+
+    return Chart(
+        Axis("tokens_axis", (52, 19000), tuple((n, numbers.integer(n)) for n in TICKED), log=True),
+        Axis(
+            "gain_axis",
+            (low * 0.97, top),
+            tuple((v, numbers.times(v, 1)) for v in linear_ticks(low, top, 5)),
         ),
+        tuple(
+            Series(
+                name,
+                tuple(point(name, n, v) for n, v in zip(COUNTS, found[name], strict=True)),
+                "both",
+                LOOKS[name],
+            )
+            for name in METHODS
+        ),
+        (Rule("y", 1.0, "rtn_rule"),),
     )
 
 
 # --- which text -------------------------------------------------------------------------------------------
 
 
-def _domain(method: str) -> View:
-    rows = sources.measured_calibration()
-    plain = next(row for row in rows if row.method == "rtn")
-    by_source = {
-        source: [row for row in rows if (row.method, row.source) == (method, source)]
-        for source in measuring.SOURCES
-    }
-    most = {source: of[-1] for source, of in by_source.items()}
-    first = {source: of[0] for source, of in by_source.items()}
-    same, other = _at(by_source["play"], 4096), _at(by_source["bible"], 4096)
-    said = {
-        "method": method.upper(),
-        "rtn": numbers.fixed(plain.perplexity, 1),
-        "same": numbers.fixed(same.perplexity, 1),
-        "other": numbers.fixed(other.perplexity, 1),
-        "own": numbers.fixed(_at(by_source["own"], 4096).perplexity, 1),
-        "error": numbers.fixed(same.perplexity * same.rise_error, 1),
-        "few": numbers.integer(first["play"].tokens),
-        "few_perplexity": numbers.fixed(first["play"].perplexity, 1),
-        "most": numbers.integer(most["play"].tokens),
-        "predictions": numbers.integer(sources.measured_conditions()["judged_play"]["predictions"]),
-    }
-    every = [plain, *(row for of in by_source.values() for row in of)]
-    low, high = (pick(row.perplexity for row in every) for pick in (min, max))
-    room = max(0.06 * (high - low), 0.3)
+def _text_kind(result: TextKind) -> View:
+    few, enough = (result.rows["play"][tokens] for tokens in (measuring.CALIBRATION_TOKENS[0], ENOUGH))
+    readouts = [
+        Readout.of(result, name, lambda v: numbers.fixed(v, 1), accent=name == "same")
+        for name in ("rtn", "same", "own", "other")
+    ]
+    predictions = sources.measured_conditions()["judged_play"]["predictions"]
     return View(
-        readouts=(
-            Readout("rtn", plain.perplexity, said["rtn"]),
-            Readout("same", same.perplexity, said["same"], accent=True),
-            Readout("own", _at(by_source["own"], 4096).perplexity, said["own"]),
-            Readout("other", other.perplexity, said["other"]),
-        ),
+        readouts=tuple(readouts),
         drawing={"legend": [(source, SOURCE_LOOKS[source]) for source in measuring.SOURCES]},
         description=(
-            Sentence("domain", **said),
-            Sentence(_verdict(same, first["play"], plain), **said),
+            Sentence("domain", method=result.controls.method.upper()),
+            Sentence(
+                _verdict(result, few),
+                error=numbers.fixed(enough.perplexity * enough.rise_error, 1),
+                few=numbers.integer(few.tokens),
+                few_perplexity=numbers.fixed(few.perplexity, 1),
+            ),
         ),
         table=Table(
             (
@@ -393,48 +483,44 @@ def _domain(method: str) -> View:
                 *(Column(source, lambda v: numbers.fixed(v, 2)) for source in measuring.SOURCES),
             ),
             tuple(
-                (tokens, *(_perplexity(of, tokens) for of in by_source.values()))
-                for tokens in measuring.CALIBRATION_TOKENS
+                (n, *(of[n].perplexity if n in of else None for of in result.rows.values()))
+                for n in measuring.CALIBRATION_TOKENS
             ),
         ),
-        formulas=(r"\mathrm{PPL} = \exp\left(-\frac{1}{n} \sum_t \ln p(x_t)\right)" rf" = {said['same']}",),
+        formulas=(
+            r"\mathrm{PPL} = \exp\left(-\frac{1}{n} \sum_t \ln p(x_t)\right)" rf" = {readouts[1].text}",
+        ),
         ran=(calibrate.gptq_layers, calibrate.awq_layers, calibrate.statistics),
-        notes=(Sentence("from_domain", **said),),
-        chart=Chart(
-            Axis(
-                "tokens_axis",
-                (220, 19000),
-                tuple((n, numbers.integer(n)) for n in measuring.CALIBRATION_TOKENS),
-                log=True,
-            ),
-            Axis(
-                "perplexity_axis",
-                (low - room, high + room),
-                tuple((v, numbers.fixed(v, 0)) for v in linear_ticks(low - room, high + room, 5)),
-            ),
-            tuple(
-                Series(source, tuple(_calibrated(row) for row in of), "both", SOURCE_LOOKS[source])
-                for source, of in by_source.items()
-            ),
-            (Rule("y", plain.perplexity, "rtn_rule"),),
-        ),
+        notes=(Sentence("from_domain", predictions=numbers.integer(predictions)),),
+        chart=_perplexity_chart(result),
     )
 
 
-def _verdict(enough: MeasuredCalibration, few: MeasuredCalibration, plain: MeasuredCalibration) -> str:
+def _perplexity_chart(result: TextKind) -> Chart:
+    every = [result.rtn, *(row.perplexity for of in result.rows.values() for row in of.values())]
+    room = max(0.06 * (max(every) - min(every)), 0.3)
+    low, high = min(every) - room, max(every) + room
+    counts = measuring.CALIBRATION_TOKENS
+    return Chart(
+        Axis("tokens_axis", (220, 19000), tuple((n, numbers.integer(n)) for n in counts), log=True),
+        Axis(
+            "perplexity_axis",
+            (low, high),
+            tuple((v, numbers.fixed(v, 0)) for v in linear_ticks(low, high, 5)),
+        ),
+        tuple(
+            Series(source, tuple(_calibrated(row) for row in of.values()), "both", SOURCE_LOOKS[source])
+            for source, of in result.rows.items()
+        ),
+        (Rule("y", result.rtn, "rtn_rule"),),
+    )
+
+
+def _verdict(result: TextKind, few: MeasuredCalibration) -> str:
     """What calibration on another play does: it helps, only with text enough, or not."""
-    if enough.perplexity >= plain.perplexity:
+    if result.same >= result.rtn:
         return "hurts"
-    return "helps" if few.perplexity < plain.perplexity else "needs_enough"
-
-
-def _at(rows: list[MeasuredCalibration], tokens: int) -> MeasuredCalibration:
-    return next(row for row in rows if row.tokens == tokens)
-
-
-def _perplexity(rows: list[MeasuredCalibration], tokens: int) -> float | None:
-    """Of so many tokens, where a source has them."""
-    return next((row.perplexity for row in rows if row.tokens == tokens), None)
+    return "helps" if few.perplexity < result.rtn else "needs_enough"
 
 
 def _calibrated(row: MeasuredCalibration) -> Point:
@@ -450,4 +536,4 @@ def _calibrated(row: MeasuredCalibration) -> Point:
     )
 
 
-FIGURE = Figure("calibration", "fig-04b", "FIG.04B", Controls, None, view)
+FIGURE = Figure("calibration", "fig-04b", "FIG.04B", Controls, compute, view)

@@ -23,9 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quant_core.arrays import F32, U8
+from quant_core.ggml.bits import pack_nibbles, unpack_nibbles
 from quant_core.ggml.codec import Codec, Stored
 from quant_core.ggml.formats import FORMATS, block_bytes
-from quant_core.ggml.legacy import pack_nibbles, unpack_nibbles
 
 MX_BLOCK, NV_BLOCK, NV_SUB_BLOCK = 32, 64, 16
 NV_SUB_BLOCKS = NV_BLOCK // NV_SUB_BLOCK
@@ -46,7 +46,7 @@ def encode_mxfp4(rows: F32, importance: F32 | None) -> U8:
     exponent = np.floor(np.log2(largest, dtype=np.float64).astype(np.float32))
     scale_bits = np.where(largest > 0, exponent - 2 + 127, 0).astype(np.int32).astype(np.uint8)
     blocks = FORMATS["MXFP4"].empty(len(x))
-    blocks["e"], blocks["qs"] = scale_bits, pack_nibbles(_nearest(x, e8m0_values(scale_bits)))
+    blocks["e"], blocks["qs"] = scale_bits, pack_nibbles(_nearest(x, e8m0_values(scale_bits)), MX_BLOCK)
     return block_bytes(blocks)
 
 
@@ -57,7 +57,7 @@ def encode_nvfp4(rows: F32, importance: F32 | None) -> U8:
     codes = _nearest(x, ue4m3_values(scale_bits))
     blocks = FORMATS["NVFP4"].empty(len(x) // NV_SUB_BLOCKS)
     blocks["d"] = scale_bits.reshape(-1, NV_SUB_BLOCKS)
-    blocks["qs"] = pack_nibbles(codes).reshape(-1, NV_BLOCK // 2)
+    blocks["qs"] = pack_nibbles(codes.reshape(-1, NV_BLOCK), NV_SUB_BLOCK)
     return block_bytes(blocks)
 
 
@@ -125,7 +125,7 @@ _UE4M3 = _ue4m3_table()
 
 def _unpack_mxfp4(blocks: U8) -> Stored:
     block = FORMATS["MXFP4"].view(blocks)
-    return {"e": block["e"], "codes": unpack_nibbles(block["qs"])}
+    return {"e": block["e"], "codes": unpack_nibbles(block["qs"], MX_BLOCK)}
 
 
 def values_mxfp4(fields: Mapping[str, NDArray[Any]]) -> F32:
@@ -138,8 +138,7 @@ def values_mxfp4(fields: Mapping[str, NDArray[Any]]) -> F32:
 
 def _unpack_nvfp4(blocks: U8) -> Stored:
     block = FORMATS["NVFP4"].view(blocks)
-    codes = unpack_nibbles(block["qs"].reshape(-1, NV_SUB_BLOCK // 2)).reshape(-1, NV_BLOCK)
-    return {"d": block["d"], "codes": codes}
+    return {"d": block["d"], "codes": unpack_nibbles(block["qs"], NV_SUB_BLOCK)}
 
 
 def values_nvfp4(fields: Mapping[str, NDArray[Any]]) -> F32:

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from quant_core.arrays import F32, U8
 from quant_core.ggml import primitives
+from quant_core.ggml.bits import pack_nibbles, unpack_nibbles
 from quant_core.ggml.codec import Codec, Stored, from_columns, to_columns
 from quant_core.ggml.formats import FORMATS, block_bytes
-from quant_core.ggml.legacy import pack_nibbles, unpack_nibbles
 from quant_core.ggml.primitives import ALL_ZERO, nint, sum_in_order, to_half
 from quant_core.ggml.weighting import spread_weights, sum_of_squares
 
@@ -48,7 +48,7 @@ def encode_nl(rows: F32, importance: F32 | None) -> U8:
     inverse = np.where(scale != 0, np.float32(1) / scale, np.float32(0))
     codes = nearest(inverse * x)
     blocks = FORMATS["IQ4_NL"].empty(x.shape[1])
-    blocks["d"], blocks["qs"] = to_half(scale), pack_nibbles(codes.T)
+    blocks["d"], blocks["qs"] = to_half(scale), pack_nibbles(codes.T, BLOCK)
     return block_bytes(blocks)
 
 
@@ -66,7 +66,7 @@ def encode_xs(rows: F32, importance: F32 | None) -> U8:
     blocks = FORMATS["IQ4_XS"].empty(len(d))
     blocks["d"] = to_half(d)
     blocks["scales_h"], blocks["scales_l"] = _pack_scales((scales + half).T.astype(np.uint8))
-    blocks["qs"] = pack_nibbles(codes.T).reshape(-1, 128)
+    blocks["qs"] = pack_nibbles(from_columns(codes, SUPER_BLOCK), BLOCK)
     return block_bytes(blocks)
 
 
@@ -117,7 +117,7 @@ def _fit(x: F32, weights: F32) -> F32:
 
 def _unpack_nl(blocks: U8) -> Stored:
     block = FORMATS["IQ4_NL"].view(blocks)
-    return {"d": block["d"], "codes": unpack_nibbles(block["qs"])}
+    return {"d": block["d"], "codes": unpack_nibbles(block["qs"], BLOCK)}
 
 
 def values_nl(fields: Mapping[str, NDArray[Any]]) -> F32:
@@ -131,7 +131,7 @@ def _unpack_xs(blocks: U8) -> Stored:
     return {
         "d": block["d"],
         "scales": _unpack_scales(block["scales_h"], block["scales_l"]),
-        "codes": unpack_nibbles(block["qs"].reshape(-1, 16)).reshape(-1, SUPER_BLOCK),
+        "codes": unpack_nibbles(block["qs"], BLOCK),
     }
 
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from quant_core.arrays import F32, U8
 from quant_core.ggml import primitives
+from quant_core.ggml.bits import pack_nibbles, unpack_nibbles
 from quant_core.ggml.codec import Codec, Stored, to_columns
 from quant_core.ggml.formats import FORMATS, Blocks, Format, block_bytes
 from quant_core.ggml.primitives import to_half
@@ -153,25 +154,14 @@ def _write_codes(blocks: Blocks, codes: NDArray[Any], bits: int) -> None:
         fifth = (integers >> np.uint8(4)).reshape(4, 8, -1) << np.arange(8, dtype=np.uint8)[:, None]
         blocks["qh"] = np.bitwise_or.reduce(fifth, axis=1).T
         integers = integers & np.uint8(15)
-    blocks["qs"] = pack_nibbles(integers.T)
+    blocks["qs"] = pack_nibbles(integers.T, BLOCK)
 
 
 def _read_codes(block: Blocks, bits: int) -> U8:
     """Undo `_write_codes`; shape (b, 32)."""
-    low = unpack_nibbles(block["qs"])
+    low = unpack_nibbles(block["qs"], BLOCK)
     if bits == 4:
         return low
     fifth = np.unpackbits(block["qh"], axis=1, bitorder="little")
     codes: U8 = low | fifth << np.uint8(4)
     return codes
-
-
-def pack_nibbles(codes: U8) -> U8:
-    """Pack 2·n 4-bit codes: byte j holds code j (low) and code j+n (high); shape (b, 2·n) -> (b, n)."""
-    half = codes.shape[1] // 2
-    return (codes[:, :half] | codes[:, half:] << 4).astype(np.uint8, copy=False)
-
-
-def unpack_nibbles(packed: U8) -> U8:
-    """Undo `pack_nibbles`; shape (b, n) -> (b, 2·n)."""
-    return np.hstack([packed & np.uint8(15), packed >> 4])

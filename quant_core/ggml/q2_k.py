@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from quant_core.arrays import F32, U8
 from quant_core.ggml import primitives
+from quant_core.ggml.bits import pack_pairs, unpack_pairs
 from quant_core.ggml.codec import Codec, Stored, from_columns, to_columns
 from quant_core.ggml.formats import FORMATS, block_bytes
 from quant_core.ggml.primitives import Search, nint, to_half
@@ -94,16 +95,3 @@ def _round_to_four_bits(parts: F32) -> tuple[F32, F32]:
     largest = np.maximum(parts.max(axis=0), np.float32(0))
     inverse = np.where(largest > 0, np.float32(TOP_SCALE) / largest, np.float32(0))
     return largest / np.float32(TOP_SCALE), nint(inverse * parts)
-
-
-def pack_pairs(codes: U8) -> U8:
-    """Pack 256 2-bit codes: per 128 weights, byte l holds the weights l, l+32, l+64 and l+96."""
-    a, b, c, d = np.moveaxis(codes.reshape(-1, 2, 4, 32), 2, 0)
-    return (a | b << 2 | c << 4 | d << 6).astype(np.uint8, copy=False).reshape(-1, 64)
-
-
-def unpack_pairs(packed: U8) -> U8:
-    """Undo `pack_pairs`; shape (b, 64) -> (b, 256)."""
-    groups = packed.reshape(-1, 2, 1, 32)
-    shifts = np.array([0, 2, 4, 6], np.uint8)[:, None]
-    return (groups >> shifts & np.uint8(3)).reshape(-1, SUPER_BLOCK)

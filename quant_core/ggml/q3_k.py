@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from quant_core.arrays import F32, U8
 from quant_core.ggml import primitives
+from quant_core.ggml.bits import pack_bits, pack_pairs, unpack_bits, unpack_pairs
 from quant_core.ggml.codec import Codec, Stored, from_columns, to_columns
 from quant_core.ggml.formats import FORMATS, block_bytes
 from quant_core.ggml.primitives import nint, to_half
-from quant_core.ggml.q2_k import pack_pairs, unpack_pairs
 from quant_core.ggml.weighting import spread_weights, sum_of_squares
 
 LAYOUT = FORMATS["Q3_K"]
@@ -47,8 +47,7 @@ def encode(rows: F32, importance: F32 | None) -> U8:
     step = from_columns(stored_d.astype(np.float32) * (scales - np.float32(HALF_SCALE)), 1).ravel()
     integers = from_columns(primitives.round_again(x, step, codes, HALF, 2 * HALF - 1), SUPER_BLOCK)
     blocks = LAYOUT.empty(len(stored_d))
-    # Third bits: byte t mod 32, bit t div 32.
-    blocks["hmask"] = np.packbits((integers >> 2).reshape(-1, 8, 32), axis=1, bitorder="little")[:, 0]
+    blocks["hmask"] = pack_bits(integers >> np.uint8(2))
     blocks["qs"] = pack_pairs(integers & np.uint8(3))
     blocks["scales"] = _pack_six_bit(from_columns(scales, SUB_BLOCKS).astype(np.uint8))
     blocks["d"] = stored_d
@@ -58,11 +57,10 @@ def encode(rows: F32, importance: F32 | None) -> U8:
 def unpack(blocks: U8) -> Stored:
     """Return d, 16 scales 0 … 63 and 256 codes 0 … 7 of each super-block."""
     block = LAYOUT.view(blocks)
-    third = np.unpackbits(block["hmask"][:, None], axis=1, bitorder="little").reshape(-1, SUPER_BLOCK)
     return {
         "d": block["d"],
         "scales": _unpack_six_bit(block["scales"]),
-        "codes": unpack_pairs(block["qs"]) | third << 2,
+        "codes": unpack_pairs(block["qs"]) | unpack_bits(block["hmask"]) << 2,
     }
 
 

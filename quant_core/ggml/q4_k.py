@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from quant_core.arrays import F32, U8
 from quant_core.ggml import primitives
+from quant_core.ggml.bits import pack_nibbles, unpack_nibbles
 from quant_core.ggml.codec import Codec, Stored, from_columns, to_columns
 from quant_core.ggml.formats import FORMATS, Blocks, Format, block_bytes
 from quant_core.ggml.primitives import Search, nint, to_half
@@ -45,14 +46,14 @@ _WITHOUT_IMPORTANCE = Search(first=-1.0, step=0.1, last=20)
 def encode(rows: F32, importance: F32 | None) -> U8:
     """Return the blocks of `rows`; see `quant_core.ggml.codec.Codec`."""
     blocks, codes = encode_super_blocks(rows, importance, LAYOUT, top=15, search=_WITHOUT_IMPORTANCE)
-    blocks["qs"] = pack_nibbles(codes)
+    blocks["qs"] = pack_nibbles(codes, 2 * SUB_BLOCK)
     return block_bytes(blocks)
 
 
 def unpack(blocks: U8) -> Stored:
     """Return d, dmin, 8 scales, 8 mins and 256 codes of each super-block."""
     block = LAYOUT.view(blocks)
-    return unpack_header(block) | {"codes": unpack_nibbles(block["qs"])}
+    return unpack_header(block) | {"codes": unpack_nibbles(block["qs"], 2 * SUB_BLOCK)}
 
 
 def values(fields: Mapping[str, NDArray[Any]]) -> F32:
@@ -157,16 +158,3 @@ def unpack_header(block: Blocks) -> Stored:
         "scales": np.hstack([scale_head & 63, (tail & 15) | (scale_head >> 6) << 4]),
         "mins": np.hstack([min_head & 63, (tail >> 4) | (min_head >> 6) << 4]),
     }
-
-
-def pack_nibbles(codes: U8) -> U8:
-    """Pack 256 4-bit codes: per 64 weights, byte l holds weight l (low) and weight l+32 (high)."""
-    groups = codes.reshape(-1, 4, 2, 32) & 15
-    packed = groups[:, :, 0] | groups[:, :, 1] << 4
-    return packed.reshape(-1, 128).astype(np.uint8, copy=False)
-
-
-def unpack_nibbles(packed: U8) -> U8:
-    """Undo `pack_nibbles`; shape (b, 128) -> (b, 256)."""
-    groups = packed.reshape(-1, 4, 1, 32)
-    return np.concatenate([groups & 15, groups >> 4], axis=2).reshape(-1, SUPER_BLOCK)

@@ -29,8 +29,8 @@ export async function completeView(element) {
   const form = formOf(element);
   const query = `${new URLSearchParams(new FormData(form))}`;
   const view = (await fetchPage(`${form.getAttribute("hx-get")}?${new URLSearchParams(stateOf(form))}`))?.querySelector(".view");
-  // A change of a control meanwhile has brought all of its own view, or will.
-  if (!view || query !== `${new URLSearchParams(new FormData(form))}`) return;
+  // A change of a control meanwhile brings all of its own view, and so do a reader's own weights.
+  if (!view || form.closest("[data-own]") || query !== `${new URLSearchParams(new FormData(form))}`) return;
   patch(form.querySelector(".view"), view);
   document.dispatchEvent(new CustomEvent("figure:changed", { detail: { figure: form.closest("figure") } }));
 }

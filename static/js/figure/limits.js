@@ -10,7 +10,7 @@ const shown = new WeakMap(); // form → the limits that its controls have, as t
 export function watchLimits() {
   document.querySelectorAll("figure[data-figure]").forEach(limit);
   document.addEventListener("figure:changed", ({ detail }) => limit(detail.figure));
-  // Another option is chosen: the value that was kept for the control gives way, before anybody reads the form.
+  // Choosing another option drops the hidden value of the control, before anybody reads the form.
   for (const type of ["input", "change"]) {
     document.addEventListener(type, ({ target }) => target.form?.querySelector(`${HIDDEN}[name="${target.name}"]`)?.remove(), true);
   }

@@ -5,13 +5,13 @@
 import { staysFolded } from "./folds.js";
 import { isPlace, motionIsWelcome, moveMarks, stopMarks } from "./motion.js";
 
-const NOT_THE_SERVERS = ["open", "data-htmx-powered"]; // but the reader's, and htmx's
-const OURS = "[hx-morph-skip]"; // drawn, or fetched, in the browser
+const SET_HERE = ["open", "data-htmx-powered"]; // attributes that the reader or htmx sets, not the server
+const MADE_HERE = "[hx-morph-skip]"; // drawn, or fetched, in the browser
 
 let templates; // whether the next view has any
 let moves; // places of marks that are to change in the course of some frames; undefined where all change at once
 
-/** Make an element like the next one, whose parts may move into it; `moving`, its marks take a while to get there. */
+/** Make an element like the next one, whose parts may move into it. With `moving`, marks move to their places over some frames. */
 export function patch(element, next, { moving = false } = {}) {
   stopMarks(element);
   templates = holdsTemplate(next);
@@ -22,7 +22,7 @@ export function patch(element, next, { moving = false } = {}) {
 
 function patchElement(element, next) {
   if (element.isEqualNode(next) && !(templates && holdsTemplate(next))) return;
-  if (element.matches(OURS) || staysFolded(element, next)) return;
+  if (element.matches(MADE_HERE) || staysFolded(element, next)) return;
   patchAttributes(element, next);
   if (element.localName === "template") element.content.replaceChildren(next.content);
   else patchChildren(element, next);
@@ -33,13 +33,13 @@ function patchAttributes(element, next) {
   for (const name of wanted) {
     const to = next.getAttribute(name);
     const from = element.getAttribute(name);
-    if (from === to || NOT_THE_SERVERS.includes(name)) continue;
+    if (from === to || SET_HERE.includes(name)) continue;
     if (moves && isPlace(element, name, from, to)) moves.push({ element, name, from, to });
     else element.setAttribute(name, to);
   }
   if (element.attributes.length === wanted.length) return; // as nearly always
   for (const name of element.getAttributeNames()) {
-    if (!next.hasAttribute(name) && !NOT_THE_SERVERS.includes(name)) element.removeAttribute(name);
+    if (!next.hasAttribute(name) && !SET_HERE.includes(name)) element.removeAttribute(name);
   }
 }
 

@@ -80,7 +80,7 @@ export function showView(form, change, view) {
   shown(form, change);
 }
 
-/** An error page, a sign-in page, a queue, a newer lesson: said kindly, and asked again when it is likely to help. */
+/** Say why an answer is not the figure's view, and ask again later: it may be an error, a sign-in page or a newer lesson's. */
 export function refuse(form, change, { status, headers } = {}) {
   const wait = secondsUntil(headers?.get("Retry-After"));
   if (wait) silentUntil = Date.now() + 1000 * wait;
@@ -92,7 +92,7 @@ function trackOf(form) {
   return tracks.get(form);
 }
 
-/** Not where a later change was answered meanwhile, nor before a busy server wants to be asked. */
+/** Not where a later change was answered already, nor before the time that a busy server named. */
 function mayAsk(form, change) {
   if (isOvertaken(form, change)) return false;
   const wait = silentUntil - Date.now();
@@ -172,7 +172,7 @@ function askAgain(form) {
   ask(form);
 }
 
-/** The drawing pales while it is not the state of its controls; a hairline under the caption says for what it waits. */
+/** Mark the figure as waiting, for an answer or for the line: its drawing is not the state of its controls. */
 function showWaiting(form, reason) {
   form.closest("figure").dataset.waiting = reason;
   form.querySelector(".view").setAttribute("aria-busy", "true");

@@ -9,7 +9,7 @@ const MOST_TABLES = 32;
 const LIMIT = 60_000; // milliseconds for a table to come: nobody waits for it
 const DWELL = 60; // milliseconds that a pointer rests on a cell before it is likely to be pressed
 const REST = 5000; // milliseconds before a table that was not given is asked for again
-const tables = new Map(); // address of a table → { parts: value → the part that holds it, asked: a promise while one is on its way }
+const tables = new Map(); // address of a table → { parts: value → the part that holds it, pending: a promise while one is on its way }
 
 export function watchStateTables() {
   for (const touch of ["pointerdown", "focusin"]) {
@@ -146,18 +146,18 @@ function tableOf(form, name, state) {
 function fetchTable(form, name, state) {
   const address = tableOf(form, name, state);
   const value = state.get(name);
-  const table = tables.get(address) ?? { parts: new Map(), asked: undefined };
-  if (table.asked || table.parts.has(value)) return table.asked;
+  const table = tables.get(address) ?? { parts: new Map(), pending: undefined };
+  if (table.pending || table.parts.has(value)) return table.pending;
   tables.set(address, table);
   if (tables.size > MOST_TABLES) tables.delete(tables.keys().next().value);
-  table.asked = fetchPart(table, isParted(form, name) ? `${address}&${new URLSearchParams({ [name]: value })}` : address, name);
-  table.asked.then(() => {
+  table.pending = fetchPart(table, isParted(form, name) ? `${address}&${new URLSearchParams({ [name]: value })}` : address, name);
+  table.pending.then(() => {
     const part = table.parts.get(value);
     if (!part) return;
     parseBeside(part, value);
     if ([part.values[0], part.values.at(-1)].includes(value)) fetchNextPart(form, name, state);
   });
-  return table.asked;
+  return table.pending;
 }
 
 /** Fetch the part beyond an end before it is reached: one at a time. */
@@ -172,12 +172,12 @@ function fetchNextPart(form, name, state) {
 
 async function fetchPart(table, address, name) {
   const { ok, body: part } = await request(address, { as: "json", limit: LIMIT });
-  const given = ok && part.states;
+  const given = ok && part?.states;
   if (given) {
     Object.assign(part, { control: name, values: inOrder(part.states), parsed: new Map() });
     for (const value of part.values) table.parts.set(value, part);
   }
-  const mayAskAgain = () => { table.asked = undefined; };
+  const mayAskAgain = () => { table.pending = undefined; };
   if (ok && !given) setTimeout(mayAskAgain, REST); // too large, or the server too busy
   else mayAskAgain(); // where no answer came, the next touch tries again
 }

@@ -1,5 +1,5 @@
 """The lesson's computations that take minutes."""
 
-from lessons.quantization import bigger, bigger_sentence
+from lessons.quantization import smollm2, smollm2_sentence
 
-JOBS = {job.name: job for job in (bigger.JOB, bigger_sentence.JOB)}
+JOBS = {job.name: job for job in (smollm2.JOB, smollm2_sentence.JOB)}

@@ -22,7 +22,7 @@ from app.server import job_runner
 from app.settings import Settings
 from lessons.kit import job_store
 from lessons.kit.job import Nothing, Progress
-from lessons.quantization import bigger, bigger_sentence, measuring, sources
+from lessons.quantization import measuring, smollm2, smollm2_sentence, sources
 from lessons.specimen.jobs import COUNT, JOBS
 
 Patch = pytest.MonkeyPatch
@@ -133,7 +133,7 @@ def test_where_nothing_can_be_written_the_page_says_so(tmp_path: Path) -> None:
 def test_without_the_package_the_page_says_how_to_get_it(
     client: TestClient, monkeypatch: Patch, job: str
 ) -> None:
-    monkeypatch.setattr("lessons.quantization.bigger.PACKAGE", "no_such_package")
+    monkeypatch.setattr("lessons.quantization.smollm2.PACKAGE", "no_such_package")
     page = client.get(f"/lessons/quantization/jobs/{job}").text
     assert "make smollm2" in page
     assert "<form" not in page
@@ -149,12 +149,12 @@ ASKED = "sentence=A+wise+king&seed=3"
 @pytest.fixture
 def stand_in(monkeypatch: Patch) -> None:
     """The lesson's own model in SmolLM2's place: the code that follows is the same."""
-    monkeypatch.setattr("lessons.quantization.bigger.model_file", lambda: measuring.WEIGHTS_FILE)
+    monkeypatch.setattr("lessons.quantization.smollm2.model_file", lambda: measuring.WEIGHTS_FILE)
 
 
 def read(client: TestClient, sentence: str, seed: str, widths: int = 7) -> None:
     """What the process of the job does, here: it would look for the package."""
-    job = bigger_sentence.JOB
+    job = smollm2_sentence.JOB
     asked = job.controls.parse([("sentence", sentence), ("seed", seed)])
     store = client.app.state.job_runner.store()  # type: ignore[attr-defined]
     done = store.compute(job.key(asked), lambda known: islice(job.steps(asked, known), 1 + 2 * widths))
@@ -355,12 +355,12 @@ def test_what_a_reader_types_is_on_no_command_line(tmp_path: Path, monkeypatch: 
     runner = job_runner.JobRunner(Settings(jobs_folder=str(tmp_path)))
     store = runner.store()
     assert store
-    asked = bigger_sentence.JOB.controls.parse([("sentence", "secret")])
+    asked = smollm2_sentence.JOB.controls.parse([("sentence", "secret")])
     monkeypatch.setattr(job_runner, "BEGINS_WITHIN", 0.0)
 
     async def run() -> None:
         store.ask(
-            bigger_sentence.JOB.key(asked), "quantization", "sentence", urlencode(asked.query()), "token"
+            smollm2_sentence.JOB.key(asked), "quantization", "sentence", urlencode(asked.query()), "token"
         )
         await runner.see_to(store)
         await runner.close()
@@ -377,7 +377,7 @@ def test_figure_05d_leads_to_the_job_and_back(client: TestClient) -> None:
     store = client.app.state.job_runner.store()  # type: ignore[attr-defined]
     rows = [row | {"name": "Q4_1"} if not place else row for place, row in enumerate(shipped_rows())]
     steps = [Progress((place + 1) / len(rows), row) for place, row in enumerate(rows)]
-    store.compute(bigger.JOB.key(Nothing()), lambda _: iter(steps))
+    store.compute(smollm2.JOB.key(Nothing()), lambda _: iter(steps))
     page = client.get(address).text
     assert "as shipped, in Q4_1" in page
     assert "/jobs/bigger" not in page

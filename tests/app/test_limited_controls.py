@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from app.assets import version
 from lessons.catalogue import load_lesson
 from lessons.kit.controls import Text
-from lessons.quantization import bigger
+from lessons.quantization import smollm2
 from tests.app.html import Element, parse
 
 PAGE = "/lessons/quantization/figures"
@@ -94,7 +94,7 @@ def test_a_control_of_no_use_is_disabled_and_keeps_its_value(
 def test_a_model_that_is_not_installed_cannot_be_chosen(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, name: str, installed: bool
 ) -> None:
-    monkeypatch.setattr(bigger, "model_file", lambda: Path("here") if installed else None)
+    monkeypatch.setattr(smollm2, "model_file", lambda: Path("here") if installed else None)
     state = f"family={'rtn' if installed else 'awq'}" if name == "measured" else f"seed={4 + installed}"
     shown = figure(client, f"{name}?{state}")  # a state for each, for answers are kept
     assert ("disabled" in radios(shown, "model")["smollm2"]) is not installed

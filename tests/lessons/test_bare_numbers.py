@@ -88,7 +88,7 @@ ALLOWED = {
         "64|128|512|4096|3",
     ): "settings of the measurement, made anew by `make measure`",
     ("measured.toml", "*", "16|8|6|5|4|3|2|32|64|128"): "widths, groups and windows that were measured",
-    ("measured.toml", "sentences.*", "256|576"): "windows of SmolLM2's text, and its rows; test_bigger.py",
+    ("measured.toml", "sentences.*", "256|576"): "windows of SmolLM2's text, and its rows; test_smollm2.py",
     ("sentence.toml", "controls.seed.options.*", "*"): "draws to choose from",
     ("sentence.toml", "*", "16|8|6|5|4|3|2|64|100"): "widths, groups; the length that the page allows",
     ("questions/gptq.toml", "*", "100|16"): "the whole that a share is of; the cut that is drawn",

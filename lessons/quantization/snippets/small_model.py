@@ -7,7 +7,7 @@ import json
 from lessons.quantization import measuring, small_model
 from lessons.quantization.figures import measured as measured_figure
 from lessons.quantization.figures import sentence as sentence_figure
-from lessons.quantization.snippets import bigger_model
+from lessons.quantization.snippets import smollm2_model
 from lessons.quantization.snippets.parts import TINY, code
 from lessons.quantization.sources import name_of
 
@@ -17,7 +17,7 @@ LOAD_MODEL = f'tiny = model.load("{TINY}/model.safetensors")'
 
 def measured(c: measured_figure.Controls) -> str:
     if c.model == "smollm2":
-        return bigger_model.measured(c)
+        return smollm2_model.measured(c)
     rows = measured_figure.shown_rows(c)
     chosen = measured_figure.chosen_row(c)
     name = name_of(chosen)
@@ -47,9 +47,9 @@ def sentence(c: sentence_figure.Controls) -> str:
         "from quant_core.llm import bpe, evaluate, model\nfrom quant_core.methods import rtn"
     )
     return code(
-        imports if small else f"{bigger_model.IMPORTS}\n\n{imports}",
+        imports if small else f"{smollm2_model.IMPORTS}\n\n{imports}",
         f"""\
-{LOAD_MODEL if small else bigger_model.LOAD}
+{LOAD_MODEL if small else smollm2_model.LOAD}
 tokenizer = bpe.tokenizer_of(files.open_model({path}))
 ids = tokenizer.encode({said!r})
 tokens = len(ids)""",

@@ -1,13 +1,13 @@
 """FIG.05D: perplexity against bits per weight, every format and method, measured on the lesson's own model.
 
-The numbers are those of `make measure`, or of SmolLM2-135M what the job `bigger` found on this host; nothing
-is computed here but their place. What is quoted of an 8B model can be laid over as change against its own 16
-bits, on an axis of its own.
+The numbers are those of `make measure`, or of SmolLM2-135M what the job `bigger` (`smollm2.py`) found on this
+host; nothing is computed here but their place. What is quoted of an 8B model can be laid over as change
+against its own 16 bits, on an axis of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lessons.kit import numbers
@@ -19,7 +19,7 @@ from lessons.kit.labels import Label, Placed, Plot, place
 from lessons.kit.mathml import tex
 from lessons.kit.scales import Scale, linear_ticks
 from lessons.kit.view import Column, Limit, Readout, Sentence, Table, View
-from lessons.quantization import bigger, sources
+from lessons.quantization import smollm2, sources
 from lessons.quantization.measuring import Recipe
 from lessons.quantization.sources import Measured, name_of
 from quant_core.llm import calibrate, evaluate, model
@@ -73,7 +73,7 @@ class Controls(FigureControls):
         ("tinylm", "smollm2"),
         style="segments",
         ahead=False,
-        needs={"smollm2": bigger.is_installed},
+        needs={"smollm2": smollm2.is_installed},
     )
     family: str = choice("all", FAMILIES)
     imatrix: str = choice("both", ("both", "without", "with"), style="segments")
@@ -104,7 +104,7 @@ def results(c: Controls, found: Found) -> Results:
     rows = tuple(Measured(**row) for row in found.state.rows)
     if len(rows) < 2:
         return Results(*shipped, awaited="measure" if found.installed else "missing")
-    return Results(rows, bigger.PREDICTIONS, "smollm2", "" if found.state.finished else "rest")
+    return Results(rows, smollm2.PREDICTIONS, "smollm2", "" if found.state.finished else "rest")
 
 
 def view(c: Controls) -> View:
@@ -115,116 +115,21 @@ def view(c: Controls) -> View:
 def on_found(c: Controls, found: Found) -> View:
     """The same with what this host has measured."""
     known = results(c, found)
-    reference = known.reference
     rows = shown_rows(c, known.rows)
     chosen = chosen_row(c, known.rows)
-    beyond = [row for row in rows if row.perplexity > HIGHEST * reference.perplexity]
-    rise = 100 * (chosen.perplexity / reference.perplexity - 1)
-    rise_error = 100 * chosen.perplexity / reference.perplexity * chosen.rise_error
-    text = sources.measured_conditions()["text"]
-    said = {
-        "name": name_of(chosen),
-        "bits": numbers.fixed(chosen.bits_per_weight, 2),
-        "perplexity": numbers.significant(chosen.perplexity, 4),
-        "error": numbers.significant(chosen.standard_error, 2),
-        "reference": numbers.significant(reference.perplexity, 4),
-        "source": reference.name,
-        "rise": numbers.signed(rise, _places(rise)),
-        "rise_error": numbers.fixed(rise_error, _places(rise)),
-        "divergence": numbers.significant(chosen.divergence, 2),
-        "agreement": numbers.percent(chosen.agreement, 1),
-        "disagreement": numbers.percent(1 - chosen.agreement, 1),
-        "predictions": numbers.integer(known.predictions),
-        "calibration": numbers.integer(text["calibration_tokens"]),
-        "seconds": numbers.significant(chosen.seconds, 2),
-        "made": sources.measured_conditions()["made"],
-    }
-    small = known.of == "tinylm"
-    notes = [Sentence("from" if small else "from_smollm2", **said)]
-    if beyond:
-        named = [f"{name_of(row)} ({numbers.significant(_short(row.perplexity), 3)})" for row in beyond]
-        notes.insert(0, Sentence("beyond", rows=", ".join(named), highest=numbers.integer(HIGHEST)))
-    wanted = next((row for row in known.rows if row.key == c.row), None)
-    if wanted not in rows:
-        asked = name_of(wanted or ROWS[c.row])
-        notes.insert(0, Sentence("not_shown", row=asked, shown=name_of(chosen)))
-    if c.quoted:
-        notes.insert(0, Sentence("only_the_shape"))
-    if small and c.group != "64" and c.family not in ("gguf", "w8a8"):
-        notes.append(Sentence("one_group", group=c.group))
-    if chosen.activation_bits < reference.activation_bits:
-        notes.append(Sentence("activations", bits=str(chosen.activation_bits)))
-    if chosen.name == "llm-int8":
-        notes.append(Sentence("outliers"))
-    notes.append(Sentence("calibrated" if small else "not_calibrated", **said))
-    of = "_smollm2" if not small else "_awaited" if known.awaited else ""
-    description = [
-        Sentence(("reference" if chosen is reference else "chosen") + of, **said),
-        Sentence(_verdict(chosen, reference), **said),
-        *([Sentence("curve", **curve)] if (curve := _curve(known.rows)) else []),
-    ]
+    beyond = [row for row in rows if row.perplexity > HIGHEST * known.reference.perplexity]
+    said = _said(chosen, known)
     return View(
-        readouts=(
-            Readout("row", name_of(chosen), name_of(chosen), accent=True),
-            Readout("bits_per_weight", chosen.bits_per_weight, said["bits"]),
-            Readout("size", chosen.bytes, numbers.fixed(chosen.bytes / 1e6, 2), "MB"),
-            Readout("perplexity", chosen.perplexity, said["perplexity"], f"± {said['error']}"),
-            Readout("rise", rise, said["rise"], "%"),
-            Readout("divergence", chosen.divergence, said["divergence"], "nats"),
-            Readout("agreement", chosen.agreement, numbers.fixed(100 * chosen.agreement, 1), "%"),
-        ),
+        readouts=_readouts(chosen, known.reference, said),
         drawing={
-            "rows": [
-                {
-                    "key": row.key,
-                    "name": name_of(row),
-                    "family": row.family,
-                    "importance": row.importance,
-                    "chosen": row is chosen,
-                    "bits": numbers.fixed(row.bits_per_weight, 2),
-                    "perplexity": numbers.significant(row.perplexity, 4),
-                    "rise": _rise(row, reference),
-                }
-                for row in rows
-            ],
+            "rows": [_listed(row, chosen, known.reference) for row in rows],
             "awaited": known.awaited,
             "of": known.of,
             "families": list(dict.fromkeys((row.family, row.importance) for row in rows)),
             "quoted": c.quoted,
         },
-        description=tuple(description),
-        table=Table(
-            (
-                Column("name"),
-                Column("bits_per_weight", lambda v: numbers.fixed(v, 3)),
-                Column("activation_bits", str),
-                Column("bytes", numbers.integer),
-                Column("perplexity", lambda v: numbers.fixed(v, 3)),
-                Column("standard_error", lambda v: numbers.fixed(v, 3)),
-                Column("rise", lambda v: numbers.fixed(v, 4)),
-                Column("rise_error", lambda v: numbers.fixed(v, 4)),
-                Column("divergence", lambda v: numbers.fixed(v, 4)),
-                Column("agreement", lambda v: numbers.percent(v, 1)),
-                Column("seconds", lambda v: numbers.fixed(v, 1)),
-            ),
-            tuple(
-                (
-                    name_of(row),
-                    row.bits_per_weight,
-                    row.activation_bits,
-                    row.bytes,
-                    row.perplexity,
-                    row.standard_error,
-                    row.rise,
-                    row.rise_error,
-                    row.divergence,
-                    row.agreement,
-                    row.seconds,
-                )
-                for row in rows
-            ),
-            frozenset({rows.index(chosen)}),
-        ),
+        description=tuple(_description(chosen, known, said)),
+        table=_table(rows, chosen),
         formulas=(
             r"\mathrm{PPL} = \exp\left(-\frac{1}{n} \sum_{t} \ln p(x_t \mid x_{<t})\right)"
             rf" = {tex(said['perplexity'])}, \quad n = {tex(said['predictions'])}",
@@ -232,10 +137,123 @@ def on_found(c: Controls, found: Found) -> View:
             rf" = {tex(said['divergence'])}",
         ),
         ran=(evaluate.evaluate_each, evaluate.windows, model.Transformer.logits, calibrate.gptq_layers),
-        notes=tuple(notes),
+        notes=tuple(_notes(c, known, rows, beyond, chosen, said)),
         limits=_limits(c),
         chart=_chart([row for row in rows if row not in beyond], chosen, known, quoted=c.quoted),
     )
+
+
+def _change(row: Measured, reference: Measured) -> tuple[float, float]:
+    """By how much its perplexity is above the reference's, and the error of that, in per cent."""
+    ratio = row.perplexity / reference.perplexity
+    return 100 * (ratio - 1), 100 * ratio * row.rise_error
+
+
+def _said(chosen: Measured, known: Results) -> dict[str, str]:
+    """The numbers of the sentences."""
+    rise, rise_error = _change(chosen, known.reference)
+    conditions = sources.measured_conditions()
+    return {
+        "name": name_of(chosen),
+        "bits": numbers.fixed(chosen.bits_per_weight, 2),
+        "perplexity": numbers.significant(chosen.perplexity, 4),
+        "error": numbers.significant(chosen.standard_error, 2),
+        "reference": numbers.significant(known.reference.perplexity, 4),
+        "source": known.reference.name,
+        "rise": numbers.signed(rise, _places(rise)),
+        "rise_error": numbers.fixed(rise_error, _places(rise)),
+        "divergence": numbers.significant(chosen.divergence, 2),
+        "agreement": numbers.percent(chosen.agreement, 1),
+        "disagreement": numbers.percent(1 - chosen.agreement, 1),
+        "predictions": numbers.integer(known.predictions),
+        "calibration": numbers.integer(conditions["text"]["calibration_tokens"]),
+        "seconds": numbers.significant(chosen.seconds, 2),
+        "made": conditions["made"],
+    }
+
+
+def _readouts(chosen: Measured, reference: Measured, said: dict[str, str]) -> tuple[Readout, ...]:
+    rise, _ = _change(chosen, reference)
+    return (
+        Readout("row", name_of(chosen), name_of(chosen), accent=True),
+        Readout("bits_per_weight", chosen.bits_per_weight, said["bits"]),
+        Readout("size", chosen.bytes, numbers.fixed(chosen.bytes / 1e6, 2), "MB"),
+        Readout("perplexity", chosen.perplexity, said["perplexity"], f"± {said['error']}"),
+        Readout("rise", rise, said["rise"], "%"),
+        Readout("divergence", chosen.divergence, said["divergence"], "nats"),
+        Readout("agreement", chosen.agreement, numbers.fixed(100 * chosen.agreement, 1), "%"),
+    )
+
+
+def _listed(row: Measured, chosen: Measured, reference: Measured) -> dict[str, object]:
+    """A row of the list under the plot."""
+    return {
+        "key": row.key,
+        "name": name_of(row),
+        "family": row.family,
+        "importance": row.importance,
+        "chosen": row is chosen,
+        "bits": numbers.fixed(row.bits_per_weight, 2),
+        "perplexity": numbers.significant(row.perplexity, 4),
+        "rise": _rise(row, reference),
+    }
+
+
+def _description(chosen: Measured, known: Results, said: dict[str, str]) -> Iterator[Sentence]:
+    of = "_smollm2" if known.of == "smollm2" else "_awaited" if known.awaited else ""
+    yield Sentence(("reference" if chosen is known.reference else "chosen") + of, **said)
+    yield Sentence(_verdict(chosen, known.reference), **said)
+    if curve := _curve(known.rows):
+        yield Sentence("curve", **curve)
+
+
+def _notes(
+    c: Controls,
+    known: Results,
+    rows: Sequence[Measured],
+    beyond: Sequence[Measured],
+    chosen: Measured,
+    said: dict[str, str],
+) -> Iterator[Sentence]:
+    """What is not as it looks; then how it was measured."""
+    small = known.of == "tinylm"
+    if c.quoted:
+        yield Sentence("only_the_shape")
+    wanted = next((row for row in known.rows if row.key == c.row), None)
+    if wanted not in rows:
+        yield Sentence("not_shown", row=name_of(wanted or ROWS[c.row]), shown=name_of(chosen))
+    if beyond:
+        named = [f"{name_of(row)} ({numbers.significant(_short(row.perplexity), 3)})" for row in beyond]
+        yield Sentence("beyond", rows=", ".join(named), highest=numbers.integer(HIGHEST))
+    yield Sentence("from" if small else "from_smollm2", **said)
+    if small and c.group != "64" and c.family not in ("gguf", "w8a8"):
+        yield Sentence("one_group", group=c.group)
+    if chosen.activation_bits < known.reference.activation_bits:
+        yield Sentence("activations", bits=str(chosen.activation_bits))
+    if chosen.name == "llm-int8":
+        yield Sentence("outliers")
+    yield Sentence("calibrated" if small else "not_calibrated", **said)
+
+
+TABLE = (
+    Column("name"),
+    Column("bits_per_weight", lambda v: numbers.fixed(v, 3)),
+    Column("activation_bits", str),
+    Column("bytes", numbers.integer),
+    Column("perplexity", lambda v: numbers.fixed(v, 3)),
+    Column("standard_error", lambda v: numbers.fixed(v, 3)),
+    Column("rise", lambda v: numbers.fixed(v, 4)),
+    Column("rise_error", lambda v: numbers.fixed(v, 4)),
+    Column("divergence", lambda v: numbers.fixed(v, 4)),
+    Column("agreement", lambda v: numbers.percent(v, 1)),
+    Column("seconds", lambda v: numbers.fixed(v, 1)),
+)
+"""After the name each column is the field of a row."""
+
+
+def _table(rows: Sequence[Measured], chosen: Measured) -> Table:
+    values = tuple((name_of(row), *(getattr(row, column.name) for column in TABLE[1:])) for row in rows)
+    return Table(TABLE, values, frozenset({rows.index(chosen)}))
 
 
 def _limits(c: Controls) -> dict[str, Limit]:

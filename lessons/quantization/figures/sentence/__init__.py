@@ -1,6 +1,6 @@
 """FIG.05E: the reader's sentence, read by a model at seven widths: which tokens go first.
 
-The small model reads it at once. SmolLM2-135M takes a job (`bigger_sentence`), whose rows are shown in its
+The small model reads it at once. SmolLM2-135M takes a job (`smollm2_sentence`), whose rows are shown in its
 place when this host has them.
 """
 
@@ -18,7 +18,7 @@ from lessons.kit.figure import Figure
 from lessons.kit.job import Found, Row
 from lessons.kit.mathml import tex
 from lessons.kit.view import Column, Limit, Readout, Sentence, Table, View
-from lessons.quantization import bigger, small_model
+from lessons.quantization import small_model, smollm2
 from lessons.quantization.small_model import WIDTHS, Reading
 from quant_core.llm import batch, evaluate, model
 from quant_core.methods import rtn
@@ -66,7 +66,7 @@ class Controls(Asked):
         ("tinylm", "smollm2"),
         style="segments",
         ahead=False,
-        needs={"smollm2": bigger.is_installed},
+        needs={"smollm2": smollm2.is_installed},
     )
 
 

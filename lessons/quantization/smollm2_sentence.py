@@ -13,7 +13,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from lessons.kit.job import Job, Progress, Row
-from lessons.quantization import bigger
+from lessons.quantization import smollm2
 from lessons.quantization.figures.sentence import Asked, drawing_of, reading_of, said
 from lessons.quantization.measuring import GROUP_SIZE
 from lessons.quantization.small_model import WIDTHS, pieces, read_by
@@ -35,7 +35,7 @@ def steps(asked: Asked, known: Sequence[Row]) -> Iterator[Progress]:
         If the package is not installed.
     """
     yield Progress(len(known) / len(WIDTHS))
-    file = bigger.opened()
+    file = smollm2.opened()
     tokenizer, model = tokenizer_of(file), from_file(file)
     ids = tokenizer.encode(said(asked))
     for done, bits in enumerate(WIDTHS[len(known) :], len(known)):
@@ -60,12 +60,12 @@ def _to_nearest(weights: F32, bits: int) -> NDArray[Any]:
 
 JOB = Job(
     "sentence",
-    bigger.is_installed,
+    smollm2.is_installed,
     steps,
     drawing=lambda rows: drawing_of(reading_of(rows)),
     figure="sentence",
     state=lambda asked: [*asked.query(), ("model", "smollm2")],
     controls=Asked,
     asked=lambda asked: {"sentence": said(asked), "seed": asked.seed},
-    depends_on=bigger.depends_on,
+    depends_on=smollm2.depends_on,
 )

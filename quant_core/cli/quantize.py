@@ -12,7 +12,7 @@ from typing import TextIO
 from quant_core.files import Meta, Model, Progress, open_model, quantize_model, read_imatrix
 from quant_core.files.atomic import check_target
 from quant_core.files.errors import printable, short_path
-from quant_core.files.gguf_writer import text, whole
+from quant_core.files.gguf_writer import string, uint32
 from quant_core.files.quantizing import plan, quantization_warnings, targets_of
 from quant_core.files.storage import TYPES_ARE, file_type, listed_types
 from quant_core.methods.imatrix import ImportanceMatrix
@@ -85,12 +85,12 @@ def _origin(path: Path, matrix: ImportanceMatrix, model: Model) -> dict[str, Met
     Entries that name no tensor of the model are not counted: they were not used.
     """
     entries = sum(tensor.name in matrix.entries for tensor in model.tensors)
-    noted = {"quantize.imatrix.file": text(path.name)}
+    noted = {"quantize.imatrix.file": string(path.name)}
     if matrix.datasets:
-        noted["quantize.imatrix.dataset"] = text(", ".join(matrix.datasets))
-    noted["quantize.imatrix.entries_count"] = whole(entries)
+        noted["quantize.imatrix.dataset"] = string(", ".join(matrix.datasets))
+    noted["quantize.imatrix.entries_count"] = uint32(entries)
     if matrix.chunk_count:
-        noted["quantize.imatrix.chunks_count"] = whole(matrix.chunk_count)
+        noted["quantize.imatrix.chunks_count"] = uint32(matrix.chunk_count)
     return noted
 
 

@@ -23,7 +23,7 @@ import numpy as np
 from quant_core.files.bounded import read_json
 from quant_core.files.errors import FormatError, printable, short_path
 from quant_core.files.gguf import Meta
-from quant_core.files.gguf_writer import real, text, whole
+from quant_core.files.gguf_writer import float32, string, uint32
 from quant_core.files.model import Model, in_file_order
 from quant_core.files.safetensors import INDEX, read_checkpoint
 from quant_core.files.storage import UNQUANTIZED
@@ -127,27 +127,27 @@ def _metadata(
     path: Path, config: Mapping[str, Any], shape: ModelShape, architecture: str
 ) -> tuple[dict[str, Meta], list[str]]:
     numbers = {
-        "block_count": whole(shape.n_layers),
-        "embedding_length": whole(shape.hidden_size),
-        "feed_forward_length": whole(shape.ffn_size),
-        "attention.head_count": whole(shape.n_heads),
-        "attention.head_count_kv": whole(shape.n_kv_heads),
-        "attention.layer_norm_rms_epsilon": real(_positive(config, "rms_norm_eps", 1e-6)),
-        "rope.freq_base": real(_positive(_rope(config) | dict(config), "rope_theta", 10000.0)),
-        "attention.key_length": whole(shape.head_dim),
-        "attention.value_length": whole(shape.head_dim),
-        "vocab_size": whole(shape.vocab_size),
-        "rope.dimension_count": whole(shape.head_dim),
+        "block_count": uint32(shape.n_layers),
+        "embedding_length": uint32(shape.hidden_size),
+        "feed_forward_length": uint32(shape.ffn_size),
+        "attention.head_count": uint32(shape.n_heads),
+        "attention.head_count_kv": uint32(shape.n_kv_heads),
+        "attention.layer_norm_rms_epsilon": float32(_positive(config, "rms_norm_eps", 1e-6)),
+        "rope.freq_base": float32(_positive(_rope(config) | dict(config), "rope_theta", 10000.0)),
+        "attention.key_length": uint32(shape.head_dim),
+        "attention.value_length": uint32(shape.head_dim),
+        "vocab_size": uint32(shape.vocab_size),
+        "rope.dimension_count": uint32(shape.head_dim),
         **_rope_scaling(config),
     }
     if shape.max_context:
-        numbers["context_length"] = whole(shape.max_context)
+        numbers["context_length"] = uint32(shape.max_context)
     tokenizer, notes = tokenizer_metadata(path.parent, config, shape.vocab_size)
     return {
-        "general.architecture": text(architecture),
-        "general.type": text("model"),
-        "general.name": text(path.resolve().parent.name),
-        "general.size_label": text(_size_label(shape.parameters)),
+        "general.architecture": string(architecture),
+        "general.type": string("model"),
+        "general.name": string(path.resolve().parent.name),
+        "general.size_label": string(_size_label(shape.parameters)),
         **{f"{architecture}.{name}": meta for name, meta in numbers.items()},
         **tokenizer,
     }, notes
@@ -179,12 +179,12 @@ def _rope_scaling(config: Mapping[str, Any]) -> dict[str, Meta]:
             f"rope_scaling is of type {printable(kind)}; known are default, linear, yarn and llama3"
         )
     scaling = {
-        "rope.scaling.type": text(kind),
-        "rope.scaling.factor": real(_positive(rope, "factor", 1.0)),
+        "rope.scaling.type": string(kind),
+        "rope.scaling.factor": float32(_positive(rope, "factor", 1.0)),
     }
     if kind == "yarn":
         original = _positive(rope, "original_max_position_embeddings", 0.0)
-        scaling["rope.scaling.original_context_length"] = whole(int(original))
+        scaling["rope.scaling.original_context_length"] = uint32(int(original))
     return scaling
 
 

@@ -133,7 +133,7 @@ def create_gguf(
     >>> from quant_core.files.gguf import read_gguf
     >>> target = Path(tempfile.mkdtemp()) / "one.gguf"
     >>> spec = TensorSpec("weight", (2, 32), "F32")
-    >>> with create_gguf(target, {"general.architecture": text("llama")}, [spec]) as writer:
+    >>> with create_gguf(target, {"general.architecture": string("llama")}, [spec]) as writer:
     ...     writer.write(np.ones((2, 32), np.float32).view(np.uint8))
     >>> read_gguf(target).tensors["weight"].floats().sum().item()
     64.0
@@ -175,33 +175,33 @@ def create_gguf_files(files: Sequence[NewFile], reads: Iterable[Path] = ()) -> I
             writer.finish()
 
 
-def text(value: str) -> Meta:
-    """A text as a metadata value."""
+def string(value: str) -> Meta:
+    """Return a text as a metadata value."""
     return Meta("str", value)
 
 
-def texts(values: Iterable[str]) -> Meta:
-    """Texts as a metadata array."""
+def string_array(values: Iterable[str]) -> Meta:
+    """Return texts as a metadata array."""
     return Meta("str", tuple(values), array=True)
 
 
-def whole(value: int) -> Meta:
-    """A whole number as an unsigned 32-bit metadata value."""
+def uint32(value: int) -> Meta:
+    """Return an integer as an unsigned 32-bit metadata value."""
     return Meta("u32", value)
 
 
-def wholes(values: ArrayLike) -> Meta:
-    """Whole numbers as an array of signed 32-bit numbers."""
+def int32_array(values: ArrayLike) -> Meta:
+    """Return integers as a metadata array of signed 32-bit numbers."""
     return Meta("i32", np.asarray(values, dtype="<i4"), array=True)
 
 
-def real(value: float) -> Meta:
-    """A number as a float32 metadata value."""
+def float32(value: float) -> Meta:
+    """Return a number as a float32 metadata value."""
     return Meta("f32", value)
 
 
-def truth(value: bool) -> Meta:
-    """A truth value as a metadata value."""
+def boolean(value: bool) -> Meta:
+    """Return a bool as a metadata value."""
     return Meta("bool", value)
 
 

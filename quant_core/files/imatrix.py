@@ -36,7 +36,7 @@ from quant_core.files.atomic import atomic_file
 from quant_core.files.bounded import Cursor, open_bounded
 from quant_core.files.errors import FormatError, printable, short_path
 from quant_core.files.gguf import MAGIC, GgufFile, read_gguf
-from quant_core.files.gguf_writer import TensorSpec, create_gguf, text, texts, whole
+from quant_core.files.gguf_writer import TensorSpec, create_gguf, string, string_array, uint32
 from quant_core.files.tensors import StoredTensor
 from quant_core.methods.imatrix import CHUNK_SIZE, ImportanceMatrix, Statistics
 
@@ -119,10 +119,10 @@ def write_imatrix(matrix: ImportanceMatrix, path: str | Path) -> None:
 
 def _write_gguf(matrix: ImportanceMatrix, path: str | Path) -> None:
     metadata = {
-        "general.type": text("imatrix"),
-        DATASETS: texts(matrix.datasets),
-        CHUNK_COUNT_KEY: whole(matrix.chunk_count),
-        CHUNK_SIZE_KEY: whole(matrix.chunk_size),
+        "general.type": string("imatrix"),
+        DATASETS: string_array(matrix.datasets),
+        CHUNK_COUNT_KEY: uint32(matrix.chunk_count),
+        CHUNK_SIZE_KEY: uint32(matrix.chunk_size),
     }
     arrays: dict[str, F32] = {}
     for name, entry in _by_name(matrix):

@@ -28,7 +28,7 @@ from numpy.typing import ArrayLike
 from quant_core.arrays import F32, U8
 from quant_core.files.errors import FormatError, printable, short_path
 from quant_core.files.gguf import Meta
-from quant_core.files.gguf_writer import NewFile, TensorSpec, create_gguf_files, whole
+from quant_core.files.gguf_writer import NewFile, TensorSpec, create_gguf_files, uint32
 from quant_core.files.model import Model
 from quant_core.files.split import COUNT, NUMBER, TENSORS, part_names, prefix_of, split_metadata
 from quant_core.files.storage import FILE_TYPES, SIZES, UNQUANTIZED, decode, encode
@@ -385,8 +385,8 @@ def _headers(
     Metadata about an earlier importance matrix stays true only if quantized tensors are copied.
     """
     written = {
-        "general.quantization_version": whole(QUANTIZATION_VERSION),
-        "general.file_type": whole(FILE_TYPES[mix]),
+        "general.quantization_version": uint32(QUANTIZATION_VERSION),
+        "general.file_type": uint32(FILE_TYPES[mix]),
         **more,
     }
     steps = list(steps)

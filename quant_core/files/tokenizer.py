@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 from quant_core.files.bounded import read_json
 from quant_core.files.errors import FormatError, printable, short_path
 from quant_core.files.gguf import Meta
-from quant_core.files.gguf_writer import text, texts, truth, whole, wholes
+from quant_core.files.gguf_writer import boolean, int32_array, string, string_array, uint32
 
 MOST_TOKENIZER_BYTES = 1 << 26
 MOST_TOKENS = 1 << 22
@@ -75,16 +75,16 @@ def tokenizer_metadata(
         _fail(path, "pre_tokenizer", "no ByteLevel step: only byte-level BPE is converted")
     tokens, types = _tokens(path, model, added, vocab_size)
     metadata = {
-        "tokenizer.ggml.model": text("gpt2"),
-        "tokenizer.ggml.pre": text(PRE_TOKENIZERS.get(steps, "gpt-2")),
-        "tokenizer.ggml.tokens": texts(tokens),
-        "tokenizer.ggml.token_type": wholes(types),
-        "tokenizer.ggml.merges": texts(_merges(path, model)),
+        "tokenizer.ggml.model": string("gpt2"),
+        "tokenizer.ggml.pre": string(PRE_TOKENIZERS.get(steps, "gpt-2")),
+        "tokenizer.ggml.tokens": string_array(tokens),
+        "tokenizer.ggml.token_type": int32_array(types),
+        "tokenizer.ggml.merges": string_array(_merges(path, model)),
     }
     metadata |= _special(tokenizer, settings, config, added, vocab_size)
     template = settings.get("chat_template")
     if isinstance(template, str):
-        metadata["tokenizer.chat_template"] = text(template)
+        metadata["tokenizer.chat_template"] = string(template)
     notes = [] if steps in PRE_TOKENIZERS else [
         "the pattern that tokenizer.json splits text with is none of "
         f"{', '.join(sorted(PRE_TOKENIZERS.values()))}; written as gpt-2, so some text may split differently"
@@ -208,11 +208,11 @@ def _special(
         entry = added.get(named.get(kind) or "", {}) if settings else {}
         index = entry.get("id", config.get(f"{kind}_token_id"))
         if type(index) is int and 0 <= index < vocab_size:
-            metadata[f"tokenizer.ggml.{_KEY_OF.get(kind, kind)}_token_id"] = whole(index)
+            metadata[f"tokenizer.ggml.{_KEY_OF.get(kind, kind)}_token_id"] = uint32(index)
     for kind in ("bos", "eos", "sep"):
         is_added = around.get(kind, settings.get(f"add_{kind}_token"))
         if isinstance(is_added, bool):
-            metadata[f"tokenizer.ggml.add_{kind}_token"] = truth(is_added)
+            metadata[f"tokenizer.ggml.add_{kind}_token"] = boolean(is_added)
     return metadata
 
 

@@ -171,7 +171,7 @@ def split(
     paths = []
     for number, start in enumerate(cuts):
         part = names[start : cuts[number + 1] if number + 1 < len(cuts) else None]
-        metadata = dict(file.metadata) if number == 0 else {"general.architecture": meta.text("llama")}
+        metadata = dict(file.metadata) if number == 0 else {"general.architecture": meta.string("llama")}
         metadata |= split_metadata(number, len(cuts), len(names)) | dict((change or {}).get(number, {}))
         specs = [TensorSpec(name, file.tensors[name].shape, file.tensors[name].type_name) for name in part]
         paths.append(folder / f"m-{number + 1:05}-of-{len(cuts):05}.gguf")

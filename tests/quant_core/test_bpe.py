@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quant_core.files import FormatError, open_model, quantize_model
-from quant_core.files.gguf_writer import text
+from quant_core.files.gguf_writer import string
 from quant_core.files.tokenizer import PRE_TOKENIZERS
 from quant_core.llm.bpe import GPT2, Tokenizer, tokenizer_of
 from tests.quant_core.conftest import DATA
@@ -103,7 +103,7 @@ def test_a_gguf_file_carries_its_tokenizer(tmp_path: Path) -> None:
 def test_every_known_pattern_can_be_used(tmp_path: Path, name: str) -> None:
     quantize_model(open_model(TINYLM / "model.safetensors"), tmp_path / "m.gguf", "Q8_0")
     model = open_model(tmp_path / "m.gguf")
-    tokenizer = tokenizer_of(replace(model, metadata={**model.metadata, "tokenizer.ggml.pre": text(name)}))
+    tokenizer = tokenizer_of(replace(model, metadata={**model.metadata, "tokenizer.ggml.pre": string(name)}))
     written = "In 1234 words, naïve Ωs\n\n  don't end."
     assert tokenizer.decode(tokenizer.encode(written)) == written
     # GPT-2 keeps a number together, SmolLM and Qwen cut every digit, Llama every three.
@@ -114,13 +114,13 @@ def test_every_known_pattern_can_be_used(tmp_path: Path, name: str) -> None:
 def test_tokenizers_that_are_not_read_are_refused(tmp_path: Path) -> None:
     model = open_model(write_checkpoint(tmp_path))
     for key, value, problem in (
-        ("model", text("llama"), "not a byte-level BPE"),
-        ("merges", text("a b"), "not a byte-level BPE"),
+        ("model", string("llama"), "not a byte-level BPE"),
+        ("merges", string("a b"), "not a byte-level BPE"),
     ):
         with pytest.raises(FormatError, match=problem):
             tokenizer_of(replace(model, metadata={**model.metadata, f"tokenizer.ggml.{key}": value}))
     file = replace(
-        model, path=tmp_path / "m.gguf", metadata={**model.metadata, "tokenizer.ggml.pre": text("x")}
+        model, path=tmp_path / "m.gguf", metadata={**model.metadata, "tokenizer.ggml.pre": string("x")}
     )
     with pytest.raises(FormatError, match="pre: x; known are"):
         tokenizer_of(file)

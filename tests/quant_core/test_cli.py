@@ -26,7 +26,7 @@ from quant_core.cli import main
 from quant_core.cli.perplexity import Bar
 from quant_core.cli.quantize import ProgressBar
 from quant_core.files import open_model, quantize_model, read_gguf
-from quant_core.files.gguf_writer import text
+from quant_core.files.gguf_writer import string
 from quant_core.files.imatrix import write_imatrix
 from quant_core.llm.bpe import GPT2, Tokenizer, tokenizer_of
 from quant_core.llm.evaluate import evaluate
@@ -173,7 +173,7 @@ def test_what_was_not_used_is_not_noted(run: Output, tmp_path: Path) -> None:
     write_imatrix(matrix_of(vectors, "a.txt"), tmp_path / "i.gguf")
     source = tmp_path / "half.gguf"
     model = open_model(WEIGHTS)
-    stale = {"quantize.imatrix.file": text("of another run")}
+    stale = {"quantize.imatrix.file": string("of another run")}
     quantize_model(replace(model, metadata={**model.metadata, **stale}), tmp_path / "none.gguf", "F16")
     quantize_model(model, source, "F16", metadata=stale)
     for number, arguments in enumerate(

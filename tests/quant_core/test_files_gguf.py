@@ -14,7 +14,14 @@ import pytest
 from quant_core.files import FormatError, Meta, TensorSpec, create_gguf, read_gguf
 from quant_core.files.bounded import Cursor
 from quant_core.files.gguf import KINDS, MOST_ALIGNMENT
-from quant_core.files.gguf_writer import real, text, texts, truth, whole, wholes
+from quant_core.files.gguf_writer import (
+    boolean,
+    float32,
+    int32_array,
+    string,
+    string_array,
+    uint32,
+)
 from quant_core.files.storage import FILE_TYPES, SIZES, TYPE_NAMES
 from quant_core.ggml.mixes import MIXES
 from tests.quant_core.model_files import ARCHITECTURE, TWO_TENSORS, gguf_bytes, listed, pair
@@ -108,12 +115,12 @@ def test_what_the_reference_package_writes_is_read(tmp_path: Path) -> None:
 def test_what_is_written_is_read_by_the_reference_package(tmp_path: Path) -> None:
     path = tmp_path / "ours.gguf"
     metadata = {
-        "general.architecture": text("llama"),
-        "general.alignment": whole(64),  # not kept: tensors are aligned to 32
-        "k.texts": texts(["a", "ü"]),
-        "k.wholes": wholes([1, -2]),
-        "k.real": real(0.5),
-        "k.truth": truth(False),
+        "general.architecture": string("llama"),
+        "general.alignment": uint32(64),  # not kept: tensors are aligned to 32
+        "k.texts": string_array(["a", "ü"]),
+        "k.wholes": int32_array([1, -2]),
+        "k.real": float32(0.5),
+        "k.truth": boolean(False),
         "k.truths": Meta("bool", np.array([True, False]), array=True),
     }
     specs = [TensorSpec("v", (5,), "F32"), TensorSpec("m", (2, 3, 256), "F16")]
@@ -405,4 +412,4 @@ def test_the_writer_refuses_what_would_not_be_a_file(
 def test_the_writer_names_a_number_that_does_not_fit(tmp_path: Path) -> None:
     for value in (-1, 2**32):
         with pytest.raises(ValueError, match=f"metadata k is {value}"):
-            write(tmp_path / "t.gguf", [], [], k=whole(value))
+            write(tmp_path / "t.gguf", [], [], k=uint32(value))

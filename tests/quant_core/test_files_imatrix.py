@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from quant_core.files.errors import FormatError
-from quant_core.files.gguf_writer import TensorSpec, create_gguf, text, texts, whole
+from quant_core.files.gguf_writer import TensorSpec, create_gguf, string, string_array, uint32
 from quant_core.files.imatrix import read_imatrix, write_imatrix
 from quant_core.methods.imatrix import ImportanceMatrix, Statistics, merge
 
@@ -153,10 +153,10 @@ def test_broken_binary_files(data: bytes, message: str, tmp_path: Path) -> None:
 
 
 GOOD: dict[str, Any] = {
-    "general.type": text("imatrix"),
-    "imatrix.datasets": texts(["a"]),
-    "imatrix.chunk_count": whole(1),
-    "imatrix.chunk_size": whole(512),
+    "general.type": string("imatrix"),
+    "imatrix.datasets": string_array(["a"]),
+    "imatrix.chunk_count": uint32(1),
+    "imatrix.chunk_size": uint32(512),
 }
 SUMS, COUNTS = (
     ("w.in_sum2", "F32", np.ones((2, 3), np.float32)),
@@ -173,9 +173,9 @@ SUMS, COUNTS = (
             [SUMS, COUNTS],
             "datasets, imatrix.chunk_count",
         ),
-        ({"imatrix.chunk_size": whole(0)}, [SUMS, COUNTS], "chunk_size a number of at least 1"),
-        ({"imatrix.chunk_size": text("8")}, [SUMS, COUNTS], "chunk_size a number of at least 1"),
-        ({"imatrix.datasets": text("a")}, [SUMS, COUNTS], "datasets must be texts"),
+        ({"imatrix.chunk_size": uint32(0)}, [SUMS, COUNTS], "chunk_size a number of at least 1"),
+        ({"imatrix.chunk_size": string("8")}, [SUMS, COUNTS], "chunk_size a number of at least 1"),
+        ({"imatrix.datasets": string("a")}, [SUMS, COUNTS], "datasets must be texts"),
         ({}, [("w.weight", "F32", SUMS[2])], "no tensor ends with .in_sum2"),
         ({}, [SUMS], r"tensor w\.counts is missing"),
         ({}, [COUNTS], r"tensor w\.in_sum2 is missing"),

@@ -31,7 +31,7 @@ from quant_core.files import (
     quantizing,
     read_gguf,
 )
-from quant_core.files.gguf_writer import text, whole
+from quant_core.files.gguf_writer import string, uint32
 from quant_core.files.storage import FILE_TYPES, encode
 from quant_core.ggml import QUANTIZABLE
 from quant_core.ggml.mixes import tensor_types
@@ -144,13 +144,13 @@ def test_memory_stays_below_the_largest_tensor(tmp_path: Path) -> None:
 def write_model(path: Path, change: Mapping[str, Any], drop: str = "", **shapes: tuple[int, ...]) -> Path:
     """A GGUF file like a Llama, with some of its metadata and tensors changed."""
     metadata = {
-        "general.architecture": text("llama"),
-        "llama.block_count": whole(1),
-        "llama.embedding_length": whole(32),
-        "llama.feed_forward_length": whole(64),
-        "llama.attention.head_count": whole(2),
-        "split.no": whole(0),
-        "general.file_type": whole(1),
+        "general.architecture": string("llama"),
+        "llama.block_count": uint32(1),
+        "llama.embedding_length": uint32(32),
+        "llama.feed_forward_length": uint32(64),
+        "llama.attention.head_count": uint32(2),
+        "split.no": uint32(0),
+        "general.file_type": uint32(1),
         **change,
     }
     layer = {
@@ -174,7 +174,7 @@ def write_model(path: Path, change: Mapping[str, Any], drop: str = "", **shapes:
 
 
 def test_a_gguf_file_keeps_its_metadata_and_its_own_tensors(tmp_path: Path) -> None:
-    path = write_model(tmp_path / "in.gguf", {"x.own": text("kept")}, blk__0__attn_output__bias=(32,))
+    path = write_model(tmp_path / "in.gguf", {"x.own": string("kept")}, blk__0__attn_output__bias=(32,))
     quantize_model(open_model(path), tmp_path / "out.gguf", "Q8_0")
     file = read_gguf(tmp_path / "out.gguf")
     assert file.value("x.own") == "kept"
@@ -188,21 +188,26 @@ def test_a_gguf_file_keeps_its_metadata_and_its_own_tensors(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("change", "drop", "shapes", "message"),
     [
-        ({"general.architecture": text("bert")}, "", {}, "general.architecture: bert is not quantized"),
-        ({"general.architecture": whole(1)}, "", {}, "general.architecture: 1 is not quantized"),
+        (
+            {"general.architecture": string("bert")},
+            "",
+            {},
+            "general.architecture: bert is not quantized",
+        ),
+        ({"general.architecture": uint32(1)}, "", {}, "general.architecture: 1 is not quantized"),
         ({}, "token_embd.weight", {}, "tensor token_embd.weight is missing"),
         ({}, "blk.0.ffn_up.weight", {}, "tensor blk.0.ffn_up.weight is missing"),
-        ({"llama.block_count": whole(0)}, "", {}, "metadata of llama: num_hidden_layers is 0"),
-        ({"llama.attention.head_count": text("2")}, "", {}, "num_attention_heads is '2'"),
+        ({"llama.block_count": uint32(0)}, "", {}, "metadata of llama: num_hidden_layers is 0"),
+        ({"llama.attention.head_count": string("2")}, "", {}, "num_attention_heads is '2'"),
         ({}, "", {"strange__weight": (2, 32)}, r"tensor strange.weight of shape \(2, 32\) is not part"),
         (
-            {"llama.feed_forward_length": whole(96)},
+            {"llama.feed_forward_length": uint32(96)},
             "",
             {},
             r"has shape \(32, 64\); the model's numbers demand",
         ),
         (
-            {"llama.expert_count": whole(8), "llama.expert_used_count": whole(2)},
+            {"llama.expert_count": uint32(8), "llama.expert_used_count": uint32(2)},
             "",
             {},
             "is not part of such",

@@ -14,7 +14,7 @@ import pytest
 
 from quant_core.cli import main
 from quant_core.files import FormatError, Meta, TensorSpec, create_gguf, open_model, quantize_model, read_gguf
-from quant_core.files.gguf_writer import text, whole
+from quant_core.files.gguf_writer import string, uint32
 from quant_core.files.model import config_of_header
 from quant_core.files.split import read_parts
 from tests.quant_core.conftest import DATA
@@ -55,7 +55,7 @@ def test_one_file_that_says_so_is_one(one: Path, tmp_path: Path) -> None:
 def test_the_same_files_are_written_on_request(one: Path, tmp_path: Path) -> None:
     parts = split(one, tmp_path, (0, 8, 14))
     quantize_model(open_model(one), tmp_path / "whole.gguf", "Q4_0")
-    extra = {"x.own": text("more")}
+    extra = {"x.own": string("more")}
     written = quantize_model(
         open_model(parts[0]), tmp_path / "out.gguf", "Q4_0", jobs=2, keep_split=True, metadata=extra
     )
@@ -143,7 +143,7 @@ def nothing(parts: list[Path]) -> None:
         ({}, exchange, "m-00001-of-00003.gguf", "m-00002-of-00003.gguf: it says to be part 3 of 3, not 2 o"),
         ({}, repeat, "m-00001-of-00003.gguf", "m-00003-of-00003.gguf: tensor output.weight is in "),
         (
-            {1: {"general.architecture": text("qwen2")}},
+            {1: {"general.architecture": string("qwen2")}},
             nothing,
             "m-00001-of-00003.gguf",
             "m-00002-of-00003.gguf: of another model than m-00001-of-00003.gguf: general.architecture is q",
@@ -167,13 +167,13 @@ def nothing(parts: list[Path]) -> None:
             "m-00002-of-00003.gguf: it says to be part 2 of 4, not 2 of 3",
         ),
         (
-            {0: {"split.count": text("3")}},
+            {0: {"split.count": string("3")}},
             nothing,
             "m-00001-of-00003.gguf",
             "split.count is 3; it must be a number from 0 on",
         ),
         (
-            {0: {"split.count": whole(1 << 31)}},
+            {0: {"split.count": uint32(1 << 31)}},
             nothing,
             "m-00001-of-00003.gguf",
             "split.count is 2147483648; at most 65535 are read",

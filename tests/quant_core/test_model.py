@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from quant_core.files import FormatError, open_model, quantize_model, read_checkpoint
-from quant_core.files.gguf_writer import text
+from quant_core.files.gguf_writer import string
 from quant_core.llm.model import Transformer, from_file, load
 from quant_core.llm.shapes import model_shape
 from tests.quant_core.model_files import CONFIG, TINYLM, tensors_of, write_checkpoint
@@ -161,9 +161,9 @@ def test_models_that_are_not_computed_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=r"output_norm\.weight is missing"):
         from_file(replace(model, tensors=tuple(t for t in model.tensors if t.name != "output_norm.weight")))
     with pytest.raises(FormatError, match="rope scaling yarn is not computed"):
-        from_file(replace(model, metadata={**model.metadata, "llama.rope.scaling.type": text("yarn")}))
+        from_file(replace(model, metadata={**model.metadata, "llama.rope.scaling.type": string("yarn")}))
     with pytest.raises(FormatError, match=r"rope\.freq_base is x; it must be above 0"):
-        from_file(replace(model, metadata={**model.metadata, "llama.rope.freq_base": text("x")}))
+        from_file(replace(model, metadata={**model.metadata, "llama.rope.freq_base": string("x")}))
     windows = {"layer_types": ["sliding_attention", "full_attention"], "sliding_window": 8}
     with pytest.raises(FormatError, match="sliding windows are not computed"):
         from_file(replace(model, shape=model_shape({**CONFIG, **windows})))

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from quant_core.methods import metrics, rtn
+from tests.browser.conftest import until
 from tests.browser.dropping import bytes_read, drop
 from tests.browser.figures import figure
 from tests.browser.watch import Watch
@@ -92,6 +93,26 @@ def test_a_block_of_a_file_dropped_on_a_figure_is_drawn_in_every_figure_that_can
     expect(shown.locator(".note").first).to_contain_text("all-MiniLM-L6-v2")
 
 
+OWN = np.linspace(-1, 1, 256, dtype=np.float32) ** 3
+
+
+def paste(page: Page) -> None:
+    """Give weights of one's own, as many as the largest figure shows."""
+    panel = figure(page, "rtn").locator("details.own")
+    panel.locator("summary").click()
+    panel.locator(".own-drop").wait_for()
+    panel.locator("textarea").fill(" ".join(map(str, OWN)))
+    panel.locator(".own-paste button").click()
+    expect(figure(page, "rtn")).to_have_attribute("data-own", "tab")
+
+
+def expect_own(page: Page, bits: int) -> None:
+    block = OWN[:32]
+    sqnr = metrics.sqnr_db(block, rtn.round_to_nearest(block[None, :], bits, 32).dequantize()[0])
+    expect(figure(page, "rtn").locator("output[name=levels]")).to_have_text(str(2**bits))
+    expect(figure(page, "rtn").locator("output[name=sqnr]")).to_have_text(f"{sqnr:.1f}")
+
+
 def test_tables_of_the_lessons_weights_are_not_shown_in_place_of_the_readers(page: Page) -> None:
     """The table of a slider was fetched before the reader gave weights."""
     page.goto(f"{PAGE}/figures/rtn")
@@ -100,19 +121,29 @@ def test_tables_of_the_lessons_weights_are_not_shown_in_place_of_the_readers(pag
     with page.expect_response("**/along/bits*"):
         slider.focus()
     page.wait_for_load_state("networkidle")
-    block = np.linspace(-1, 1, 32, dtype=np.float32) ** 3
-    panel = figure(page, "rtn").locator("details.own")
-    panel.locator("summary").click()
-    panel.locator(".own-drop").wait_for()
-    panel.locator("textarea").fill(" ".join(map(str, block)))
-    panel.locator(".own-paste button").click()
-    expect(figure(page, "rtn")).to_have_attribute("data-own", "tab")
+    paste(page)
     for key, bits in (("End", 8), ("ArrowLeft", 7)):
         slider.focus()
         page.keyboard.press(key)
-        sqnr = metrics.sqnr_db(block, rtn.round_to_nearest(block[None, :], bits, 32).dequantize()[0])
-        expect(figure(page, "rtn").locator("output[name=levels]")).to_have_text(str(2**bits))
-        expect(figure(page, "rtn").locator("output[name=sqnr]")).to_have_text(f"{sqnr:.1f}")
+        expect_own(page, bits)
+
+
+def test_data_of_the_lessons_weights_that_arrive_late_do_not_replace_the_readers(page: Page) -> None:
+    waiting: list[Route] = []
+    page.route(
+        "**/fragments/*/quantization/rtn?*",
+        lambda route: waiting.append(route) if route.request.method == "GET" else route.continue_(),
+    )
+    page.goto(PAGE)
+    page.locator("html.js").wait_for()
+    figure(page, "rtn").locator("details.data > summary").click()
+    until(page, lambda: len(waiting) == 1)
+    paste(page)
+    expect_own(page, 3)
+    with page.expect_response(waiting[0].request.url):
+        waiting[0].continue_()
+    page.wait_for_timeout(200)
+    expect_own(page, 3)
 
 
 def test_what_is_no_model_file_is_said_and_changes_nothing(page: Page, watch: Watch, tmp_path: Path) -> None:

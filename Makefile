@@ -42,8 +42,8 @@ docs: prepare-tools ## write docs/api.md, and what the documents say of each fig
 messages: prepare-tools ## collect the messages of the interface for a LANGUAGE, such as de
 	@$(PY) scripts/messages.py $(LANGUAGE)
 
-screenshots: prepare-test ## keep what the figures look like now, and the README's picture
-	@SCREENSHOTS=new $(PY) -m pytest -q tests/browser/test_screenshots.py
+screenshots: prepare-test ## keep what the figures look like now, the room of late ones, the README's picture
+	@SCREENSHOTS=new $(PY) -m pytest -q tests/browser/test_screenshots.py tests/browser/test_rooms.py
 
 interop: prepare-tools ## build llama.cpp if that is possible and compare with it
 	@scripts/optional.sh interop

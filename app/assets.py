@@ -14,7 +14,7 @@ from pathlib import Path
 
 from app.cache.response import BEST, Body
 from app.http.security import SHARED
-from lessons.catalogue import style_sheets
+from lessons.catalogue import rooms, style_sheets
 
 ROOT = Path(__file__).parent.parent
 STATIC = ROOT / "static"
@@ -23,7 +23,7 @@ CONTENT = ("app", "lessons", "quant_core", "templates", "static")
 
 STYLESHEETS = ("tokens", "base", "page", "figure", "ask", "chart", "print")
 
-HOLDS_ROOM = re.compile(r"\[data-late\]|\.description")
+HOLDS_ROOM = ".description"
 """Of a late figure, a rule that a page needs before the drawing is there."""
 
 COMMENT = re.compile(rb"/\*.*?\*/\s*", re.DOTALL)
@@ -90,11 +90,11 @@ def _late_stylesheet() -> Body:
 @functools.cache
 def _figure_sheets() -> tuple[bytes, bytes]:
     """The looks of all figures: what a page needs at once, and what comes with a late drawing."""
-    at_once: list[str] = []
+    at_once = [file.read_text("utf-8") for file in rooms()]
     late: list[str] = []
     for file, is_late in style_sheets():
         for block in _blocks(file.read_text("utf-8")):
-            (late if is_late and not HOLDS_ROOM.search(block) else at_once).append(block)
+            (late if is_late and HOLDS_ROOM not in block else at_once).append(block)
     return "\n".join(at_once).encode(), "\n".join(late).encode()
 
 

@@ -258,6 +258,11 @@ def style_sheets() -> list[tuple[Path, bool]]:
     return [(sheet, late) for sheet, late in sheets if sheet.is_file()]
 
 
+def rooms() -> list[Path]:
+    """The style sheet of every lesson that keeps room for late drawings."""
+    return sorted(ROOT.glob("*/rooms.css"))
+
+
 def _read_lesson(slug: str, folder: Path, words: Path) -> Lesson:
     about = _numbered(_about(folder))
     claims = read_claims(folder / "claims.toml")

@@ -58,7 +58,10 @@ PAIRS: dict[str, tuple[str, list[tuple[str, str]]]] = {
         [(".bar:not(.calibrated *)", ".calibrated .bar"), (".curve:not(.calibrated)", ".curve.calibrated")],
     ),
 }
-"""A state of each figure, and the pairs that its legend or its words tell apart."""
+"""A state of a figure, and the pairs that its legend or its words tell apart."""
+
+OTHERWISE = ("", [(".true-mark", ".snap-mark")])
+"""Of a figure that is not named above, if it has such marks."""
 
 SHAPE = """element => {
     const style = getComputedStyle(element);
@@ -80,11 +83,13 @@ SHAPE = """element => {
 
 
 def test_no_two_marks_differ_by_colour_alone(page: Page, subtests: pytest.Subtests) -> None:
-    assert sorted(PAIRS) == sorted(NAMES)
-    page.goto(f"{PAGE}?{'&'.join(f'{name}.{state}' for name, (state, _) in PAIRS.items() if state)}")
+    every = {name: PAIRS.get(name, OTHERWISE) for name in NAMES}
+    page.goto(f"{PAGE}?{'&'.join(f'{name}.{state}' for name, (state, _) in every.items() if state)}")
     bring_late_drawings(page)
-    for name, (_, pairs) in PAIRS.items():
+    for name, (_, pairs) in every.items():
         shown = figure(page, name)
+        if name not in PAIRS and not shown.locator(pairs[0][0]).count():
+            continue
         with subtests.test(name):
             alike = [
                 pair

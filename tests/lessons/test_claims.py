@@ -133,6 +133,16 @@ def importance(weighted: bool) -> float:
     return errors[0] / errors[1]
 
 
+def noise_share(n: int) -> float:
+    """RMS of the error of the outputs over RMS of the outputs, when only n input channels are added up."""
+    layer = main()
+    assert layer.activations_test is not None
+    inputs = layer.activations_test[:, :n].astype(float)
+    weights = layer.weights.astype(float)[:, :n]
+    error = rtn.round_to_nearest(layer.weights, 4, 32).dequantize()[:, :n] - weights
+    return float(np.linalg.norm(inputs @ error.T) / np.linalg.norm(inputs @ weights.T))
+
+
 def smoothing(form: str, alpha: float | None) -> float:
     s = fig_smooth.sweep(MAIN, form)
     return s.plain if alpha is None else s.errors[fig_smooth.ALPHAS.index(alpha)]
@@ -174,6 +184,8 @@ MEASURED: dict[str, Callable[[], float | str]] = {
     "oerr-awq": lambda: output_error("awq"),
     "oerr-gptq": lambda: output_error("gptq"),
     "oerr-gptq-act": lambda: output_error("gptq-act"),
+    "noise-share-1": lambda: 100 * noise_share(1),
+    "noise-share-all": lambda: 100 * noise_share(384),
     "channel-ratio": loudness,
     "channel-top": loud_and_light,
     "channel-count": lambda: len(energy()),

@@ -19,6 +19,7 @@ LESSON = load_lesson("quantization")
 OTHER_STATES = {
     "fold": ["step=4&weight=3&block=outlier&format=bf16", "step=0"],
     "primitive": ["convention=float_offset&bits=3&block=llm&weight=4", "convention=symmetric&block=outlier"],
+    "noise": ["length=4&bits=2", "length=0&signs=one&bits=3"],
     "rtn": [
         "format=Q4_K&block=llm&stretch=4",
         "format=NF4",

@@ -124,9 +124,15 @@ def what_goes_first_of_the_readers_own_words(reader: Reader) -> str:
     return f"{reader.read('tokens')} tokens, {reader.read('first')}"
 
 
+def times_that_errors_of_one_sign_are_larger_over_sixteen_products(reader: Reader) -> str:
+    reader.set(length="4")
+    return reader.read("ratio")
+
+
 TASKS: dict[str, Callable[[Reader], str]] = {
     "fold": size_of_the_file_at_eight_bits,
     "primitive": code_of_the_last_weight_in_the_symmetric_convention,
+    "noise": times_that_errors_of_one_sign_are_larger_over_sixteen_products,
     "rtn": fewest_bits_with_a_mean_error_below_five_thousandths,
     "rounding": activation_at_which_the_best_rounding_is_no_longer_the_nearest,
     "gptq": errors_when_the_last_column_is_rounded,

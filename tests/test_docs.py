@@ -1,4 +1,4 @@
-"""The documents say what the code does: figures with their names, settings, commands, files."""
+"""Compare the documents with the code: figures, settings, limits, commands, files."""
 
 from __future__ import annotations
 
@@ -29,20 +29,19 @@ LESSON = load_lesson("quantization")
     ],
     ids=["figures", "accessibility"],
 )
-def test_what_is_said_of_each_figure_is_current(document: Path, page: Callable[[Lesson, str], str]) -> None:
-    """Ids, controls with their ranges, read-outs, announced sentences; `make docs` writes them."""
+def test_figure_reference_is_current(document: Path, page: Callable[[Lesson, str], str]) -> None:
     written = document.read_text("utf-8")
     assert written == page(LESSON, written)
 
 
-def test_every_setting_is_documented_with_its_default() -> None:
+def test_application_settings_and_defaults_are_documented() -> None:
     text = (ROOT / "docs/hosting.md").read_text("utf-8")
     for name, field in Settings.model_fields.items():
         default = f"`{field.default}`" if field.default != "" else "(empty)"
         assert f"| `ACADEMY_{name.upper()}` | {default} |" in text
 
 
-def test_every_bound_is_documented() -> None:
+def test_limits_are_documented() -> None:
     text = (ROOT / "docs/hosting.md").read_text("utf-8")
     rows = dict(
         re.findall(r"^\| ([^|]+) \| ([^|]+) \| [^|]+ \|$", text.split("## Security")[1], re.MULTILINE)
@@ -54,18 +53,18 @@ def test_every_bound_is_documented() -> None:
         f"{connections.REQUEST_BYTES // 1024} KiB, {connections.REQUEST_SECONDS:.0f} s"
     )
     assert rows["its head"] == f"{connections.HEAD_BYTES // 1024} KiB"
-    assert rows["requests that come before an earlier one is answered"] == str(connections.PIPELINED)
-    assert rows["form, where one is taken"] == (
-        f"{query.MAXIMUM_FORM_BYTES // 1024} KiB; {query.MOST_HELD // 2**20} MiB of all that wait, "
-        "of one client as much as is still free"
+    assert rows["pipelined requests"] == str(connections.PIPELINED)
+    assert rows["form, where one is accepted"] == (
+        f"{query.MAXIMUM_FORM_BYTES // 1024} KiB; all waiting forms {query.MOST_HELD // 2**20} MiB, "
+        "of one client no more than remains free"
     )
-    assert rows["an answer until it is taken"] == f"{connections.ANSWER_SECONDS:.0f} s"
-    assert rows["rest between two requests"] == f"`KEEP_ALIVE`, {serve.KEEP_ALIVE} s"
-    without_body = rows["requests of a client whose head has come and whose body has not"]
+    assert rows["sending a response"] == f"{connections.ANSWER_SECONDS:.0f} s"
+    assert rows["idle time between two requests"] == f"`KEEP_ALIVE`, {serve.KEEP_ALIVE} s"
+    without_body = rows["requests of a client with an incomplete body"]
     assert without_body.startswith(f"{connections.INCOMPLETE_REQUESTS};")
     assert text.count(f"after {connections.REFUSED_SECONDS:.0f} s") == 3
     assert connections.SPARE == 1.25
-    assert rows["different answers that wait"] == (
+    assert rows["different responses that wait"] == (
         f"{store.MOST_WAITING}, of own weights {store.MOST_OWN_WAITING}"
     )
 
@@ -81,14 +80,14 @@ SERVER_SETTINGS = {
 
 
 @pytest.mark.parametrize("name", SERVER_SETTINGS)
-def test_every_setting_of_the_server_is_documented_with_its_default(name: str) -> None:
+def test_server_settings_and_defaults_are_documented(name: str) -> None:
     code, text = SERVER_SETTINGS[name], (ROOT / "docs/hosting.md").read_text("utf-8")
     assert code in (ROOT / "scripts/serve.py").read_text("utf-8")
     default = re.split("[ =]", code)[-1].strip('",')
     assert f"| `{name}` | `{default}` " in text
 
 
-def test_numbers_of_hosting_are_those_of_the_code() -> None:
+def test_numbers_in_hosting_match_the_code() -> None:
     text = " ".join((ROOT / "docs/hosting.md").read_text("utf-8").split())
     assert f"At most {job_store.MOST_WAITING} wait, {job_store.MOST_OF_ONE} of them from one client" in text
     assert f"to {job.MOST_FOLLOWERS} pages; others ask every {job.POLL_SECONDS} s" in text
@@ -99,7 +98,7 @@ def test_numbers_of_hosting_are_those_of_the_code() -> None:
 
 
 @pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
-def test_commands_named_in_the_documents_exist(document: str) -> None:
+def test_make_targets_in_the_documents_exist(document: str) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
     named = set(re.findall(r"\bmake ([a-z]+)\b", (ROOT / document).read_text("utf-8")))
     assert named
@@ -110,13 +109,13 @@ def test_commands_named_in_the_documents_exist(document: str) -> None:
     "document",
     ["README.md", "CONTRIBUTING.md", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").glob("*.md"))],
 )
-def test_files_that_the_documents_link_to_exist(document: str) -> None:
+def test_linked_files_exist(document: str) -> None:
     path = ROOT / document
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", path.read_text("utf-8"))
     assert not [link for link in links if not (path.parent / link).exists()]
 
 
-def test_the_example_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_readme_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
     exec(compile(code, "README.md", "exec"), {})
     assert capsys.readouterr().out == "4.15625\n"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import random
 import time
 from collections.abc import Iterator, Sequence
@@ -246,7 +245,7 @@ class _Reader:
 
     def _await_table(self, row: Row, before: int) -> None:
         """Wait until the state table has come and is ready, where the page asks for one."""
-        if row.control not in json.loads(self._form(row.figure).get_attribute("data-tables") or "{}"):
+        if row.control not in (self._form(row.figure).get_attribute("data-tabled") or "").split():
             return
         table = self.page.evaluate("([before, limit]) => bench.table(before, limit)", [before, TABLE_LIMIT])
         if table:  # the page may have had it already

@@ -63,13 +63,13 @@ function inputOf(target) {
   return target.closest?.("label")?.control ?? target;
 }
 
-/** The addresses of a form's tables, by the names of their controls. They hold the lesson's weights, and are of no use for others. */
-function addressesOf(form) {
-  return form.closest("[data-own]") ? {} : JSON.parse(form.dataset.tables ?? "{}");
+/** The controls of a form that have a table. Tables hold the lesson's weights, and are of no use for a reader's own. */
+function controlsOf(form) {
+  return form.closest("[data-own]") ? [] : (form.dataset.tabled?.split(" ") ?? []);
 }
 
 function hasTable(input) {
-  return Boolean(input?.form && input.name in addressesOf(input.form));
+  return Boolean(input?.form && controlsOf(input.form).includes(input.name));
 }
 
 /** Whether the states of a control are so many that they travel in parts. */
@@ -83,9 +83,9 @@ function isParted(form, name) {
 
 /** The part that holds a state, of the table of any control: most likely that of the one that was moved. */
 function partOf(form, state, moved) {
-  const addresses = addressesOf(form);
-  for (const name of [moved, ...Object.keys(addresses)]) {
-    const part = name in addresses && tables.get(tableOf(form, name, state))?.parts.get(state.get(name));
+  const names = controlsOf(form);
+  for (const name of names.includes(moved) ? [moved, ...names] : names) {
+    const part = tables.get(tableOf(form, name, state))?.parts.get(state.get(name));
     if (part) return part;
   }
   return undefined;
@@ -140,7 +140,7 @@ function inOrder(states) {
 function tableOf(form, name, state) {
   const others = new URLSearchParams(state);
   others.delete(name);
-  return `${addressesOf(form)[name]}?${others}`;
+  return `${form.dataset.tables.replace("{control}", name)}?${others}`;
 }
 
 function fetchTable(form, name, state) {

@@ -35,7 +35,8 @@ document.addEventListener("click", (event) => {
 });
 
 export async function open(details) {
-  if (!details.querySelector(".take")) await fill(details);
+  if (details.querySelector(".take")) await load("share");
+  else await fill(details);
 }
 
 /** Fill the panel with what belongs to the figure's state. */

@@ -97,13 +97,13 @@ check-types:
 
 # One BLAS thread for each of the parallel workers: two would compete for one core.
 check-unit:
-	OPENBLAS_NUM_THREADS=1 $(PY) -m pytest -q -n $(JOBS) --doctest-modules --cov --cov-report= \
+	OPENBLAS_NUM_THREADS=1 $(PY) -m pytest -q -n $(JOBS) --dist worksteal --doctest-modules --cov --cov-report= \
 	    $(CODE) tests --ignore=tests/browser
 	@for package in $(CODE); do \
 	    $(PY) -m coverage report --include="$$package/*" --fail-under=$(COVERAGE_AT_LEAST) || exit 1; \
 	done
 
 check-browser:
-	$(PY) -m pytest -q -n $(JOBS) tests/browser
+	$(PY) -m pytest -q -n $(JOBS) --dist worksteal tests/browser
 
 .PHONY: help run test smollm2 lint format figure docs messages measure screenshots interop fuzz fuzz-routes count bench bench-core bench-web lock docker clean prepare-test prepare-tools check-lint check-types check-unit check-browser

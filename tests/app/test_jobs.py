@@ -308,11 +308,16 @@ def test_what_was_waiting_when_a_server_was_killed_is_begun_by_the_next_look(cli
         b'{"done": 0.5, "rows": [{"number": 1}], "seconds": 1, "check": "other"}',
     ],
 )
-def test_a_damaged_result_is_said_and_mended(client: TestClient, tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_result_is_said(client: TestClient, tmp_path: Path, content: bytes) -> None:
     (tmp_path / f"{KEY}.json").write_bytes(content)
     page = client.get(PAGE)
     assert page.status_code == 200
     assert "the file is damaged" in page.text
+
+
+def test_a_damaged_result_is_mended(client: TestClient, tmp_path: Path) -> None:
+    content = b'{"done": 2, "rows": [], "seconds": 1}'
+    (tmp_path / f"{KEY}.json").write_bytes(content)
     client.post(PAGE)
     assert events(client)[-1] == "event: end\ndata:"
     assert client.get(PAGE).text.count('<th scope="row">') == COUNT

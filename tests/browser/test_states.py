@@ -4,8 +4,21 @@ from __future__ import annotations
 
 from playwright.sync_api import Page
 
+from app.assets import version
+from tests.browser.conftest import until
 from tests.browser.figures import FIGURES, PAGE, awake, expect_state, figure, open_alone, wait_for_table
 from tests.browser.watch import Watch
+
+
+def go_offline(page: Page, watch: Watch) -> None:
+    watch.expect("INTERNET_DISCONNECTED.*/share")  # the open panel follows when the figure has come to rest
+    page.context.set_offline(True)
+
+
+def make_table(page: Page, name: str, control: str, **state: str | float | bool) -> None:
+    """Let the server make a table beforehand: on a busy machine it leaves out one that takes too long."""
+    address = f"/fragments/{version()}/quantization/{name}/along/{control}"
+    until(page, lambda: "states" in page.request.get(address, params=state).json())
 
 
 def touch(page: Page, name: str, control: str) -> None:
@@ -16,10 +29,11 @@ def touch(page: Page, name: str, control: str) -> None:
     wait_for_table(page, name, control, slider.input_value())
 
 
-def test_after_the_first_touch_a_drag_needs_no_network(page: Page) -> None:
+def test_after_the_first_touch_a_drag_needs_no_network(page: Page, watch: Watch) -> None:
+    make_table(page, "rtn", "bits")
     open_alone(page, "rtn")
     touch(page, "rtn", "bits")
-    page.context.set_offline(True)
+    go_offline(page, watch)
     for bits in (4, 5, 6, 7, 8):
         page.keyboard.press("ArrowRight")
         expect_state(page, "rtn", bits=bits)
@@ -30,6 +44,8 @@ def test_of_very_many_states_the_next_part_comes_before_it_is_reached(page: Page
     part = FIGURES["xray"].controls(pick="byte-0").part("pick")
     *_, before, last = part.states
     [beyond] = part.beside
+    for pick in (before, beyond):
+        make_table(page, "xray", "pick", pick=pick)
     open_alone(page, "xray", f"pick={before}")
     awake(page)
     with page.expect_response(f"**/along/pick?*pick={before}"):
@@ -40,22 +56,26 @@ def test_of_very_many_states_the_next_part_comes_before_it_is_reached(page: Page
         expect_state(page, "xray", pick=last)
     wait_for_table(page, "xray", "pick", beyond)
     watch.expect("INTERNET_DISCONNECTED.*along/pick")  # the part after that one
-    page.context.set_offline(True)
+    go_offline(page, watch)
     page.keyboard.press("ArrowRight")
     expect_state(page, "xray", pick=beyond)
 
 
-def test_large_states_come_a_few_at_a_time_and_the_next_before_they_are_reached(page: Page) -> None:
+def test_large_states_come_a_few_at_a_time_and_the_next_before_they_are_reached(
+    page: Page, watch: Watch
+) -> None:
     """A format of FIG.05B is a drawing of its own: at the edge of a part the one beside it comes too."""
     formats = FIGURES["xray"].controls.widgets()["format"].states()
     first, second = (FIGURES["xray"].controls(format=formats[i]).part("format").states for i in (0, 3))
+    for each in (first[-1], second[0]):
+        make_table(page, "xray", "format", format=str(each))
     open_alone(page, "xray", f"format={first[-1]}")
     awake(page)
     with page.expect_response(f"**/along/format?*format={second[0]}"):
         page.locator("#fig-05b-format").focus()
     for each in (first[0], second[0]):
         wait_for_table(page, "xray", "format", each)
-    page.context.set_offline(True)
+    go_offline(page, watch)
     page.locator("#fig-05b-format").select_option(str(second[0]))
     expect_state(page, "xray", format=second[0])
     page.locator("#fig-05b-format").select_option(str(first[0]))
@@ -75,6 +95,8 @@ def test_a_drag_asks_the_server_once(page: Page) -> None:
 
 def test_the_table_follows_the_other_controls(page: Page) -> None:
     """A table fetched at one block must not answer for another."""
+    for block in ("calm", "outlier"):
+        make_table(page, "rtn", "bits", block=block)
     open_alone(page, "rtn")
     touch(page, "rtn", "bits")
     page.locator("#fig-02-block").focus()

@@ -20,8 +20,9 @@ from starlette.types import Receive, Scope, Send
 
 from app import create_app
 from app.assets import version
+from app.cache import store
 from app.cache.queue import Asking, Crowded
-from app.cache.store import BATCH, MOST_OWN_WAITING
+from app.cache.store import BATCH
 from app.http import errors
 from app.http.turns import REQUESTS_OF_A_TURN, Turns
 from app.routes import pages
@@ -39,7 +40,14 @@ numbers = itertools.count()
 
 
 @pytest.fixture
-def app() -> Iterator[FastAPI]:
+def few_waiting(monkeypatch: pytest.MonkeyPatch) -> int:
+    """How many of the same to readers' own weights wait here: fewer are soon over."""
+    monkeypatch.setattr(store, "MOST_OWN_WAITING", 32)
+    return 32
+
+
+@pytest.fixture
+def app(few_waiting: int) -> Iterator[FastAPI]:
     load_lesson("quantization")
     app = create_app(Settings(make_ahead=False))
     app.state.ready = True
@@ -75,7 +83,7 @@ ASKED: dict[str, Callable[[], Request]] = {
 
 
 @pytest.mark.parametrize("asked", ASKED.values(), ids=ASKED)
-def test_a_flood_of_sentences_of_one_client_leave_another_its_turn(
+def test_a_flood_of_sentences_of_one_client_leaves_another_its_turn(
     app: FastAPI, asked: Callable[[], Request]
 ) -> None:
     async def test() -> None:
@@ -91,10 +99,10 @@ def test_a_flood_of_sentences_of_one_client_leave_another_its_turn(
     run(test)
 
 
-def test_a_flood_of_posts_of_one_client_give_nobody_else_a_refusal(app: FastAPI) -> None:
+def test_a_flood_of_posts_of_one_client_gives_nobody_else_a_refusal(app: FastAPI, few_waiting: int) -> None:
     async def test() -> None:
         own = post("rtn", dear_numbers(0)["numbers"])
-        flood = [asyncio.create_task(ask(app, own, ATTACKER)) for _ in range(MOST_OWN_WAITING + 100)]
+        flood = [asyncio.create_task(ask(app, own, ATTACKER)) for _ in range(few_waiting + 100)]
         students = []
         for number in range(5):
             await asyncio.sleep(0.05)

@@ -43,7 +43,7 @@ def test_the_page_is_current() -> None:
     assert current, "docs/api.md is stale; run `make docs`"
 
 
-def test_a_page_is_stale_when_a_word_changes_or_a_link_misses_its_screen() -> None:
+def test_page_is_stale_if_a_word_or_a_link_changes() -> None:
     page = "- [`f`](../quant_core/f.py#L10) `(x: int) -> int` \\\n  Return 10."
     assert api_reference.is_current(page, page.replace("#L10", "#L35"))
     assert not api_reference.is_current(page, page.replace("#L10", "#L36"))
@@ -84,7 +84,7 @@ def functions(path: Path) -> list[tuple[ast.FunctionDef, str]]:
     ]
 
 
-def test_public_functions_have_an_example_or_name_their_source() -> None:
+def test_public_functions_have_an_example_or_a_source() -> None:
     """A module that implements one source names it once, for all its functions."""
     without = {
         f"{name}.{node.name}"

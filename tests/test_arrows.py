@@ -45,7 +45,7 @@ def test_quant_core_needs_numpy_alone() -> None:
 
 
 @pytest.mark.parametrize("package", ["lessons", "quant_core"])
-def test_only_the_shell_knows_the_web(package: str) -> None:
+def test_only_app_imports_web_libraries(package: str) -> None:
     web = {"fastapi", "starlette", "uvicorn", "jinja2"}
     assert not [str(path) for path, names in imported(package).items() if names & web]
 
@@ -81,7 +81,7 @@ def constants(path: Path) -> set[str]:
     return {node.value for node in tree if isinstance(node, ast.Constant) and isinstance(node.value, str)}
 
 
-def test_the_shell_names_no_figure_and_no_part_of_one() -> None:
+def test_app_names_no_figure_and_no_part_of_one() -> None:
     """Only the export reads drawings: elsewhere a word without a hyphen means something else."""
     known = parts()
     assert known >= {"keep-bar", "qlora-bytes", "parts", "ranked"}

@@ -73,7 +73,7 @@ def test_the_formats_are_those_of_the_code() -> None:
 
 
 @pytest.mark.parametrize(("name", "heeded"), [(row[0], row[5]) for row in rows("Block formats")])
-def test_the_types_that_heed_importance_are_the_documented_ones(name: str, heeded: str) -> None:
+def test_types_that_use_importance_are_documented(name: str, heeded: str) -> None:
     if name not in ggml.QUANTIZABLE:
         assert heeded == "–"
         return
@@ -88,7 +88,7 @@ def is_written(mix: str) -> bool:
     return mix in FILE_TYPES and types <= set(ggml.QUANTIZABLE)
 
 
-def test_the_file_types_are_those_that_can_be_written_and_no_other() -> None:
+def test_listed_file_types_are_those_that_can_be_written() -> None:
     listed = [name.removesuffix("*") for name, _, _ in rows("File types")]
     assert sorted(listed) == sorted(mix for mix in MIXES if is_written(mix))
     others = TEXT.split("`mixes` also knows ")[1].split(", whose types")[0]
@@ -96,7 +96,7 @@ def test_the_file_types_are_those_that_can_be_written_and_no_other() -> None:
 
 
 @pytest.mark.parametrize(("name", "bits", "types"), rows("File types"))
-def test_file_types_take_what_is_said(name: str, bits: str, types: str) -> None:
+def test_file_types_have_the_documented_sizes(name: str, bits: str, types: str) -> None:
     mix = name.removesuffix("*")
     assert name.endswith("*") == MIXES[mix].needs_importance
     assert bits == f"{bits_per_weight(LLAMA_8B, mix, MIXES[mix].needs_importance):.4f}"
@@ -136,7 +136,7 @@ METHODS: list[tuple[str, Callable[[], float]]] = [
 
 
 @pytest.mark.parametrize(("row", "method"), list(zip(rows("Methods"), METHODS, strict=True)))
-def test_methods_store_the_bits_that_are_said(
+def test_methods_have_the_documented_bits_per_weight(
     row: list[str], method: tuple[str, Callable[[], float]]
 ) -> None:
     name, bits = method
@@ -144,13 +144,13 @@ def test_methods_store_the_bits_that_are_said(
     assert float(row[2]) == bits()
 
 
-def test_packings_take_the_widths_that_are_said() -> None:
+def test_packings_have_the_documented_widths() -> None:
     widths = (packing.GPTQ_BITS, packing.AWQ_BITS, packing.COMPRESSED_BITS)
     assert [row[2] for row in rows("Packings")] == [", ".join(map(str, one)) for one in widths]
 
 
 @pytest.mark.parametrize("row", rows("Packings"), ids=lambda row: row[0])
-def test_packings_keep_act_order_where_it_is_said(row: list[str]) -> None:
+def test_packings_keep_act_order_as_documented(row: list[str]) -> None:
     pack, unpack = (getattr(packing, name) for name in re.findall(r"`(\w+)`", row[1]))
     codes = RANDOM.integers(0, 16, (32, 32)).astype(np.uint8)
     scale, zero = np.ones((32, 2), np.float16), np.full((32, 2), 8, np.uint8)
@@ -172,7 +172,7 @@ def test_commands_and_their_options_are_the_documented_ones(capsys: pytest.Captu
         assert sorted(usage.split()) == sorted(shown.replace("[-h]", "").split())
 
 
-def test_the_architectures_are_those_that_are_converted() -> None:
+def test_documented_architectures_are_those_that_are_converted() -> None:
     (listed,) = re.findall(r"`tokenizer.json` beside\s+it;\s+([^)]+)\)", TEXT)
     classes = {f"{name.replace(' ', '')}ForCausalLM" for name in re.split(r",\s+", listed)}
     assert classes == set(ARCHITECTURES)
@@ -183,7 +183,7 @@ def test_the_examples_run() -> None:
     assert (failed, tried > 10) == (0, True)
 
 
-def test_every_module_is_on_the_map() -> None:
+def test_every_module_is_in_the_overview() -> None:
     begin_with = TEXT.split("## Conventions")[0]
     assert set(MODULES) == set(re.findall(r"\[`(\w+)`\]\(\.\./quant_core", begin_with))
 
@@ -193,7 +193,7 @@ def test_functions_named_in_the_text_exist() -> None:
         assert hasattr(importlib.import_module(MODULES[module]), name), f"{module}.{name}"
 
 
-def test_the_reference_is_the_commit_that_the_code_names() -> None:
+def test_documented_commit_is_that_of_the_code() -> None:
     (commit,) = set(re.findall(r"\b[0-9a-f]{12}\b", TEXT))
     assert commit in (ggml.__doc__ or "")
 

@@ -46,7 +46,7 @@ def test_folders_import_one_way(name: str) -> None:
     assert {other.partition("/")[0] for other in imports(name, STATIC, DYNAMIC)} <= MAY_IMPORT[folder]
 
 
-def test_what_is_preloaded_is_what_every_page_with_figures_imports() -> None:
+def test_preloaded_scripts_are_those_every_page_with_figures_imports() -> None:
     needed: set[str] = set()
     left = {"page/figures.js"}
     while left:
@@ -72,7 +72,7 @@ def test_the_first_line_says_what_a_script_is_for(name: str) -> None:
         (r"import\.meta", set()),
     ],
 )
-def test_there_is_one_of(what: str, places: set[str]) -> None:
+def test_shared_functions_have_one_implementation(what: str, places: set[str]) -> None:
     """One fetch, storage and loader of style sheets, one place that knows htmx; `boot.js` cannot import."""
     code = {name: re.sub(r"(?<!:)//.*", "", text) for name, text in SCRIPTS.items()}
     assert {name for name, text in code.items() if re.search(what, text)} == places

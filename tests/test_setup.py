@@ -122,7 +122,7 @@ def check(folder: Path, goal: str) -> None:
 
 
 @pytest.mark.parametrize("goals", [("run",), ("test",), ("run", "test"), ("tools", "run")])
-def test_it_may_be_killed_before_any_step(
+def test_setup_can_be_killed_before_any_step(
     setup: ModuleType, machine: Machine, tmp_path: Path, goals: tuple[str, ...]
 ) -> None:
     """Before the last of these goals everything else was reached."""
@@ -170,9 +170,7 @@ def remove(path: Path) -> None:
         ["node_modules/htmx.js", "node_modules.npm/node_modules/htmx.js", "node_modules.new/htmx.js"],
     ],
 )
-def test_a_tree_that_is_half_made_is_completed(
-    setup: ModuleType, tmp_path: Path, made: list[str], goal: str
-) -> None:
+def test_partial_setup_is_completed(setup: ModuleType, tmp_path: Path, made: list[str], goal: str) -> None:
     for name in made:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("")
@@ -193,7 +191,7 @@ def test_a_second_run_does_nothing(setup: ModuleType, machine: Machine, tmp_path
     }
 
 
-def test_who_cannot_write_into_a_complete_tree_may_run_it(
+def test_complete_read_only_setup_can_run(
     setup: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     setup.main("run")
@@ -207,9 +205,7 @@ def test_who_cannot_write_into_a_complete_tree_may_run_it(
     check(tmp_path, "run")
 
 
-def test_an_environment_that_is_a_link_may_be_renewed_again_and_again(
-    setup: ModuleType, tmp_path: Path
-) -> None:
+def test_linked_environment_can_be_renewed_repeatedly(setup: ModuleType, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / ".venv").symlink_to("elsewhere")
     for content in ("old", "newer", "newest"):
@@ -219,7 +215,7 @@ def test_an_environment_that_is_a_link_may_be_renewed_again_and_again(
     assert (tmp_path / "elsewhere").is_dir()
 
 
-def test_a_copy_that_was_interrupted_is_never_taken_for_a_whole_one(
+def test_interrupted_copy_is_not_taken_as_complete(
     setup: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     setup.main("run")
@@ -237,7 +233,7 @@ def test_a_copy_that_was_interrupted_is_never_taken_for_a_whole_one(
     check(tmp_path, "run")
 
 
-def test_what_was_added_stays_when_the_lesson_needs_other_packages(setup: ModuleType, tmp_path: Path) -> None:
+def test_added_packages_stay_when_the_lock_file_changes(setup: ModuleType, tmp_path: Path) -> None:
     setup.main("run")
     setup.install("requirements-node.txt")
     (tmp_path / "requirements.txt").write_text("newer")
@@ -334,7 +330,7 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
     assert path.exists()
 
 
-def test_killed_while_pip_works_it_is_completed_by_two_at_once(
+def test_two_concurrent_runs_complete_one_killed_during_pip(
     project: Path, wheel: Path, ended: list[subprocess.Popen[str]]
 ) -> None:
     for place in (".venv.new/pyvenv.cfg", "pip-is-here"):
@@ -363,7 +359,7 @@ def test_killed_while_pip_works_it_is_completed_by_two_at_once(
     assert pip.returncode == 0  # its first line names the environment's place
 
 
-def test_ctrl_c_is_one_line(project: Path, wheel: Path) -> None:
+def test_ctrl_c_prints_one_line(project: Path, wheel: Path) -> None:
     process = run(project, wheel)
     wait_for(project / "pip-is-here", process)
     os.killpg(process.pid, signal.SIGINT)
@@ -376,7 +372,7 @@ def test_ctrl_c_is_one_line(project: Path, wheel: Path) -> None:
 # --- what the browser loads ---------------------------------------------------------------------------------
 
 
-def test_the_browsers_files_are_renewed_as_a_whole(
+def test_browser_files_are_replaced_as_a_whole(
     tmp_path: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run that is killed leaves the old files, or none: never some of each."""
@@ -421,7 +417,7 @@ mkdir -p "$3/usr/bin" && printf '#!/bin/sh\\n' > "$3/usr/bin/proxy" && chmod +x 
 
 
 @pytest.mark.parametrize("may_update", [True, False])
-def test_a_proxy_is_taken_from_its_package_where_apt_can(
+def test_proxy_is_extracted_from_its_debian_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], may_update: bool
 ) -> None:
     from scripts import proxies

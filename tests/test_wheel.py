@@ -55,7 +55,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Environment:
     return Environment(tmp_path_factory.mktemp("wheel"))
 
 
-def test_the_wheel_is_the_library_alone_with_its_data(fresh: Environment) -> None:
+def test_wheel_contains_only_the_library_and_its_data(fresh: Environment) -> None:
     code = """\
 import importlib.metadata, importlib.util, pathlib, quant_core
 from quant_core.ggml import iq

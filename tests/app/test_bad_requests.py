@@ -31,7 +31,7 @@ def test_value_out_of_range_names_control_and_range(client: TestClient, address:
 @pytest.mark.parametrize(
     "address", [f"{LESSON}/figures/rtn?bits=9&group_size=64", f"{LESSON}?rtn.bits=9&rtn.group_size=64"]
 )
-def test_the_way_back_keeps_the_controls_that_were_right(client: TestClient, address: str) -> None:
+def test_correction_link_keeps_valid_controls(client: TestClient, address: str) -> None:
     back = parse(client.get(address).text).one("p", class_="way-back").one("a").attributes["href"]
     page = parse(client.get(back).text)
     checked = [
@@ -54,7 +54,7 @@ def test_the_way_back_keeps_the_controls_that_were_right(client: TestClient, add
         ("embed=2", "embed must be 0 or 1"),
     ],
 )
-def test_what_is_wrong_is_said(client: TestClient, query: str, words: str) -> None:
+def test_errors_are_named(client: TestClient, query: str, words: str) -> None:
     answer = client.get(f"{LESSON}/figures/rtn?{query}")
     assert answer.status_code == 422
     assert words in answer.text
@@ -71,7 +71,7 @@ def test_malformed_queries_are_refused_everywhere(
     assert client.get(f"{address}?{query}").status_code == status
 
 
-def test_given_markup_is_shown_and_not_run(client: TestClient) -> None:
+def test_markup_in_the_query_is_escaped(client: TestClient) -> None:
     text = client.get(f"{LESSON}/figures/rtn?bits=" + quote("<script>alert(1)</script>")).text
     assert "<script>alert" not in text
     assert "&lt;script&gt;alert" in text
@@ -88,18 +88,18 @@ def test_given_markup_is_shown_and_not_run(client: TestClient) -> None:
         f"{LESSON}/",
     ],
 )
-def test_unknown_address_is_a_page(client: TestClient, address: str) -> None:
+def test_unknown_address_has_an_error_page(client: TestClient, address: str) -> None:
     answer = client.get(address)
     assert answer.status_code == 404
     assert parse(answer.text).one("h1").text == "Not Found"
 
 
-def test_unknown_figure_names_those_there_are(client: TestClient) -> None:
+def test_unknown_figure_lists_known_ones(client: TestClient) -> None:
     assert "rtn" in client.get(f"{LESSON}/figures/none").text
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
-def test_pages_can_only_be_read(client: TestClient, method: str) -> None:
+def test_pages_accept_only_get_and_head(client: TestClient, method: str) -> None:
     assert client.request(method, LESSON).status_code == 405
 
 
@@ -152,7 +152,7 @@ def _refused(name: str) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("name", sorted(IDS))
-def test_the_way_back_is_accepted_and_keeps_every_other_value(client: TestClient, name: str) -> None:
+def test_correction_link_is_valid_and_keeps_every_other_value(client: TestClient, name: str) -> None:
     controls = load_lesson("quantization").figures[name].controls
     for control, wrong in _refused(name):
         others = {
@@ -192,7 +192,7 @@ def test_the_way_back_is_accepted_and_keeps_every_other_value(client: TestClient
 @given(
     wrong=st.lists(st.tuples(st.text(min_size=1, max_size=60), st.text(max_size=60)), min_size=1, max_size=3)
 )
-def test_the_way_back_is_accepted_whatever_was_wrong(
+def test_correction_link_is_valid_whatever_was_wrong(
     client: TestClient, wrong: list[tuple[str, str]]
 ) -> None:
     pairs = [("sentence", HOSTILE), ("lock", "seed"), ("seed", "x"), *wrong]
@@ -216,7 +216,7 @@ def test_the_way_back_is_accepted_whatever_was_wrong(
         f"{LESSON}/notebook.ipynb?rtn.bits=x&sentence.sentence=A+%26+B",
     ],
 )
-def test_every_way_back_is_accepted(client: TestClient, address: str) -> None:
+def test_every_correction_link_is_valid(client: TestClient, address: str) -> None:
     answer = client.get(address)
     assert answer.status_code == 422
     assert client.get(_way_back(answer.text)).status_code == 200

@@ -26,13 +26,13 @@ TEXT = ("A weight is one small vote in a sum over thousands. " * 40).encode()
         ("identity", "", bytes),
     ],
 )
-def test_every_form_holds_the_same_bytes(accept: str, encoding: str, decode: object) -> None:
+def test_every_encoding_holds_the_same_bytes(accept: str, encoding: str, decode: object) -> None:
     content, named = Body(TEXT, "text/html; charset=utf-8").encoded(accept)
     assert named == encoding
     assert decode(content) == TEXT  # type: ignore[operator]  # three decoders of three libraries
 
 
-def test_what_compresses_is_kept_compressed_only() -> None:
+def test_compressible_responses_are_cached_only_compressed() -> None:
     assert Body(TEXT, "text/html; charset=utf-8").size < len(TEXT) / 10
 
 
@@ -40,7 +40,7 @@ LARGE = b"".join(b"%d " % number for number in range(200_000))
 
 
 @pytest.mark.parametrize("raw", [LARGE, b"a" * 10_000_000, LARGE[:50_000]])
-def test_who_takes_no_encoding_of_much_gets_it_in_pieces(raw: bytes) -> None:
+def test_large_response_without_encoding_is_sent_in_pieces(raw: bytes) -> None:
     """They are unpacked one by one, so that nobody holds a copy of the whole."""
     body = Body(raw, "text/plain")
     _status, headers, content = body.answer("identity", "", "no-cache")
@@ -53,7 +53,7 @@ def test_who_takes_no_encoding_of_much_gets_it_in_pieces(raw: bytes) -> None:
     assert dict(headers)[b"etag"].decode() == body.etag("")
 
 
-def test_who_takes_no_encoding_of_a_static_file_gets_no_copy_of_their_own() -> None:
+def test_static_file_without_encoding_is_not_copied_per_client() -> None:
     for path in ("vendor/plotly-basic.min.js", "lesson.css", "late.css", "js/page/figures.js"):
         body = static_file(path)
         assert body
@@ -62,11 +62,11 @@ def test_who_takes_no_encoding_of_a_static_file_gets_no_copy_of_their_own() -> N
 
 
 @pytest.mark.parametrize("media_type", ["font/woff2", "application/octet-stream"])
-def test_what_is_compressed_already_is_sent_as_it_is(media_type: str) -> None:
+def test_compressed_file_types_are_not_compressed_again(media_type: str) -> None:
     assert Body(TEXT, media_type).encoded("br, gzip") == (TEXT, "")
 
 
-def test_a_few_bytes_are_not_worth_compressing() -> None:
+def test_small_responses_are_not_compressed() -> None:
     assert Body(b"{}", "application/json").encoded("br") == (b"{}", "")
 
 
@@ -75,7 +75,7 @@ def test_the_etag_follows_the_bytes() -> None:
     assert first.etag("br") == again.etag("br") != other.etag("br")
 
 
-def test_each_encoding_has_an_etag_of_its_own_and_is_revalidated_by_it() -> None:
+def test_each_encoding_has_its_own_etag() -> None:
     body = Body(TEXT, "text/html")
     tags = {}
     for accept in ("br", "gzip", "identity"):
@@ -92,17 +92,17 @@ def test_each_encoding_has_an_etag_of_its_own_and_is_revalidated_by_it() -> None
 
 
 @pytest.mark.parametrize("header", ["{}", "W/{}", '"other", {}', '"other",W/{} , "more"', "*"])
-def test_an_etag_is_found_in_any_form_of_the_header(header: str) -> None:
+def test_etag_is_found_in_any_form_of_the_header(header: str) -> None:
     body = Body(TEXT, "text/html")
     assert body.answer("br", header.format(body.etag("br")), "no-cache")[0] == 304
 
 
 @pytest.mark.parametrize("header", ["", '"other"', "abc", '"', "{}x", "x{}"])
-def test_another_etag_is_not_taken_for_it(header: str) -> None:
+def test_other_etags_do_not_match(header: str) -> None:
     body = Body(TEXT, "text/html")
     assert body.answer("", header.format(body.etag("")), "no-cache")[0] == 200
 
 
 @given(st.text(max_size=40))
-def test_any_accept_encoding_is_understood(header: str) -> None:
+def test_any_accept_encoding_is_parsed(header: str) -> None:
     assert preferred(header) in ("br", "gzip", "")

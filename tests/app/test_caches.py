@@ -34,7 +34,7 @@ async def ask_for(app: FastAPI, paths: list[str]) -> None:
 
 
 @pytest.mark.skipif(not STATM.exists(), reason="the memory of a process is read from /proc")
-def test_what_readers_give_takes_no_memory_that_stays() -> None:
+def test_reader_input_does_not_grow_memory() -> None:
     app, dice = create_app(Settings(make_ahead=False, cache_mib=CACHE_MIB)), random.Random(0)
     app.state.ready = True
     some = [fragment_path(name, random_state(name, dice)) for name in FIGURES for _ in range(6)]

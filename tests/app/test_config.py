@@ -35,15 +35,13 @@ def readouts(answer: Any) -> dict[str, tuple[str, str]]:
     }
 
 
-def test_the_figure_that_takes_a_model_is_this() -> None:
+def test_only_fig06_accepts_a_model() -> None:
     figures = load_lesson("quantization").figures
     assert [name for name, figure in figures.items() if figure.from_file] == ["fit"]
 
 
 @pytest.mark.parametrize("name", ["qwen3-30b-a3b", "llama-3.1-8b", "gemma-3-4b", "gpt-oss-20b"])
-def test_without_scripts_a_pasted_config_leads_to_an_address_that_shows_its_model(
-    client: TestClient, name: str
-) -> None:
+def test_without_scripts_a_pasted_config_redirects_to_its_model(client: TestClient, name: str) -> None:
     page = parse(client.get(f"{PAGE}?mix=Q5_K_M&scope=everything").text)
     form = page.one("form", class_="own-paste")
     assert form.attributes["method"] == "post"
@@ -69,7 +67,7 @@ def _query(**pairs: str) -> str:
     return "&".join(f"{name}={value}" for name, value in pairs.items())
 
 
-def test_the_other_forms_of_the_state_hold_the_same_numbers(client: TestClient) -> None:
+def test_fragment_csv_and_other_formats_have_the_same_numbers(client: TestClient) -> None:
     state = {"source": "config", "config": line_of(LISTED["llama-3.1-8b"]), "scope": "everything"}
     chosen = {"model": "llama-3.1-8b", "scope": "everything"}
     table = client.get(f"{PAGE}.csv", params=state).text
@@ -87,7 +85,7 @@ def test_the_other_forms_of_the_state_hold_the_same_numbers(client: TestClient) 
         {"own.file": encoded(header(LISTED["qwen3-8b"], "qwen3"))},
     ],
 )
-def test_a_script_is_told_the_controls(client: TestClient, fields: dict[str, str]) -> None:
+def test_script_receives_the_controls(client: TestClient, fields: dict[str, str]) -> None:
     answer = client.post(FRAGMENT, data=fields)
     assert answer.status_code == 200
     assert answer.headers["cache-control"] == "no-store"
@@ -110,7 +108,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("fields", "words"), BAD)
 @pytest.mark.parametrize("address", [PAGE, FRAGMENT])
-def test_what_cannot_be_counted_is_said(
+def test_refusals_name_the_reason(
     client: TestClient, fields: dict[str, str], words: str, address: str
 ) -> None:
     answer = client.post(address, data=fields, follow_redirects=False)
@@ -119,13 +117,13 @@ def test_what_cannot_be_counted_is_said(
     assert "<script>alert" not in answer.text
 
 
-def test_a_line_of_an_address_that_is_wrong_is_named(client: TestClient) -> None:
+def test_wrong_config_in_the_address_is_named(client: TestClient) -> None:
     answer = client.get(PAGE, params={"source": "config", "config": "hidden_size=0"})
     assert answer.status_code == 422
     assert "hidden_size is 0; it must be an integer from 1 to 1048576" in parse(answer.text).text
 
 
-def test_the_lesson_leads_to_the_panel_and_a_script_can_fetch_it(client: TestClient) -> None:
+def test_lesson_links_to_the_panel_which_a_script_can_fetch(client: TestClient) -> None:
     lesson = parse(client.get("/lessons/quantization").text)
     link = lesson.one("details", class_="sharing config").one("a")
     assert link.attributes["href"] == f"{PAGE}#fig-06-paste"
@@ -135,13 +133,13 @@ def test_the_lesson_leads_to_the_panel_and_a_script_can_fetch_it(client: TestCli
     assert len(alone.all("form", class_="own-paste")) == 1
 
 
-def test_no_file_is_kept(client: TestClient) -> None:
+def test_uploaded_files_are_not_stored(client: TestClient) -> None:
     kept = client.app.state.answers._kept  # type: ignore[attr-defined]
     client.post(FRAGMENT, data={"own.text": QWEN})
     client.post(PAGE, data={"own.text": QWEN})
     assert not any(b"somewhere/model" in body.raw for body in list(kept._bodies.values()))
 
 
-def test_no_id_of_the_page_stands_twice(client: TestClient) -> None:
+def test_ids_of_the_page_are_unique(client: TestClient) -> None:
     ids = re.findall(r'\sid="([^"]+)"', client.get(PAGE, params={"source": "config"}).text)
     assert [each for each in ids if ids.count(each) > 1] == []

@@ -144,14 +144,14 @@ def test_a_silent_connection_is_closed(connect: Connect) -> None:
     assert until_closed(connect()) == b""
 
 
-def test_a_head_that_trickles_in_is_ended(connect: Connect) -> None:
+def test_slowly_sent_head_is_refused(connect: Connect) -> None:
     client = connect(b"GET / HTTP/1.1\r\nX: ")
     assert keep_sending(client, b"a", most=100, pause=0.05) < 100
     assert until_closed(client).startswith(b"HTTP/1.1 408 ")
 
 
 @pytest.mark.parametrize("before", [b"", get()])
-def test_empty_lines_are_no_request(connect: Connect, before: bytes) -> None:
+def test_empty_lines_are_not_a_request(connect: Connect, before: bytes) -> None:
     client = connect(before)
     if before:
         assert status(client) == 200
@@ -160,26 +160,26 @@ def test_empty_lines_are_no_request(connect: Connect, before: bytes) -> None:
     assert keep_sending(flooding, b"\r\n" * 1000, most=LARGE) < LARGE
 
 
-def test_an_offer_of_another_protocol_is_passed_over(connect: Connect) -> None:
+def test_upgrade_to_another_protocol_is_ignored(connect: Connect) -> None:
     client = connect(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
     assert status(client) == 200
     client.sendall(get())
     assert status(client) == 200
 
 
-def test_a_head_without_end_is_refused(connect: Connect) -> None:
+def test_endless_head_is_refused(connect: Connect) -> None:
     client = connect(b"GET / HTTP/1.1\r\nX: ")
     keep_sending(client, b"a" * 1000, most=8000)
     assert until_closed(client).startswith(b"HTTP/1.1 431 ")
 
 
-def test_a_body_without_end_is_answered_and_cut_off(connect: Connect) -> None:
+def test_endless_body_gets_a_response_and_is_closed(connect: Connect) -> None:
     client = connect(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
     assert status(client) == 200
     assert keep_sending(client, b"3e8\r\n" + b"a" * 1000 + b"\r\n", most=LARGE) < LARGE
 
 
-def test_a_body_that_never_comes_is_answered_and_not_awaited(connect: Connect) -> None:
+def test_missing_body_gets_a_response(connect: Connect) -> None:
     client = connect(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\na")
     assert until_closed(client).endswith(b"done")
 
@@ -190,7 +190,7 @@ POST = b"POST /form HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n"
 @pytest.mark.parametrize(
     "start", [POST, POST + b"12345", POST.replace(b"Host", b"Expect: 100-continue\r\nHost")]
 )
-def test_a_body_that_is_awaited_has_as_long_as_a_head(connect: Connect, start: bytes) -> None:
+def test_body_has_the_same_time_limit_as_a_head(connect: Connect, start: bytes) -> None:
     gone.clear()
     begun = time.monotonic()
     ended = until_closed(connect(start)).removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -200,13 +200,13 @@ def test_a_body_that_is_awaited_has_as_long_as_a_head(connect: Connect, start: b
     assert gone.wait(WAIT)
 
 
-def test_a_body_that_trickles_in_is_ended(connect: Connect) -> None:
+def test_slowly_sent_body_is_refused(connect: Connect) -> None:
     client = connect(POST.replace(b"10", b"1000"))
     assert keep_sending(client, b"a", most=100, pause=0.05) < 100
     assert until_closed(client).startswith(b"HTTP/1.1 408 ")
 
 
-def test_a_body_that_comes_in_time_is_read(connect_slowly: Connect) -> None:
+def test_body_sent_in_time_is_read(connect_slowly: Connect) -> None:
     client = connect_slowly(POST)
     time.sleep(Quick.request_seconds)
     client.sendall(b"0123456789")
@@ -215,14 +215,14 @@ def test_a_body_that_comes_in_time_is_read(connect_slowly: Connect) -> None:
     assert status(client) == 200
 
 
-def test_a_request_that_came_before_its_turn_has_as_long_for_its_body(connect: Connect) -> None:
+def test_pipelined_request_has_the_same_time_for_its_body(connect: Connect) -> None:
     client = connect(get("/slow") + POST)
     received = until_closed(client)
     assert received.startswith(b"HTTP/1.1 200 ")
     assert b"HTTP/1.1 408 " in received
 
 
-def test_an_answer_that_is_not_taken_is_given_up(connect: Connect) -> None:
+def test_response_that_is_not_read_is_aborted(connect: Connect) -> None:
     client = connect(get("/large"))
     time.sleep(3 * Quick.answer_seconds)
     assert len(until_closed(client)) < LARGE
@@ -232,7 +232,7 @@ UNPACKED = bytes(4 * LARGE)
 PACKED = gzip.compress(UNPACKED)
 
 
-def test_an_unpacked_answer_waits_in_pieces_until_it_is_taken() -> None:
+def test_decompressed_response_is_sent_in_pieces_as_the_client_reads() -> None:
     async def answers(scope: Scope, receive: Receive, send: Send) -> None:
         length = str(len(UNPACKED)).encode()
         await response_with(Unpacked(PACKED), 200, [(b"content-length", length)])(scope, receive, send)
@@ -249,7 +249,7 @@ def test_an_unpacked_answer_waits_in_pieces_until_it_is_taken() -> None:
         assert until_closed(client).endswith(UNPACKED)
 
 
-def test_an_answer_that_is_not_taken_does_not_fill_the_kernel() -> None:
+def test_response_that_is_not_read_does_not_fill_kernel_buffers() -> None:
     async def answers(scope: Scope, receive: Receive, send: Send) -> None:
         await PlainTextResponse(bytes(LARGE))(scope, receive, send)
 
@@ -266,7 +266,7 @@ def test_an_answer_that_is_not_taken_does_not_fill_the_kernel() -> None:
             head += client.recv(1 << 20)
 
 
-def test_neither_work_nor_rest_counts_as_a_slow_request(connect: Connect) -> None:
+def test_computing_and_idle_time_do_not_count_as_a_slow_request(connect: Connect) -> None:
     client = connect(get("/slow"))
     assert status(client) == 200  # later than a request may take
     time.sleep(Quick.request_seconds + 0.1)
@@ -274,7 +274,7 @@ def test_neither_work_nor_rest_counts_as_a_slow_request(connect: Connect) -> Non
     assert status(client) == 200
 
 
-def test_a_connection_that_rests_too_long_is_closed() -> None:
+def test_idle_connection_is_closed_after_the_limit() -> None:
     with (
         serving(timeout_keep_alive=1) as (_, port),
         socket.create_connection(("127.0.0.1", port), WAIT) as client,
@@ -283,13 +283,13 @@ def test_a_connection_that_rests_too_long_is_closed() -> None:
         assert until_closed(client).endswith(b"done")  # and it does not wait for the timeout of this end
 
 
-def test_a_resting_connection_gives_way_to_a_new_one(connect: Connect) -> None:
+def test_idle_connection_is_closed_for_a_new_one(connect: Connect) -> None:
     resting = [connect(get()) for _ in range(CONNECTIONS)]
     assert [status(client) for client in resting] == [200] * CONNECTIONS
     assert status(connect(get())) == 200
 
 
-def test_a_connection_too_many_is_told_to_come_again(connect_slowly: Connect) -> None:
+def test_excess_connection_gets_retry_after(connect_slowly: Connect) -> None:
     release.clear()
     busy = [connect_slowly(get("/held")) for _ in range(CONNECTIONS)]
     told = until_closed(connect_slowly(get()))
@@ -299,7 +299,7 @@ def test_a_connection_too_many_is_told_to_come_again(connect_slowly: Connect) ->
     assert [status(client) for client in busy] == [200] * CONNECTIONS
 
 
-def test_where_none_rests_one_of_the_client_with_most_gives_way() -> None:
+def test_without_idle_connections_the_client_with_most_loses_one() -> None:
     with serving(Patient, proxy_headers=False) as (_, port), contextlib.ExitStack() as opened:
 
         def connect(source: str) -> socket.socket:
@@ -336,7 +336,7 @@ def hold(server: uvicorn.Server, connect: Connect, count: int) -> list[socket.so
     return held
 
 
-def test_one_client_has_so_many_requests_without_a_body() -> None:
+def test_incomplete_requests_of_a_client_are_limited() -> None:
     with (
         serving(FewIncomplete, limit_concurrency=100, proxy_headers=False) as (server, port),
         connecting(port) as connect,
@@ -357,7 +357,7 @@ def test_one_client_has_so_many_requests_without_a_body() -> None:
         assert until(lambda: incomplete(server) == 1)
 
 
-def test_a_trusted_proxy_has_any_number_of_requests_without_a_body() -> None:
+def test_incomplete_requests_of_a_trusted_proxy_are_not_limited() -> None:
     with (
         serving(
             FewIncomplete, limit_concurrency=100, proxy_headers=True, forwarded_allow_ips="127.0.0.1"
@@ -370,7 +370,7 @@ def test_a_trusted_proxy_has_any_number_of_requests_without_a_body() -> None:
         assert [status(client) for client in held] == [200] * len(held)
 
 
-def test_nothing_that_a_refused_connection_sends_is_kept() -> None:
+def test_input_of_a_refused_connection_is_dropped() -> None:
     with (
         serving(FewIncomplete, limit_concurrency=100, proxy_headers=False) as (server, port),
         connecting(port) as connect,
@@ -388,14 +388,14 @@ def closed(client: socket.socket) -> bool:
         return True
 
 
-def test_far_too_many_are_dropped_unread(connect_slowly: Connect) -> None:
+def test_connections_far_beyond_the_limit_are_dropped(connect_slowly: Connect) -> None:
     silent = [connect_slowly() for _ in range(int(SPARE * CONNECTIONS))]
     assert until_closed(connect_slowly(get())) == b""
     silent[0].sendall(get())
     assert status(silent[0]) == 200  # who was there before is answered
 
 
-def test_a_stop_finishes_the_answer_that_is_being_made_and_waits_for_no_request() -> None:
+def test_stop_finishes_the_current_response_and_does_not_wait_for_requests() -> None:
     with serving() as (server, port):
         silent, asking = (socket.create_connection(("127.0.0.1", port), WAIT) for _ in range(2))
         with silent, asking:
@@ -407,7 +407,7 @@ def test_a_stop_finishes_the_answer_that_is_being_made_and_waits_for_no_request(
             assert until_closed(silent) == b""
 
 
-def test_only_few_requests_may_come_before_an_answer(connect: Connect) -> None:
+def test_pipelined_requests_are_limited(connect: Connect) -> None:
     client = connect(get("/slow") + get() * PIPELINED)
     received = client.recv(65536)
     while received.count(b"done") < 1 + PIPELINED:
@@ -416,7 +416,7 @@ def test_only_few_requests_may_come_before_an_answer(connect: Connect) -> None:
     assert until_closed(connect(get("/slow") + get() * 1000)).count(b"HTTP/1.1") <= 1
 
 
-def test_a_head_is_refused_before_it_is_as_long_as_a_request() -> None:
+def test_head_limit_is_below_request_limit() -> None:
     class ShortHeads(Patient):
         request_bytes, head_bytes = LARGE, 1000
 
@@ -426,7 +426,7 @@ def test_a_head_is_refused_before_it_is_as_long_as_a_request() -> None:
         assert status(connect(form)) == 200
 
 
-def test_a_socket_for_ipv6_tells_addresses_of_ipv4_as_they_are() -> None:
+def test_dual_stack_socket_reports_ipv4_addresses_as_ipv4() -> None:
     seen: list[BoundedHttp] = []
 
     class Seen(Patient):
@@ -462,7 +462,7 @@ class FewOfOne(Patient):
         ({"proxy_headers": True, "forwarded_allow_ips": "*"}, 200),
     ],
 )
-def test_one_client_has_so_many_connections_and_a_trusted_proxy_all(
+def test_connections_are_limited_by_client_but_not_for_a_trusted_proxy(
     settings: dict[str, Any], status_of_next: int
 ) -> None:
     with (

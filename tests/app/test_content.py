@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.app.servers import ROOT
 
 
-def test_no_file_of_the_project_is_opened_after_the_start(tmp_path: Path) -> None:
+def test_no_project_file_is_opened_after_the_start(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.app.walk", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -72,7 +72,7 @@ def sentence_cost(seed: int) -> float:
     return time.process_time() - begun
 
 
-def test_the_dearest_valid_request_of_every_route(app: FastAPI) -> None:
+def test_cost_of_the_most_expensive_request_of_every_route(app: FastAPI) -> None:
     dear: dict[str, float] = {}
     for method, path in set(routes(app)) - set(NOT_ASKED):
         asked = [dict(dear_requests(method, path, turn)) for turn in range(TURNS)]

@@ -128,7 +128,7 @@ CHEAP: dict[str, Request] = {
 
 
 @pytest.mark.parametrize("request_", CHEAP.values(), ids=CHEAP)
-def test_a_flood_of_anything_delays_others_by_a_few_requests(app: FastAPI, request_: Request) -> None:
+def test_flood_delays_others_by_a_few_requests(app: FastAPI, request_: Request) -> None:
     async def test() -> None:
         await ask(app, request_, STUDENT)
         flood = [asyncio.create_task(ask(app, request_, ATTACKER)) for _ in range(500)]
@@ -158,9 +158,7 @@ def test_clients_take_turns_in_the_event_loop() -> None:
 
 
 @pytest.mark.parametrize("leaves", [True, False])
-def test_a_client_that_asks_for_too_much_waits_for_its_refusal(
-    app: FastAPI, monkeypatch: pytest.MonkeyPatch, leaves: bool
-) -> None:
+def test_refusal_is_delayed(app: FastAPI, monkeypatch: pytest.MonkeyPatch, leaves: bool) -> None:
     """Until then nothing of what it sent is kept; if it leaves, it is not waited for."""
     monkeypatch.setattr(errors, "REFUSED_SECONDS", LIMIT if leaves else 0.1)
     own = post("rtn", dear_numbers(0)["numbers"])
@@ -188,7 +186,7 @@ def test_a_client_that_asks_for_too_much_waits_for_its_refusal(
     run(test)
 
 
-def test_a_class_behind_one_address_is_served_whole(app: FastAPI) -> None:
+def test_class_behind_one_address_is_fully_served(app: FastAPI) -> None:
     """As many different answers at once as a class has students; nobody else is there to take turns with."""
 
     async def test() -> None:
@@ -215,7 +213,7 @@ EXPENSIVE = {
 
 
 @pytest.mark.parametrize("request_", EXPENSIVE.values(), ids=EXPENSIVE)
-def test_what_a_reader_gives_is_never_worked_on_in_the_event_loop(
+def test_reader_input_is_never_parsed_in_the_event_loop(
     app: FastAPI, request_: Request, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every validation of controls, file and view happens in another thread than the loop's."""

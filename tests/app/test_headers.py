@@ -30,14 +30,14 @@ def test_every_page_carries_the_policy_and_every_header(client: TestClient, addr
 @pytest.mark.parametrize(
     "address", ["/healthz", f"{LESSON}/figures/rtn.csv", f"/static/{version()}/lesson.css"]
 )
-def test_what_is_no_page_may_load_nothing(client: TestClient, address: str) -> None:
+def test_responses_other_than_pages_may_load_nothing(client: TestClient, address: str) -> None:
     headers = client.get(address).headers
     assert headers["content-security-policy"] == DATA_POLICY
     assert headers["x-content-type-options"] == "nosniff"
 
 
 @pytest.mark.parametrize("address", [LESSON, f"/static/{version()}/lesson.css"])
-def test_a_revalidation_leaves_the_headers_of_the_page_that_is_kept(client: TestClient, address: str) -> None:
+def test_304_keeps_the_headers_of_the_cached_page(client: TestClient, address: str) -> None:
     """Headers of a 304 replace those that the browser has kept with the page."""
     kept = client.get(address).headers
     answer = client.get(address, headers={"If-None-Match": kept["etag"]})
@@ -45,13 +45,13 @@ def test_a_revalidation_leaves_the_headers_of_the_page_that_is_kept(client: Test
     assert {k: v for k, v in answer.headers.items() if kept.get(k) != v} == {}
 
 
-def test_a_refusal_before_any_route_carries_the_policy(client: TestClient) -> None:
+def test_refusal_before_routing_has_the_policy(client: TestClient) -> None:
     answer = client.get("/" + "a" * 5000)
     assert answer.status_code == 414
     assert answer.headers["content-security-policy"] == content_security_policy("'none'")
 
 
-def test_a_failure_carries_the_policy_too_and_is_shown_in_the_log_alone(
+def test_server_error_has_the_policy_and_only_the_log_has_the_traceback(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(*_: object, **__: object) -> None:
@@ -88,7 +88,7 @@ def styled(element: Element) -> list[str]:
 
 
 @pytest.mark.parametrize("address", PAGES)
-def test_no_page_needs_what_the_policy_forbids_or_asks_another_host(client: TestClient, address: str) -> None:
+def test_no_page_violates_the_policy_or_requests_another_host(client: TestClient, address: str) -> None:
     page = parse(client.get(address).text)
     assert inline(page) == []
     assert styled(page) == []
@@ -110,7 +110,7 @@ def test_no_page_needs_what_the_policy_forbids_or_asks_another_host(client: Test
     ],
     ids=["static", "templates", "sheets"],
 )
-def test_what_we_ship_names_no_other_host(files: list[Path]) -> None:
+def test_shipped_files_name_no_other_host(files: list[Path]) -> None:
     assert len(files) > 15
     text = "".join(file.read_text("utf-8") for file in files)
     named = set(re.findall(r"""(?:\w+:)?//[\w-]+\.[^\s"'`)]+""", text))
@@ -132,20 +132,20 @@ def test_static_files_may_be_used_in_a_sandboxed_frame(client: TestClient) -> No
     assert headers["access-control-allow-origin"] == "*"
 
 
-def test_embeds_may_be_framed_by_whom_the_host_names() -> None:
+def test_embeds_may_be_framed_by_configured_sites() -> None:
     headers = embed("https://lms.example")
     assert headers["content-security-policy"].endswith("; frame-ancestors https://lms.example")
     assert "x-frame-options" not in headers  # it knows no list, and would forbid what the policy allows
 
 
 @pytest.mark.parametrize(("ancestors", "option"), [("'self'", "SAMEORIGIN"), ("'none'", "DENY")])
-def test_old_browsers_are_told_the_same_of_embeds(ancestors: str, option: str) -> None:
+def test_x_frame_options_matches_frame_ancestors(ancestors: str, option: str) -> None:
     headers = embed(ancestors)
     assert headers["x-frame-options"] == option
     assert headers["cross-origin-resource-policy"] == "same-origin"
 
 
-def test_transport_security_is_said_over_https_and_only_there(client: TestClient) -> None:
+def test_hsts_is_sent_only_over_https(client: TestClient) -> None:
     assert "strict-transport-security" not in client.get("/").headers
     secure = TestClient(create_app(Settings()), base_url="https://lesson.example")
     assert secure.get("/").headers["strict-transport-security"] == "max-age=31536000"
@@ -162,7 +162,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("address", REFUSED)
-def test_what_is_refused_of_an_embed_may_be_framed_like_the_embed(address: str) -> None:
+def test_error_pages_of_an_embed_may_be_framed(address: str) -> None:
     hosted = TestClient(create_app(Settings(embed_ancestors="https://lms.example")))
     answer = hosted.get(address)
     assert answer.status_code == REFUSED[address]
@@ -176,7 +176,7 @@ def test_what_is_refused_of_an_embed_may_be_framed_like_the_embed(address: str) 
     assert alone == content_security_policy("'none'")
 
 
-def test_the_way_back_from_a_refused_embed_stays_in_the_frame(client: TestClient) -> None:
+def test_correction_link_of_an_embed_stays_in_the_frame(client: TestClient) -> None:
     page = parse(client.get(f"{LESSON}/figures/rtn?bits=9&block=outlier&embed=1").text)
     back = next(link for link in page.all("a") if link.attributes.get("target") == "_self")
     again = client.get(back.attributes["href"])
@@ -184,7 +184,7 @@ def test_the_way_back_from_a_refused_embed_stays_in_the_frame(client: TestClient
     assert "frame-ancestors *" in again.headers["content-security-policy"]
 
 
-def test_a_failure_of_an_embed_may_be_framed_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_server_error_of_an_embed_may_be_framed(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError
 

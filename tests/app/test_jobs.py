@@ -47,13 +47,13 @@ def events(client: TestClient) -> list[str]:
     return client.get(f"{PAGE}/steps").text.strip().split("\n\n")
 
 
-def test_the_page_offers_to_begin(client: TestClient) -> None:
+def test_job_page_has_a_start_button(client: TestClient) -> None:
     page = client.get(PAGE).text
     assert f'<form class="job-form" method="post" action="{PAGE}">' in page
     assert "Squares" not in page
 
 
-def test_it_is_begun_followed_row_by_row_and_kept(client: TestClient) -> None:
+def test_job_is_started_followed_by_row_and_stored(client: TestClient) -> None:
     answer = client.post(PAGE, follow_redirects=False)
     assert (answer.status_code, answer.headers["location"].partition("?begun=")[0]) == (303, PAGE)
     assert f'action="{PAGE}/stop' in client.get(PAGE).text
@@ -68,7 +68,7 @@ def test_it_is_begun_followed_row_by_row_and_kept(client: TestClient) -> None:
     assert '<button type="submit">' not in page
 
 
-def test_it_is_stopped_and_may_be_begun_again(client: TestClient) -> None:
+def test_job_can_be_stopped_and_restarted(client: TestClient) -> None:
     page = client.post(begun(client, f"{PAGE}/stop")).text
     assert "It was stopped at" in page
     assert "Go on squaring" in page
@@ -79,7 +79,7 @@ def test_it_is_stopped_and_may_be_begun_again(client: TestClient) -> None:
     assert client.get(PAGE).text.count('<th scope="row">') == COUNT
 
 
-def test_a_second_one_waits_until_the_first_is_over(client: TestClient) -> None:
+def test_second_job_waits_for_the_first(client: TestClient) -> None:
     client.post(PAGE)
     client.post(PAGE)
     time.sleep(0.3)
@@ -87,7 +87,7 @@ def test_a_second_one_waits_until_the_first_is_over(client: TestClient) -> None:
     assert client.get(PAGE).text.count('<th scope="row">') == COUNT
 
 
-def test_another_site_may_not_begin_it(client: TestClient) -> None:
+def test_other_sites_cannot_start_a_job(client: TestClient) -> None:
     for path in (PAGE, f"{PAGE}/stop"):
         answer = client.post(path, headers={"Sec-Fetch-Site": "cross-site"})
         assert answer.status_code == 403
@@ -95,7 +95,7 @@ def test_another_site_may_not_begin_it(client: TestClient) -> None:
     assert "<progress" not in client.get(PAGE).text
 
 
-def test_where_streams_are_full_each_browser_polls(client: TestClient, monkeypatch: Patch) -> None:
+def test_browsers_poll_beyond_the_limit_of_streams(client: TestClient, monkeypatch: Patch) -> None:
     monkeypatch.setattr(routes, "MOST_FOLLOWERS", 0)
     client.post(PAGE)
     retry, state = events(client)
@@ -108,19 +108,19 @@ def test_where_streams_are_full_each_browser_polls(client: TestClient, monkeypat
     assert f">{COUNT**2}</td>" in events(client)[1]
 
 
-def test_a_proxy_may_not_hold_events_back(client: TestClient) -> None:
+def test_events_are_not_buffered_by_proxies(client: TestClient) -> None:
     headers = client.get(f"{PAGE}/steps").headers
     assert headers["x-accel-buffering"] == "no"
     assert headers["cache-control"] == "no-store"
 
 
-def test_a_job_that_is_not_there_is_not_found(client: TestClient) -> None:
+def test_unknown_job_is_not_found(client: TestClient) -> None:
     for path in ("/lessons/specimen/jobs/none", "/lessons/none/jobs/squares"):
         assert client.get(path).status_code == 404
         assert client.post(path).status_code == 404
 
 
-def test_where_nothing_can_be_written_the_page_says_so(tmp_path: Path) -> None:
+def test_page_reports_an_unwritable_folder(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
     with TestClient(create_app(Settings(jobs_folder=str(file))), base_url="http://127.0.0.1") as client:
@@ -130,7 +130,7 @@ def test_where_nothing_can_be_written_the_page_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("job", ["bigger", "sentence"])
-def test_without_the_package_the_page_says_how_to_get_it(
+def test_page_explains_how_to_install_a_missing_package(
     client: TestClient, monkeypatch: Patch, job: str
 ) -> None:
     monkeypatch.setattr("lessons.quantization.smollm2.PACKAGE", "no_such_package")
@@ -162,7 +162,7 @@ def read(client: TestClient, sentence: str, seed: str, widths: int = 7) -> None:
 
 
 @pytest.mark.usefixtures("stand_in")
-def test_a_sentence_is_offered_to_be_read_and_shown_when_it_is(client: TestClient) -> None:
+def test_sentence_job_is_offered_and_its_result_shown(client: TestClient) -> None:
     figure = client.get(f"{FIGURE}?{ASKED}&model=smollm2")
     assert figure.status_code == 200
     assert "has not read this sentence on this machine yet" in figure.text
@@ -180,7 +180,7 @@ def test_a_sentence_is_offered_to_be_read_and_shown_when_it_is(client: TestClien
 
 
 @pytest.mark.usefixtures("stand_in")
-def test_the_answer_that_waits_for_a_job_is_kept_nowhere(client: TestClient) -> None:
+def test_response_that_depends_on_a_job_is_not_cached(client: TestClient) -> None:
     """Neither by this worker, nor by a browser for good: the same address says more an hour later."""
     addresses = [
         f"{FIGURE}?{ASKED}&model=smollm2",
@@ -199,7 +199,7 @@ def test_the_answer_that_waits_for_a_job_is_kept_nowhere(client: TestClient) -> 
 
 
 @pytest.mark.usefixtures("stand_in")
-def test_what_a_sentence_may_be_is_said_by_name(client: TestClient) -> None:
+def test_invalid_sentence_is_refused_by_name(client: TestClient) -> None:
     for address in (f"{SENTENCE}?sentence={'x' * 101}", f"{SENTENCE}?seed=12", f"{SENTENCE}?model=smollm2"):
         for answer in (
             client.get(address),
@@ -223,7 +223,7 @@ def slow(monkeypatch: Patch) -> None:
 
 
 @pytest.mark.usefixtures("stand_in", "slow")
-def test_what_is_asked_for_waits_in_a_line_and_is_told_its_place(client: TestClient) -> None:
+def test_queued_job_shows_its_place(client: TestClient) -> None:
     client.post(PAGE)
     mine = client.post(f"{SENTENCE}?{ASKED}")
     assert "In the line at place 1, after the one that is being computed" in mine.text
@@ -235,7 +235,7 @@ def test_what_is_asked_for_waits_in_a_line_and_is_told_its_place(client: TestCli
 
 
 @pytest.mark.usefixtures("stand_in", "slow")
-def test_only_who_began_it_can_stop_it_while_it_waits(client: TestClient) -> None:
+def test_only_the_starter_can_stop_a_waiting_job(client: TestClient) -> None:
     mine = begun(client, f"{PAGE}/stop")
     assert ">Stop</button>" in client.get(mine.replace("/stop", "")).text
     for address in (PAGE, f"{PAGE}?begun=guessed"):
@@ -251,7 +251,7 @@ def test_only_who_began_it_can_stop_it_while_it_waits(client: TestClient) -> Non
     assert "come first" not in page
 
 
-def test_only_who_began_it_can_stop_it_while_it_is_computed(client: TestClient) -> None:
+def test_only_the_starter_can_stop_a_running_job(client: TestClient) -> None:
     mine = begun(client, f"{PAGE}/stop")
     second = client.post(PAGE, follow_redirects=False).headers["location"]
     assert second == PAGE  # it is under way: nobody is given another token
@@ -260,7 +260,7 @@ def test_only_who_began_it_can_stop_it_while_it_is_computed(client: TestClient) 
     assert "It was stopped at" in client.post(mine).text
 
 
-def test_the_next_one_in_the_line_is_begun_by_itself(client: TestClient) -> None:
+def test_next_job_starts_automatically(client: TestClient) -> None:
     runner = client.app.state.job_runner  # type: ignore[attr-defined]
     client.post(PAGE)
     runner.store().ask("other-0", "specimen", "squares", "", "token")
@@ -273,7 +273,7 @@ def test_the_next_one_in_the_line_is_begun_by_itself(client: TestClient) -> None
 
 
 @pytest.mark.usefixtures("slow")
-def test_a_line_that_is_full_takes_no_more(client: TestClient, monkeypatch: Patch) -> None:
+def test_full_queue_refuses_jobs(client: TestClient, monkeypatch: Patch) -> None:
     monkeypatch.setattr(job_store, "MOST_WAITING", 0)
     answer = client.post(PAGE)
     assert answer.status_code == 503
@@ -282,7 +282,7 @@ def test_a_line_that_is_full_takes_no_more(client: TestClient, monkeypatch: Patc
 
 
 @pytest.mark.usefixtures("stand_in", "slow")
-def test_one_client_cannot_fill_the_line(client: TestClient) -> None:
+def test_one_client_cannot_fill_the_queue(client: TestClient) -> None:
     for number in range(job_store.MOST_OF_ONE):
         assert client.post(f"{SENTENCE}?sentence=number+{number}").status_code == 200
     refused = client.post(f"{SENTENCE}?sentence=one+more")
@@ -293,7 +293,7 @@ def test_one_client_cannot_fill_the_line(client: TestClient) -> None:
         assert "In the line at place 4" in other.post(f"{SENTENCE}?sentence=one+more").text
 
 
-def test_what_was_waiting_when_a_server_was_killed_is_begun_by_the_next_look(client: TestClient) -> None:
+def test_waiting_job_of_a_killed_server_starts_at_the_next_request(client: TestClient) -> None:
     store = client.app.state.job_runner.store()  # type: ignore[attr-defined]
     store.ask(KEY, "specimen", "squares", "", "token")
     assert f'action="{PAGE}/stop' in client.get(PAGE).text
@@ -325,7 +325,7 @@ def test_a_damaged_result_is_mended(client: TestClient, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["00000000000000000001.ticket", "a.ticket", "lock"])
-def test_other_damage_in_the_folder_disturbs_nothing(client: TestClient, tmp_path: Path, name: str) -> None:
+def test_other_damaged_files_in_the_folder_are_ignored(client: TestClient, tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"\x00{damaged")
     client.post(PAGE)
     assert events(client)[-1] == "event: end\ndata:"
@@ -333,7 +333,7 @@ def test_other_damage_in_the_folder_disturbs_nothing(client: TestClient, tmp_pat
 
 
 @pytest.mark.parametrize("swept", ["all of it", "its lock became a folder"])
-def test_a_folder_that_is_swept_away_or_unusable_meanwhile_is_no_failure(
+def test_folder_that_disappears_or_becomes_unusable_is_no_server_error(
     client: TestClient, tmp_path: Path, swept: str
 ) -> None:
     client.get(PAGE)
@@ -347,7 +347,7 @@ def test_a_folder_that_is_swept_away_or_unusable_meanwhile_is_no_failure(
     assert events(client)[-1] == "event: end\ndata:"
 
 
-def test_what_a_reader_types_is_on_no_command_line(tmp_path: Path, monkeypatch: Patch) -> None:
+def test_reader_input_is_on_no_command_line(tmp_path: Path, monkeypatch: Patch) -> None:
     """Every user of a machine can read those of all processes."""
     started: list[str] = []
     begin = asyncio.create_subprocess_exec
@@ -376,7 +376,7 @@ def test_what_a_reader_types_is_on_no_command_line(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.usefixtures("stand_in")
-def test_figure_05d_leads_to_the_job_and_back(client: TestClient) -> None:
+def test_fig05d_links_to_the_job_and_back(client: TestClient) -> None:
     address = "/lessons/quantization/figures/measured?model=smollm2"
     assert 'href="/lessons/quantization/jobs/bigger"' in client.get(address).text
     store = client.app.state.job_runner.store()  # type: ignore[attr-defined]

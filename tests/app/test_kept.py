@@ -18,7 +18,7 @@ def body(size: int) -> Body:
     return Body(bytes(size), "font/woff2")  # a kind that is kept as it is
 
 
-def test_an_answer_is_made_once() -> None:
+def test_response_is_made_once() -> None:
     made: list[str] = []
     kept = Kept(2**20)
 
@@ -33,7 +33,7 @@ def test_an_answer_is_made_once() -> None:
     assert made == ["once"]
 
 
-def test_those_who_ask_at_the_same_time_wait_for_the_same_answer() -> None:
+def test_concurrent_requests_share_one_computation() -> None:
     made: list[str] = []
     kept, ready = Kept(2**20), threading.Event()
 
@@ -52,7 +52,7 @@ def test_those_who_ask_at_the_same_time_wait_for_the_same_answer() -> None:
     assert made == ["once"]
 
 
-def test_after_a_stop_what_is_begun_is_finished_and_everything_else_refused() -> None:
+def test_stop_finishes_running_work_and_refuses_the_rest() -> None:
     kept, begun, ready = Kept(2**20), threading.Semaphore(0), threading.Event()
 
     def make() -> Body:
@@ -83,7 +83,7 @@ def test_after_a_stop_what_is_begun_is_finished_and_everything_else_refused() ->
     asyncio.run(stop_meanwhile())
 
 
-def test_who_gives_up_does_not_take_the_answer_from_the_others() -> None:
+def test_cancelled_request_does_not_cancel_shared_work() -> None:
     kept, ready = Kept(2**20), threading.Event()
 
     def make() -> Body:
@@ -101,7 +101,7 @@ def test_who_gives_up_does_not_take_the_answer_from_the_others() -> None:
     assert asyncio.run(one_leaves()).size == 10
 
 
-def test_a_failure_is_not_kept() -> None:
+def test_failure_is_not_cached() -> None:
     kept = Kept(2**20)
 
     def fail() -> Body:
@@ -115,14 +115,14 @@ def test_a_failure_is_not_kept() -> None:
     assert asyncio.run(ask_again()).size == 10
 
 
-def test_small_bodies_count_with_what_they_take_besides() -> None:
+def test_small_responses_count_with_their_overhead() -> None:
     kept = Kept(2**20)
     for key in range(1000):
         kept.put(key, body(1))
     assert len(kept.items()) == 2**20 // (ENTRY_BYTES + 1)
 
 
-def test_past_its_bound_the_one_asked_for_longest_ago_gives_way() -> None:
+def test_least_recently_used_response_is_evicted() -> None:
     kept = Kept(100 + 3 * ENTRY_BYTES)
     for key in "abc":
         kept.put(key, body(30))
@@ -132,14 +132,14 @@ def test_past_its_bound_the_one_asked_for_longest_ago_gives_way() -> None:
     assert kept.bytes == 90 + 3 * ENTRY_BYTES
 
 
-def test_what_is_larger_than_the_bound_is_not_kept() -> None:
+def test_response_larger_than_the_cache_is_not_cached() -> None:
     kept = Kept(100 + ENTRY_BYTES)
     kept.put("a", body(101))
     assert kept.find("a") is None
     assert kept.bytes == 0
 
 
-def test_what_is_fetched_ahead_is_left_out_where_too_much_of_it_waits() -> None:
+def test_prefetched_tables_are_skipped_when_too_many_wait() -> None:
     kept, ready = Kept(2**20), threading.Event()
 
     def make() -> Body:
@@ -159,7 +159,7 @@ def test_what_is_fetched_ahead_is_left_out_where_too_much_of_it_waits() -> None:
     assert waited_for.size == 10
 
 
-def test_what_is_fetched_ahead_lets_go_first_what_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requests_have_priority_over_prefetched_tables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.cache.store.GIVES_WAY", 10)
     kept, asked, order = Kept(2**20), threading.Event(), list[str]()
 
@@ -187,7 +187,7 @@ def test_what_is_fetched_ahead_lets_go_first_what_is_waited_for(monkeypatch: pyt
     assert order == ["looked at", "ahead"]
 
 
-def test_what_was_typed_holds_up_nothing_else() -> None:
+def test_typed_input_does_not_block_other_work() -> None:
     """One of it is computed at a time; all others go on meanwhile."""
     kept, ready = Kept(2**20), threading.Event()
     running: list[str] = []

@@ -27,7 +27,7 @@ KEPT = [
 
 @pytest.mark.parametrize("address", KEPT)
 @pytest.mark.parametrize("encoding", ["br", "gzip", "identity"])
-def test_the_second_answer_is_the_first(client: TestClient, address: str, encoding: str) -> None:
+def test_second_response_equals_the_first(client: TestClient, address: str, encoding: str) -> None:
     headers = {"accept-encoding": encoding}
     first, second = client.get(address, headers=headers), client.get(address, headers=headers)
     assert (second.status_code, second.content) == (first.status_code, first.content)
@@ -35,18 +35,18 @@ def test_the_second_answer_is_the_first(client: TestClient, address: str, encodi
 
 
 @pytest.mark.parametrize("address", KEPT)
-def test_who_has_the_bytes_is_told_so(client: TestClient, address: str) -> None:
+def test_matching_etag_gets_304(client: TestClient, address: str) -> None:
     etag = client.get(address).headers["etag"]
     again = client.get(address, headers={"if-none-match": etag})
     assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", etag)
 
 
-def test_what_was_read_still_cannot_be_written(client: TestClient) -> None:
+def test_cached_address_still_refuses_post(client: TestClient) -> None:
     client.get(LESSON)
     assert client.post(LESSON).status_code == 405
 
 
-def test_a_forgotten_answer_is_made_again() -> None:
+def test_evicted_response_is_made_again() -> None:
     """With room for hardly any answer, each one gives way to the next; the lane holds none of them."""
     app = create_app(Settings(cache_mib=1, make_ahead=False))
     with TestClient(app) as small:

@@ -142,7 +142,7 @@ def untranslated(markup: str, known: set[str]) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("address", PLACES)
-def test_every_visible_text_goes_through_the_language(everywhere: TestClient, address: str) -> None:
+def test_every_visible_text_is_translatable(everywhere: TestClient, address: str) -> None:
     everywhere.get(address)  # nothing that was said in English may be kept for the others
     answer = everywhere.get(f"/en-XA{address}")
     assert answer.status_code == 200
@@ -151,7 +151,7 @@ def test_every_visible_text_goes_through_the_language(everywhere: TestClient, ad
 
 
 @pytest.mark.parametrize("address", PROBLEMS)
-def test_every_refusal_goes_through_the_language(everywhere: TestClient, address: str) -> None:
+def test_every_error_message_is_translatable(everywhere: TestClient, address: str) -> None:
     """Names and numbers that an address takes are the same in every language."""
     answer = everywhere.get(f"/en-XA{address}")
     assert answer.status_code >= 400
@@ -170,11 +170,11 @@ def test_every_refusal_goes_through_the_language(everywhere: TestClient, address
         '<template data-chart-spec>{"data": [{"text": ["the least"]}]}</template>',
     ],
 )
-def test_what_is_written_past_the_language_is_found(markup: str) -> None:
+def test_untranslatable_text_is_found(markup: str) -> None:
     assert len(untranslated(markup, KNOWN)) == 1
 
 
-def test_a_language_has_addresses_of_its_own(everywhere: TestClient) -> None:
+def test_links_stay_in_the_language(everywhere: TestClient) -> None:
     """Every link of its pages stays in the language; what is the same in all of them stays where it is."""
     page = parse(everywhere.get(f"/en-XA{LESSON}").text)
     assert page.one("html").attributes["lang"] == "en-XA"
@@ -186,24 +186,24 @@ def test_a_language_has_addresses_of_its_own(everywhere: TestClient) -> None:
     assert [link for link in files if not link.startswith("/static/")] == []
 
 
-def test_a_language_keeps_its_own_answers(everywhere: TestClient) -> None:
+def test_languages_are_cached_separately(everywhere: TestClient) -> None:
     address = f"{LESSON}/figures/rtn?bits=5"
     english, other = everywhere.get(address).text, everywhere.get(f"/en-XA{address}").text
     assert everywhere.get(address).text == english != other == everywhere.get(f"/en-XA{address}").text
     assert "⟦" not in english
 
 
-def test_a_form_without_scripts_comes_back_to_its_language(everywhere: TestClient) -> None:
+def test_form_without_scripts_stays_in_its_language(everywhere: TestClient) -> None:
     answer = everywhere.get(f"/ar-XB{LESSON}/figures/rtn?bits=5&in=lesson")
     assert answer.headers["location"] == f"/ar-XB{LESSON}?rtn.bits=5#fig-02"
 
 
-def test_writing_from_right_to_left_is_said(everywhere: TestClient) -> None:
+def test_right_to_left_pages_have_dir_rtl(everywhere: TestClient) -> None:
     assert parse(everywhere.get("/ar-XB/").text).one("html").attributes["dir"] == "rtl"
     assert "dir" not in parse(everywhere.get("/").text).one("html").attributes
 
 
-def test_a_page_names_itself_in_every_language() -> None:
+def test_pages_link_to_their_translations() -> None:
     """With one language there is nothing to name; with two, each page leads to its other form."""
     assert "hreflang" not in TestClient(create_app(Settings())).get(LESSON).text
     both = {tag: Language(tag, Locale(tag)) for tag in ("en", "de")}
@@ -218,12 +218,12 @@ def test_a_page_names_itself_in_every_language() -> None:
     assert (link.text, link.attributes["href"], link.attributes["lang"]) == ("Deutsch", named["de"], "de")
 
 
-def test_pseudo_languages_are_not_for_readers(client: TestClient) -> None:
+def test_pseudo_languages_are_off_by_default(client: TestClient) -> None:
     assert client.get("/en-XA/").status_code == 404
     assert "en-XA" not in client.get("/").text
 
 
-def test_a_row_that_was_printed_in_one_language_is_printed_again_in_another() -> None:
+def test_cached_rows_are_separate_for_each_language() -> None:
     table = Table((Column("n", lambda value: f"{value} in {spoken().tag}"),), ((1,),))
     for tag in ("en", "en-XA", "en"):
         with speaking(tag):

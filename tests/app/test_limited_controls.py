@@ -32,7 +32,7 @@ def radios(shown: Element, name: str) -> dict[str, dict[str, str]]:
     }
 
 
-def test_measures_that_the_data_lacks_cannot_be_chosen(client: TestClient) -> None:
+def test_measures_missing_from_the_data_are_disabled(client: TestClient) -> None:
     shown = figure(client, "quality?data=base")
     off = {name for name, attributes in radios(shown, "measure").items() if "disabled" in attributes}
     assert off == {"benchmark_loss", "gsm8k"}
@@ -54,7 +54,7 @@ def test_measures_that_the_data_lacks_cannot_be_chosen(client: TestClient) -> No
 
 
 @pytest.mark.parametrize("measure", ["benchmark_loss", "gsm8k"])
-def test_an_address_with_a_measure_that_is_lacking_shows_perplexity_and_says_so(
+def test_address_with_a_missing_measure_shows_perplexity_with_a_note(
     client: TestClient, measure: str
 ) -> None:
     shown = figure(client, f"quality?data=base&measure={measure}")
@@ -73,7 +73,7 @@ def test_an_address_with_a_measure_that_is_lacking_shows_perplexity_and_says_so(
         ("xray?block=outlier", "importance", "off", "without activations"),
     ],
 )
-def test_a_control_of_no_use_is_disabled_and_keeps_its_value(
+def test_control_without_effect_is_disabled_and_keeps_its_value(
     client: TestClient, address: str, name: str, value: str, words: str
 ) -> None:
     shown = figure(client, address)
@@ -91,7 +91,7 @@ def test_a_control_of_no_use_is_disabled_and_keeps_its_value(
 
 @pytest.mark.parametrize("name", ["measured", "sentence"])
 @pytest.mark.parametrize("installed", [False, True])
-def test_a_model_that_is_not_installed_cannot_be_chosen(
+def test_missing_model_is_disabled(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, name: str, installed: bool
 ) -> None:
     monkeypatch.setattr(smollm2, "model_file", lambda: Path("here") if installed else None)
@@ -101,7 +101,7 @@ def test_a_model_that_is_not_installed_cannot_be_chosen(
     assert ("is not installed on this server" in shown.text) is not installed
 
 
-def test_what_a_reader_typed_is_told_beside_the_field(client: TestClient) -> None:
+def test_errors_of_typed_input_are_beside_the_field(client: TestClient) -> None:
     address = f"/fragments/{version()}/quantization/sentence?sentence=caf%C3%A9"
     view = parse(client.get(address).text).one("div", class_="view")
     told = json.loads(view.attributes["data-limits"])["sentence"]
@@ -115,7 +115,7 @@ def test_what_a_reader_typed_is_told_beside_the_field(client: TestClient) -> Non
     assert field.attributes["aria-describedby"] == "fig-05e-sentence-hint fig-05e-sentence-reason"
 
 
-def test_every_reason_names_controls_and_options_that_there_are() -> None:
+def test_every_reason_names_existing_controls_and_options() -> None:
     for name, each in FIGURES.items():
         text = load_lesson("quantization").texts[name]
         for control, widget in each.controls.widgets().items():

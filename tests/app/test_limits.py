@@ -28,7 +28,7 @@ from tests.app.test_pages import LESSON
         (LESSON, {"Transfer-Encoding": "chunked"}, b"", 413),
     ],
 )
-def test_too_large_a_request_is_answered_by_a_page_that_says_so(
+def test_too_large_request_gets_an_error_page(
     client: TestClient, address: str, headers: dict[str, str], body: bytes, status: int
 ) -> None:
     answer = client.request("GET", address, headers=headers, content=body or None)
@@ -39,14 +39,14 @@ def test_too_large_a_request_is_answered_by_a_page_that_says_so(
 @pytest.mark.parametrize(
     ("address", "headers"), [(LESSON, {"Content-Length": "0"}), ("/healthz", {"Cookie": "a" * 16_000})]
 )
-def test_what_browsers_and_proxies_send_is_taken(
+def test_usual_headers_of_browsers_and_proxies_are_accepted(
     client: TestClient, address: str, headers: dict[str, str]
 ) -> None:
     assert client.get(address, headers=headers).status_code == 200
 
 
 @pytest.mark.parametrize("method", ["OPTIONS", "TRACE", "POST", "QUERY"])
-def test_other_methods_are_told_which_there_are(client: TestClient, method: str) -> None:
+def test_other_methods_get_405_with_allow(client: TestClient, method: str) -> None:
     answer = client.request(method, LESSON, headers={"X-Secret": "not-echoed"})
     assert answer.status_code == 405
     assert sorted(answer.headers["allow"].split(", ")) == ["GET", "HEAD"]
@@ -54,7 +54,7 @@ def test_other_methods_are_told_which_there_are(client: TestClient, method: str)
 
 
 @pytest.mark.parametrize(("most", "status"), [(1000, 503), (6000, 200)])
-def test_forms_are_held_up_to_a_size(
+def test_total_size_of_waiting_forms_is_limited(
     client: TestClient, most: int, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forms = Forms(most)
@@ -78,7 +78,7 @@ async def hold(forms: Forms, client: str, size: int, stack: AsyncExitStack) -> N
     await stack.enter_async_context(forms.read(request))
 
 
-def test_a_few_clients_leave_room_for_the_forms_of_others() -> None:
+def test_few_clients_cannot_use_all_space_for_forms() -> None:
     size = 100
     forms = Forms(64 * size)
     held = []

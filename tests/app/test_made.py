@@ -75,9 +75,7 @@ def taken(folder: Path, **settings: str) -> FastAPI:
     return app
 
 
-def test_the_next_server_has_the_same_answers_without_making_them(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_next_server_loads_stored_responses(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     states = [f"{ADDRESS}?{urlencode(state.query())}" for state in FIGURES[FEW].controls.every()]
     with TestClient(application(folder)) as client:
         expected = {address: client.get(address) for address in [*states, "/lessons/quantization"]}
@@ -98,13 +96,13 @@ def test_the_next_server_has_the_same_answers_without_making_them(
 
 
 @pytest.mark.parametrize("settings", [{"root_path": "/academy"}, {"embed_ancestors": "'none'"}])
-def test_answers_of_other_settings_are_not_taken(folder: Path, settings: dict[str, str]) -> None:
+def test_responses_of_other_settings_are_not_loaded(folder: Path, settings: dict[str, str]) -> None:
     app = taken(folder, **settings)
     assert not app.state.answers.complete
     assert app.state.answers._kept.bytes == 0
 
 
-def test_answers_of_a_host_that_lacked_something_are_not_taken(
+def test_responses_of_a_host_without_a_package_are_not_loaded(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The page says what this host lacks."""
@@ -137,7 +135,7 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("damage", DAMAGED)
-def test_a_damaged_file_is_left_alone(file: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_damaged_file_is_not_loaded(file: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
     whole = file.read_bytes()
     changed = bytearray(whole)
     changed[len(whole) // 2] ^= 1
@@ -151,13 +149,13 @@ def test_a_damaged_file_is_left_alone(file: Path, damage: str, caplog: pytest.Lo
 
 
 @pytest.mark.parametrize("mode", [0o646, 0o664])
-def test_a_file_that_others_can_write_is_left_alone(file: Path, mode: int) -> None:
+def test_file_writable_by_others_is_not_loaded(file: Path, mode: int) -> None:
     file.chmod(mode)
     with pytest.raises(disk.UnusableError, match="others than this user"):
         disk.load(file)
 
 
-def test_a_file_of_somebody_else_is_left_alone(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_of_another_user_is_not_loaded(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if os.geteuid() == 0:
         os.chown(file, 12345, -1)
     else:
@@ -167,7 +165,7 @@ def test_a_file_of_somebody_else_is_left_alone(file: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("kind", ["folder", "link", "pipe"])
-def test_what_is_no_file_is_left_alone(file: Path, kind: str) -> None:
+def test_non_regular_file_is_not_loaded(file: Path, kind: str) -> None:
     place = file.with_name("answers-0123456789abcdef")
     if kind == "folder":
         place.mkdir()
@@ -179,7 +177,7 @@ def test_what_is_no_file_is_left_alone(file: Path, kind: str) -> None:
         disk.load(place)
 
 
-def test_answers_that_the_lesson_does_not_know_are_passed_over(file: Path) -> None:
+def test_responses_with_unknown_addresses_are_skipped(file: Path) -> None:
     entries = [
         ["fragment", "none", "rtn", ""],
         ["fragment", "quantization", "rtn", "bits=99"],
@@ -192,7 +190,7 @@ def test_answers_that_the_lesson_does_not_know_are_passed_over(file: Path) -> No
     assert not app.state.answers.complete
 
 
-def test_where_nothing_can_be_written_a_server_does_without(tmp_path: Path) -> None:
+def test_unwritable_folder_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     app = application(tmp_path / "file" / "folder")
     app.state.answers.warm = lambda: True
@@ -201,7 +199,7 @@ def test_where_nothing_can_be_written_a_server_does_without(tmp_path: Path) -> N
     assert app.state.answers.complete
 
 
-def test_the_oldest_files_give_way_and_no_other_is_touched(tmp_path: Path) -> None:
+def test_only_the_oldest_files_are_removed(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
     for number in range(6):
         file = tmp_path / f"answers-{number:016x}"
@@ -211,7 +209,7 @@ def test_the_oldest_files_give_way_and_no_other_is_touched(tmp_path: Path) -> No
     assert names == [*(f"answers-{number:016x}" for number in range(2, 6)), "notes.txt"]
 
 
-def test_the_next_start_removes_what_a_killed_server_was_writing(tmp_path: Path) -> None:
+def test_next_start_removes_temporary_files_of_a_killed_server(tmp_path: Path) -> None:
     code = (
         "import os, pathlib, signal, sys\nfrom app.cache import disk\n"
         "os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -228,12 +226,12 @@ def test_the_next_start_removes_what_a_killed_server_was_writing(tmp_path: Path)
         assert {path.name for path in tmp_path.iterdir()} == {Path(another_servers.name).name, ".new-folder"}
 
 
-def test_a_server_that_is_started_takes_them(folder: Path) -> None:
+def test_started_server_loads_the_file(folder: Path) -> None:
     with serving(ACADEMY_ANSWERS_FOLDER=str(folder), ACADEMY_MAKE_AHEAD="1", WORKERS="2") as (port, _):
         assert {fetch(port, TABLE) for _ in range(6)} == {STUB.raw}
 
 
-def test_an_image_gets_them_when_it_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_image_build_stores_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disk, "FOLDER", tmp_path / "build" / "answers")
     monkeypatch.setattr(answers.Answers, "warm", lambda self, breath: True)
     ahead.make_now()

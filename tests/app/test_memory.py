@@ -57,11 +57,11 @@ V1 = MACHINE | {
         (CONTAINER | {"cgroup/memory.max": "damaged\n"}, 1024),
     ],
 )
-def test_the_tightest_limit_counts(tmp_path: Path, files: dict[str, str], left: int | None) -> None:
+def test_lowest_limit_counts(tmp_path: Path, files: dict[str, str], left: int | None) -> None:
     assert written(tmp_path, files) == left
 
 
-def test_of_this_machine_something_is_left() -> None:
+def test_free_memory_of_this_machine_is_positive() -> None:
     if not Path("/proc/meminfo").exists():
         pytest.skip("memory is read from /proc")
     left = available_mib()
@@ -73,7 +73,7 @@ def test_of_this_machine_something_is_left() -> None:
     ("least", "left", "status"),
     [(64, 63, 503), (64, 64, 200), (64, None, 200), (0, 0, 200), (2000, 1999, 503)],
 )
-def test_a_server_with_little_memory_is_not_ready(
+def test_server_with_little_memory_is_not_ready(
     monkeypatch: pytest.MonkeyPatch, least: int, left: int | None, status: int
 ) -> None:
     monkeypatch.setattr(memory, "available_mib", lambda: left)
@@ -90,7 +90,7 @@ def test_a_server_with_little_memory_is_not_ready(
         assert client.get("/healthz").status_code == 200
 
 
-def test_a_server_that_is_starting_or_stopping_is_not_ready() -> None:
+def test_starting_or_stopping_server_is_not_ready() -> None:
     client = TestClient(create_app(Settings(make_ahead=False)))
     assert client.get("/readyz").status_code == 503
     with client:
@@ -100,7 +100,7 @@ def test_a_server_that_is_starting_or_stopping_is_not_ready() -> None:
 
 
 @pytest.mark.parametrize("level", ["debug", "WARNING"])
-def test_the_lesson_says_as_much_as_its_host_wants(level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_log_level_is_applied(level: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logging.getLogger("academy"), "level", logging.INFO)  # and back to it afterwards
     create_app(Settings(log_level=level, make_ahead=False))
     assert logging.getLogger("academy").level == getattr(logging, level.upper())

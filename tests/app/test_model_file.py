@@ -71,7 +71,7 @@ def gguf() -> bytes:
         ("npy", "", 2, 700, 700, WEIGHTS),
     ],
 )
-def test_a_cut_block_is_what_the_file_holds(
+def test_extracted_block_equals_the_file(
     tmp_path: Path, kind: str, name: str, row: int, column: int, first: int, whole: np.ndarray
 ) -> None:
     opened = io.BytesIO()
@@ -116,7 +116,7 @@ def cut(tmp_path: Path, data: bytes, name: str, row: int, column: int) -> tuple[
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not here")
 @pytest.mark.parametrize("fortran", [False, True])
 @pytest.mark.parametrize("kind", AS_FLOATS)
-def test_arrays_of_every_type_and_order_are_cut_and_read(tmp_path: Path, kind: str, fortran: bool) -> None:
+def test_arrays_of_every_type_and_order_are_extracted(tmp_path: Path, kind: str, fortran: bool) -> None:
     stored, floats = AS_FLOATS[kind]
     opened = io.BytesIO()
     np.save(opened, np.asfortranarray(stored) if fortran else stored)
@@ -139,7 +139,7 @@ def test_arrays_of_every_type_and_order_are_cut_and_read(tmp_path: Path, kind: s
         ("BF16", "V2"), ("F8_E4M3", "V1"), ("F8_E5M2", "f1"),
     ],
 )  # fmt: skip
-def test_tensors_of_every_type_are_cut_and_read(tmp_path: Path, dtype: str, kind: str) -> None:
+def test_tensors_of_every_type_are_extracted(tmp_path: Path, dtype: str, kind: str) -> None:
     stored, floats = AS_FLOATS[kind]
     raw = stored.tobytes()
     header = json.dumps({"w": {"dtype": dtype, "shape": [6, 300], "data_offsets": [0, len(raw)]}}).encode()
@@ -151,7 +151,7 @@ def test_tensors_of_every_type_are_cut_and_read(tmp_path: Path, dtype: str, kind
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not here")
 @pytest.mark.parametrize(("number", "kind"), [(24, "i1"), (25, "i2"), (26, "i4"), (27, "i8")])
-def test_whole_numbers_of_a_gguf_file_are_cut_and_read(tmp_path: Path, number: int, kind: str) -> None:
+def test_integers_of_a_gguf_file_are_extracted(tmp_path: Path, number: int, kind: str) -> None:
     stored, floats = AS_FLOATS[kind]
     head = b"GGUF" + struct.pack("<IQQQ", 3, 1, 0, 1) + b"w" + struct.pack("<IQQIQ", 2, 300, 6, number, 0)
     _, columns, sent = cut(tmp_path, head + bytes(-len(head) % 32) + stored.tobytes(), "w", 4, 10)
@@ -194,7 +194,7 @@ def sent_of(tmp_path: Path, data: bytes) -> bytes | str:
 
 
 @pytest.mark.parametrize("name", ["llama-3.1-8b", "qwen3-8b"])
-def test_of_a_gguf_file_what_says_the_shape_is_sent_and_no_more(tmp_path: Path, name: str) -> None:
+def test_only_shape_metadata_of_a_gguf_file_is_sent(tmp_path: Path, name: str) -> None:
     """A vocabulary of a megabyte, an alignment and a list of other tensors are left behind."""
     architecture = name[:5]
     tokens = [struct.pack("<Q", 8) + b"token%03d" % (i % 1000) for i in range(70_000)]
@@ -212,7 +212,7 @@ def test_of_a_gguf_file_what_says_the_shape_is_sent_and_no_more(tmp_path: Path, 
     assert config_of_header(sent) == config_of_header(whole)
 
 
-def test_a_config_is_sent_whole_and_what_is_too_large_is_not_read(tmp_path: Path) -> None:
+def test_config_is_sent_whole_and_too_large_files_are_not_read(tmp_path: Path) -> None:
     config = json.dumps(LISTED["qwen3-8b"]).encode()
     assert sent_of(tmp_path, config) == config
     assert sent_of(tmp_path, bytes((1 << 16) + 1)) == "large"

@@ -51,9 +51,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
 
 @pytest.mark.parametrize("headers", FOREIGN, ids=str)
 @pytest.mark.parametrize("path", POSTS)
-def test_a_page_of_another_site_may_send_nothing(
-    client: TestClient, path: str, headers: Mapping[str, str]
-) -> None:
+def test_posts_of_other_sites_are_refused(client: TestClient, path: str, headers: Mapping[str, str]) -> None:
     answer = client.post(f"/academy{path}", data={"own": "1 2 3"}, headers=headers)
     assert answer.status_code == 403
     assert "on its own page" in answer.text
@@ -61,12 +59,14 @@ def test_a_page_of_another_site_may_send_nothing(
 
 
 @pytest.mark.parametrize("headers", OWN, ids=str)
-def test_our_own_pages_and_what_is_no_browser_may(client: TestClient, headers: Mapping[str, str]) -> None:
+def test_posts_of_own_pages_and_non_browsers_are_accepted(
+    client: TestClient, headers: Mapping[str, str]
+) -> None:
     for path in POSTS:
         answer = client.post(f"/academy{path}", data={"own": "1 2 3"}, headers=headers)
         assert "on its own page" not in answer.text, path
 
 
 @pytest.mark.parametrize("headers", FOREIGN, ids=str)
-def test_reading_is_free(client: TestClient, headers: Mapping[str, str]) -> None:
+def test_get_is_allowed_from_any_site(client: TestClient, headers: Mapping[str, str]) -> None:
     assert client.get("/academy/lessons/quantization/figures/rtn", headers=headers).status_code == 200

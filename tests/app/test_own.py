@@ -67,12 +67,12 @@ def encoded(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def test_the_figures_that_take_weights_are_these() -> None:
+def test_figures_that_accept_weights() -> None:
     assert sorted(name for name, figure in FIGURES.items() if figure.on_own) == TAKING
 
 
 @pytest.mark.parametrize("name", TAKING)
-def test_the_lesson_s_own_block_pasted_gives_the_lesson_s_numbers(client: TestClient, name: str) -> None:
+def test_pasted_block_of_the_lesson_gives_the_same_numbers(client: TestClient, name: str) -> None:
     figure = FIGURES[name]
     table = figure.view(figure.controls()).table
     at = [column.name for column in table.columns].index("weight" if name != "xray" else "original")
@@ -93,7 +93,7 @@ def test_every_kind_of_file_is_drawn(client: TestClient, name: str, kind: str) -
     assert "m.bin" in note
 
 
-def test_a_block_of_a_row_keeps_its_columns(client: TestClient) -> None:
+def test_block_of_a_row_keeps_its_columns(client: TestClient) -> None:
     shown = parse(post(client, "rtn", own_file=encoded(FILES["npy"]), own_column="512").text)
     assert shown.one("tbody").all("th")[0].text == "512"
     later = parse(post(client, "rtn", own_text=TEXT, own_at="64", bits="4").text)
@@ -101,7 +101,7 @@ def test_a_block_of_a_row_keeps_its_columns(client: TestClient) -> None:
     assert later.one("tbody").all("td")[0].text == f"{WEIGHTS[64]:.5f}".replace("-", "\N{MINUS SIGN}")
 
 
-def test_without_scripts_the_page_carries_the_weights_from_state_to_state(client: TestClient) -> None:
+def test_without_scripts_weights_are_kept_in_the_form(client: TestClient) -> None:
     page = parse(client.get(f"{LESSON}/figures/rtn?bits=4").text)
     form = page.one("form", class_="own-paste")
     assert form.attributes["method"] == "post"
@@ -118,7 +118,7 @@ def test_without_scripts_the_page_carries_the_weights_from_state_to_state(client
     assert "js/page/figures.js" not in answer.text
 
 
-def test_nothing_of_the_weights_is_kept(client: TestClient) -> None:
+def test_weights_are_not_stored(client: TestClient) -> None:
     kept = client.app.state.answers._kept  # type: ignore[attr-defined]
     post(client, "rtn", own_text=TEXT, bits="7")
     post(client, "rtn", whole=True, own_text=TEXT, bits="7")
@@ -158,7 +158,7 @@ def test_nothing_of_the_weights_is_kept(client: TestClient) -> None:
     ],
 )
 @pytest.mark.parametrize("whole", [False, True])
-def test_what_cannot_be_used_is_said(
+def test_unusable_weights_are_refused_with_a_reason(
     client: TestClient, fields: dict[str, str], words: str, whole: bool
 ) -> None:
     address = f"{LESSON}/figures/rtn" if whole else f"/fragments/{version()}/quantization/rtn"
@@ -174,13 +174,13 @@ def test_what_cannot_be_used_is_said(
         parse(answer.text).one("div", id="fig-02-view")
 
 
-def test_a_wrong_state_is_said_like_any_other(client: TestClient) -> None:
+def test_wrong_controls_are_refused_as_usual(client: TestClient) -> None:
     answer = post(client, "rtn", own_text=TEXT, bits="99")
     assert answer.status_code == 422
     assert "2 to 8" in answer.text
 
 
-def test_only_a_form_of_a_bounded_size_is_read(client: TestClient) -> None:
+def test_form_size_is_limited(client: TestClient) -> None:
     address = f"/fragments/{version()}/quantization/rtn"
     assert client.post(address, content=TEXT, headers={"content-type": "text/plain"}).status_code == 415
     assert client.post(address, data={"own.text": "1 " * 90_000}).status_code == 422
@@ -229,7 +229,7 @@ def test_extreme_weights_are_drawn_or_refused_in_every_state(client: TestClient,
 
 
 @pytest.mark.parametrize("name", TAKING)
-def test_the_files_of_a_figure_are_of_the_weights_that_were_sent(client: TestClient, name: str) -> None:
+def test_csv_and_svg_contain_the_sent_weights(client: TestClient, name: str) -> None:
     figure = FIGURES[name]
     page = f"{LESSON}/figures/{name}"
     sent = {"own.text": TEXT, "own.at": "0"}
@@ -254,7 +254,7 @@ def test_the_files_of_a_figure_are_of_the_weights_that_were_sent(client: TestCli
     assert [address for address in buttons if address] == [f"{page}.csv", f"{page}.svg"][: 2 - figure.is_html]
 
 
-def test_a_file_of_weights_that_cannot_be_used_says_why(client: TestClient) -> None:
+def test_csv_and_svg_of_unusable_weights_give_a_reason(client: TestClient) -> None:
     for kind in ("csv", "svg"):
         answer = client.post(f"{LESSON}/figures/rtn.{kind}", data={"own.text": "1 2 3"})
         assert answer.status_code == 422
@@ -266,7 +266,7 @@ def test_a_file_of_weights_that_cannot_be_used_says_why(client: TestClient) -> N
     )
 
 
-def test_what_is_shared_says_what_is_of_whose_weights(client: TestClient) -> None:
+def test_share_panel_says_which_items_contain_own_weights(client: TestClient) -> None:
     for name, figure in FIGURES.items():
         panel = parse(client.get(f"/fragments/{version()}/quantization/{name}/share").text)
         says = [p for p in panel.all("p") if "data-own-says" in p.attributes]

@@ -31,7 +31,7 @@ def fragment(name: str, query: str = "") -> str:
 
 
 @pytest.mark.parametrize("address", PAGES)
-def test_page_answers(client: TestClient, address: str) -> None:
+def test_page_is_served(client: TestClient, address: str) -> None:
     answer = client.get(address)
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
@@ -45,7 +45,7 @@ def test_the_lesson_says_how_long_it_takes(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("address", [*PAGES, "/healthz", "/readyz", fragment("rtn")])
-def test_head_says_what_get_would_send(client: TestClient, address: str) -> None:
+def test_head_has_the_headers_of_get(client: TestClient, address: str) -> None:
     head, get = client.head(address), client.get(address)
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers.get("etag") == get.headers.get("etag")
@@ -78,7 +78,7 @@ def test_fragment_is_the_view_of_the_page(client: TestClient, name: str) -> None
 
 
 @pytest.mark.parametrize("name", IDS)
-def test_code_of_a_fragment_is_fetched_as_it_stands_on_the_page(client: TestClient, name: str) -> None:
+def test_fetched_code_equals_that_of_the_page(client: TestClient, name: str) -> None:
     view = parse(client.get(fragment(name)).text)
     page = parse(client.get(f"{LESSON}/figures/{name}").text)
     listings = [element for element in view.all("div") if "data-listing" in element.attributes]
@@ -89,7 +89,7 @@ def test_code_of_a_fragment_is_fetched_as_it_stands_on_the_page(client: TestClie
 
 
 @pytest.mark.parametrize("name", [name for name in IDS if name not in LATE])
-def test_lesson_leads_to_the_data_and_the_code_it_leaves_out(client: TestClient, name: str) -> None:
+def test_lesson_links_to_omitted_data_and_code(client: TestClient, name: str) -> None:
     figure = parse(client.get(LESSON).text).one("figure", id=IDS[name])
     folded = [part for part in figure.all("details") if "sharing" not in part.attributes.get("class", "")]
     links = [part.all("a")[0].attributes["href"] for part in folded[1:]]
@@ -112,7 +112,7 @@ def test_a_function_has_a_page_with_its_lines(client: TestClient) -> None:
     assert "def round_to_nearest(" in "".join(pre.text for pre in page.all("pre"))
 
 
-def test_an_address_from_before_the_folders_still_leads_to_its_function(client: TestClient) -> None:
+def test_old_addresses_of_functions_redirect(client: TestClient) -> None:
     for former, now in (
         ("quant_core.rtn", "quant_core.methods.rtn"),
         ("quant_core.mixes", "quant_core.ggml.mixes"),
@@ -123,7 +123,7 @@ def test_an_address_from_before_the_folders_still_leads_to_its_function(client: 
         assert pages[0].text.replace(former, now) == pages[1].text
 
 
-def test_table_of_a_control_holds_the_fragment_of_each_of_its_states(client: TestClient) -> None:
+def test_state_table_holds_the_fragment_of_each_state(client: TestClient) -> None:
     table = table_of(client, f"/fragments/{version()}/quantization/rtn/along/bits?block=outlier")
     views = views_of(table)
     assert list(views) == ["2", "3", "4", "5", "6", "7", "8"]
@@ -131,7 +131,7 @@ def test_table_of_a_control_holds_the_fragment_of_each_of_its_states(client: Tes
     assert table["beside"] == []
 
 
-def test_very_many_states_travel_in_parts(client: TestClient, lesson: Lesson) -> None:
+def test_large_state_tables_are_sent_in_parts(client: TestClient, lesson: Lesson) -> None:
     along = f"/fragments/{version()}/quantization/fit/along/memory"
     seen: list[str] = []
     at = ["memory=4"]
@@ -145,7 +145,7 @@ def test_very_many_states_travel_in_parts(client: TestClient, lesson: Lesson) ->
     assert seen == states
 
 
-def test_a_table_that_takes_too_long_is_left_out_and_goes_on_where_it_stopped(
+def test_slow_state_table_is_empty_and_continues_at_the_next_request(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.views.answers.TABLE_SECONDS", 1e-6)
@@ -158,13 +158,13 @@ def test_a_table_that_takes_too_long_is_left_out_and_goes_on_where_it_stopped(
     assert answers[-1]["states"]
 
 
-def test_what_is_typed_is_sent_as_it_is_asked_for(client: TestClient) -> None:
+def test_text_controls_have_no_state_table(client: TestClient) -> None:
     along = f"/fragments/{version()}/quantization/sentence/along/seed"
     assert client.get(f"{along}?sentence=a+king").json() == {}
     assert table_of(client, f"{along}?example=modern")["states"]
 
 
-def test_table_of_a_wrong_state_says_what_is_allowed(client: TestClient) -> None:
+def test_state_table_of_wrong_controls_names_the_range(client: TestClient) -> None:
     answer = client.get(f"/fragments/{version()}/quantization/rtn/along/bits?block=nowhere")
     assert answer.status_code == 422
     assert "calm" in answer.text
@@ -190,19 +190,17 @@ def test_fragment_of_this_version_is_immutable(client: TestClient) -> None:
         f"/fragments/{version()}/quantization/newer",
     ],
 )
-def test_what_belongs_to_another_version_is_not_here_and_nobody_keeps_that(
-    client: TestClient, address: str
-) -> None:
+def test_other_versions_get_404_with_no_store(client: TestClient, address: str) -> None:
     """During a deployment another replica may know it, or this one a moment later."""
     answer = client.get(address)
     assert (answer.status_code, answer.headers["cache-control"]) == (404, "no-store")
 
 
-def test_own_weights_are_not_drawn_for_a_page_of_another_version(client: TestClient) -> None:
+def test_own_weights_of_another_version_are_refused(client: TestClient) -> None:
     assert client.post("/fragments/older/quantization/rtn", data={"own": "1 2 3"}).status_code == 404
 
 
-def test_etag_saves_the_second_transfer(client: TestClient) -> None:
+def test_etag_gives_304(client: TestClient) -> None:
     first = client.get(LESSON)
     second = client.get(LESSON, headers={"if-none-match": first.headers["etag"]})
     assert (second.status_code, second.content) == (304, b"")
@@ -241,14 +239,14 @@ def test_health_and_readiness(client: TestClient) -> None:
     assert client.get("/readyz").json()["lessons"] == ["quantization"]
 
 
-def test_course_page_leads_to_the_lesson_and_names_the_path(client: TestClient) -> None:
+def test_course_page_links_to_the_lesson_and_lists_the_path(client: TestClient) -> None:
     page = client.get("/").text
     assert f'href="{LESSON}"' in page
     assert all(number in page for number in ("02·01", "02·02", "02·03", "02·04"))
 
 
 @pytest.mark.parametrize("address", PAGES)
-def test_every_page_leads_to_the_accessibility_statement(client: TestClient, address: str) -> None:
+def test_every_page_links_to_the_accessibility_statement(client: TestClient, address: str) -> None:
     footer = parse(client.get(address).text).one("footer")
     assert "/accessibility" in [link.attributes["href"] for link in footer.all("a")]
 
@@ -266,7 +264,7 @@ def test_every_claim_of_the_prose_links_to_its_source(client: TestClient, lesson
         assert links <= {f"{LESSON}/sources#{claim}" for claim in known}
 
 
-def test_a_source_says_where_its_claim_is_used(client: TestClient) -> None:
+def test_source_lists_uses_of_its_claim(client: TestClient) -> None:
     size = parse(client.get(f"{LESSON}/sources").text).one("div", id="size-70b-q4km")
     used = {a.attributes["href"] for a in size.one("dd", class_="used-in").all("a")}
     assert used == {f"{LESSON}#opening", f"{LESSON}#fit", f"{LESSON}/summary"}
@@ -283,7 +281,7 @@ def test_summary_shows_pieces_of_figures_in_the_states_that_it_names(
     assert lesson.texts["fit"].sentence(fits.description[0]) in page.one("p", class_="worked").text
 
 
-def test_lesson_leads_to_its_summary(client: TestClient) -> None:
+def test_lesson_links_to_its_summary(client: TestClient) -> None:
     links = parse(client.get(LESSON).text).one("section", id="close").all("a")
     assert f"{LESSON}/summary" in {urljoin(LESSON, a.attributes["href"]) for a in links}
 
@@ -313,9 +311,7 @@ def test_root_path_prefixes_every_link() -> None:
 
 
 @pytest.mark.parametrize("name", LATE)
-def test_a_late_figure_comes_with_its_words_and_its_drawing_when_it_is_near(
-    client: TestClient, name: str
-) -> None:
+def test_late_figure_has_words_and_fetches_its_drawing(client: TestClient, name: str) -> None:
     figure = parse(client.get(LESSON).text).one("div", id=f"{IDS[name]}-view")
     assert figure.all("output")
     assert not figure.all("svg")
@@ -327,7 +323,7 @@ def test_a_late_figure_comes_with_its_words_and_its_drawing_when_it_is_near(
     assert len(arrived.one("div", class_="drawing").text) > 100
 
 
-def test_late_figures_have_a_style_sheet_of_their_own(client: TestClient) -> None:
+def test_late_figures_have_their_own_style_sheet(client: TestClient) -> None:
     sheet = f"/static/{version()}/late.css"
     rules = client.get(sheet)
     assert rules.headers["content-type"].startswith("text/css")
@@ -353,16 +349,14 @@ def test_own_words_are_shown_and_escaped(client: TestClient) -> None:
     assert field.one("input", name="sentence").attributes["value"] == typed
 
 
-def test_words_that_are_refused_are_said_with_what_is_allowed(client: TestClient) -> None:
+def test_refused_words_name_what_is_allowed(client: TestClient) -> None:
     answer = client.get(f"{LESSON}/figures/sentence", params={"sentence": 101 * "a"})
     assert answer.status_code == 422
     assert "at most 100 characters" in answer.text
     assert client.get(fragment("sentence", "sentence=%0A")).status_code == 422
 
 
-def test_too_many_who_type_are_asked_to_come_again(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_too_many_typing_readers_get_retry_after(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     async def full(*_: object, **__: object) -> None:
         raise Crowded
 

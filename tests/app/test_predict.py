@@ -43,7 +43,7 @@ def test_the_lesson_asks_before_the_figure(client: TestClient, lesson: Lesson, n
     assert text.index(f'id="ask-{name}"') < text.index(f'<figure class="fig fig-{name}"')
 
 
-def test_no_page_computes_what_is_so_before_a_commit(lesson: Lesson, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_page_computes_the_answer_before_a_guess(lesson: Lesson, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was never computed cannot have slipped into the HTML."""
 
     def refuse(guess: object) -> Reveal:
@@ -73,7 +73,7 @@ def test_nothing_of_the_reveal_is_on_the_page_of_the_question(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_commit_shows_the_guess_beside_what_is_so(client: TestClient, lesson: Lesson, name: str) -> None:
+def test_guess_is_shown_beside_the_answer(client: TestClient, lesson: Lesson, name: str) -> None:
     question = lesson.questions[name]
     for guess in (question.widget.states()[0], question.widget.states()[-1]):
         query = f"answer={plain(guess)}"
@@ -89,13 +89,13 @@ def test_a_commit_shows_the_guess_beside_what_is_so(client: TestClient, lesson: 
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_who_skips_is_shown_it_all_the_same(client: TestClient, name: str) -> None:
+def test_skipping_shows_the_answer(client: TestClient, name: str) -> None:
     page = parse(client.get(alone(name, "skip=1")).text).one("aside")
     assert page.one("output", name="truth").text
     assert not page.all("output", name="guess")
 
 
-def test_the_figure_below_shows_what_is_so(client: TestClient) -> None:
+def test_figure_below_shows_the_answer(client: TestClient) -> None:
     after = parse(client.get(alone("gptq", "answer=50")).text)
     assert "checked" in after.one("input", name="bits", value="2").attributes
     link = next(a for a in after.all("a") if "data-see" in a.attributes)
@@ -118,7 +118,7 @@ def marked(html: str) -> bool:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_guess_is_on_the_figure_wherever_it_is_true(
+def test_guess_is_marked_in_every_state_where_it_applies(
     client: TestClient, lesson: Lesson, name: str
 ) -> None:
     view = f"/fragments/{version()}/quantization/{name}"
@@ -142,7 +142,7 @@ def test_the_guess_is_on_the_figure_wherever_it_is_true(
     assert not marked(client.get(f"{view}?{state(lesson, name, guess, **elsewhere[name])}").text)
 
 
-def test_a_chart_has_the_guess_in_both_its_forms(client: TestClient, lesson: Lesson) -> None:
+def test_static_chart_and_plotly_show_the_guess(client: TestClient, lesson: Lesson) -> None:
     for name, guess in (("awq", "0.6"), ("quality", "1.2")):
         page = client.get(f"/fragments/{version()}/quantization/{name}?{state(lesson, name, guess)}").text
         spec = json.loads(
@@ -154,14 +154,14 @@ def test_a_chart_has_the_guess_in_both_its_forms(client: TestClient, lesson: Les
         assert parse(page).one("g", **{"class": "marks guess"}).one("text").text == rings["guess"]["text"][0]
 
 
-def test_a_table_of_states_has_the_guess_where_it_is_true(client: TestClient) -> None:
+def test_state_table_shows_the_guess_where_it_applies(client: TestClient) -> None:
     along = f"/fragments/{version()}/quantization/rtn/along/bits"
     table = views_of(table_of(client, f"{along}?guess=4"))
     assert [bits for bits, view in table.items() if marked(view)] == ["3"]
     assert client.get(f"{along}?guess=4&block=llm").content == client.get(f"{along}?block=llm").content
 
 
-def test_own_weights_have_no_guess_on_them(client: TestClient) -> None:
+def test_own_weights_show_no_guess(client: TestClient) -> None:
     numbers = " ".join(str(i / 40 - 0.4) for i in range(32))
     sent = {"bits": "2", "guess": "8", "own.text": numbers, "own.at": "0"}
     answer = client.post(f"/fragments/{version()}/quantization/primitive", data=sent)
@@ -179,7 +179,7 @@ def test_own_weights_have_no_guess_on_them(client: TestClient) -> None:
         ("fold", "guess=4", "step"),
     ],
 )
-def test_a_guess_that_cannot_be_drawn_is_named(client: TestClient, name: str, query: str, said: str) -> None:
+def test_invalid_guess_in_a_figure_is_named(client: TestClient, name: str, query: str, said: str) -> None:
     for address in (f"{PAGE}/figures/{name}?{query}", f"/fragments/{version()}/quantization/{name}?{query}"):
         answer = client.get(address)
         assert answer.status_code == 422
@@ -200,7 +200,7 @@ def test_a_guess_that_cannot_be_drawn_is_named(client: TestClient, name: str, qu
         "bits=3",
     ],
 )
-def test_an_answer_that_cannot_be_given_is_named(client: TestClient, query: str) -> None:
+def test_invalid_guess_of_a_question_is_named(client: TestClient, query: str) -> None:
     for address in (alone("rtn", query), fragment("rtn", query)):
         answer = client.get(address)
         assert answer.status_code == 422
@@ -209,22 +209,20 @@ def test_an_answer_that_cannot_be_given_is_named(client: TestClient, query: str)
     assert alone("rtn") in client.get(alone("rtn", query)).text
 
 
-def test_a_question_that_is_not_here(client: TestClient) -> None:
+def test_unknown_question_is_not_found(client: TestClient) -> None:
     assert client.get(alone("fold")).status_code == 404
     assert client.get(fragment("nothing")).status_code == 404
     assert client.get("/lessons/specimen/questions/marks").status_code == 404
 
 
-def test_the_same_guess_is_the_same_answer(client: TestClient) -> None:
+def test_same_guess_gets_the_same_response(client: TestClient) -> None:
     first, second = (client.get(fragment("awq", "answer=0.5")) for _ in range(2))
     assert first.content == second.content
     assert "immutable" in first.headers["cache-control"]
     assert "set-cookie" not in first.headers
 
 
-def test_the_end_of_the_lesson_can_fetch_the_questions_to_look_back_at(
-    client: TestClient, lesson: Lesson
-) -> None:
+def test_questions_for_the_review_can_be_fetched(client: TestClient, lesson: Lesson) -> None:
     links = parse(client.get(PAGE).text).all("a")
     link = next(link for link in links if "data-recalled" in link.attributes)
     assert link.attributes["href"] == f"{PAGE}/questions", "without scripts the link leads to a page"

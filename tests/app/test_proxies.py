@@ -164,7 +164,7 @@ def proxy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield running_one
 
 
-def test_pages_come_compressed_and_know_that_they_are_served_over_https(proxy: Proxy) -> None:
+def test_pages_are_compressed_and_have_hsts(proxy: Proxy) -> None:
     status, headers, _ = proxy.ask("/lessons/quantization", Accept_Encoding="br")
     assert status == 200
     assert headers["content-encoding"] == "br"
@@ -173,7 +173,7 @@ def test_pages_come_compressed_and_know_that_they_are_served_over_https(proxy: P
     assert again[0] == 304
 
 
-def test_a_form_of_our_own_page_is_answered_and_that_of_another_site_refused(proxy: Proxy) -> None:
+def test_only_forms_of_own_pages_are_accepted(proxy: Proxy) -> None:
     for origin, expected in (
         (f"https://localhost:{proxy.port}", 200),
         ("https://elsewhere.example", 403),
@@ -188,7 +188,7 @@ def test_too_large_a_body_is_refused_by_the_proxy(proxy: Proxy) -> None:
     assert status in (413, 502)  # Caddy before 2.7 calls it the fault of what is behind it
 
 
-def test_events_come_one_by_one_as_they_happen(proxy: Proxy) -> None:
+def test_events_are_not_buffered(proxy: Proxy) -> None:
     with open(proxy.jobs / "lock", "a+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # somebody computes, so that this one waits
         assert proxy.ask(JOB, "POST")[0] == 303
@@ -204,7 +204,7 @@ def test_events_come_one_by_one_as_they_happen(proxy: Proxy) -> None:
             assert time.monotonic() - began < STREAM_SECONDS  # what is held back comes when the stream ends
 
 
-def test_a_slow_reader_of_the_proxy_is_answered_whole(proxy: Proxy) -> None:
+def test_slow_reader_gets_the_whole_response(proxy: Proxy) -> None:
     with contextlib.closing(proxy.connect()) as connection:
         connection.request("GET", "/lessons/quantization", headers={"Accept-Encoding": "identity"})
         answer = connection.getresponse()
@@ -216,14 +216,14 @@ def test_a_slow_reader_of_the_proxy_is_answered_whole(proxy: Proxy) -> None:
         assert received > 100_000
 
 
-def test_the_proxy_keeps_a_connection_for_less_time_than_the_lesson() -> None:
+def test_idle_timeout_of_the_proxy_is_below_keep_alive() -> None:
     idle = re.findall(r"keepalive_timeout (\d+)s", (DEPLOY / "nginx.conf").read_text("utf-8"))
     idle += re.findall(r"keepalive (\d+)s", (DEPLOY / "Caddyfile").read_text("utf-8"))
     assert len(idle) == 2
     assert max(map(int, idle)) < serve.KEEP_ALIVE
 
 
-def test_the_proxy_takes_every_form_that_the_lesson_takes() -> None:
+def test_proxy_accepts_the_largest_form() -> None:
     sizes = re.findall(r"client_max_body_size (\d+)k", (DEPLOY / "nginx.conf").read_text("utf-8"))
     caddy_file = (DEPLOY / "Caddyfile").read_text("utf-8")
     sizes += re.findall(r"\tmax_size (\d+)KiB", caddy_file)
@@ -233,7 +233,7 @@ def test_the_proxy_takes_every_form_that_the_lesson_takes() -> None:
     assert f"at most {MAXIMUM_FORM_BYTES // 1024} KiB" in said
 
 
-def test_http_2_and_ipv6_are_spoken(proxy: Proxy) -> None:
+def test_http_2_and_ipv6_are_supported(proxy: Proxy) -> None:
     trusting = ssl.create_default_context()
     trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
     trusting.set_alpn_protocols(["h2", "http/1.1"])
@@ -260,14 +260,14 @@ def assert_limited(proxy: Proxy, requests: Sequence[Mapping[str, str]]) -> None:
     assert statuses[:50] == [200] * 50
 
 
-def test_of_ipv6_the_proxy_counts_networks(proxy: Proxy) -> None:
+def test_proxy_limits_ipv6_by_network(proxy: Proxy) -> None:
     if proxy.name != "nginx":
         pytest.skip("Caddy has no limits for each client")
     assert_limited(proxy, [{"X-Test-Address": f"2001:db8:1:{number:x}::1"} for number in range(400)])
     assert proxy.ask("/healthz", X_Test_Address="2001:db8:2::1")[0] == 200
 
 
-def test_a_loop_of_one_client_is_refused_and_another_one_served(proxy: Proxy) -> None:
+def test_request_loop_is_refused_and_other_clients_are_served(proxy: Proxy) -> None:
     if proxy.name != "nginx":
         pytest.skip("Caddy has no limits for each client")
     assert_limited(proxy, [{}] * 400)

@@ -69,7 +69,7 @@ def test_clients_take_turns() -> None:
     assert sorted(gate.done[4:]) == ["a2", "a3", "a4", "a5"]
 
 
-def test_at_its_bound_the_newest_of_the_heaviest_gives_way() -> None:
+def test_full_queue_refuses_the_newest_of_the_client_with_most() -> None:
     queue, gate = FairQueue("test", 1, 4), Gate()
 
     async def test() -> None:
@@ -87,7 +87,7 @@ def test_at_its_bound_the_newest_of_the_heaviest_gives_way() -> None:
     run(test(), queue)
 
 
-def test_where_nobody_has_more_than_others_the_newcomer_is_told_to_come_again() -> None:
+def test_full_queue_of_equal_clients_refuses_the_newcomer() -> None:
     queue, gate = FairQueue("test", 1, 2), Gate()
 
     async def test() -> None:
@@ -101,7 +101,7 @@ def test_where_nobody_has_more_than_others_the_newcomer_is_told_to_come_again() 
     run(test(), queue)
 
 
-def test_who_asks_for_what_another_waits_for_need_not_wait_in_the_others_line() -> None:
+def test_shared_work_runs_at_the_earliest_turn_of_its_clients() -> None:
     queue, gate = FairQueue("test", 1, 100), Gate()
 
     async def test() -> None:
@@ -115,7 +115,7 @@ def test_who_asks_for_what_another_waits_for_need_not_wait_in_the_others_line() 
     assert gate.done.count("a5") == 1
 
 
-def test_what_another_waits_for_too_is_not_refused() -> None:
+def test_shared_work_is_not_refused() -> None:
     queue, gate = FairQueue("test", 1, 2), Gate()
 
     async def test() -> None:
@@ -141,7 +141,7 @@ def test_what_another_waits_for_too_is_not_refused() -> None:
         ([("a", "a0"), *[(client, f"{client}0") for client in "bcdef"]], [["b0", "c0", "d0", "e0"]]),
     ],
 )
-def test_single_pieces_of_clients_or_two_of_the_only_one_are_prepared_together(
+def test_pieces_of_several_clients_or_two_of_one_are_prepared_together(
     asked: Sequence[tuple[str, str]], batches: list[list[str]]
 ) -> None:
     queue, gate, prepared = FairQueue("test", 1, 100, batch=4), Gate(), list[list[str]]()
@@ -162,7 +162,7 @@ def test_single_pieces_of_clients_or_two_of_the_only_one_are_prepared_together(
     assert prepared == batches
 
 
-def test_a_piece_that_cannot_be_prepared_fails_alone() -> None:
+def test_failed_preparation_affects_one_piece() -> None:
     queue, gate = FairQueue("test", 1, 100, batch=4), Gate()
 
     def prepare(names: Sequence[str]) -> None:
@@ -191,7 +191,7 @@ def test_a_piece_that_cannot_be_prepared_fails_alone() -> None:
     run(test(), queue)
 
 
-def test_who_gives_up_does_not_take_it_from_the_others() -> None:
+def test_cancelled_wait_does_not_cancel_shared_work() -> None:
     queue, gate = FairQueue("test", 1, 100), Gate()
 
     async def test() -> None:
@@ -215,11 +215,11 @@ def test_who_gives_up_does_not_take_it_from_the_others() -> None:
         ("x" * 1000, "x" * 64),
     ],
 )
-def test_an_address_is_a_client_and_of_ipv6_its_network(address: str, client: str) -> None:
+def test_client_is_an_ipv4_address_or_an_ipv6_network(address: str, client: str) -> None:
     assert client_of(address) == client
 
 
-def test_a_request_is_of_the_client_that_sends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_request_belongs_to_its_sender(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     do = FairQueue.do
 
@@ -233,7 +233,7 @@ def test_a_request_is_of_the_client_that_sends_it(monkeypatch: pytest.MonkeyPatc
     assert set(seen) == {"2001:db8::"}
 
 
-def test_a_line_goes_on_after_what_no_future_can_hold() -> None:
+def test_queue_continues_after_stop_iteration() -> None:
     queue = FairQueue("test", 1, 8)
 
     def stops() -> None:

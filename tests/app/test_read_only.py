@@ -70,17 +70,17 @@ def port() -> Iterator[int]:
         print(stop(process))
 
 
-def test_it_gets_ready(port: int) -> None:
+def test_server_gets_ready(port: int) -> None:
     assert json.loads(fetch(port, "/readyz"))["status"] == "ready"
 
 
-def test_the_probes_hold_with_the_prefix_and_without_it(port: int) -> None:
+def test_probes_work_with_and_without_prefix(port: int) -> None:
     for prefix in ("", PREFIX):
         assert json.loads(fetch(port, f"{prefix}/healthz")) == {"status": "ok"}
         assert json.loads(fetch(port, f"{prefix}/readyz"))["status"] == "ready"
 
 
-def test_the_health_check_of_the_image_holds(port: int) -> None:
+def test_health_check_of_the_image_passes(port: int) -> None:
     dockerfile = (ROOT / "Dockerfile").read_text("utf-8")
     (command,) = re.findall(r"HEALTHCHECK .*?CMD (\[.*?\])", dockerfile, re.DOTALL)
     python, *arguments = json.loads(command)
@@ -97,7 +97,7 @@ def test_pages_and_figures_are_served(port: int) -> None:
         assert b"<!doctype html>" in fetch(port, f"{PREFIX}{path}")[:20]
 
 
-def test_a_computation_that_takes_minutes_says_that_nothing_can_be_kept(port: int) -> None:
+def test_job_page_reports_that_nothing_can_be_stored(port: int) -> None:
     assert b"ACADEMY_JOBS_FOLDER" in fetch(port, f"{PREFIX}/lessons/specimen/jobs/squares")
 
 

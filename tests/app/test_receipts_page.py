@@ -24,7 +24,7 @@ def test_every_case_is_on_the_page_once(client: TestClient) -> None:
     assert sorted(shown) == sorted(receipt.id for receipt in receipts())
 
 
-def test_the_tally_is_the_count_of_what_holds(client: TestClient) -> None:
+def test_tally_counts_the_passing_cases(client: TestClient) -> None:
     document = page(client)
     held = sum(receipt.holds for receipt in receipts())
     assert document.one("output", name="held").text == str(held)
@@ -33,7 +33,7 @@ def test_the_tally_is_the_count_of_what_holds(client: TestClient) -> None:
     assert rows.count("holds") == held
 
 
-def test_predicted_stands_beside_logged(client: TestClient) -> None:
+def test_prediction_is_beside_the_logged_value(client: TestClient) -> None:
     """One row read back: the 2144 MiB that Mistral-7B logged at 32K tokens."""
     row = page(client).one("tr", id="cb-mistral-32k")
     assert [cell.text for cell in row.all("td")[:3]] == ["2144.00", "2144.00", "MiB"]
@@ -46,7 +46,7 @@ def test_each_error_mark_lies_within_its_drawing(client: TestClient) -> None:
     assert all(0 <= float(mark.attributes["cx"].rstrip("%")) <= 100 for mark in marks)
 
 
-def test_every_caveat_that_a_row_points_to_is_written_out(client: TestClient) -> None:
+def test_every_referenced_caveat_exists(client: TestClient) -> None:
     document = page(client)
     targets = {item.attributes["id"] for item in document.all("li") if "id" in item.attributes}
     links = set(re.findall(r'href="#([\w-]+-caveat-\d+)"', client.get(ADDRESS).text))

@@ -18,7 +18,7 @@ def lesson_page(client: TestClient, query: str = "") -> Element:
     return parse(answer.text)
 
 
-def test_guided_begins_each_section_with_its_worked_example(client: TestClient, lesson: Lesson) -> None:
+def test_guided_route_starts_sections_with_a_worked_example(client: TestClient, lesson: Lesson) -> None:
     guided = lesson_page(client, "?route=guided")
     for section in lesson.tasks:
         example = guided.one("section", id=section).one("details", class_="example")
@@ -28,7 +28,7 @@ def test_guided_begins_each_section_with_its_worked_example(client: TestClient, 
     assert not lesson_page(client, "?route=lab").all("details", class_="example")
 
 
-def test_guided_folds_controls_and_loses_none(client: TestClient, lesson: Lesson) -> None:
+def test_guided_route_hides_controls_in_details_and_loses_none(client: TestClient, lesson: Lesson) -> None:
     guided, lab = lesson_page(client, "?route=guided"), lesson_page(client, "?route=lab")
     for name, figure in lesson.figures.items():
         form, whole = (p.one("figure", id=figure.id).one("form") for p in (guided, lab))
@@ -42,7 +42,7 @@ def test_guided_folds_controls_and_loses_none(client: TestClient, lesson: Lesson
 
 
 @pytest.mark.parametrize("route", ["guided", "lab"])
-def test_the_chosen_route_is_said_and_kept(client: TestClient, route: str) -> None:
+def test_chosen_route_is_shown_and_kept(client: TestClient, route: str) -> None:
     page = lesson_page(client, f"?route={route}&rtn.bits=5")
     chosen = [a for a in page.one("nav", class_="routes").all("a") if "aria-current" in a.attributes]
     assert [a.attributes["href"] for a in chosen] == [f"{PAGE}?route={route}"]
@@ -64,23 +64,21 @@ def test_without_a_route_none_is_chosen(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("query", ["route=x", "route=", "route=lab&route=guided", "route=GUIDED"])
-def test_a_route_that_is_not_there(client: TestClient, query: str) -> None:
+def test_unknown_route_is_refused(client: TestClient, query: str) -> None:
     for address in (PAGE, f"{PAGE}/figures/rtn"):
         answer = client.get(f"{address}?{query}")
         assert answer.status_code == 422
         assert "guided or lab" in answer.text
 
 
-def test_the_way_out_of_a_mistake_keeps_the_route(client: TestClient) -> None:
+def test_correction_link_keeps_the_route(client: TestClient) -> None:
     page = parse(client.get(f"{PAGE}?route=guided&rtn.bits=99").text)
     back = page.one("p", class_="way-back").one("a").attributes["href"]
     assert "route=guided" in back
     assert client.get(back).status_code == 200
 
 
-def test_the_page_that_looks_back_knows_every_question_and_no_answer(
-    client: TestClient, lesson: Lesson
-) -> None:
+def test_review_page_has_every_question_and_no_answer(client: TestClient, lesson: Lesson) -> None:
     ways = {a.attributes["href"] for a in lesson_page(client).one("section", id="close").all("a")}
     assert f"{PAGE}/questions" in ways
     page = parse(client.get(f"{PAGE}/questions").text)

@@ -90,11 +90,11 @@ def transport_security(port: int) -> str | None:
         return cast(str | None, answer.headers["Strict-Transport-Security"])
 
 
-def test_a_proxy_that_is_not_named_is_not_believed(trusting_nobody: tuple[int, int]) -> None:
+def test_headers_of_an_untrusted_proxy_are_ignored(trusting_nobody: tuple[int, int]) -> None:
     assert transport_security(trusting_nobody[0]) is None
 
 
-def test_a_proxy_that_is_named_is_believed_and_a_stop_is_graceful_and_quiet() -> None:
+def test_headers_of_a_trusted_proxy_are_used_and_stop_is_graceful() -> None:
     port = free_port()
     process = start(port, TRUSTED_PROXIES="127.0.0.1")
     try:
@@ -123,7 +123,7 @@ def test_a_worker_takes_as_much_memory_as_is_documented(trusting_nobody: tuple[i
 
 @pytest.mark.parametrize(("method", "status"), [("POST", 405), ("PUT", 405), ("GET", 413)])
 @pytest.mark.parametrize("length", ["Content-Length: 1073741824", "Transfer-Encoding: chunked"])
-def test_a_body_of_a_gigabyte_is_refused_unread(
+def test_gigabyte_body_is_refused_unread(
     trusting_nobody: tuple[int, int], method: str, status: int, length: str
 ) -> None:
     port, process = trusting_nobody
@@ -194,13 +194,13 @@ def test_a_link_that_leaves_the_static_folder_is_not_served(
         "\x16\x03\x01\x02\x00\x01\x00",
     ],
 )
-def test_what_is_no_request_for_a_page_is_refused(trusting_nobody: tuple[int, int], lines: str) -> None:
+def test_non_page_requests_are_refused(trusting_nobody: tuple[int, int], lines: str) -> None:
     with socket.create_connection(("127.0.0.1", trusting_nobody[0]), LIMIT) as client:
         client.sendall(lines.encode("latin-1"))
         assert client.recv(65536).startswith(b"HTTP/1.1 4")
 
 
-def test_the_log_has_path_and_status_and_an_aborted_upload_leaves_no_stack() -> None:
+def test_log_has_path_and_status_and_no_traceback_of_aborted_uploads() -> None:
     port = free_port()
     process = start(port)
     try:
@@ -223,7 +223,7 @@ def test_the_log_has_path_and_status_and_an_aborted_upload_leaves_no_stack() -> 
     assert not re.search(rf"127\.0\.0\.1:(?!{port})", output)
 
 
-def test_the_limit_of_open_files_is_raised_and_said() -> None:
+def test_limit_of_open_files_is_raised_and_printed() -> None:
     port = free_port()
     program = (
         "import resource, runpy; resource.setrlimit(resource.RLIMIT_NOFILE, {}); "

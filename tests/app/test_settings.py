@@ -19,7 +19,7 @@ from app.settings import Settings, explained
         "'self' https://*.lms.example:8443 http://10.0.0.1:*",
     ],
 )
-def test_sources_of_a_policy_are_taken_as_they_are(value: str) -> None:
+def test_valid_policy_sources_are_accepted(value: str) -> None:
     assert Settings(embed_ancestors=value).embed_ancestors == value
 
 
@@ -41,7 +41,7 @@ def test_sources_of_a_policy_are_taken_as_they_are(value: str) -> None:
         "https://é.example",
     ],
 )
-def test_anything_else_is_refused(value: str) -> None:
+def test_invalid_policy_sources_are_refused(value: str) -> None:
     with pytest.raises(ValidationError) as refused:
         Settings(embed_ancestors=value)
     line = explained(refused.value)
@@ -52,11 +52,11 @@ def test_anything_else_is_refused(value: str) -> None:
 @pytest.mark.parametrize(
     "value", ["academy", "/", "/academy/", "//lms.example", "/a/../b", "/a b", "/a\n", "/a?b", '/"']
 )
-def test_a_prefix_that_is_no_folder_is_refused(value: str) -> None:
+def test_invalid_prefix_is_refused(value: str) -> None:
     with pytest.raises(ValidationError, match="without a slash at its end"):
         Settings(root_path=value)
 
 
 @pytest.mark.parametrize("value", ["", "/academy", "/courses/2026/llm-quantization"])
-def test_a_prefix_is_a_folder(value: str) -> None:
+def test_prefix_is_normalised(value: str) -> None:
     assert Settings(root_path=value).root_path == value

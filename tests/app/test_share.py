@@ -42,7 +42,7 @@ def unframed() -> Iterator[TestClient]:
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_lesson_leads_to_what_is_shared_and_the_figure_s_page_has_it_open(
+def test_lesson_links_to_share_and_figure_page_has_it_open(
     client: TestClient, lesson: Lesson, name: str
 ) -> None:
     id = lesson.figures[name].id
@@ -64,7 +64,7 @@ def test_everything_shared_is_in_the_state_of_the_figure(client: TestClient) -> 
     assert all(client.get(address).status_code == 200 for address in addresses)
 
 
-def test_embed_code_is_a_frame_that_takes_its_figure_s_height(client: TestClient) -> None:
+def test_embed_code_adjusts_the_frame_height(client: TestClient) -> None:
     code = parse(panel(client, "rtn", "bits=5")).one("textarea").text
     frame = parse(code).one("iframe").attributes
     assert frame["src"] == f"{LESSON}/figures/rtn?embed=1&bits=5"
@@ -74,13 +74,13 @@ def test_embed_code_is_a_frame_that_takes_its_figure_s_height(client: TestClient
     assert "set-cookie" not in client.get(frame["src"]).headers
 
 
-def test_where_nobody_may_frame_no_embed_is_offered(unframed: TestClient) -> None:
+def test_no_embed_is_offered_if_framing_is_forbidden(unframed: TestClient) -> None:
     assert parse(panel(unframed, "rtn")).all("textarea") == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("name", DRAWN)
-def test_picture_stands_alone(client: TestClient, name: str, scheme: str) -> None:
+def test_picture_is_self_contained(client: TestClient, name: str, scheme: str) -> None:
     answer = client.get(f"{LESSON}/figures/{name}.svg?ground={scheme}")
     assert answer.headers["content-type"].startswith("image/svg+xml")
     root = ElementTree.fromstring(answer.text)
@@ -205,7 +205,7 @@ def named(compound: str) -> frozenset[str]:
     return frozenset(re.findall(r"\.([\w-]+)", compound))
 
 
-def test_picture_takes_every_control(client: TestClient) -> None:
+def test_picture_accepts_every_control(client: TestClient) -> None:
     """Also one whose name is that of something else."""
     for name in DRAWN:
         for control, widget in FIGURES[name].controls.widgets().items():
@@ -213,14 +213,14 @@ def test_picture_takes_every_control(client: TestClient) -> None:
             assert client.get(f"{LESSON}/figures/{name}.svg?{query}").status_code == 200, query
 
 
-def test_picture_says_its_state_and_where_it_is_from(client: TestClient) -> None:
+def test_picture_names_its_state_and_source(client: TestClient) -> None:
     text = client.get(f"{LESSON}/figures/rtn.svg?bits=5&format=NF4").text
     assert "Levels: NF4, 4.5 bits" in text
     assert f"{LESSON}/figures/rtn?bits=5&amp;format=NF4" in text
 
 
 @pytest.mark.parametrize("name", [name for name in FIGURES if name not in DRAWN])
-def test_a_figure_of_html_is_pictured_by_the_browser_and_says_so(client: TestClient, name: str) -> None:
+def test_html_figure_has_no_svg_and_says_so(client: TestClient, name: str) -> None:
     assert client.get(f"{LESSON}/figures/{name}.svg").status_code == 404
     shown = panel(client, name)
     assert shown.count("data-html-picture=") == 4
@@ -248,7 +248,7 @@ def test_python_is_a_file_and_in_the_panel(client: TestClient, lesson: Lesson, n
         ("nothing.py", 404),
     ],
 )
-def test_what_cannot_be_is_refused(client: TestClient, address: str, status: int) -> None:
+def test_invalid_requests_are_refused(client: TestClient, address: str, status: int) -> None:
     assert client.get(f"{LESSON}/figures/{address}").status_code == status
 
 
@@ -280,6 +280,6 @@ def test_notebook_runs_from_the_first_cell_to_the_last(
     assert any("`bits=5`" in "".join(cell["source"]) for cell in content["cells"])
 
 
-def test_notebook_says_what_is_wrong_with_its_address(client: TestClient) -> None:
+def test_notebook_names_errors_of_its_address(client: TestClient) -> None:
     assert client.get(f"{LESSON}/notebook.ipynb?rtn.bits=99").status_code == 422
     assert client.get("/lessons/specimen/notebook.ipynb").status_code == 404

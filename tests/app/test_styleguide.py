@@ -40,7 +40,7 @@ def page(markup: str) -> Element:
     return parse(markup)
 
 
-def test_nothing_lists_it_and_no_index_takes_it(client: TestClient, page: Element) -> None:
+def test_style_guide_is_not_linked_or_indexed(client: TestClient, page: Element) -> None:
     assert page.one("meta", name="robots").attributes["content"] == "noindex, nofollow"
     for address in ("/", "/lessons/quantization", "/nowhere"):
         answer = client.get(address).text
@@ -166,7 +166,7 @@ def test_the_measured_claim_is_what_the_specimen_shows() -> None:
     assert SPECIMEN.claims["largest-move"].value == worst.text
 
 
-def test_specimens_are_live(client: TestClient, page: Element) -> None:
+def test_specimens_are_interactive(client: TestClient, page: Element) -> None:
     """Their controls, links and tables lead somewhere."""
     for form in page.all("form"):
         if form.attributes.get("method") != "post":

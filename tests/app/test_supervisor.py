@@ -141,7 +141,7 @@ def test_a_worker_that_is_killed_is_replaced(no_news: bool) -> None:
         assert before[1] in workers_of(process.pid)
 
 
-def test_threads_that_compute_let_the_event_loop_go_on() -> None:
+def test_computing_threads_do_not_block_the_event_loop() -> None:
     with small() as (port, process):
         all_workers(port, process, 1)
         assert float(fetch(port, "/interval")) == pytest.approx(supervisor.SWITCH_SECONDS)
@@ -155,14 +155,14 @@ def test_a_worker_that_hangs_is_replaced() -> None:
             wait(port, process, "/")
 
 
-def test_where_no_worker_can_start_the_server_ends() -> None:
+def test_server_ends_if_no_worker_can_start() -> None:
     with small(workers=2, fails=ROOT) as (_, process):
         output, _ = process.communicate(timeout=LIMIT)
         assert process.returncode == 1
         assert "A worker cannot start" in output
 
 
-def test_where_a_worker_cannot_be_replaced_at_once_the_others_go_on(tmp_path: Path) -> None:
+def test_other_workers_continue_if_one_cannot_be_replaced(tmp_path: Path) -> None:
     fails = tmp_path / "fails"
     with small(workers=2, fails=fails) as (port, process):
         before = all_workers(port, process, 2)
@@ -176,7 +176,7 @@ def test_where_a_worker_cannot_be_replaced_at_once_the_others_go_on(tmp_path: Pa
         assert before[1] in workers_of(process.pid)
 
 
-def test_where_no_process_can_be_made_now_it_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_fork_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
     keeping = supervisor.Supervisor(1, lambda _: pytest.fail("a worker here"), [])
     monkeypatch.setattr(supervisor, "PAUSE", 0)
 
@@ -192,7 +192,7 @@ def test_where_no_process_can_be_made_now_it_is_tried_again(monkeypatch: pytest.
     assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & set(supervisor.STOPS)
 
 
-def test_workers_that_stood_still_with_their_supervisor_are_not_killed() -> None:
+def test_workers_suspended_with_their_supervisor_are_not_killed() -> None:
     with small(workers=2, hangs_after=HANGS_AFTER) as (port, process):
         workers = all_workers(port, process, 2)
         for pid in (process.pid, *workers):
@@ -206,7 +206,7 @@ def test_workers_that_stood_still_with_their_supervisor_are_not_killed() -> None
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_workers_do_not_outlive_their_supervisor(workers: int) -> None:
+def test_workers_stop_with_their_supervisor(workers: int) -> None:
     with small(workers) as (port, process):
         orphans = all_workers(port, process, workers)
         process.kill()
@@ -216,7 +216,7 @@ def test_workers_do_not_outlive_their_supervisor(workers: int) -> None:
             socket.create_connection(("127.0.0.1", port), LIMIT)
 
 
-def test_a_stop_finishes_what_is_open_and_takes_nothing_more(tmp_path: Path) -> None:
+def test_stop_finishes_open_requests_and_accepts_no_more(tmp_path: Path) -> None:
     with small(goes_on=tmp_path / "file", grace=(2 * LIMIT, 3 * LIMIT)) as (port, process):
         wait(port, process, "/")
         open_one = asking(port, "/waits")
@@ -230,7 +230,7 @@ def test_a_stop_finishes_what_is_open_and_takes_nothing_more(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("path", ["/waits", "/hang"])
-def test_a_stop_waits_for_nobody_longer_than_ten_seconds(path: str) -> None:
+def test_stop_takes_at_most_ten_seconds(path: str) -> None:
     """Here for as little as one or two, so that the test need not wait either."""
     assert supervisor.GRACE < supervisor.KILLED_AFTER < 10
     with small(grace=(1, 2)) as (port, process):
@@ -241,7 +241,7 @@ def test_a_stop_waits_for_nobody_longer_than_ten_seconds(path: str) -> None:
             process.wait(LIMIT / 2)  # before what hangs would end by itself
 
 
-def test_ctrl_c_in_a_terminal_is_a_stop_too() -> None:
+def test_ctrl_c_in_a_terminal_stops_the_server() -> None:
     with small(workers=2) as (port, process):
         workers = all_workers(port, process, 2)
         process.send_signal(signal.SIGINT)
@@ -271,7 +271,7 @@ def copy(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_server_answers_from_the_files_that_it_started_with(copy: Path) -> None:
+def test_server_uses_the_files_of_its_start(copy: Path) -> None:
     """As after a `git pull` beneath it: nothing has been asked for before, and a worker is replaced."""
     with serving(copy, ACADEMY_MAKE_AHEAD="0") as (port, process):
         ready = fetch(port, "/readyz")
@@ -294,7 +294,7 @@ def test_a_server_answers_from_the_files_that_it_started_with(copy: Path) -> Non
             assert fetch(port, address) == body, address
 
 
-def test_a_start_beside_a_change_is_refused(copy: Path) -> None:
+def test_start_is_refused_if_files_change_meanwhile(copy: Path) -> None:
     module = copy / "app" / "server" / "content.py"
     change = 'open(__file__.replace("content.py", "more.py"), "w").write("")'
     module.write_text(module.read_text() + f"\n{change}\n")

@@ -26,7 +26,7 @@ def right(step: Step) -> str:
 
 
 @pytest.mark.parametrize("section", TASKS)
-def test_the_section_leads_to_its_task_and_back(client: TestClient, lesson: Lesson, section: str) -> None:
+def test_section_links_to_its_task_and_back(client: TestClient, lesson: Lesson, section: str) -> None:
     ways = {a.attributes["href"] for a in parse(client.get(PAGE).text).all("a")}
     assert f"{PAGE}/tasks/{section}" in ways
     back = page(client, section).one("p", class_="number").one("a")
@@ -34,7 +34,7 @@ def test_the_section_leads_to_its_task_and_back(client: TestClient, lesson: Less
 
 
 @pytest.mark.parametrize("section", TASKS)
-def test_an_exercise_says_nothing_of_its_answers(client: TestClient, section: str) -> None:
+def test_exercise_does_not_contain_its_answers(client: TestClient, section: str) -> None:
     shown = page(client, section, seed="5").one("div", class_="exercise")
     exercise = TASKS[section].make(5)
     assert not [i for i in shown.all("input") if "checked" in i.attributes]
@@ -47,7 +47,7 @@ def test_an_exercise_says_nothing_of_its_answers(client: TestClient, section: st
 
 
 @pytest.mark.parametrize("section", TASKS)
-def test_all_right_is_said_so(client: TestClient, section: str) -> None:
+def test_correct_answers_are_confirmed(client: TestClient, section: str) -> None:
     steps = TASKS[section].make(5).steps
     given = {step.name: right(step) for step in steps}
     shown = page(client, section, seed="5", **given)
@@ -74,12 +74,12 @@ def test_the_worked_example_shows_every_step_and_is_open_with_help(client: TestC
         assert len(example.one("ol").all("li")) == len(TASKS["gguf"].make(0).steps)
 
 
-def test_the_way_is_shown_only_when_it_is_asked_for(client: TestClient) -> None:
+def test_solution_is_shown_only_on_request(client: TestClient) -> None:
     shown = page(client, "fit", seed="9", solve="1").one("div", class_="exercise")
     assert len([p for p in shown.all("p") if p.attributes.get("class") == "how"]) == 3
 
 
-def test_another_one_has_another_seed(client: TestClient) -> None:
+def test_next_exercise_has_another_seed(client: TestClient) -> None:
     links = [a.attributes["href"] for a in page(client, "idea", seed="9999").all("a")]
     assert any("seed=1#" in link for link in links), "after the last comes the first"
 
@@ -88,7 +88,7 @@ def test_another_one_has_another_seed(client: TestClient) -> None:
     "query",
     ["seed=0", "seed=x", "stage=all", "scale=1&scale=2", "what=1", "seed=12345"],
 )
-def test_what_cannot_be_is_named_with_a_way_back(client: TestClient, query: str) -> None:
+def test_invalid_parameters_are_named_with_a_correction_link(client: TestClient, query: str) -> None:
     answer = client.get(f"{PAGE}/tasks/rounding?{query}")
     assert answer.status_code == 422
     back = parse(answer.text).one("p", class_="way-back").one("a").attributes["href"]
@@ -96,9 +96,7 @@ def test_what_cannot_be_is_named_with_a_way_back(client: TestClient, query: str)
 
 
 @pytest.mark.parametrize("given", ["abc", "nan", "1e999", "5 kg", "1/0", "1" * 25, "0.5;"])
-def test_what_cannot_be_read_is_said_beside_its_field_and_nothing_else_is_lost(
-    client: TestClient, given: str
-) -> None:
+def test_unreadable_answer_is_reported_beside_its_field(client: TestClient, given: str) -> None:
     code = right(next(step for step in TASKS["rounding"].make(5).steps if step.name == "code"))
     asked = {"seed": "5", "scale": given, "code": code, "stage": "fresh"}
     answer = client.get(f"{PAGE}/tasks/rounding", params=asked)
@@ -133,7 +131,7 @@ def test_what_cannot_be_read_is_said_beside_its_field_and_nothing_else_is_lost(
     ],
     ids=map(str, range(10)),
 )
-def test_answers_are_read_with_their_units(
+def test_answers_are_read_with_units(
     client: TestClient, section: str, step: str, write: Callable[[float], str]
 ) -> None:
     answer = next(each.answer for each in TASKS[section].make(5).steps if each.name == step)
@@ -143,18 +141,18 @@ def test_answers_are_read_with_their_units(
     assert shown.one("input", id=f"step-{step}").attributes["value"] == given
 
 
-def test_a_choice_that_there_is_not_is_said_beside_it(client: TestClient) -> None:
+def test_unknown_choice_is_reported_beside_its_field(client: TestClient) -> None:
     answer = client.get(f"{PAGE}/tasks/fit", params={"verdict": "maybe"})
     assert answer.status_code == 422
     assert parse(answer.text).one("p", id="step-verdict-said").text == "Choose one of these."
 
 
-def test_a_task_that_is_not_here(client: TestClient) -> None:
+def test_unknown_task_is_not_found(client: TestClient) -> None:
     assert client.get(f"{PAGE}/tasks/close").status_code == 404
     assert client.get("/lessons/specimen/tasks/opening").status_code == 404
 
 
-def test_a_reader_cannot_write_into_the_page(client: TestClient) -> None:
+def test_reader_input_is_escaped(client: TestClient) -> None:
     answer = client.get(f"{PAGE}/tasks/rounding", params={"scale": '"><script>alert(1)</script>'})
     assert answer.status_code == 422
     assert "<script>alert" not in answer.text

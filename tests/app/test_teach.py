@@ -42,7 +42,7 @@ def test_no_control_has_the_name_of_an_arrangement(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_every_control_can_be_fixed_and_its_form_still_sends_it(client: TestClient, name: str) -> None:
+def test_locked_controls_are_still_sent(client: TestClient, name: str) -> None:
     controls: FigureControls = FIGURES[name].controls()
     fields = list(type(controls).model_fields)
     form = figure(client, f"{LESSON}/figures/{name}?lock={','.join(fields)}").all("form")[0]
@@ -66,7 +66,7 @@ def test_hidden_controls_keep_their_value_and_are_not_shown(client: TestClient) 
     }
 
 
-def test_a_fragment_keeps_the_cells_of_a_drawing_fixed(client: TestClient) -> None:
+def test_fragment_keeps_locked_cells_disabled(client: TestClient) -> None:
     base = f"/fragments/{version()}/quantization"
     free = client.get(f"{base}/primitive?bits=3").text
     fixed = client.get(f"{base}/primitive?bits=3&lock=weight,block").text
@@ -77,7 +77,7 @@ def test_a_fragment_keeps_the_cells_of_a_drawing_fixed(client: TestClient) -> No
     assert all(view.count(" disabled") == 32 for view in views_of(table).values())
 
 
-def test_explanations_are_kept_back_and_the_text_alternative_stays(client: TestClient) -> None:
+def test_explain_off_keeps_the_text_alternative(client: TestClient) -> None:
     page = client.get(f"{LESSON}/figures/rtn?explain=off").text
     assert "data-unexplained" in page
     assert "css/teach.css" in page
@@ -86,7 +86,7 @@ def test_explanations_are_kept_back_and_the_text_alternative_stays(client: TestC
     assert shown.one("p", id=described).text
 
 
-def test_on_the_lesson_every_figure_has_its_own_arrangement(client: TestClient) -> None:
+def test_each_figure_of_the_lesson_has_its_own_arrangement(client: TestClient) -> None:
     page = parse(client.get(f"{LESSON}?rtn.lock=bits&fit.hide=mix&rtn.bits=6").text)
     assert page.one("figure", id="fig-02").one("p", class_="taught").text == "Fixed here: Bits per weight"
     assert [e.attributes["value"] for e in page.one("figure", id="fig-06").all("input", name="hide")] == [
@@ -117,7 +117,7 @@ def test_without_scripts_a_change_on_the_lesson_keeps_every_arrangement(client: 
         ("lock=" + "a," * 400, "names of controls"),
     ],
 )
-def test_what_cannot_be_arranged_is_said(client: TestClient, query: str, words: str) -> None:
+def test_invalid_arrangements_are_named(client: TestClient, query: str, words: str) -> None:
     for address in (f"{LESSON}/figures/rtn?{query}", f"{LESSON}?rtn.{query.replace('&', '&rtn.')}"):
         answer = client.get(address)
         assert answer.status_code == 422
@@ -128,7 +128,7 @@ def test_cells_of_the_drawing_cannot_be_hidden(client: TestClient) -> None:
     assert client.get(f"{LESSON}/figures/primitive?hide=weight").status_code == 422
 
 
-def test_files_know_no_arrangement(client: TestClient) -> None:
+def test_exported_files_ignore_arrangements(client: TestClient) -> None:
     for kind in ("csv", "svg", "py"):
         assert client.get(f"{LESSON}/figures/rtn.{kind}?lock=bits").status_code == 422
 
@@ -137,7 +137,9 @@ def test_files_know_no_arrangement(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("name", ["primitive", "quality", "xray", "fit"])
-def test_the_builder_makes_a_link_that_opens_as_asked(client: TestClient, lesson: Lesson, name: str) -> None:
+def test_builder_makes_a_link_with_the_chosen_arrangement(
+    client: TestClient, lesson: Lesson, name: str
+) -> None:
     page = parse(client.get(f"{LESSON}/teach?figure={name}").text)
     form = page.one("form")
     widgets = lesson.figures[name].controls.widgets()
@@ -164,7 +166,7 @@ def test_the_builder_opens_a_question_and_a_task(client: TestClient) -> None:
         assert client.get(link).status_code == 200
 
 
-def test_the_builder_starts_from_the_state_that_was_shared(client: TestClient) -> None:
+def test_builder_starts_from_the_shared_state(client: TestClient) -> None:
     shared = parse(client.get(f"/fragments/{version()}/quantization/rtn/share?bits=6").text)
     (link,) = [a.attributes["href"] for a in shared.all("a") if "/teach?" in a.attributes["href"]]
     page = parse(client.get(link).text)
@@ -175,7 +177,7 @@ def test_the_builder_starts_from_the_state_that_was_shared(client: TestClient) -
 @pytest.mark.parametrize(
     "query", ["figure=none", "figure=rtn&set.bits=99", "figure=rtn&set.bit=3", "figure=rtn&place=moon"]
 )
-def test_the_builder_refuses_what_is_not_there(client: TestClient, query: str) -> None:
+def test_builder_refuses_unknown_names(client: TestClient, query: str) -> None:
     assert client.get(f"{LESSON}/teach?{query}").status_code == 422
 
 

@@ -36,7 +36,7 @@ def warmed() -> Answers:
     return made
 
 
-def test_of_every_figure_the_tables_of_a_first_touch_are_made(warmed: Answers) -> None:
+def test_first_state_tables_of_every_figure_are_made(warmed: Answers) -> None:
     for name, figure in FIGURES.items():
         start = figure.controls()
         for control in start.tabled():
@@ -44,17 +44,17 @@ def test_of_every_figure_the_tables_of_a_first_touch_are_made(warmed: Answers) -
             assert warmed._kept.find((SOURCE, ("states", "quantization", name, control, rest, OPEN)))
 
 
-def test_of_a_figure_with_few_states_all_are_made(warmed: Answers) -> None:
+def test_all_states_of_a_figure_with_few_are_made(warmed: Answers) -> None:
     for state in FIGURES[FEW].controls.every():
         assert warmed._kept.find((SOURCE, ("fragment", "quantization", FEW, state, OPEN)))
 
 
-def test_of_one_with_very_many_none_but_those_of_its_tables(warmed: Answers) -> None:
+def test_only_state_tables_of_a_figure_with_many_states_are_made(warmed: Answers) -> None:
     state = FIGURES[MANY].controls()
     assert not warmed._kept.find((SOURCE, ("fragment", "quantization", MANY, state, OPEN)))
 
 
-def test_a_worker_that_is_to_stop_makes_no_more() -> None:
+def test_stopping_worker_makes_no_more_responses() -> None:
     stopping = Quick("", 2**26)
     stopping.close()
     stopping.warm()

@@ -156,8 +156,8 @@ class Lesson:
         """Python that computes and prints the read-outs of a figure in a state; "" for a figure without."""
         figure = self.figures[name]
         shown = figure.view(controls).readouts
-        if figure.compute:
-            return program(figure.compute, controls, [readout.name for readout in shown])
+        if compute := figure.computation(controls):
+            return program(compute, controls, [readout.name for readout in shown])
         if name not in self.snippets:
             return ""
         prints = "\n".join(f'print(f"{{{readout.name} = }}")' for readout in shown)

@@ -45,6 +45,8 @@ class Figure(Generic[C]):
         state that shows what is shipped.
     on_found
         The view of such a state with what is known of that computation; `view` is the one without.
+    compute_job
+        What the job computes, in one function that takes minutes: offered to copy in such a state.
     prepare
         Computes what the views of several states rest on together, where that is cheaper than one by one.
     """
@@ -60,11 +62,16 @@ class Figure(Generic[C]):
     from_file: Callable[[Mapping[str, str]], dict[str, str]] | None = None
     job: Callable[[C], tuple[str, FigureControls] | None] | None = None
     on_found: Callable[[C, Found], View] | None = None
+    compute_job: Callable[[C], Any] | None = None
     prepare: Callable[[Sequence[C]], None] | None = None
 
     def view(self, controls: C) -> View:
         """Everything that the figure shows in a state."""
         return self.view_of(self.compute(controls) if self.compute else controls)
+
+    def computation(self, controls: C) -> Callable[[C], Any] | None:
+        """The function that computes what is shown in a state."""
+        return self.compute_job if self.compute_job and self.waits_for(controls) else self.compute
 
     def functions(self, view: View) -> tuple[Callable[..., Any], ...]:
         """The functions that computed a view: the figure's own, and those of the library."""

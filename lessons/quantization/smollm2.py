@@ -120,22 +120,27 @@ def depends_on() -> str:
 
 
 def steps(_: Nothing, known: Sequence[Row]) -> Iterator[Progress]:
-    """Measure the recipes that are not known yet; a row has the fields of `sources.Measured`.
+    """Measure all recipes that are not known yet."""
+    return measure(RECIPES, known)
+
+
+def measure(recipes: Sequence[Recipe], known: Sequence[Row] = ()) -> Iterator[Progress]:
+    """Measure recipes, but for those that are known; a row has the fields of `sources.Measured`.
 
     Raises
     ------
     FileNotFoundError
         If the package is not installed.
     """
-    yield Progress(len(known) / len(RECIPES))
+    yield Progress(len(known) / len(recipes))
     file = opened()
     model = from_file(file)
     read = text(tokenizer_of(file))
-    left = [recipe for recipe in RECIPES if recipe.key not in {row["key"] for row in known}]
+    left = [recipe for recipe in recipes if recipe.key not in {row["key"] for row in known}]
     # Kept, in 400 MB: predicting it again for each recipe would take as long as all the rest.
     reference: list[F32] = []
     for part in _parts(read):
-        yield Progress(len(known) / len(RECIPES))
+        yield Progress(len(known) / len(recipes))
         reference.append(_predictions(model, part))
     before = _compared(reference, reference, read)
     for number, recipe in enumerate(left, len(known)):
@@ -144,10 +149,10 @@ def steps(_: Nothing, known: Sequence[Row]) -> Iterator[Progress]:
         seconds = time.process_time() - begun
         found: list[F32] = []
         for part in () if rounded is model else _parts(read):
-            yield Progress((number + len(found) / len(reference)) / len(RECIPES))
+            yield Progress((number + len(found) / len(reference)) / len(recipes))
             found.append(_predictions(rounded, part))
         result = before if rounded is model else _compared(found, reference, read)
-        yield Progress((number + 1) / len(RECIPES), _row(recipe, file, result, before, seconds))
+        yield Progress((number + 1) / len(recipes), _row(recipe, file, result, before, seconds))
 
 
 def text(tokenizer: Tokenizer) -> Windows:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lessons.catalogue import load_lesson
 from lessons.kit.view import View
 from lessons.quantization import measuring, sources
-from lessons.quantization.figures.measured import FIGURE, REFERENCE, ROWS, Controls, shown_rows
+from lessons.quantization.figures.measured import FIGURE, REFERENCE, ROWS, Controls, compute
 from lessons.quantization.sources import Measured, name_of
 from quant_core.files.storage import FILE_TYPES
 from quant_core.ggml import QUANTIZABLE
@@ -187,13 +187,13 @@ def test_the_chosen_row_is_read_out() -> None:
 
 
 def test_the_toggles_leave_their_rows() -> None:
-    assert {row.family for row in shown_rows(Controls(family="gptq"))} == {"original", "gptq"}
-    assert not [row for row in shown_rows(Controls(imatrix="without")) if row.importance]
-    plain = {row.name for row in shown_rows(Controls(family="gguf", imatrix="with"))}
+    assert {row.family for row in compute(Controls(family="gptq")).shown} == {"original", "gptq"}
+    assert not [row for row in compute(Controls(imatrix="without")).shown if row.importance]
+    plain = {row.name for row in compute(Controls(family="gguf", imatrix="with")).shown}
     assert plain == {"F16", *measuring.IMATRIX_MIXES}
-    assert {row.group_size for row in shown_rows(Controls(family="rtn", group="32"))} == {0, 32}
+    assert {row.group_size for row in compute(Controls(family="rtn", group="32")).shown} == {0, 32}
     for family in Controls.widgets()["family"].states():
-        assert shown_rows(Controls(family=str(family)))[0] is REFERENCE
+        assert compute(Controls(family=str(family))).shown[0] is REFERENCE
 
 
 def test_a_row_that_is_not_shown_is_named_and_another_takes_its_place() -> None:
@@ -242,4 +242,4 @@ def test_every_mark_lies_in_the_plot_with_its_error(family: str, group: str) -> 
 
 def test_the_table_has_the_rows_of_the_plot() -> None:
     shown = view()
-    assert {name_of(row) for row in shown_rows(Controls())} == {row[0] for row in shown.table.rows}
+    assert {name_of(row) for row in compute(Controls()).shown} == {row[0] for row in shown.table.rows}

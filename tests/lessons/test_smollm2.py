@@ -28,6 +28,7 @@ from quant_core.llm.evaluate import Windows
 
 LESSON = load_lesson("quantization")
 ALL = smollm2.RECIPES
+FIGURE_05D, FIGURE_05E = measured.FIGURE, sentence.FIGURE
 SMOL = measured.Controls(model="smollm2")
 FEW = ("F16", "rtn-4-g64", "Q4_K_M", "nf4")
 INSTALLED = smollm2.model_file() is not None
@@ -150,7 +151,7 @@ def words(name: str, shown: View) -> str:
 
 
 def test_until_it_is_measured_the_small_model_stands_there_and_says_so() -> None:
-    own = measured.view(measured.Controls())
+    own = FIGURE_05D.view(measured.Controls())
     for installed, key in ((False, "missing"), (True, "measure")):
         shown = measured.on_found(SMOL, Found(State(), installed))
         assert shown.drawing["awaited"] == key
@@ -158,7 +159,7 @@ def test_until_it_is_measured_the_small_model_stands_there_and_says_so() -> None
         assert shown.table.rows == own.table.rows
         assert "SmolLM2-135M is not measured here" in words("measured", shown)
         assert LESSON.texts["measured"].word(f"awaited_{key}_link")
-    assert measured.view(SMOL).drawing == measured.on_found(SMOL, Found()).drawing
+    assert FIGURE_05D.view(SMOL).drawing == measured.on_found(SMOL, Found()).drawing
     assert own.drawing["awaited"] == ""
     assert measured.FIGURE.waits_for(measured.Controls()) is None
     assert measured.FIGURE.waits_for(SMOL) == ("bigger", Nothing())
@@ -227,32 +228,33 @@ def test_its_python_finds_what_the_job_finds(
     row = rows_of(smollm2.steps(Nothing(), ()))[-1]
     found = run(LESSON.python("measured", measured.Controls(model="smollm2", row=key)))
     names = ("bits_per_weight", "perplexity", "divergence", "agreement")
-    assert {name: found[name] for name in names} == pytest.approx({n: row[n] for n in names}, rel=1e-5)
-    assert round(found["size"]) == row["bytes"]
-    assert found["row"] == ("SmolLM2 Q4_1" if key == "F16" else sources.name_of(recipes[-1]))
+    assert {name: getattr(found, name) for name in names} == pytest.approx(
+        {name: row[name] for name in names}, rel=1e-5
+    )
+    assert found.size == row["bytes"]
+    assert found.row == sources.name_of(sources.Measured(**row))
     printed = [line.partition(" = ")[0] for line in capsys.readouterr().out.splitlines()]
-    assert printed == [readout.name for readout in measured.view(SMOL).readouts]
+    assert printed == [readout.name for readout in FIGURE_05D.view(SMOL).readouts]
 
 
+@pytest.mark.usefixtures("stand_in")
 @pytest.mark.parametrize("family", ["all", "gguf", "rtn", "gptq", "other"])
-def test_its_python_is_of_the_row_that_is_read_out(family: str) -> None:
-    rows = some_rows(("F16", "Q8_0", "rtn-4-g64", "rtn-2-g64", "nf4", "rtn-4-g32", "Q2_K"))
+def test_its_python_is_of_the_row_that_is_read_out(monkeypatch: pytest.MonkeyPatch, family: str) -> None:
+    monkeypatch.setattr(smollm2, "TOKENS", 64)
+    monkeypatch.setattr(smollm2, "RECIPES", tuple(r for r in ALL if r.key in (*FEW, "Q8_0", "rtn-8-g64")))
     state = measured.Controls(model="smollm2", family=family, row="gptq-3-g64")
+    rows = tuple(rows_of(smollm2.steps(Nothing(), ())))
     shown = measured.on_found(state, Found(State(False, 1.0, rows), True))
     python = LESSON.python("measured", state)
-    if family in ("all", "gguf", "gptq"):  # of the others not all are among these rows
-        assert f'row = "{shown.readouts[0].value}"' in python
+    assert run(python).row == shown.readouts[0].value
     assert max(len(line) for line in python.splitlines()) <= 110
 
 
-def run(python: str) -> dict[str, Any]:
-    """Run what a reader would, on the stand-in."""
-    folder = f'find_spec("{smollm2.PACKAGE}").submodule_search_locations[0]'
-    assert folder in python
-    there = python.replace(folder, f'"{measuring.WEIGHTS_FILE.parent}"')
+def run(python: str) -> Any:
+    """The result that a reader's own run of the program has."""
     found: dict[str, Any] = {}
-    exec(there.replace(smollm2.FILE, measuring.WEIGHTS_FILE.name), found)
-    return found
+    exec(python, found)
+    return found["result"]
 
 
 # --- FIG.05E ----------------------------------------------------------------------------------------------
@@ -276,7 +278,7 @@ def test_the_figure_draws_what_the_job_has_read() -> None:
     asked = Asked(sentence="A wise king", seed="3")
     state = sentence.Controls(sentence="A wise king", seed="3", model="smollm2")
     rows = tuple(rows_of(smollm2_sentence.steps(asked, ())))
-    own = sentence.view(sentence.Controls(sentence="A wise king", seed="3"))
+    own = FIGURE_05E.view(sentence.Controls(sentence="A wise king", seed="3"))
     shown = sentence.on_found(state, Found(State(False, 1.0, rows), True))
     assert shown.drawing["rows"] == own.drawing["rows"]
     assert shown.readouts == own.readouts
@@ -295,9 +297,9 @@ def test_the_figure_draws_what_the_job_has_read() -> None:
 def test_its_python_reads_it_too() -> None:
     state = sentence.Controls(sentence="A wise king", model="smollm2")
     found = run(LESSON.python("sentence", state))
-    for readout in sentence.view(sentence.Controls(sentence="A wise king")).readouts:
+    for readout in FIGURE_05E.view(sentence.Controls(sentence="A wise king")).readouts:
         expected = readout.value if isinstance(readout.value, str) else pytest.approx(readout.value, rel=1e-4)
-        assert found[readout.name] == expected, readout.name
+        assert getattr(found, readout.name) == expected, readout.name
 
 
 def test_the_same_words_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:

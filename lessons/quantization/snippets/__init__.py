@@ -12,7 +12,6 @@ from typing import Any
 from lessons.quantization.snippets import small_model
 
 SNIPPETS: dict[str, Callable[[Any], str]] = {
-    "measured": small_model.measured,
     "sentence": small_model.sentence,
 }
 """Figure → its controls → code."""

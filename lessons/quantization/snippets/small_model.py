@@ -1,40 +1,13 @@
-"""Snippets of the figures that run the small model, or read what was measured: FIG.05D and FIG.05E."""
+"""The snippet of FIG.05E."""
 
 from __future__ import annotations
 
-import json
-
 from lessons.quantization import measuring, small_model
-from lessons.quantization.figures import measured as measured_figure
 from lessons.quantization.figures import sentence as sentence_figure
 from lessons.quantization.snippets import smollm2_model
 from lessons.quantization.snippets.parts import TINY, code
-from lessons.quantization.sources import name_of
 
-MEASURED = "lessons/quantization/data/measured.json"
 LOAD_MODEL = f'tiny = model.load("{TINY}/model.safetensors")'
-
-
-def measured(c: measured_figure.Controls) -> str:
-    if c.model == "smollm2":
-        return smollm2_model.measured(c)
-    rows = measured_figure.shown_rows(c)
-    chosen = measured_figure.chosen_row(c)
-    name = name_of(chosen)
-    assert chosen in rows
-    return code(
-        "import json\nfrom pathlib import Path",
-        f"""\
-# What `make measure` wrote; it takes minutes.
-file = json.loads(Path("{MEASURED}").read_text("utf-8"))
-rows = {{one["key"]: one for one in file["rows"]}}
-measured = rows["{chosen.key}"]
-row = {json.dumps(name)}
-bits_per_weight, size = measured["bits_per_weight"], measured["bytes"]
-perplexity = measured["perplexity"]
-rise = 100 * (perplexity / rows["F16"]["perplexity"] - 1)
-divergence, agreement = measured["divergence"], measured["agreement"]""",
-    )
 
 
 def sentence(c: sentence_figure.Controls) -> str:

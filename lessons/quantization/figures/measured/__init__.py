@@ -1,14 +1,15 @@
 """FIG.05D: perplexity against bits per weight, every format and method, measured on the lesson's own model.
 
-The numbers are those of `make measure`, or of SmolLM2-135M what the job `bigger` (`smollm2.py`) found on this
-host; nothing is computed here but their place. What is quoted of an 8B model can be laid over as change
-against its own 16 bits, on an axis of its own.
+The numbers are those of `make measure`, or of SmolLM2-135M what the job `bigger` found on this host; nothing
+is computed here but their place. What is quoted of an 8B model can be laid over as change against its own 16
+bits, on an axis of its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from lessons.kit import numbers
 from lessons.kit.chart import LABEL_ROOM, STATIC_HEIGHT, Axis, Chart, Point, Rule, Series
@@ -22,7 +23,8 @@ from lessons.kit.view import Column, Limit, Readout, Sentence, Table, View
 from lessons.quantization import smollm2, sources
 from lessons.quantization.measuring import Recipe
 from lessons.quantization.sources import Measured, name_of
-from quant_core.llm import calibrate, evaluate, model
+from quant_core.llm import calibrate, evaluate
+from quant_core.llm.model import Transformer
 
 FAMILIES = ("all", "gguf", "rtn", "gptq", "awq", "w8a8", "other")
 GROUPS = ("32", "64", "128")
@@ -64,6 +66,8 @@ WIDE, NARROW = 900, 236
 LABELLED = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K", "Q3_K_S", "Q4_0")
 """First to get a label where many marks compete for room."""
 
+MeasuredOrRecipe = TypeVar("MeasuredOrRecipe", Measured, Recipe)
+
 
 class Controls(FigureControls):
     """Of which model which rows are shown, what is laid over them, and the chosen one."""
@@ -82,212 +86,252 @@ class Controls(FigureControls):
     row: str = choice(CHOSEN, ROWS, style="drawn")
 
 
-@dataclass(frozen=True, slots=True)
-class Results:
-    """The rows of one model, the reference first; `awaited` where those of SmolLM2 should stand instead."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """The rows of one model, and the chosen one of those that are shown; the read-outs have their names.
 
+    The first of `rows` is the reference; `shown` are in order of bits, the reference first. `size` is in
+    bytes, `rise` is that of the perplexity over the reference's in per cent, `divergence` in nats.
+    """
+
+    controls: Controls
+    model: str
     rows: Sequence[Measured]
-    predictions: int
-    of: str = "tinylm"
-    awaited: str = ""
+    shown: list[Measured]
+    chosen: Measured
+    row: str
+    bits_per_weight: float
+    size: int
+    perplexity: float
+    rise: float
+    divergence: float
+    agreement: float
 
     @property
     def reference(self) -> Measured:
         return self.rows[0]
 
 
-def results(c: Controls, found: Found) -> Results:
-    """What there is to show: SmolLM2's rows where this host has measured any, else the small model's."""
-    shipped = sources.measured(), sources.measured_conditions()["text"]["predictions"]
-    if c.model == "tinylm":
-        return Results(*shipped)
-    rows = tuple(Measured(**row) for row in found.state.rows)
-    if len(rows) < 2:
-        return Results(*shipped, awaited="measure" if found.installed else "missing")
-    return Results(rows, smollm2.PREDICTIONS, "smollm2", "" if found.state.finished else "rest")
+def compute(controls: Controls) -> Result:
+    """Choose one of the rows that `make measure` wrote; measuring them takes minutes."""
+    return choose(controls, "tinylm", sources.measured())
 
 
-def view(c: Controls) -> View:
-    """The rows of a family, one of them chosen."""
-    return on_found(c, Found())
+def compute_smollm2(controls: Controls) -> Result:
+    """Measure SmolLM2-135M as it is shipped, and as the chosen row rounds it; this takes minutes."""
+    file = smollm2.opened()
+    largest_first = sorted(smollm2.RECIPES, key=lambda recipe: -smollm2.size_of(recipe, file))
+    shown = [recipe for recipe in largest_first if is_shown(controls, recipe)]
+    shown.sort(key=lambda recipe: recipe.family != "original")
+    recipes = tuple(dict.fromkeys((shown[0], chosen_of(shown, controls.row))))
+    rows = [Measured(**step.row) for step in smollm2.measure(recipes) if step.row]
+    return choose(controls, "smollm2", rows)
 
 
-def on_found(c: Controls, found: Found) -> View:
-    """The same with what this host has measured."""
-    known = results(c, found)
-    rows = shown_rows(c, known.rows)
-    chosen = chosen_row(c, known.rows)
-    beyond = [row for row in rows if row.perplexity > HIGHEST * known.reference.perplexity]
-    said = _said(chosen, known)
-    return View(
-        readouts=_readouts(chosen, known.reference, said),
-        drawing={
-            "rows": [_listed(row, chosen, known.reference) for row in rows],
-            "awaited": known.awaited,
-            "of": known.of,
-            "families": list(dict.fromkeys((row.family, row.importance) for row in rows)),
-            "quoted": c.quoted,
-        },
-        description=tuple(_description(chosen, known, said)),
-        table=_table(rows, chosen),
-        formulas=(
-            r"\mathrm{PPL} = \exp\left(-\frac{1}{n} \sum_{t} \ln p(x_t \mid x_{<t})\right)"
-            rf" = {tex(said['perplexity'])}, \quad n = {tex(said['predictions'])}",
-            r"D = \frac{1}{n} \sum_t \sum_v p_{16}(v) \ln \frac{p_{16}(v)}{p(v)}"
-            rf" = {tex(said['divergence'])}",
-        ),
-        ran=(evaluate.evaluate_each, evaluate.windows, model.Transformer.logits, calibrate.gptq_layers),
-        notes=tuple(_notes(c, known, rows, beyond, chosen, said)),
-        limits=_limits(c),
-        chart=_chart([row for row in rows if row not in beyond], chosen, known, quoted=c.quoted),
+def choose(controls: Controls, model: str, rows: Sequence[Measured]) -> Result:
+    """Choose a row of those that the controls leave, and compare it with the reference."""
+    shown = [row for row in rows if is_shown(controls, row)]
+    shown.sort(key=lambda row: (row.family != "original", -row.bits_per_weight, row.perplexity))
+    chosen = chosen_of(shown, controls.row)
+    return Result(
+        controls,
+        model,
+        rows,
+        shown,
+        chosen,
+        row=name_of(chosen),
+        bits_per_weight=chosen.bits_per_weight,
+        size=chosen.bytes,
+        perplexity=chosen.perplexity,
+        rise=100 * (chosen.perplexity / rows[0].perplexity - 1),
+        divergence=chosen.divergence,
+        agreement=chosen.agreement,
     )
 
 
-def _change(row: Measured, reference: Measured) -> tuple[float, float]:
-    """By how much its perplexity is above the reference's, and the error of that, in per cent."""
-    ratio = row.perplexity / reference.perplexity
-    return 100 * (ratio - 1), 100 * ratio * row.rise_error
+def chosen_of(shown: Sequence[MeasuredOrRecipe], key: str) -> MeasuredOrRecipe:
+    """The row of this key, or the first but the reference where it is not shown."""
+    return next((row for row in shown if row.key == key), shown[min(1, len(shown) - 1)])
 
 
-def _said(chosen: Measured, known: Results) -> dict[str, str]:
-    """The numbers of the sentences."""
-    rise, rise_error = _change(chosen, known.reference)
-    conditions = sources.measured_conditions()
-    return {
-        "name": name_of(chosen),
-        "bits": numbers.fixed(chosen.bits_per_weight, 2),
-        "perplexity": numbers.significant(chosen.perplexity, 4),
-        "error": numbers.significant(chosen.standard_error, 2),
-        "reference": numbers.significant(known.reference.perplexity, 4),
-        "source": known.reference.name,
-        "rise": numbers.signed(rise, _places(rise)),
-        "rise_error": numbers.fixed(rise_error, _places(rise)),
-        "divergence": numbers.significant(chosen.divergence, 2),
-        "agreement": numbers.percent(chosen.agreement, 1),
-        "disagreement": numbers.percent(1 - chosen.agreement, 1),
-        "predictions": numbers.integer(known.predictions),
-        "calibration": numbers.integer(conditions["text"]["calibration_tokens"]),
-        "seconds": numbers.significant(chosen.seconds, 2),
-        "made": conditions["made"],
-    }
-
-
-def _readouts(chosen: Measured, reference: Measured, said: dict[str, str]) -> tuple[Readout, ...]:
-    rise, _ = _change(chosen, reference)
-    return (
-        Readout("row", name_of(chosen), name_of(chosen), accent=True),
-        Readout("bits_per_weight", chosen.bits_per_weight, said["bits"]),
-        Readout("size", chosen.bytes, numbers.fixed(chosen.bytes / 1e6, 2), "MB"),
-        Readout("perplexity", chosen.perplexity, said["perplexity"], f"± {said['error']}"),
-        Readout("rise", rise, said["rise"], "%"),
-        Readout("divergence", chosen.divergence, said["divergence"], "nats"),
-        Readout("agreement", chosen.agreement, numbers.fixed(100 * chosen.agreement, 1), "%"),
-    )
-
-
-def _listed(row: Measured, chosen: Measured, reference: Measured) -> dict[str, object]:
-    """A row of the list under the plot."""
-    return {
-        "key": row.key,
-        "name": name_of(row),
-        "family": row.family,
-        "importance": row.importance,
-        "chosen": row is chosen,
-        "bits": numbers.fixed(row.bits_per_weight, 2),
-        "perplexity": numbers.significant(row.perplexity, 4),
-        "rise": _rise(row, reference),
-    }
-
-
-def _description(chosen: Measured, known: Results, said: dict[str, str]) -> Iterator[Sentence]:
-    of = "_smollm2" if known.of == "smollm2" else "_awaited" if known.awaited else ""
-    yield Sentence(("reference" if chosen is known.reference else "chosen") + of, **said)
-    yield Sentence(_verdict(chosen, known.reference), **said)
-    if curve := _curve(known.rows):
-        yield Sentence("curve", **curve)
-
-
-def _notes(
-    c: Controls,
-    known: Results,
-    rows: Sequence[Measured],
-    beyond: Sequence[Measured],
-    chosen: Measured,
-    said: dict[str, str],
-) -> Iterator[Sentence]:
-    """What is not as it looks; then how it was measured."""
-    small = known.of == "tinylm"
-    if c.quoted:
-        yield Sentence("only_the_shape")
-    wanted = next((row for row in known.rows if row.key == c.row), None)
-    if wanted not in rows:
-        yield Sentence("not_shown", row=name_of(wanted or ROWS[c.row]), shown=name_of(chosen))
-    if beyond:
-        named = [f"{name_of(row)} ({numbers.significant(_short(row.perplexity), 3)})" for row in beyond]
-        yield Sentence("beyond", rows=", ".join(named), highest=numbers.integer(HIGHEST))
-    yield Sentence("from" if small else "from_smollm2", **said)
-    if small and c.group != "64" and c.family not in ("gguf", "w8a8"):
-        yield Sentence("one_group", group=c.group)
-    if chosen.activation_bits < known.reference.activation_bits:
-        yield Sentence("activations", bits=str(chosen.activation_bits))
-    if chosen.name == "llm-int8":
-        yield Sentence("outliers")
-    yield Sentence("calibrated" if small else "not_calibrated", **said)
-
-
-TABLE = (
-    Column("name"),
-    Column("bits_per_weight", lambda v: numbers.fixed(v, 3)),
-    Column("activation_bits", str),
-    Column("bytes", numbers.integer),
-    Column("perplexity", lambda v: numbers.fixed(v, 3)),
-    Column("standard_error", lambda v: numbers.fixed(v, 3)),
-    Column("rise", lambda v: numbers.fixed(v, 4)),
-    Column("rise_error", lambda v: numbers.fixed(v, 4)),
-    Column("divergence", lambda v: numbers.fixed(v, 4)),
-    Column("agreement", lambda v: numbers.percent(v, 1)),
-    Column("seconds", lambda v: numbers.fixed(v, 1)),
-)
-"""After the name each column is the field of a row."""
-
-
-def _table(rows: Sequence[Measured], chosen: Measured) -> Table:
-    values = tuple((name_of(row), *(getattr(row, column.name) for column in TABLE[1:])) for row in rows)
-    return Table(TABLE, values, frozenset({rows.index(chosen)}))
-
-
-def _limits(c: Controls) -> dict[str, Limit]:
-    """Controls of rows that the chosen family does not have."""
-    limits = {}
-    if c.family not in ("all", "gguf"):
-        limits["imatrix"] = Limit(Sentence("gguf_only"))
-    if c.family in ("gguf", "w8a8"):
-        limits["group"] = Limit(Sentence("own_blocks" if c.family == "gguf" else "by_row"))
-    return limits
-
-
-def chosen_row(c: Controls, of: Sequence[Measured] | None = None) -> Measured:
-    """The row that is picked, or the first but the original where that is not shown."""
-    rows = shown_rows(c, of)
-    picked = next((row for row in rows if row.key == c.row), None)
-    return picked or rows[min(1, len(rows) - 1)]
-
-
-def shown_rows(c: Controls, of: Sequence[Measured] | None = None) -> list[Measured]:
-    """The rows that the controls leave, from most to fewest bits; the original always and first."""
-    rows = [row for row in of or sources.measured() if is_shown(c, row)]
-    return sorted(rows, key=lambda row: (row.family != "original", -row.bits_per_weight, row.perplexity))
-
-
-def is_shown(c: Controls, row: Measured | Recipe) -> bool:
+def is_shown(controls: Controls, row: Measured | Recipe) -> bool:
     """Whether the controls leave a row, measured or only wanted."""
     if row.family == "original":
         return True
-    if c.family not in ("all", row.family):
+    if controls.family not in ("all", row.family):
         return False
     if row.family == "gguf":
-        return c.imatrix == "both" or row.importance == (c.imatrix == "with")
-    return row.group_size in (0, int(c.group))
+        return controls.imatrix == "both" or row.importance == (controls.imatrix == "with")
+    return row.group_size in (0, int(controls.group))
+
+
+def on_found(controls: Controls, found: Found) -> View:
+    """The view with what this host has measured; until that is enough, the small model's."""
+    rows = found.state.rows
+    if controls.model == "tinylm" or len(rows) < 2:
+        return view(compute(controls), found)
+    return view(choose(controls, "smollm2", [Measured(**row) for row in rows]), found)
+
+
+def view(result: Result, found: Found | None = None) -> View:
+    controls, chosen = result.controls, result.chosen
+    in_plot, beyond = _in_plot(result)
+    perplexity = Readout.of(
+        result,
+        "perplexity",
+        lambda v: numbers.significant(v, 4),
+        f"± {numbers.significant(chosen.standard_error, 2)}",
+    )
+    divergence = Readout.of(result, "divergence", lambda v: numbers.significant(v, 2), "nats")
+    predictions = numbers.integer(_predictions(result))
+    awaited = _awaited(result, found or Found())
+    return View(
+        readouts=(
+            Readout.of(result, "row", str, accent=True),
+            Readout.of(result, "bits_per_weight", lambda v: numbers.fixed(v, 2)),
+            Readout.of(result, "size", lambda v: numbers.fixed(v / 1e6, 2), "MB"),
+            perplexity,
+            Readout.of(result, "rise", lambda v: numbers.signed(v, _places(v)), "%"),
+            divergence,
+            Readout.of(result, "agreement", lambda v: numbers.fixed(100 * v, 1), "%"),
+        ),
+        drawing=_drawing(result, awaited),
+        description=tuple(_description(result, awaited)),
+        table=_table(result),
+        formulas=(
+            r"\mathrm{PPL} = \exp\left(-\frac{1}{n} \sum_{t} \ln p(x_t \mid x_{<t})\right)"
+            rf" = {tex(perplexity.text)}, \quad n = {tex(predictions)}",
+            r"D = \frac{1}{n} \sum_t \sum_v p_{16}(v) \ln \frac{p_{16}(v)}{p(v)}"
+            rf" = {tex(divergence.text)}",
+        ),
+        ran=(evaluate.evaluate_each, evaluate.windows, Transformer.logits, calibrate.gptq_layers),
+        notes=tuple(_notes(result, beyond, predictions)),
+        limits=_limits(controls),
+        chart=_chart(in_plot, result),
+    )
+
+
+def _awaited(result: Result, found: Found) -> str:
+    """What is missing of SmolLM2's rows: the package, the measurement, the rest of it; "" for nothing."""
+    if result.controls.model == "tinylm":
+        return ""
+    if result.model == "tinylm":
+        return "measure" if found.installed else "missing"
+    return "" if found.state.finished else "rest"
+
+
+def _predictions(result: Result) -> int:
+    if result.model == "smollm2":
+        return smollm2.PREDICTIONS
+    predictions: int = sources.measured_conditions()["text"]["predictions"]
+    return predictions
+
+
+def _in_plot(result: Result) -> tuple[list[Measured], list[Measured]]:
+    """The rows that the plot has room for, and those far above."""
+    highest = HIGHEST * result.reference.perplexity
+    return (
+        [row for row in result.shown if row.perplexity <= highest],
+        [row for row in result.shown if row.perplexity > highest],
+    )
+
+
+def _description(result: Result, awaited: str) -> Iterator[Sentence]:
+    chosen, reference = result.chosen, result.reference
+    of = "_smollm2" if result.model == "smollm2" else "_awaited" if awaited else ""
+    yield Sentence(
+        ("reference" if chosen is reference else "chosen") + of,
+        error=numbers.significant(chosen.standard_error, 2),
+        reference=numbers.significant(reference.perplexity, 4),
+        source=reference.name,
+    )
+    rise_error = 100 * chosen.perplexity / reference.perplexity * chosen.rise_error
+    yield Sentence(
+        _verdict(chosen, reference),
+        rise_error=numbers.fixed(rise_error, _places(result.rise)),
+        disagreement=numbers.percent(1 - chosen.agreement, 1),
+    )
+    if curve := _curve(result.rows):
+        yield Sentence("curve", **curve)
+
+
+def _notes(result: Result, beyond: list[Measured], predictions: str) -> Iterator[Sentence]:
+    controls, chosen, small = result.controls, result.chosen, result.model == "tinylm"
+    if controls.quoted:
+        yield Sentence("only_the_shape")
+    wanted = next((row for row in result.rows if row.key == controls.row), None)
+    if wanted not in result.shown:
+        yield Sentence("not_shown", wanted=name_of(wanted or ROWS[controls.row]))
+    if beyond:
+        named = [f"{name_of(row)} ({numbers.significant(_short(row.perplexity), 3)})" for row in beyond]
+        yield Sentence("beyond", rows=", ".join(named), highest=numbers.integer(HIGHEST))
+    conditions = sources.measured_conditions()
+    if small:
+        yield Sentence("from", made=conditions["made"], predictions=predictions)
+    else:
+        yield Sentence("from_smollm2", predictions=predictions, source=result.reference.name)
+    if small and controls.group != "64" and controls.family not in ("gguf", "w8a8"):
+        yield Sentence("one_group", group=controls.group)
+    if chosen.activation_bits < result.reference.activation_bits:
+        yield Sentence("activations", bits=str(chosen.activation_bits))
+    if chosen.name == "llm-int8":
+        yield Sentence("outliers")
+    if small:
+        yield Sentence("calibrated", calibration=numbers.integer(conditions["text"]["calibration_tokens"]))
+    else:
+        yield Sentence("not_calibrated")
+
+
+def _drawing(result: Result, awaited: str) -> dict[str, Any]:
+    return {
+        "rows": [
+            {
+                "key": row.key,
+                "name": name_of(row),
+                "family": row.family,
+                "importance": row.importance,
+                "chosen": row is result.chosen,
+                "bits": numbers.fixed(row.bits_per_weight, 2),
+                "perplexity": numbers.significant(row.perplexity, 4),
+                "rise": _rise(row, result.reference),
+            }
+            for row in result.shown
+        ],
+        "awaited": awaited,
+        "of": result.model,
+        "families": list(dict.fromkeys((row.family, row.importance) for row in result.shown)),
+        "quoted": result.controls.quoted,
+    }
+
+
+def _table(result: Result) -> Table:
+    columns = (
+        Column("bits_per_weight", lambda v: numbers.fixed(v, 3)),
+        Column("activation_bits", str),
+        Column("bytes", numbers.integer),
+        Column("perplexity", lambda v: numbers.fixed(v, 3)),
+        Column("standard_error", lambda v: numbers.fixed(v, 3)),
+        Column("rise", lambda v: numbers.fixed(v, 4)),
+        Column("rise_error", lambda v: numbers.fixed(v, 4)),
+        Column("divergence", lambda v: numbers.fixed(v, 4)),
+        Column("agreement", lambda v: numbers.percent(v, 1)),
+        Column("seconds", lambda v: numbers.fixed(v, 1)),
+    )
+    return Table(
+        (Column("name"), *columns),
+        tuple((name_of(row), *(getattr(row, column.name) for column in columns)) for row in result.shown),
+        frozenset({result.shown.index(result.chosen)}),
+    )
+
+
+def _limits(controls: Controls) -> dict[str, Limit]:
+    """Controls of rows that the chosen family does not have."""
+    limits = {}
+    if controls.family not in ("all", "gguf"):
+        limits["imatrix"] = Limit(Sentence("gguf_only"))
+    if controls.family in ("gguf", "w8a8"):
+        limits["group"] = Limit(Sentence("own_blocks" if controls.family == "gguf" else "by_row"))
+    return limits
 
 
 def _rise(row: Measured, reference: Measured) -> str:
@@ -326,13 +370,13 @@ def _curve(rows: Sequence[Measured]) -> dict[str, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Plot:
+class _Axes:
     x: Axis
     y: Axis
     right: Axis
 
 
-def _axes(rows: list[Measured], reference: Measured, quoted: Series | None) -> _Plot:
+def _axes(rows: list[Measured], reference: Measured, quoted: Series | None) -> _Axes:
     """As high as the rows need that are shown; both upward axes have the same share of it for a factor."""
     worst = max(LEAST_WORST, max(row.perplexity for row in rows) / reference.perplexity)
     if quoted:
@@ -344,7 +388,7 @@ def _axes(rows: list[Measured], reference: Measured, quoted: Series | None) -> _
     low, high = (reference.perplexity * ratio for ratio in ratios)
     fine = next(most for most in RATIO_TICKS if ratios[1] <= most)
     ticks = PERPLEXITY_TICKS[fine] if reference is REFERENCE else _ticks(reference.perplexity, high)
-    return _Plot(
+    return _Axes(
         Axis("bits_axis", BITS, tuple((v, f"{v:g}") for v in BITS_TICKS), log=True),
         Axis(
             "perplexity_axis",
@@ -370,15 +414,15 @@ def _ticks(low: float, high: float) -> tuple[float, ...]:
     return tuple(inside[:: -(-len(inside) // MOST_TICKS)])
 
 
-def _chart(rows: list[Measured], chosen: Measured, known: Results, *, quoted: bool) -> Chart:
-    laid_over = _quoted() if quoted else None
-    reference = known.reference
+def _chart(rows: list[Measured], result: Result) -> Chart:
+    laid_over = _quoted() if result.controls.quoted else None
+    reference = result.reference
     axes = _axes(rows, reference, laid_over)
-    places = _labels(rows, chosen, known, axes)
+    places = _labels(rows, result, axes)
     series = []
     for family, importance in dict.fromkeys((row.family, row.importance) for row in rows):
         points = tuple(
-            _point(row, chosen, reference, places.get(row.key))
+            _point(row, result, places.get(row.key))
             for row in rows
             if (row.family, row.importance) == (family, importance)
         )
@@ -386,7 +430,7 @@ def _chart(rows: list[Measured], chosen: Measured, known: Results, *, quoted: bo
         role = LOOKS.get(family, "true")
         symbol = "diamond" if importance else SHAPES.get(family, "circle")
         series.append(Series(name, points, role=role, symbol=symbol))
-    rule = "reference_rule" if known.of == "tinylm" else "shipped_rule"
+    rule = "reference_rule" if result.model == "tinylm" else "shipped_rule"
     rules = (Rule("y", reference.perplexity, rule, below=True),)
     if laid_over is None:
         return Chart(axes.x, axes.y, tuple(series), rules)
@@ -413,8 +457,8 @@ def _quoted() -> Series:
     return Series("quoted", points, kind="line", role="method-5", right=True)
 
 
-def _labels(rows: list[Measured], chosen: Measured, known: Results, axes: _Plot) -> dict[str, Placed]:
-    reference = known.reference
+def _labels(rows: list[Measured], result: Result, axes: _Axes) -> dict[str, Placed]:
+    chosen, reference = result.chosen, result.reference
     across = Scale(axes.x.domain, (0.0, 100.0), log=True)  # it rounds to hundredths
     up = Scale(axes.y.domain, (float(STATIC_HEIGHT), 0.0), log=True)
 
@@ -432,7 +476,7 @@ def _labels(rows: list[Measured], chosen: Measured, known: Results, axes: _Plot)
         for row in sorted(rows, key=rank)
     ]
     level = up(reference.perplexity)
-    named = ((RULE_LABELS[known.of], level + 18),)
+    named = ((RULE_LABELS[result.model], level + 18),)
     return place(labels, Plot(WIDE, NARROW, STATIC_HEIGHT, level=(level,), starts=named, strict=True))
 
 
@@ -448,24 +492,29 @@ def _is_named(row: Measured, chosen: Measured, reference: Measured) -> bool:
     return row.perplexity > 1.01 * reference.perplexity
 
 
-def _point(row: Measured, chosen: Measured, reference: Measured, placed: Placed | None) -> Point:
+def _point(row: Measured, result: Result, placed: Placed | None) -> Point:
     return Point(
         row.bits_per_weight,
         row.perplexity,
         row.key,
         label=_label(row) if placed else "",
         hover=f"{name_of(row)} · {numbers.significant(row.perplexity, 4)} ± "
-        f"{numbers.significant(row.standard_error, 2)} · {_rise(row, reference)} %",
-        marked=row is chosen,
+        f"{numbers.significant(row.standard_error, 2)} · {_rise(row, result.reference)} %",
+        marked=row is result.chosen,
         error=row.standard_error,
         label_side=placed.side if placed else "right",
         label_minor=bool(placed and placed.minor),
     )
 
 
-def job(c: Controls) -> tuple[str, Nothing] | None:
+def job(controls: Controls) -> tuple[str, Nothing] | None:
     """What measures SmolLM2 on this host."""
-    return ("bigger", Nothing()) if c.model == "smollm2" else None
+    return ("bigger", Nothing()) if controls.model == "smollm2" else None
 
 
-FIGURE = Figure("measured", "fig-05d", "FIG.05D", Controls, None, view, job=job, on_found=on_found)
+FIGURE = Figure(
+    *("measured", "fig-05d", "FIG.05D", Controls, compute, view),
+    job=job,
+    on_found=on_found,
+    compute_job=compute_smollm2,
+)

@@ -9,7 +9,7 @@ import functools
 import importlib
 import importlib.util
 import pkgutil
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -83,7 +83,6 @@ class Lesson:
     `not_covered()`: predictions beside what was published. Each is None in a lesson without it. `questions`
     are asked before the figures of the same names; `words` are those around them. `tasks` and their texts go
     by the slugs of the sections.
-    `snippets` holds, for a figure, the function from its controls to Python that reproduces its read-outs.
     `jobs` are its computations that take minutes.
     """
 
@@ -101,7 +100,6 @@ class Lesson:
     tasks: dict[str, Task] = field(default_factory=dict)
     task_texts: dict[str, FigureText] = field(default_factory=dict)
     words: FigureText = field(default_factory=lambda: FigureText({}, "ask.toml"))
-    snippets: Mapping[str, Callable[[Any], str]] = field(default_factory=dict)
     jobs: dict[str, Job] = field(default_factory=dict)
     job_texts: dict[str, FigureText] = field(default_factory=dict)
 
@@ -150,18 +148,15 @@ class Lesson:
     @property
     def with_python(self) -> tuple[str, ...]:
         """The figures whose computation can be copied."""
-        return tuple(name for name, figure in self.figures.items() if figure.compute or name in self.snippets)
+        return tuple(name for name, figure in self.figures.items() if figure.compute)
 
     def python(self, name: str, controls: FigureControls) -> str:
         """Python that computes and prints the read-outs of a figure in a state; "" for a figure without."""
         figure = self.figures[name]
-        shown = figure.view(controls).readouts
-        if compute := figure.computation(controls):
-            return program(compute, controls, [readout.name for readout in shown])
-        if name not in self.snippets:
+        compute = figure.computation(controls)
+        if compute is None:
             return ""
-        prints = "\n".join(f'print(f"{{{readout.name} = }}")' for readout in shown)
-        return f"{self.snippets[name](controls)}\n{prints}\n"
+        return program(compute, controls, [readout.name for readout in figure.view(controls).readouts])
 
     def first_controls(self, figure: str) -> tuple[str, ...] | None:
         """The controls that a figure begins with on the guided route; None for all of them.
@@ -298,7 +293,6 @@ def _read_lesson(slug: str, folder: Path, words: Path) -> Lesson:
         tasks=tasks,
         task_texts=texts("tasks", tasks),
         words=FigureText.read(words / "ask.toml") if questions or tasks else FigureText({}, "ask.toml"),
-        snippets=getattr(_part(slug, "snippets"), "SNIPPETS", {}),
         jobs=jobs,
         job_texts=texts("jobs", jobs),
     )

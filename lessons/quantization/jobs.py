@@ -1,5 +1,6 @@
 """The lesson's computations that take minutes."""
 
-from lessons.quantization import smollm2, smollm2_sentence
+from lessons.quantization import smollm2
+from lessons.quantization.figures import sentence
 
-JOBS = {job.name: job for job in (smollm2.JOB, smollm2_sentence.JOB)}
+JOBS = {job.name: job for job in (smollm2.JOB, sentence.JOB)}

@@ -12,9 +12,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from lessons.kit.job import Job, Progress, Row
+from lessons.kit.job import Progress, Row
 from lessons.quantization import smollm2
-from lessons.quantization.figures.sentence import Asked, drawing_of, reading_of, said
 from lessons.quantization.measuring import GROUP_SIZE
 from lessons.quantization.small_model import WIDTHS, pieces, read_by
 from quant_core.arrays import F32
@@ -24,7 +23,7 @@ from quant_core.llm.model import from_file
 from quant_core.methods.rtn import round_to_nearest
 
 
-def steps(asked: Asked, known: Sequence[Row]) -> Iterator[Progress]:
+def steps(sentence: str, seed: int, known: Sequence[Row] = ()) -> Iterator[Progress]:
     """Read the sentence at the widths that are not known yet.
 
     A row holds `bits`, the text of the `tokens`, their `losses` in nats, and the `continuation`.
@@ -37,14 +36,14 @@ def steps(asked: Asked, known: Sequence[Row]) -> Iterator[Progress]:
     yield Progress(len(known) / len(WIDTHS))
     file = smollm2.opened()
     tokenizer, model = tokenizer_of(file), from_file(file)
-    ids = tokenizer.encode(said(asked))
+    ids = tokenizer.encode(sentence)
     for done, bits in enumerate(WIDTHS[len(known) :], len(known)):
         rounded = model
         if bits != WIDTHS[0]:
             rounding = partial(_to_nearest, bits=bits)
             rounded = model.replaced(calibrate.round_matrices(model, model.matrices, rounding))
         yield Progress((done + 0.5) / len(WIDTHS))
-        losses, continuation = read_by(rounded, tokenizer, ids, int(asked.seed))
+        losses, continuation = read_by(rounded, tokenizer, ids, seed)
         row = {
             "bits": bits,
             "tokens": list(pieces(tokenizer, ids)),
@@ -56,16 +55,3 @@ def steps(asked: Asked, known: Sequence[Row]) -> Iterator[Progress]:
 
 def _to_nearest(weights: F32, bits: int) -> NDArray[Any]:
     return round_to_nearest(weights, bits, GROUP_SIZE).dequantize()
-
-
-JOB = Job(
-    "sentence",
-    smollm2.is_installed,
-    steps,
-    drawing=lambda rows: drawing_of(reading_of(rows)),
-    figure="sentence",
-    state=lambda asked: [*asked.query(), ("model", "smollm2")],
-    controls=Asked,
-    asked=lambda asked: {"sentence": said(asked), "seed": asked.seed},
-    depends_on=smollm2.depends_on,
-)

@@ -22,7 +22,8 @@ from app.server import job_runner
 from app.settings import Settings
 from lessons.kit import job_store
 from lessons.kit.job import Nothing, Progress
-from lessons.quantization import measuring, smollm2, smollm2_sentence, sources
+from lessons.quantization import measuring, smollm2, sources
+from lessons.quantization.figures.sentence import JOB
 from lessons.specimen.jobs import COUNT, JOBS
 
 Patch = pytest.MonkeyPatch
@@ -154,10 +155,9 @@ def stand_in(monkeypatch: Patch) -> None:
 
 def read(client: TestClient, sentence: str, seed: str, widths: int = 7) -> None:
     """What the process of the job does, here: it would look for the package."""
-    job = smollm2_sentence.JOB
-    asked = job.controls.parse([("sentence", sentence), ("seed", seed)])
+    asked = JOB.controls.parse([("sentence", sentence), ("seed", seed)])
     store = client.app.state.job_runner.store()  # type: ignore[attr-defined]
-    done = store.compute(job.key(asked), lambda known: islice(job.steps(asked, known), 1 + 2 * widths))
+    done = store.compute(JOB.key(asked), lambda known: islice(JOB.steps(asked, known), 1 + 2 * widths))
     assert done
 
 
@@ -360,13 +360,11 @@ def test_reader_input_is_on_no_command_line(tmp_path: Path, monkeypatch: Patch) 
     runner = job_runner.JobRunner(Settings(jobs_folder=str(tmp_path)))
     store = runner.store()
     assert store
-    asked = smollm2_sentence.JOB.controls.parse([("sentence", "secret")])
+    asked = JOB.controls.parse([("sentence", "secret")])
     monkeypatch.setattr(job_runner, "BEGINS_WITHIN", 0.0)
 
     async def run() -> None:
-        store.ask(
-            smollm2_sentence.JOB.key(asked), "quantization", "sentence", urlencode(asked.query()), "token"
-        )
+        store.ask(JOB.key(asked), "quantization", "sentence", urlencode(asked.query()), "token")
         await runner.see_to(store)
         await runner.close()
 

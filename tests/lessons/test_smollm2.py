@@ -20,7 +20,7 @@ from lessons.kit.job_store import JobStore
 from lessons.kit.view import View
 from lessons.quantization import measuring, small_model, smollm2, smollm2_sentence, sources
 from lessons.quantization.figures import measured, sentence
-from lessons.quantization.figures.sentence import Asked
+from lessons.quantization.figures.sentence import JobControls
 from lessons.quantization.jobs import JOBS
 from quant_core import ggml
 from quant_core.ggml.mixes import tensor_types
@@ -108,7 +108,7 @@ def test_without_the_package_nothing_is_begun(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(FileNotFoundError, match="not installed"):
         rows_of(smollm2.steps(Nothing(), ()))
     with pytest.raises(FileNotFoundError, match="not installed"):
-        rows_of(smollm2_sentence.steps(Asked(), ()))
+        rows_of(smollm2_sentence.steps("A wise king", 1))
 
 
 # --- FIG.05D ----------------------------------------------------------------------------------------------
@@ -262,28 +262,26 @@ def run(python: str) -> Any:
 
 @pytest.mark.usefixtures("stand_in")
 def test_a_sentence_is_read_as_figure_05e_reads_it() -> None:
-    asked = Asked(sentence="A wise king", seed="3")
-    rows = rows_of(smollm2_sentence.steps(asked, ()))
+    rows = rows_of(smollm2_sentence.steps("A wise king", 3))
     assert [row["bits"] for row in rows] == list(small_model.WIDTHS)
     read, own = sentence.reading_of(rows), small_model.read("A wise king", 3)
     assert read.tokens == own.tokens
     assert read.continuations == own.continuations
     np.testing.assert_allclose(read.losses, own.losses, atol=1e-6)
-    later = rows_of(smollm2_sentence.steps(asked, rows[:5]))
+    later = rows_of(smollm2_sentence.steps("A wise king", 3, rows[:5]))
     assert later == rows[5:]
 
 
 @pytest.mark.usefixtures("stand_in")
 def test_the_figure_draws_what_the_job_has_read() -> None:
-    asked = Asked(sentence="A wise king", seed="3")
     state = sentence.Controls(sentence="A wise king", seed="3", model="smollm2")
-    rows = tuple(rows_of(smollm2_sentence.steps(asked, ())))
+    rows = tuple(rows_of(smollm2_sentence.steps("A wise king", 3)))
     own = FIGURE_05E.view(sentence.Controls(sentence="A wise king", seed="3"))
     shown = sentence.on_found(state, Found(State(False, 1.0, rows), True))
     assert shown.drawing["rows"] == own.drawing["rows"]
     assert shown.readouts == own.readouts
     assert "rounding twice" in words("sentence", shown)
-    drawing = smollm2_sentence.JOB.drawing
+    drawing = sentence.JOB.drawing
     assert drawing
     assert drawing(rows[:2])["rows"] == own.drawing["rows"][:2]
     for part, installed, key in ((rows[:3], True, "read"), ((), True, "read"), ((), False, "missing")):
@@ -303,20 +301,22 @@ def test_its_python_reads_it_too() -> None:
 
 
 def test_the_same_words_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    job = smollm2_sentence.JOB
-    key = job.key(Asked(sentence="To be"))
-    assert key == job.key(Asked(sentence="  To   be ", example="macbeth"))
-    assert key != job.key(Asked(sentence="To be", seed="2"))
-    assert job.key(Asked(example="modern")) == job.key(Asked(sentence=sentence.EXAMPLES["modern"]))
+    job = sentence.JOB
+    key = job.key(JobControls(sentence="To be"))
+    assert key == job.key(JobControls(sentence="  To   be ", example="macbeth"))
+    assert key != job.key(JobControls(sentence="To be", seed="2"))
+    assert job.key(JobControls(example="modern")) == job.key(
+        JobControls(sentence=sentence.EXAMPLES["modern"])
+    )
     monkeypatch.setattr(smollm2, "code", lambda: "another")
     changed = type(job)(**{name: getattr(job, name) for name in job.__dataclass_fields__})
     monkeypatch.setattr(smollm2, "model_file", lambda: Path(__file__))
-    assert changed.key(Asked(sentence="To be")) != key
+    assert changed.key(JobControls(sentence="To be")) != key
 
 
 def test_it_is_bounded_as_the_figure_is() -> None:
-    assert sentence.Controls.widgets()["sentence"] is Asked.widgets()["sentence"]
-    assert set(sentence.Controls.model_fields) - set(Asked.model_fields) == {"model"}
+    assert sentence.Controls.widgets()["sentence"] is JobControls.widgets()["sentence"]
+    assert set(sentence.Controls.model_fields) - set(JobControls.model_fields) == {"model"}
 
 
 # --- the model itself -------------------------------------------------------------------------------------
@@ -336,11 +336,12 @@ def test_smollm2_reads_its_text(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @needs_smollm2
 def test_smollm2_reads_a_sentence(tmp_path: Path) -> None:
-    steps = smollm2_sentence.steps(Asked(), ())
+    words = sentence.EXAMPLES["genesis"]
+    steps = smollm2_sentence.steps(words, 1)
     (row,) = rows_of(islice(steps, 3))
-    assert "".join(row["tokens"]) == sentence.EXAMPLES["genesis"]
+    assert "".join(row["tokens"]) == words
     assert np.exp(np.mean(row["losses"])) < 20
-    assert JobStore(tmp_path).compute("sentence", lambda _: islice(smollm2_sentence.steps(Asked(), ()), 1))
+    assert JobStore(tmp_path).compute("sentence", lambda _: islice(smollm2_sentence.steps(words, 1), 1))
 
 
 def test_what_the_words_say_of_its_rows_holds() -> None:

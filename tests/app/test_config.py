@@ -67,7 +67,7 @@ def _query(**pairs: str) -> str:
     return "&".join(f"{name}={value}" for name, value in pairs.items())
 
 
-def test_fragment_csv_and_other_formats_have_the_same_numbers(client: TestClient) -> None:
+def test_csv_of_a_config_equals_that_of_its_model(client: TestClient) -> None:
     state = {"source": "config", "config": line_of(LISTED["llama-3.1-8b"]), "scope": "everything"}
     chosen = {"model": "llama-3.1-8b", "scope": "everything"}
     table = client.get(f"{PAGE}.csv", params=state).text

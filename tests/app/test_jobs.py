@@ -308,14 +308,14 @@ def test_waiting_job_of_a_killed_server_starts_at_the_next_request(client: TestC
         b'{"done": 0.5, "rows": [{"number": 1}], "seconds": 1, "check": "other"}',
     ],
 )
-def test_a_damaged_result_is_said(client: TestClient, tmp_path: Path, content: bytes) -> None:
+def test_damaged_result_is_reported(client: TestClient, tmp_path: Path, content: bytes) -> None:
     (tmp_path / f"{KEY}.json").write_bytes(content)
     page = client.get(PAGE)
     assert page.status_code == 200
     assert "the file is damaged" in page.text
 
 
-def test_a_damaged_result_is_mended(client: TestClient, tmp_path: Path) -> None:
+def test_damaged_result_is_recomputed(client: TestClient, tmp_path: Path) -> None:
     content = b'{"done": 2, "rows": [], "seconds": 1}'
     (tmp_path / f"{KEY}.json").write_bytes(content)
     client.post(PAGE)

@@ -58,5 +58,5 @@ def test_invalid_prefix_is_refused(value: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["", "/academy", "/courses/2026/llm-quantization"])
-def test_prefix_is_normalised(value: str) -> None:
+def test_valid_prefix_is_accepted(value: str) -> None:
     assert Settings(root_path=value).root_path == value

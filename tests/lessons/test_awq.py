@@ -27,7 +27,7 @@ def test_alpha_zero_is_plain_rtn() -> None:
     assert shown.description[0].key == "plain"
 
 
-def test_the_search_finds_the_valley_of_the_main_layer() -> None:
+def test_search_finds_the_minimum_of_the_main_layer() -> None:
     """Measured independently of this code: α 0.45, 1.78 times lower than RTN at three bits, groups of 128."""
     shown = view(Controls())
     assert readout(shown, "best_alpha") == 0.45
@@ -53,13 +53,13 @@ def test_a_layer_without_outliers_gains_next_to_nothing() -> None:
     assert best.held_out[0] / best.held_out[at] == pytest.approx(1.02, abs=0.02)
 
 
-def test_salience_is_seen_in_the_activations() -> None:
+def test_salience_is_in_the_activations_of_the_layer() -> None:
     """Measured independently: 0.53 of the error remains by activation, 1.00 by weight, 0.99 at random."""
     kept = sweep(MAIN, 3).kept
     assert [kept[by] for by in KEPT_BY] == pytest.approx([0.53, 1.0, 0.99], abs=0.02)
 
 
-def test_the_loud_channel_gets_finer_and_its_neighbour_coarser() -> None:
+def test_loud_channel_gets_finer_and_its_neighbour_coarser() -> None:
     plain, scaled = view(Controls(alpha=0)), view(Controls(alpha=0.5))
     spacing = [[float(strip["spacing"]) for strip in shown.drawing["strips"]] for shown in (plain, scaled)]
     assert spacing[1][0] < spacing[0][0]
@@ -89,6 +89,6 @@ def test_the_table_is_the_curve() -> None:
     assert [point.marked for point in held_out.points].index(True) == 9
 
 
-def test_held_out_text_was_not_searched_on() -> None:
+def test_search_does_not_use_held_out_text() -> None:
     s = sweep(MAIN, 3)
     assert not np.allclose(s.calibration, s.held_out, rtol=1e-3)

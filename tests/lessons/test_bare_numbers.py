@@ -149,11 +149,11 @@ def found() -> Iterator[tuple[str, str, str, str]]:
 FOUND = list(found())
 
 
-def test_no_number_stands_bare() -> None:
+def test_every_number_is_computed_claimed_or_allowed() -> None:
     assert [entry for entry in FOUND if not is_allowed(*entry)] == []
 
 
-def test_every_allowance_is_needed() -> None:
+def test_every_allowed_number_is_used() -> None:
     """One that nothing uses any more goes."""
     idle = [
         (name, keys, number)
@@ -177,7 +177,7 @@ def test_every_allowance_is_needed() -> None:
         "a gain of 17×",
     ],
 )
-def test_a_bare_number_is_found(text: str) -> None:
+def test_bare_numbers_are_found(text: str) -> None:
     assert len(bare(text)) == 1
 
 
@@ -185,5 +185,5 @@ def test_a_bare_number_is_found(text: str) -> None:
     "text",
     ["{{ size }} in {bits}", "Llama 3.1 70B on an RTX 4090", "rows 0–255, layer 5", "α = 1", "Q4_K_M", "2ⁿ"],
 )
-def test_a_name_or_a_claim_is_none(text: str) -> None:
+def test_names_and_claims_are_not_bare_numbers(text: str) -> None:
     assert bare(text) == []

@@ -35,7 +35,7 @@ def words(shown: View) -> str:
     return " ".join(TEXT.sentence(sentence) for sentence in (*shown.description, *shown.notes))
 
 
-def test_the_loudest_channel_is_the_one_of_the_prose() -> None:
+def test_loudest_channel_matches_the_prose() -> None:
     layer = sources.load_layer(LAYER)
     assert layer.mean_abs is not None
     assert loudness(LAYER)[0] == pytest.approx(float(layer.mean_abs.max() / np.median(layer.mean_abs)))
@@ -44,7 +44,7 @@ def test_the_loudest_channel_is_the_one_of_the_prose() -> None:
 
 
 @pytest.mark.parametrize("bits", ["4", "3", "2"])
-def test_keeping_the_loud_channels_helps_and_the_large_weights_do_not(bits: str) -> None:
+def test_keeping_loud_channels_helps_and_large_weights_does_not(bits: str) -> None:
     shown = view(question="kept", bits=bits)
     values = {readout.name: readout.value for readout in shown.readouts}
     layer = sources.load_layer(LAYER)
@@ -64,7 +64,7 @@ def test_keeping_the_loud_channels_helps_and_the_large_weights_do_not(bits: str)
     assert values["kept_activation"] == awq_figure.sweep(LAYER, int(bits)).kept["activation"]
 
 
-def test_what_keeping_does_to_the_small_model_is_what_was_measured() -> None:
+def test_kept_channels_match_the_measurement() -> None:
     assert f"{sources.measured_row('keep-activation-3-g64').perplexity:.2f}" in words(view(question="kept"))
 
 
@@ -78,7 +78,7 @@ def test_gptq_overfits_few_tokens_and_awq_does_not() -> None:
 
 
 @pytest.mark.parametrize("bits", ["4", "3", "2"])
-def test_the_crossing_is_where_gptq_comes_to_lead(bits: str) -> None:
+def test_crossing_is_where_gptq_becomes_better(bits: str) -> None:
     shown = view(question="amount", bits=bits)
     values = {readout.name: readout.value for readout in shown.readouts}
     found = gains(int(bits))
@@ -87,7 +87,7 @@ def test_the_crossing_is_where_gptq_comes_to_lead(bits: str) -> None:
     assert "cannot show" in words(shown)
 
 
-def test_the_small_models_calibration_is_what_was_measured() -> None:
+def test_small_model_calibration_matches_the_measurement() -> None:
     for method in ("gptq", "awq"):
         shown = view(question="domain", method=method)
         rows = {

@@ -231,7 +231,7 @@ def test_every_derived_claim_has_its_formula() -> None:
     ] == []
 
 
-def test_what_is_cited_or_may_change_says_when_it_was_read() -> None:
+def test_cited_and_changing_claims_have_a_date() -> None:
     dated = [
         claim for claim in LESSON.claims.values() if claim.kind == "cited" or (claim.url and not claim.fixed)
     ]
@@ -239,7 +239,7 @@ def test_what_is_cited_or_may_change_says_when_it_was_read() -> None:
     assert loose == []
 
 
-def test_what_is_cited_has_an_address() -> None:
+def test_cited_claims_have_a_url() -> None:
     cited = [claim for claim in LESSON.claims.values() if claim.kind == "cited"]
     assert [claim.id for claim in cited if not claim.url.startswith("https://")] == []
 
@@ -254,7 +254,7 @@ def test_one_commit_of_llama_cpp_is_cited() -> None:
     assert set(short) == {"0c1e5709"}
 
 
-def test_the_printed_time_is_counted_by_the_rule_of_the_ledger() -> None:
+def test_printed_duration_follows_its_rule() -> None:
     claims = {id: int(LESSON.claims[id].value) for id in LESSON.claims if id.endswith(("-minutes", "-rate"))}
     assert claims == {
         "reading-rate": duration.WORDS_A_MINUTE,
@@ -272,7 +272,7 @@ def test_the_printed_time_is_counted_by_the_rule_of_the_ledger() -> None:
     assert abs(whole - words / 238 - extra) <= 2.5
 
 
-def test_every_popular_mistake_comes_with_its_evidence() -> None:
+def test_every_popular_mistake_has_evidence() -> None:
     """The common sentence first, then what is so: with a claim, or with the figure that shows it."""
     found = [
         told
@@ -288,18 +288,18 @@ def test_every_popular_mistake_comes_with_its_evidence() -> None:
         assert 'class="claim' in paragraphs[1][1] or re.search(r"FIG\.\d", paragraphs[1][1]), told
 
 
-def test_nothing_is_told_as_a_mistake_in_another_form() -> None:
+def test_popular_mistakes_have_one_markup() -> None:
     prose = [path.read_text("utf-8") for path in (ROOT / "quantization" / "en").glob("*.md")]
     assert not any(re.search(r"^>|Often said|In fact:", text, re.MULTILINE) for text in prose)
 
 
-def test_every_measured_claim_is_measured_again() -> None:
+def test_every_measured_claim_has_a_measurement() -> None:
     measured = {id for id, claim in LESSON.claims.items() if claim.kind == "measured"}
     assert measured == set(MEASURED)
 
 
 @pytest.mark.parametrize("id", MEASURED)
-def test_a_measured_claim_is_what_is_measured(id: str) -> None:
+def test_measured_claims_match_the_measurement(id: str) -> None:
     value, found = LESSON.claims[id].value, MEASURED[id]()
     if isinstance(found, str):
         assert found == value

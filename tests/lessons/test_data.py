@@ -20,7 +20,7 @@ FILES = ("hardware.json", "llama31_8b_gguf.json", "memory_cases.json", "models.j
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_no_table_names_a_machine_or_its_makers(name: str) -> None:
+def test_no_table_names_a_workplace(name: str) -> None:
     text = (DATA / name).read_text("utf-8")
     assert not re.search(r"/(work|home|tmp|root)/", text)
     assert text.isprintable() or set(text) - {"\n"} == {c for c in text if c.isprintable()}
@@ -31,7 +31,7 @@ def test_no_table_names_a_machine_or_its_makers(name: str) -> None:
 ENTRIES = {entry["id"]: entry for entry in json.loads((DATA / "models.json").read_text("utf-8"))["models"]}
 
 
-def test_every_model_is_offered_but_those_whose_architecture_is_not_modelled() -> None:
+def test_every_model_with_a_known_architecture_is_offered() -> None:
     offered = {preset.id for preset in models()}
     assert set(ENTRIES) - offered == {"deepseek-v4-flash", "deepseek-v4-pro", "kimi-k3"}
     assert len(ENTRIES) == json.loads((DATA / "models.json").read_text("utf-8"))["count"] == 61
@@ -56,7 +56,7 @@ def test_the_active_parameters_are_the_published_ones(preset: sources.ModelPrese
 
 
 @pytest.mark.parametrize("preset", models(), ids=lambda preset: preset.id)
-def test_the_configuration_says_what_the_entry_says(preset: sources.ModelPreset) -> None:
+def test_configuration_matches_the_entry(preset: sources.ModelPreset) -> None:
     entry, shape = ENTRIES[preset.id], preset.shape
     assert (shape.n_layers, shape.hidden_size, shape.n_heads) == (
         entry["n_layers"], entry["hidden_size"], entry["n_heads"],
@@ -81,7 +81,7 @@ def test_every_model_names_a_file_at_a_commit() -> None:
 
 
 @pytest.mark.parametrize("preset", models(), ids=lambda preset: preset.id)
-def test_every_model_can_be_weighed(preset: sources.ModelPreset) -> None:
+def test_every_model_has_a_size_in_some_mix(preset: sources.ModelPreset) -> None:
     """In some mixes each, and in every mix some of them."""
     turn = models().index(preset)
     some = {"IQ1_S", "Q4_K_M", "F16", "F32", *list(MIXES)[turn % 8 :: 8]}
@@ -92,7 +92,7 @@ def test_every_model_can_be_weighed(preset: sources.ModelPreset) -> None:
         assert tensor.columns % BLOCK_SIZES[tensor.type][0] == 0
 
 
-def test_the_tables_effective_bits_are_reproduced() -> None:
+def test_effective_bits_of_the_table_are_reproduced() -> None:
     table = json.loads((DATA / "llama31_8b_gguf.json").read_text("utf-8"))["effective_bpw_by_model_derived"]
     assert len(table) == 5
     for name, rows in table.items():  # "Llama-3.2-1B (tied)" is the preset llama-3.2-1b
@@ -131,13 +131,13 @@ SEEN = {
 
 
 @pytest.mark.parametrize(("name", "usable", "bandwidth"), [(name, *seen) for name, seen in SEEN.items()])
-def test_what_was_looked_up_of_a_machine(name: str, usable: int, bandwidth: float) -> None:
+def test_machine_has_the_published_memory_and_bandwidth(name: str, usable: int, bandwidth: float) -> None:
     machine = sources.device(name)
     assert machine.usable_bytes == usable * MIB
     assert machine.bandwidth == bandwidth * 1e9
 
 
-def test_no_table_states_a_speed_band_of_its_own() -> None:
+def test_speed_band_is_defined_once() -> None:
     """There is one: `memory.SPEED_SHARE`."""
     table = json.loads((DATA / "hardware.json").read_text("utf-8"))
     assert "SPEED_SHARE" in table["speed_rule"]
@@ -158,7 +158,7 @@ def test_the_box_of_the_lesson_has_an_assumed_bandwidth() -> None:
 
 
 @pytest.mark.parametrize("find", [sources.model, sources.device])
-def test_an_unknown_id_is_refused_with_the_known_ones(find: object) -> None:
+def test_unknown_id_is_refused_with_a_list_of_known_ones(find: object) -> None:
     with pytest.raises(ValueError, match="'abacus' is not known; choose one of "):
         find("abacus")  # type: ignore[operator]
 
@@ -264,7 +264,7 @@ def test_both_studies_name_their_conditions() -> None:
         (sources.measured, {"rise": "x"}, r"measured.json: [\w-]+.rise: "),
     ],
 )
-def test_a_wrong_field_is_named_with_its_file(
+def test_wrong_field_is_named_with_its_file(
     monkeypatch: pytest.MonkeyPatch, table: Any, change: dict[str, Any], wrong: str
 ) -> None:
     """Of the first row."""

@@ -58,7 +58,7 @@ def test_readouts_are_few_named_once_and_labelled(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_no_number_is_printed_as_a_machine_writes_it(name: str) -> None:
+def test_numbers_are_formatted_for_readers(name: str) -> None:
     text = LESSON.texts[name]
     for state, view in views(name):
         printed = [readout.text for readout in view.readouts]
@@ -84,7 +84,7 @@ def test_every_word_exists(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_description_opens_with_a_number_of_the_readouts(name: str) -> None:
+def test_description_starts_with_a_readout(name: str) -> None:
     """What a screen reader hears after a change says more than that something changed."""
     for state, view in views(name):
         assert re.search(r"\d", LESSON.texts[name].sentence(view.description[0])), state
@@ -99,7 +99,7 @@ def test_table_rows_fit_their_columns(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_the_functions_shown_are_the_library_s(name: str) -> None:
+def test_shown_functions_are_of_the_library(name: str) -> None:
     for _, view in views(name):
         assert view.ran
         assert all(function.__module__.startswith("quant_core") for function in view.ran)

@@ -42,7 +42,7 @@ def row(shown: View, device: str) -> dict[str, Any]:
     return next(row for group in shown.drawing["groups"] for row in group["rows"] if row["id"] == device)
 
 
-def test_the_lesson_s_own_case() -> None:
+def test_example_of_the_lesson() -> None:
     """70B: 141 GB in F16, 42.5 GB = 39.6 GiB in Q4_K_M, which the 62 GB machine holds; Q8_0 it does not."""
     shown = view()
     assert value(shown, "weights") / 1e9 == pytest.approx(42.5, abs=0.05)
@@ -54,7 +54,7 @@ def test_the_lesson_s_own_case() -> None:
     assert view(mix="F16").drawing["verdict"] == "over"
 
 
-def test_the_box_s_bandwidth_is_called_an_assumption() -> None:
+def test_assumed_bandwidth_is_labelled() -> None:
     assert "is our assumption" in words(view())
     assert "is our assumption" not in words(view(device="rtx-3090"))
 
@@ -122,7 +122,7 @@ def test_the_printed_band_is_that_of_the_library() -> None:
     assert "without speculative decoding or multi-token prediction" in words(shown)
 
 
-def test_every_machine_says_its_source_and_the_day_and_whether_it_is_weak() -> None:
+def test_every_machine_names_source_date_and_weak_sources() -> None:
     for device in sources.hardware():
         shown = view(device=device.id)
         said = words(shown)
@@ -174,7 +174,7 @@ def percent(printed: str) -> float:
 
 @pytest.mark.parametrize("scope", ["weights", "everything"])
 @pytest.mark.parametrize("device", ["rtx-3090", "a100-40", "ram-62", "mac-m4-max-128"])
-def test_the_bar_stops_at_the_edge_and_the_rest_stands_beyond(scope: str, device: str) -> None:
+def test_bar_ends_at_the_memory_limit_and_the_excess_is_separate(scope: str, device: str) -> None:
     shown = view(scope=scope, device=device, context="131072")
     drawing, usable = shown.drawing, sources.device(device).usable_bytes
     edge = percent(drawing["edge"]["x"])
@@ -190,7 +190,7 @@ def test_the_bar_stops_at_the_edge_and_the_rest_stands_beyond(scope: str, device
     assert bool(drawing["beyond"]) == (value(shown, "margin") < 0) == (drawing["verdict"] == "over")
 
 
-def test_what_sticks_out_is_named_by_the_part_that_does() -> None:
+def test_excess_is_named_by_its_part() -> None:
     """The weights of the 8B fill 4.6 of 24 GiB; sixteen caches of 16 GiB do not go in."""
     drawing = view(
         model="llama-3.1-8b", scope="everything", device="rtx-4090", context="131072", sequences="16"
@@ -199,7 +199,7 @@ def test_what_sticks_out_is_named_by_the_part_that_does() -> None:
     assert [part["name"] for part in drawing["beyond"]] == ["cache", "buffer", "runtime"]
 
 
-def test_the_gap_reaches_from_the_end_of_the_bar_to_the_edge_and_is_labelled_in_sight() -> None:
+def test_gap_spans_from_bar_to_limit_with_a_visible_label() -> None:
     for controls in ({}, {"mix": "Q8_0"}, {"device": "rpi5-8"}, {"device": "own", "memory": 40}):
         drawing = view(**controls).drawing
         ends = [percent(drawing["gap"][end]) for end in ("left", "right")]
@@ -210,7 +210,7 @@ def test_the_gap_reaches_from_the_end_of_the_bar_to_the_edge_and_is_labelled_in_
         assert 0 <= left <= 100 - width
 
 
-def test_the_list_says_of_each_machine_what_choosing_it_says() -> None:
+def test_list_and_view_of_a_machine_agree() -> None:
     for scope in ("weights", "everything"):
         shown = view(scope=scope)
         for index, device in enumerate(sources.hardware()):

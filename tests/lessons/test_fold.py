@@ -65,7 +65,7 @@ def test_the_model_is_exact_at_both_ends() -> None:
     assert percent(shown.drawing["bars"]["width"]) == pytest.approx(100 * folded.size / whole.size, abs=0.01)
 
 
-def test_a_step_without_a_file_type_says_so_and_lies_between_two() -> None:
+def test_step_without_a_file_type_is_labelled_and_between_two() -> None:
     for step in STEPS:
         shown, bits = view(Controls(step=step)), 16 - step
         assert ("size_file" in sentences(shown)) == (bits in FILE_TYPES)
@@ -76,7 +76,7 @@ def test_a_step_without_a_file_type_says_so_and_lies_between_two() -> None:
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_as_many_cells_stand_as_bits_are_kept(step: int) -> None:
+def test_number_of_cells_is_number_of_bits(step: int) -> None:
     shown = view(Controls(step=step))
     cells = shown.drawing["kept"]["cells"]
     assert len(cells) == 16
@@ -114,7 +114,7 @@ def test_every_weight_goes_to_the_nearest_of_the_levels(block: str, bits: int) -
 
 @pytest.mark.parametrize("block", BLOCKS)
 @pytest.mark.parametrize("weight", [0, 11, 24, 31])
-def test_the_ladder_shows_the_level_that_the_code_names(block: str, weight: int) -> None:
+def test_ladder_shows_the_level_of_the_code(block: str, weight: int) -> None:
     shown = view(Controls(block=block, weight=weight))
     ladder, code = shown.drawing["ladder"], int(readout(shown, "code"))
     middles, chosen = ladder["codes"]["middles"], ladder["codes"]["chosen"]
@@ -148,7 +148,7 @@ def test_the_band_holds_the_true_weight_and_grows_with_every_fold(step: int) -> 
 
 
 @pytest.mark.parametrize("block", BLOCKS)
-def test_marks_of_a_pile_do_not_hide_one_another(block: str) -> None:
+def test_stacked_marks_do_not_overlap(block: str) -> None:
     """On its final rung every weight has a height of its own, inside the drawing."""
     shown = view(Controls(block=block))
     ladder = shown.drawing["ladder"]
@@ -158,13 +158,13 @@ def test_marks_of_a_pile_do_not_hide_one_another(block: str) -> None:
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_machine_is_ticked_when_its_memory_holds_the_weights(step: int) -> None:
+def test_machine_is_ticked_if_its_memory_holds_the_weights(step: int) -> None:
     shown = view(Controls(step=step))
     holds = [machine["holds"] for machine in shown.drawing["bars"]["machines"]]
     assert holds == [readout(shown, "model_size") <= gib * 2**30 for gib in (32, 64)]
 
 
-def test_machines_stand_at_their_memory_in_gib() -> None:
+def test_machines_are_placed_at_their_memory_in_gib() -> None:
     card, laptop = view(Controls()).drawing["bars"]["machines"]
     whole = model_size(16).size
     assert percent(card["x"]) == pytest.approx(100 * 32 * 2**30 / whole, abs=1e-3)
@@ -174,7 +174,7 @@ def test_machines_stand_at_their_memory_in_gib() -> None:
 @pytest.mark.parametrize(
     ("bits", "fits"), [(16, "beyond_both"), (8, "beyond_both"), (6, "beyond_card"), (4, "beyond_card")]
 )
-def test_what_is_said_of_the_machines(bits: int, fits: str) -> None:
+def test_sentence_about_the_machines(bits: int, fits: str) -> None:
     shown = view(Controls(step=16 - bits))
     assert fits in sentences(shown)
     assert (readout(shown, "model_size") > 64 * 2**30) == (fits == "beyond_both")

@@ -91,7 +91,7 @@ def test_the_first_column_alone_adds_its_squared_error_times_its_hessian() -> No
 
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("name", CUTS)
-def test_the_last_column_has_nobody_left(name: str, order: str) -> None:
+def test_last_column_has_no_columns_to_correct(name: str, order: str) -> None:
     shown = view(Controls(slice=name, order=order, step=COLUMNS))
     assert readout(shown, "error_before") == pytest.approx(readout(shown, "error_after"), abs=1e-12)
     assert keys(shown)[0] == "last_column"
@@ -114,7 +114,7 @@ def test_later_columns_absorb_a_part() -> None:
     assert 0.2 < readout(shown, "error_after") / readout(shown, "error_before") < 0.3
 
 
-def test_the_figure_says_where_gptq_is_no_better() -> None:
+def test_figure_says_if_gptq_is_no_better() -> None:
     shown = view(Controls(slice="neighbours", bits="4"))
     assert readout(shown, "ratio") < 1
     assert readout(shown, "held_out_ratio") < 1
@@ -159,7 +159,7 @@ def test_the_drawing_is_the_step(order: str, step: int) -> None:
 
 
 @pytest.mark.parametrize("step", range(1, COLUMNS))
-def test_the_flow_leads_from_the_rounded_column_to_the_columns_that_moved(step: int) -> None:
+def test_arrows_lead_from_the_rounded_column_to_the_shifted_ones(step: int) -> None:
     """Each of its arrows ends over a column to the right, and is as wide as that column's shifts."""
     run, flow = run_of("strongest", 3, False), view(Controls(step=step)).drawing["flow"]
     start, width = percent(flow["x"]), percent(flow["width"])
@@ -181,7 +181,7 @@ def cells(shown: View) -> list[tuple[int, int, dict[str, str]]]:
     return [(int(c["channel"]), row, cell) for c in columns for row, cell in enumerate(c["cells"])]
 
 
-def test_cells_print_the_weights_of_this_moment() -> None:
+def test_cells_show_the_present_weights() -> None:
     run, shown = run_of("strongest", 3, False), view(Controls())
     now = run.result.trace[6].weights_after
     for channel, row, cell in cells(shown):
@@ -192,7 +192,7 @@ def test_cells_print_the_weights_of_this_moment() -> None:
             assert cell["role"] == ("minus" if now[row, column] < 0 else "plus")
 
 
-def test_arrows_point_the_way_of_the_shift_and_grow_with_it() -> None:
+def test_arrows_show_direction_and_size_of_the_shift() -> None:
     run, shown = run_of("strongest", 3, False), view(Controls())
     update = run.result.trace[6].update / run.scale
     lengths = {}
@@ -208,7 +208,7 @@ def test_arrows_point_the_way_of_the_shift_and_grow_with_it() -> None:
 
 @pytest.mark.parametrize("name", CUTS)
 @pytest.mark.parametrize("bits", BITS)
-def test_marks_of_the_running_errors_stand_at_their_values(name: str, bits: str) -> None:
+def test_marks_of_running_errors_are_at_their_values(name: str, bits: str) -> None:
     shown = view(Controls(slice=name, bits=bits, step=9))
     lines = {line["name"]: line for line in shown.drawing["running"]["lines"]}
     height = shown.drawing["running"]["height"]

@@ -29,12 +29,12 @@ def store(tmp_path: Path) -> JobStore:
     return JobStore(tmp_path / "store")
 
 
-def test_nothing_is_known_before_it_is_begun(store: JobStore) -> None:
+def test_unknown_job_has_no_result(store: JobStore) -> None:
     assert store.state("job") == State()
     assert store.at_work() is None
 
 
-def test_what_was_found_is_known_to_every_desk_of_the_folder(store: JobStore) -> None:
+def test_results_are_visible_to_every_store_of_the_folder(store: JobStore) -> None:
     assert store.compute("job", two_steps)
     known = JobStore(store.folder).state("job")
     assert known.finished
@@ -42,7 +42,7 @@ def test_what_was_found_is_known_to_every_desk_of_the_folder(store: JobStore) ->
     assert known.rows == ({"n": 1}, {"n": 2})
 
 
-def test_while_one_computes_the_others_see_how_far_it_is_and_may_not(store: JobStore) -> None:
+def test_running_job_shows_progress_and_excludes_others(store: JobStore) -> None:
     seen: list[object] = []
 
     def watched(_: Sequence[Row]) -> Iterator[Progress]:
@@ -58,7 +58,7 @@ def test_while_one_computes_the_others_see_how_far_it_is_and_may_not(store: JobS
     assert seen[2] is False
 
 
-def test_it_stops_before_its_next_step_and_keeps_what_it_found(store: JobStore) -> None:
+def test_stopped_job_keeps_its_rows(store: JobStore) -> None:
     def asked_to_stop(_: Sequence[Row]) -> Iterator[Progress]:
         yield Progress(0.25, {"n": 1})
         JobStore(store.folder).stop()
@@ -71,7 +71,7 @@ def test_it_stops_before_its_next_step_and_keeps_what_it_found(store: JobStore) 
     assert not list(store.folder.glob("*.stop"))
 
 
-def test_it_goes_on_from_what_it_found_before_it_was_stopped(store: JobStore) -> None:
+def test_restarted_job_continues_from_its_rows(store: JobStore) -> None:
     given: list[Sequence[Row]] = []
 
     def stopped(_: Sequence[Row]) -> Iterator[Progress]:
@@ -91,7 +91,7 @@ def test_it_goes_on_from_what_it_found_before_it_was_stopped(store: JobStore) ->
     assert store.state("job").seconds >= before
 
 
-def test_the_oldest_results_give_way(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_oldest_results_are_removed(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job_store, "MOST_KEPT", 3)
     for number in range(5):
         assert store.compute(f"job-{number}", two_steps)
@@ -101,7 +101,7 @@ def test_the_oldest_results_give_way(store: JobStore, monkeypatch: pytest.Monkey
     ]  # fmt: skip
 
 
-def test_what_a_killed_process_was_writing_is_removed_the_next_day(store: JobStore) -> None:
+def test_temporary_files_of_a_killed_process_are_removed_after_a_day(store: JobStore) -> None:
     for name, age in (("old.part", job_store.STALE + 60), ("new.part", 0.0)):
         (store.folder / name).touch()
         os.utime(store.folder / name, 2 * (time.time() - age,))
@@ -109,7 +109,7 @@ def test_what_a_killed_process_was_writing_is_removed_the_next_day(store: JobSto
     assert [path.name for path in store.folder.glob("*.part")] == ["new.part"]
 
 
-def test_one_whose_process_died_does_not_look_like_work(store: JobStore) -> None:
+def test_job_of_a_dead_process_is_not_running(store: JobStore) -> None:
     arguments = ["-m", "lessons.kit.job_store", str(store.folder)]
     key = JOBS["squares"].key(Nothing())
     store.ask(key, "specimen", "squares", "", "token")
@@ -125,18 +125,18 @@ def test_one_whose_process_died_does_not_look_like_work(store: JobStore) -> None
 
 
 @pytest.mark.parametrize("key", ["", "../up", "a/b", "A", "x" * 65])
-def test_a_key_is_no_path(store: JobStore, key: str) -> None:
+def test_keys_are_not_paths(store: JobStore, key: str) -> None:
     with pytest.raises(ValueError, match="no key"):
         store.state(key)
 
 
-def test_a_folder_of_somebody_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folder_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.getuid", lambda: 12345)
     with pytest.raises(PermissionError, match="another user"):
         JobStore(tmp_path)
 
 
-def test_a_link_of_somebody_else_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_link_of_another_user_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "own").mkdir()
     (tmp_path / "link").symlink_to("own")
     JobStore(tmp_path / "link")  # a link of this user's, or of the administrator's
@@ -168,7 +168,7 @@ def test_jobs_are_computed_in_their_order(store: JobStore, monkeypatch: pytest.M
     assert store.tickets() == []
 
 
-def test_one_that_fails_is_given_up_and_the_next_one_computed(
+def test_failed_job_is_dropped_and_the_next_one_runs(
     store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def failing(store: JobStore, ticket: Ticket) -> bool:
@@ -184,9 +184,7 @@ def test_one_that_fails_is_given_up_and_the_next_one_computed(
     assert (store.failure("bad"), store.failure("good")) == ("failed", "")
 
 
-def test_one_whose_process_is_killed_again_and_again_is_given_up(
-    store: JobStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_repeatedly_killed_job_is_dropped(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
     class Killed(BaseException):
         pass
 
@@ -205,7 +203,7 @@ def test_one_whose_process_is_killed_again_and_again_is_given_up(
     assert store.failure("job") == ""
 
 
-def test_one_that_gets_on_may_be_interrupted_as_often_as_need_be(
+def test_job_with_progress_may_be_interrupted_any_number_of_times(
     store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Killed(BaseException):
@@ -224,7 +222,7 @@ def test_one_that_gets_on_may_be_interrupted_as_often_as_need_be(
     assert store.failure("job") == ""
 
 
-def test_what_was_asked_for_long_ago_is_forgotten(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_requests_expire(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
     store.ask("job", "specimen", "squares", "", "token")
     now = time.time()
     monkeypatch.setattr("time.time", lambda: now + job_store.STALE + 1)
@@ -252,7 +250,7 @@ def test_one_client_cannot_fill_the_line(store: JobStore) -> None:
     assert "192.0.2." not in "".join(path.read_text() for path in store.folder.iterdir())
 
 
-def test_a_token_is_not_written_down(store: JobStore) -> None:
+def test_tokens_are_not_stored(store: JobStore) -> None:
     store.ask("job", "specimen", "squares", "", "the token")
     assert "the token" not in "".join(path.read_text() for path in store.folder.iterdir())
     assert not store.withdraw("job", "another token")

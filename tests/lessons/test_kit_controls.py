@@ -58,7 +58,7 @@ def test_a_refused_value_names_the_control_and_its_range(name: str, value: str, 
     assert (problem.control, problem.given, problem.allowed) == (name, value, allowed)
 
 
-def test_the_nearest_state_keeps_what_was_right() -> None:
+def test_nearest_controls_keep_valid_values() -> None:
     with pytest.raises(ControlError) as caught:
         Example.parse([("bits", "3"), ("alpha", "7"), ("block", "outlier")])
     assert caught.value.nearest == Example(bits=3, block="outlier")
@@ -75,7 +75,7 @@ def test_a_control_given_twice_is_refused() -> None:
         Example.parse([("bits", "3"), ("bits", "4")])
 
 
-def test_every_problem_is_told_at_once() -> None:
+def test_all_problems_are_reported_together() -> None:
     with pytest.raises(ControlError) as caught:
         Example.parse([("bits", "9"), ("alpha", "x"), ("nothing", "1")])
     assert {problem.control for problem in caught.value.problems} == {"bits", "alpha", "nothing"}
@@ -87,7 +87,7 @@ def test_a_long_value_is_not_echoed_in_full() -> None:
     assert len(caught.value.problems[0].given) == 40
 
 
-def test_a_default_outside_its_range_is_a_mistake_of_the_figure() -> None:
+def test_default_outside_its_range_is_an_error() -> None:
     with pytest.raises(ValueError, match="not allowed"):
         slider(9, low=2, high=8)
 
@@ -110,17 +110,17 @@ class Quick(FigureControls):
 
 
 @given(st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=20))
-def test_words_survive_their_url(words: str) -> None:
+def test_text_survives_its_url(words: str) -> None:
     assert Typed.parse(Typed(words=words).query()) == Typed(words=words)
 
 
 @pytest.mark.parametrize("words", ["x" * 21, "é", "\n", "\x7f", "\u202e", "ﬁ"])
-def test_words_out_of_bounds_are_refused_with_what_is_allowed(words: str) -> None:
+def test_text_out_of_bounds_is_refused_with_the_limits(words: str) -> None:
     with pytest.raises(ControlError, match="at most 20 characters: letters without accents"):
         Typed.parse([("words", words)])
 
 
-def test_words_are_typed_and_never_fetched_ahead() -> None:
+def test_text_controls_are_never_fetched_ahead() -> None:
     assert Typed.tabled() == ("bits",)
     assert not Typed().typed()
     assert Typed(words="a").typed()
@@ -129,14 +129,14 @@ def test_words_are_typed_and_never_fetched_ahead() -> None:
 
 
 @given(st.text(max_size=20))
-def test_what_is_accepted_is_plain_after_straightening(words: str) -> None:
+def test_accepted_text_is_plain_after_normalisation(words: str) -> None:
     if Typed.widgets()["words"].accepts(words):
         plain = straight(words)
         assert plain.isascii()
         assert len(plain) == len(words)
 
 
-def test_every_state_is_made_once_and_nothing_that_is_typed() -> None:
+def test_all_states_are_listed_once_without_typed_text() -> None:
     class Few(FigureControls):
         bits: int = slider(4, low=2, high=8)
         flash: bool = switch(True)
@@ -147,7 +147,7 @@ def test_every_state_is_made_once_and_nothing_that_is_typed() -> None:
     assert {state.words for state in every} == {""}
 
 
-def test_large_states_travel_a_few_at_a_time() -> None:
+def test_large_state_tables_have_parts() -> None:
     class Large(FigureControls):
         format: str = choice("c", "abcdefg", together=3)
 

@@ -39,7 +39,7 @@ def test_sizes_in_both_units(size: int, gb: str, gib: str) -> None:
     assert (numbers.gigabytes(size), numbers.gibibytes(size)) == (gb, gib)
 
 
-def test_minus_is_a_minus_and_never_stands_before_zero() -> None:
+def test_minus_sign_is_not_a_hyphen_and_not_before_zero() -> None:
     assert numbers.fixed(-1.25, 1) == "−1.2"
     assert numbers.fixed(-0.001, 2) == "0.00"
     assert numbers.signed(-0.001, 2) == "0.00"
@@ -52,7 +52,7 @@ def test_large_integers_are_grouped_by_thin_spaces() -> None:
 
 
 @given(st.floats(-1e30, 1e30))
-def test_no_number_is_printed_as_a_machine_writes_it(value: float) -> None:
+def test_numbers_are_formatted_for_readers(value: float) -> None:
     printed = [
         numbers.significant(value),
         numbers.fixed(value, 2),
@@ -91,5 +91,5 @@ def test_log_scale_puts_the_geometric_mean_in_the_middle() -> None:
         ("Q4_K GB, 3 GBs, size in GB", "Q4_K GB, 3 GBs, size in GB"),
     ],
 )
-def test_a_unit_is_held_to_its_number_and_nothing_else_is(written: str, held: str) -> None:
+def test_only_units_are_joined_to_their_numbers(written: str, held: str) -> None:
     assert numbers.hold_units(written) == held

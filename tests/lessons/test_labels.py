@@ -61,7 +61,7 @@ def test_an_error_bar_keeps_its_column_free() -> None:
     assert "a" not in place(crowded, Plot(wide=300, narrow=300, height=340))
 
 
-def test_what_a_phone_has_no_room_for_is_minor() -> None:
+def test_labels_without_room_on_a_phone_are_minor() -> None:
     row = [Label(str(i), "Q4_K_M", 0.3 + 0.12 * i, 100) for i in range(4)]
     marks = [Label(f"m{i}", "", 0.3 + 0.03 * i, 100 + 20 * (-1) ** i) for i in range(9)]
     placed = place([*row, *marks], PLOT)

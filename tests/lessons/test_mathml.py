@@ -30,11 +30,11 @@ def some_states(figure: Figure[FigureControls]) -> list[FigureControls]:
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_every_formula_is_converted_as_it_stands(name: str) -> None:
+def test_every_formula_is_converted(name: str) -> None:
     formulas = [latex for state in some_states(FIGURES[name]) for latex in FIGURES[name].view(state).formulas]
     assert [mathml(latex) for latex in formulas] == [convert(latex, display="block") for latex in formulas]
 
 
 @given(st.tuples(*[numbers] * 5))
-def test_no_number_is_taken_for_another(values: tuple[str, ...]) -> None:
+def test_numbers_are_not_confused(values: tuple[str, ...]) -> None:
     assert mathml(FORM % values) == convert(FORM % values, display="block")

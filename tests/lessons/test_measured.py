@@ -51,7 +51,7 @@ def test_the_file_is_current() -> None:
     ]
 
 
-def test_the_fingerprint_heeds_code_and_not_words() -> None:
+def test_fingerprint_depends_on_code_and_not_on_words() -> None:
     source = '"""What it is."""\n\n# why\nX = 1\n\n\ndef f():\n    """Say."""\n    return X\n'
     same = measuring.bare_source(source.replace("Say.", "Tell.").replace("# why", "# because"))
     assert measuring.bare_source(source) == same == "X = 1\ndef f():\n    return X\n"
@@ -80,7 +80,7 @@ def test_a_sample_is_measured_again(key: str) -> None:
     assert (row["bytes"], row["bits_per_weight"]) == (written.bytes, written.bits_per_weight)
 
 
-def test_the_calibration_text_is_what_the_model_writes() -> None:
+def test_calibration_text_is_generated_by_the_model() -> None:
     """A few windows of it: one window's numbers are drawn together with all others', so the first token."""
     made = measuring.tiny_model().generate(np.zeros((measuring.CONTEXT, 1), int), 3, 1.0, measuring.SEED)
     np.testing.assert_array_equal(made, measuring.calibration()[:, 1:4])
@@ -125,7 +125,7 @@ def pairs(name: str, of: str) -> list[tuple[Measured, Measured]]:
     ]
 
 
-def test_what_the_lesson_says_of_the_methods_holds() -> None:
+def test_statements_about_the_methods_hold() -> None:
     assert all(gptq.perplexity < rtn.perplexity for gptq, rtn in pairs("gptq", "rtn") if rtn.bits < 4)
     # No loud channels: AWQ changes little at the widths at which the model still works.
     assert all(
@@ -156,7 +156,7 @@ def test_every_format_and_method_is_measured_at_every_width() -> None:
     assert writable - mixes == {"F32", "BF16", "MXFP4_MOE"}
 
 
-def test_what_is_said_of_llm_int8_holds() -> None:
+def test_statements_about_llm_int8_hold() -> None:
     """Of the down projections half of the channels or more have an outlier, next to none of the others."""
     outliers: dict[str, float] = {}
 
@@ -186,7 +186,7 @@ def test_the_chosen_row_is_read_out() -> None:
     assert "GPTQ 3 g64" in words(shown)
 
 
-def test_the_toggles_leave_their_rows() -> None:
+def test_filters_select_rows() -> None:
     assert {row.family for row in compute(Controls(family="gptq")).shown} == {"original", "gptq"}
     assert not [row for row in compute(Controls(imatrix="without")).shown if row.importance]
     plain = {row.name for row in compute(Controls(family="gguf", imatrix="with")).shown}
@@ -196,7 +196,7 @@ def test_the_toggles_leave_their_rows() -> None:
         assert compute(Controls(family=str(family))).shown[0] is REFERENCE
 
 
-def test_a_row_that_is_not_shown_is_named_and_another_takes_its_place() -> None:
+def test_hidden_row_is_named_and_replaced() -> None:
     shown = view(family="gptq", row="Q4_K_M")
     assert "Q4_K_M is not among the rows shown" in words(shown)
     assert "groups of 64 only" in words(view(group="32"))

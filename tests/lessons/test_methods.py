@@ -145,7 +145,7 @@ def test_on_the_main_layer_gptq_and_awq_move_weights_further_and_outputs_less_th
         assert found[id][1] < found["rtn"][1] / 1.7
 
 
-def test_awq_buys_much_where_channels_are_loud_and_little_on_the_control() -> None:
+def test_awq_gains_much_with_loud_channels_and_little_on_the_control() -> None:
     gain = {layer: errors(layer, 3)["rtn"][1] / errors(layer, 3)["awq"][1] for layer in LAYERS}
     assert gain[MAIN] > 1.7
     assert gain[LLM] > 2.5
@@ -164,7 +164,7 @@ def test_an_imatrix_lowers_the_output_error(layer: str, bits: int) -> None:
     assert errors(layer, bits)["imatrix"][1] < errors(layer, bits)["k_quant"][1]
 
 
-def test_four_bits_are_no_fair_width_for_a_layer_that_was_q4_1() -> None:
+def test_layer_from_q4_1_is_nearly_exact_at_four_bits() -> None:
     """Q4_K finds its levels again, ten times closer than on a layer that was never quantized; it is said."""
     assert errors(LLM, 4)["k_quant"][0] < errors(MAIN, 4)["k_quant"][0] / 10
     said = {state: [note.key for note in view(state).notes] for state in STATES}
@@ -270,13 +270,13 @@ def test_a_method_that_is_drawn_hollow_gives_the_same_weights_without_any_text()
         assert same == (method.statistics is None), id
 
 
-def test_another_order_computes_nothing_again() -> None:
+def test_sorting_computes_nothing_again() -> None:
     first = scores_of(MAIN, 4)
     view(Controls(sort="bits_per_weight"))
     assert scores_of(MAIN, 4) is first
 
 
-def test_what_the_prose_says() -> None:
+def test_statements_of_the_prose_hold() -> None:
     """Four bits, main layer: act-order among the last two of twelve by weight, number two by output."""
     table = {row[0]: row for row in view(Controls()).table.rows}
     claims = {id: claim.value for id, claim in LESSON.claims.items()}

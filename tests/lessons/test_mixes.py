@@ -115,7 +115,7 @@ def test_against_itself_or_nothing_there_is_no_mark() -> None:
         assert readout(shown, "size_change").text == "0.00"
 
 
-def test_a_70b_keeps_attn_v_at_five_bits_or_more() -> None:
+def test_70b_keeps_attn_v_at_five_bits_or_more() -> None:
     shown = view(Controls(mix="Q4_K_M", model="llama-3.1-70b"))
     assert set(cells(shown, "attn_v")) == {"Q5_K", "Q6_K"}
     assert len(cells(shown, "attn_v")) == 80

@@ -36,7 +36,7 @@ def test_the_numbers_of_the_lesson() -> None:
     assert all(0.07 <= result.share <= 0.09 for result in results)
 
 
-def test_a_single_product_has_nothing_to_cancel() -> None:
+def test_single_product_does_not_cancel() -> None:
     assert compute(Controls(length=0)).ratio == pytest.approx(1)
 
 

@@ -78,7 +78,7 @@ def test_the_config_of_a_listed_model_gives_what_choosing_it_gives(name: str) ->
 
 
 @pytest.mark.parametrize("name", LISTED)
-def test_a_line_is_the_same_shape_in_the_fewest_fields(name: str) -> None:
+def test_line_has_the_same_shape_in_the_fewest_fields(name: str) -> None:
     line = own_model.line_of(LISTED[name])
     config = own_model.config_of(line)
     shape = model_shape(LISTED[name])
@@ -92,7 +92,7 @@ def test_a_line_is_the_same_shape_in_the_fewest_fields(name: str) -> None:
     assert len(line) < own_model.MOST_LINE / 2
 
 
-def test_layers_that_are_named_one_by_one_survive_the_line() -> None:
+def test_individually_named_layers_survive_the_line() -> None:
     kinds = ["full_attention", "sliding_attention", "sliding_attention", "full_attention"] * 7
     config = LISTED["llama-3.1-8b"] | {
         "num_hidden_layers": 28,
@@ -112,20 +112,20 @@ def test_a_nested_configuration_is_read_through_its_text_part() -> None:
     assert own_model.line_of(outer) == own_model.line_of(inner)
 
 
-def test_an_architecture_that_is_not_known_says_so() -> None:
+def test_unknown_architecture_is_reported() -> None:
     shown = FIGURE.view(controls(json.dumps(LISTED["llama-3.1-8b"] | {"model_type": "novel"})))
     assert "own_config_plain" in [note.key for note in shown.notes]
     known = FIGURE.view(controls(json.dumps(LISTED["llama-3.1-8b"])))
     assert "own_config" in [note.key for note in known.notes]
 
 
-def test_without_a_line_the_chosen_model_stands_in() -> None:
+def test_without_a_line_the_chosen_model_is_used() -> None:
     empty = FIGURE.view(Controls(source="config", model="qwen3-8b"))
     assert empty.readouts == FIGURE.view(Controls(model="qwen3-8b")).readouts
     assert "no_config" in [note.key for note in empty.notes]
 
 
-def test_the_line_counts_only_where_it_is_chosen() -> None:
+def test_line_is_used_only_if_selected() -> None:
     assert FIGURE.view(Controls(config=CONFIGS[1])).readouts == FIGURE.view(Controls()).readouts
 
 
@@ -177,7 +177,7 @@ def test_what_cannot_be_counted_is_said(text: str, words: str) -> None:
         ("model_type=é", "at most 1000 characters"),
     ],
 )
-def test_a_line_in_an_address_is_read_as_strictly(line: str, words: str) -> None:
+def test_line_in_an_address_is_validated(line: str, words: str) -> None:
     with pytest.raises(ControlError) as caught:
         Controls.parse([("source", "config"), ("config", line)])
     assert words in caught.value.problems[0].allowed
@@ -315,7 +315,7 @@ def test_a_gguf_header_gives_the_shape_of_its_config(name: str, architecture: st
         assert found.parameters / 1e9 == pytest.approx(BILLIONS[name], rel=0.005)
 
 
-def test_peculiarities_of_a_gguf_header_are_heeded() -> None:
+def test_special_cases_of_gguf_headers() -> None:
     def shape(name: str, architecture: str, **entries: int) -> ModelShape:
         config = (LISTED | OTHERS)[name]
         more = [number(f"{architecture}.{key}", value) for key, value in entries.items()]
@@ -337,7 +337,7 @@ def test_peculiarities_of_a_gguf_header_are_heeded() -> None:
 
 
 @pytest.mark.parametrize("number", [41, 42, 57])
-def test_types_that_are_not_known_say_nothing_of_the_shape(number: int) -> None:
+def test_unknown_types_do_not_affect_the_shape(number: int) -> None:
     """A Qwen3-8B of type Q1_0, whose vocabulary is not padded."""
     header = (ROOT / "tests" / "data" / "bonsai_q1_0_header.gguf").read_bytes()
     vocabulary = struct.pack("<Q", 151_669)
@@ -350,7 +350,7 @@ def test_types_that_are_not_known_say_nothing_of_the_shape(number: int) -> None:
     assert (shape.n_layers, shape.n_kv_heads, shape.head_dim) == (36, 8, 128)
 
 
-def test_one_of_several_gguf_files_is_read_only_where_it_says_all() -> None:
+def test_gguf_part_is_read_only_if_complete() -> None:
     header = (ROOT / "tests" / "data" / "bonsai_q1_0_header.gguf").read_bytes()
 
     def part(number: int, *, output: bool = True) -> dict[str, str]:
@@ -399,7 +399,7 @@ def test_a_damaged_header_is_read_or_refused() -> None:
             continue
 
 
-def test_any_shape_that_is_accepted_is_weighed() -> None:
+def test_every_accepted_shape_has_a_size() -> None:
     """Fields drawn at random: refused by name, or counted in every state."""
     chance = random.Random(3)
     weighed = 0
@@ -457,7 +457,7 @@ def test_the_line_holds_what_the_file_leaves_to_its_class() -> None:
     assert "num_attention_heads\N{NO-BREAK SPACE}8" in said["left_to_class"]["fields"]
 
 
-def test_towers_that_are_left_out_are_said() -> None:
+def test_omitted_towers_are_named() -> None:
     def notes(config: dict[str, Any]) -> dict[str, Any]:
         return {note.key: note.values for note in FIGURE.view(controls(json.dumps(config))).notes}
 
@@ -483,7 +483,7 @@ def test_towers_that_are_left_out_are_said() -> None:
         (f"{CONFIGS[1]} hidden_act=999:1,999:2", "hidden_act has 1998 items"),
     ],
 )
-def test_what_stands_beside_the_shape_is_read_as_strictly(line: str, words: str) -> None:
+def test_fields_beside_the_shape_are_validated(line: str, words: str) -> None:
     with pytest.raises(ValueError, match=re.escape(words)):
         own_model.shape_of(line)
 
@@ -516,7 +516,7 @@ def test_numbers_that_python_writes_are_read() -> None:
         own_model.controls_of({"own.text": changed(hidden_size=float("inf"))})
 
 
-def test_an_account_of_the_quantization_does_not_count() -> None:
+def test_quantization_config_does_not_count_against_the_limit() -> None:
     """Files in NVFP4 list every layer that is left alone: 88 kB in that of Qwen3.6-27B."""
     layers = {f"model.layers.{i}.self_attn.{part}": {"bits": 4} for i in range(500) for part in "qkvo"}
     text = changed(quantization_config={"quant_algo": "MIXED_PRECISION", "quantized_layers": layers})
@@ -524,7 +524,7 @@ def test_an_account_of_the_quantization_does_not_count() -> None:
     assert own_model.controls_of({"own.text": text}) == own_model.controls_of({"own.text": changed()})
 
 
-def test_the_dearest_configuration_is_soon_read() -> None:
+def test_most_expensive_configuration_is_fast() -> None:
     """As many layers of many kinds as are counted, in as long a file as is read."""
     chance = random.Random(1)
     flash = COUNTED["XiaomiMiMo/MiMo-V2-Flash"] | {
@@ -546,7 +546,7 @@ def of_line(name: str, **others: Any) -> View:
     return FIGURE.view(controls(json.dumps(COUNTED[name]), scope="everything", device="own", **others))
 
 
-def test_an_encoder_writes_nothing_and_keeps_nothing() -> None:
+def test_encoder_has_no_cache_and_no_speed() -> None:
     shown = of_line("BAAI/bge-m3", memory=16)
     keys = [sentence.key for sentence in shown.description]
     assert {"writes_nothing", "keeps_nothing"} <= set(keys)

@@ -72,7 +72,7 @@ def test_zero_point_and_float_offset_are_the_same_grid(block: str, bits: str) ->
 
 
 @pytest.mark.parametrize("bits", [2, 3, 4])
-def test_symmetric_has_zero_in_the_middle_and_spares_a_code(bits: int) -> None:
+def test_symmetric_grid_has_zero_in_the_middle_and_omits_a_code(bits: int) -> None:
     shown = view(Controls(bits=str(bits), convention="symmetric"))
     levels = shown.drawing["levels"]
     assert readout(shown, "zero_point") == 0
@@ -86,7 +86,7 @@ def test_symmetric_has_zero_in_the_middle_and_spares_a_code(bits: int) -> None:
     ("convention", "expected"),
     [("zero_point", 4 + 20 / 32), ("float_offset", 4 + 32 / 32), ("symmetric", 4 + 16 / 32)],
 )
-def test_what_the_block_stores_adds_up_to_bits_per_weight(convention: str, expected: float) -> None:
+def test_stored_parts_add_up_to_bits_per_weight(convention: str, expected: float) -> None:
     shown = view(Controls(convention=convention))
     assert readout(shown, "bits_per_weight") == expected
     assert sum(shown.drawing["stored"].values()) / 32 == expected
@@ -94,7 +94,7 @@ def test_what_the_block_stores_adds_up_to_bits_per_weight(convention: str, expec
 
 
 @pytest.mark.parametrize(("block", "convention"), [*itertools.product(BLOCKS, CONVENTIONS)])
-def test_no_level_is_nearer_than_the_one_a_weight_is_joined_to(block: str, convention: str) -> None:
+def test_weights_are_joined_to_their_nearest_level(block: str, convention: str) -> None:
     for bits in ("2", "3", "4"):
         shown = view(Controls(block=block, convention=convention, bits=bits))
         levels = np.array([percent(level["x"]) for level in shown.drawing["levels"]])
@@ -119,7 +119,7 @@ def test_the_printed_equations_hold_as_printed(convention: str, weight: int) -> 
 
 
 @pytest.mark.parametrize("block", BLOCKS)
-def test_the_weights_stand_still_when_the_convention_changes(block: str) -> None:
+def test_convention_does_not_move_the_weights(block: str) -> None:
     places = [
         [dot["x"] for dot in view(Controls(block=block, convention=c)).drawing["dots"]] for c in CONVENTIONS
     ]

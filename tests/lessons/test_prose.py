@@ -44,7 +44,7 @@ def test_an_unknown_claim_is_an_error_that_names_the_file(tmp_path: Path) -> Non
         section(tmp_path, "It is {{ weight }}.")
 
 
-def test_figures_stand_where_the_directive_is(tmp_path: Path) -> None:
+def test_figures_are_placed_at_their_directives(tmp_path: Path) -> None:
     parts = section(tmp_path, "Before.\n\n[[figure: rtn]]\n\nAfter.\n")
     assert [kind for kind, _ in parts] == ["html", "figure", "html"]
     assert parts[1][1] == "rtn"
@@ -108,7 +108,7 @@ def printed(value: str) -> tuple[float, float]:
     return float(found[1]) * power, 0.5 * 10.0 ** -len(found[2] or "") * power
 
 
-def test_every_derived_claim_still_follows_from_its_formula(lesson: Lesson) -> None:
+def test_derived_claims_match_their_formulas(lesson: Lesson) -> None:
     wrong = {}
     for claim in lesson.claims.values():
         if claim.formula:
@@ -139,14 +139,14 @@ def test_every_size_of_a_model_is_what_the_library_computes(lesson: Lesson) -> N
     assert not wrong
 
 
-def test_pieces_of_a_figure_name_its_state(tmp_path: Path) -> None:
+def test_drawings_of_figures_name_their_state(tmp_path: Path) -> None:
     path = tmp_path / "x.md"
     path.write_text('+++\ntitle = "T"\nslug = "s"\n+++\n[[drawing: rtn?bits=5&block=llm]]\n')
     (part,) = read_section(path, {}, "sources").parts
     assert (part.kind, part.name, part.state) == ("drawing", "rtn", [("bits", "5"), ("block", "llm")])
 
 
-def test_a_piece_has_no_place_in_a_section(lesson: Lesson) -> None:
+def test_drawings_are_refused_in_sections(lesson: Lesson) -> None:
     section = replace(lesson.sections[0], parts=(Part("drawing", "rtn"),))
     with pytest.raises(LookupError, match=r"\[\[drawing: rtn\]\] has no place"):
         only([section], "html", "figure", "source")
@@ -177,7 +177,7 @@ def test_the_path_has_its_four_lessons_with_their_states() -> None:
         ("quantization/claims.toml", "formula =", "formular =", "size-70b-f16.formular: Unexpected"),
     ],
 )
-def test_a_wrong_field_is_named_with_its_file(
+def test_wrong_field_is_named_with_its_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, old: str, new: str, wrong: str
 ) -> None:
     changed = tmp_path / file

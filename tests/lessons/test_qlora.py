@@ -32,7 +32,7 @@ def test_bits_and_bytes_by_hand(double: bool, bits: float) -> None:
     assert readout(shown, "adapter_share") == 2 * parameters / readout(shown, "base_bytes")
 
 
-def test_what_the_prose_says() -> None:
+def test_statements_of_the_prose_hold() -> None:
     """4.13 bits a weight; rank 16 adds 3 % to a square layer of 4096 inputs."""
     shown = view(Controls())
     assert round(readout(shown, "bits_per_weight"), 2) == 4.13
@@ -64,7 +64,7 @@ def test_every_rank_helps_on_text_that_it_has_not_seen(layer: str, double: bool)
     assert np.all(np.diff(repaired(layer, double).errors) < 0)
 
 
-def test_outlier_channels_reward_the_first_ranks() -> None:
+def test_first_ranks_help_most_with_outlier_channels() -> None:
     """Where a few input channels are loud, rank 2 repairs much of the output; on the control layer, less."""
     main, control = (repaired(layer, True).errors for layer in LAYERS)
     assert main[0] / main[1] > 1.5
@@ -97,7 +97,7 @@ def test_the_histogram_counts_every_weight(layer: str) -> None:
     assert lengths[middle:-middle].sum() / lengths.sum() == pytest.approx(share_of_middle, abs=0.003)
 
 
-def test_levels_crowd_where_weights_are_common() -> None:
+def test_levels_are_dense_where_weights_are_common() -> None:
     """Sixteen levels, −1 and 1 at the edges, 0 in the middle; the gap grows away from zero."""
     at = [float(level["x"].rstrip("%")) for level in view(Controls()).drawing["histogram"]["levels"]]
     assert (len(at), at[0], at[7], at[-1]) == (16, 0, 50, 100)

@@ -71,14 +71,14 @@ def test_q4_k_m_as_the_prose_quotes_it() -> None:
         ("Q3_K_S", "lower"),
     ],
 )
-def test_what_the_noise_allows_to_say(scheme: str, verdict: str) -> None:
+def test_verdicts_follow_from_the_noise(scheme: str, verdict: str) -> None:
     """Less than the noise of a difference is a tie, more than twice as much a loss."""
     shown = view(scheme=scheme)
     assert next(row["verdict"] for row in shown.drawing["rows"] if row["scheme"] == scheme) == verdict
     assert TEXT.sentence(shown.description[1]) == TEXT.sentence(type(shown.description[1])(f"is_{verdict}"))
 
 
-def test_one_rule_for_a_tie_in_words_code_picture_and_table() -> None:
+def test_ties_have_one_rule_in_words_code_plot_and_table() -> None:
     """The printed noise, the band of the plot and the verdicts are the same number."""
     claims = LESSON.claims
     noise = float(claims["noise-difference"].value)
@@ -115,7 +115,7 @@ def test_the_imatrix_removes_a_third_of_the_damage_at_two_bits() -> None:
     assert "31\u202f%" in words(shown)
 
 
-def test_the_two_perplexities_never_meet() -> None:
+def test_perplexities_of_the_two_sets_are_never_mixed() -> None:
     instruct = {row.perplexity for row in sources.quality_table()}
     for shown in (view(data="base"), view(data="base", measure="gsm8k")):
         assert shown.chart is not None
@@ -162,7 +162,7 @@ def test_sorting_by_every_column(data: str, column: str) -> None:
         assert cells[len(known) :] == [None] * (len(cells) - len(known)), "what is missing comes last"
 
 
-def test_a_scheme_that_the_set_lacks_is_said_and_replaced() -> None:
+def test_scheme_missing_from_the_set_is_named_and_replaced() -> None:
     shown = view(data="instruct", scheme="IQ2_XXS")
     assert "IQ2_XXS was not measured on this model" in words(shown)
     assert shown.readouts[0].value == "Q4_K_M"
@@ -170,7 +170,7 @@ def test_a_scheme_that_the_set_lacks_is_said_and_replaced() -> None:
 
 @pytest.mark.parametrize("scheme", SCHEMES[::4])
 @pytest.mark.parametrize("data", SETS)
-def test_the_table_can_be_worked_without_javascript(data: str, scheme: str) -> None:
+def test_table_works_without_javascript(data: str, scheme: str) -> None:
     """Sorting and choosing are radio buttons of the form, one of each checked; rows and marks share keys."""
     controls = Controls(data=data, scheme=scheme)
     markup = render("fragment.jinja", f=show(LESSON, FIGURE, controls)).decode()

@@ -45,7 +45,7 @@ def test_every_main_figure_has_its_question() -> None:
 
 
 @pytest.mark.parametrize("name", MAIN)
-def test_every_guess_gets_its_words(name: str) -> None:
+def test_every_guess_has_its_words(name: str) -> None:
     """No slot is empty, whatever is guessed, and who skips is told the same truth."""
     question, text = QUESTIONS[name], LESSON.question_texts[name]
     skipped = question.reveal(None)
@@ -59,7 +59,7 @@ def test_every_guess_gets_its_words(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MAIN)
-def test_a_guess_can_be_right_and_wrong_for_several_reasons(name: str) -> None:
+def test_every_reason_of_a_guess_can_occur(name: str) -> None:
     reasons = {why(name, guess) for guess in guesses(name)}
     verdicts = {QUESTIONS[name].reveal(guess).verdict for guess in guesses(name)}
     assert {"right", "off"} <= verdicts
@@ -73,7 +73,7 @@ def reasons_written(name: str) -> set[str]:
     return {key.removeprefix("why_") for key in content if key.startswith("why_")}
 
 
-def test_the_gap_is_that_of_the_figure_and_the_slip_of_counting_levels_is_named() -> None:
+def test_gap_matches_the_figure_and_counting_levels_is_a_named_slip() -> None:
     fine, coarse = (readout(rtn.FIGURE.view(rtn.Controls(bits=bits)), "step") for bits in (6, 3))
     assert QUESTIONS["rtn"].reveal(None).truth == f"{coarse / fine:.0f}×" == "9×"
     assert why("rtn", 8) == "why_powers"
@@ -87,7 +87,7 @@ def test_the_rank_is_counted_among_all_roundings() -> None:
     assert why("rounding", 0) == "why_none"
 
 
-def test_what_gptq_leaves_is_what_its_figure_ends_with() -> None:
+def test_remaining_error_of_gptq_matches_the_figure() -> None:
     view = gptq.FIGURE.view(gptq.Controls(bits="2", step=16))
     left = readout(view, "gptq_error") / readout(view, "rtn_error")
     assert QUESTIONS["gptq"].reveal(None).truth == f"{100 * left:.0f}\u202f%"
@@ -101,7 +101,7 @@ def test_the_best_alpha_is_the_searched_one_of_that_layer() -> None:
     assert why("awq", 1.0) == "why_sharper"
 
 
-def test_the_turned_bit_moves_what_the_figure_says() -> None:
+def test_flipped_bit_matches_the_figure() -> None:
     revealed = QUESTIONS["xray"].reveal("32")
     view = xray.FIGURE.view(xray.Controls(pick="byte-4", flip="0"))
     moved = [row for row in view.table.rows if row[6] != 0]
@@ -110,7 +110,7 @@ def test_the_turned_bit_moves_what_the_figure_says() -> None:
     assert revealed.verdict == "right"
 
 
-def test_only_an_answer_that_can_be_given_is_read() -> None:
+def test_invalid_guesses_are_refused() -> None:
     question = QUESTIONS["rtn"]
     assert question.read([]) == (False, None)
     assert question.read([("answer", "8")]) == (True, 8)
@@ -131,7 +131,7 @@ def marks(name: str, guess: Guess | None) -> dict[str, Mark]:
     return {mark.role: mark for mark in QUESTIONS[name].reveal(guess).marks}
 
 
-def test_a_guess_is_marked_as_what_it_claims() -> None:
+def test_guess_is_marked_at_its_value() -> None:
     """Each is measured again with the library, or against the figure's own numbers."""
     weights = block_weights("calm", 32)
     stored = primitive.compute(primitive.Controls(bits="2"))
@@ -201,7 +201,7 @@ def test_marks_are_on_a_plot_of_their_figure(name: str) -> None:
             assert not place.beyond or mark.role == "guess", "what is so is always on the plot"
 
 
-def test_a_value_beyond_the_plot_stands_at_its_edge_with_an_arrow() -> None:
+def test_value_beyond_the_plot_is_at_its_edge_with_an_arrow() -> None:
     upwards = Plot(Scale((0, 10)), Scale((0, 10), (100.0, 0.0)))
     assert placed(Mark("guess", "p", "", 12, 5), upwards, "") == Placed(
         "guess", "", (100, 100), (50, 50), "end", "→"
@@ -211,7 +211,7 @@ def test_a_value_beyond_the_plot_stands_at_its_edge_with_an_arrow() -> None:
 
 
 @pytest.mark.parametrize("name", MAIN)
-def test_marks_are_drawn_only_where_they_are_true(name: str) -> None:
+def test_marks_are_drawn_only_where_they_apply(name: str) -> None:
     """The controls that a question calls free change nothing of what it asks about; the others undo it."""
     question = QUESTIONS[name]
     assert question.holds(question.seen)

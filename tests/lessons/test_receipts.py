@@ -73,7 +73,7 @@ def test_the_geometry_that_a_log_shows_is_that_of_the_architecture() -> None:
             assert case["n_embd_k_gqa"] == width, case["id"]
 
 
-def test_a_wrong_prediction_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_prediction_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     case = {"id": "x", "kind": "weights_bytes", "model": "", "architecture": "qwen3-14b", "quant": "Q4_K_S",
             "expected": 8_995_793_920, "unit": "bytes", "tol_pct": 0.001, "source": ""}  # fmt: skip
     assert not module._receipt(case).holds
@@ -84,5 +84,5 @@ def test_a_wrong_prediction_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> No
     assert len(receipts()) == 86
 
 
-def test_a_receipt_is_plain_data() -> None:
+def test_receipt_contains_only_plain_data() -> None:
     assert all(json.dumps(dataclasses.asdict(receipt)) for receipt in receipts())

@@ -85,7 +85,7 @@ def test_with_its_real_activations_the_default_pair_is_best_rounded_away_from_ne
     assert keys(shown)[0] == "flipped"
 
 
-def test_dragging_leaves_nearest_and_comes_back() -> None:
+def test_nearest_is_best_again_after_a_range() -> None:
     """A level up for one weight and down for the other changes the output by step·(x₁ − x₂): 0 at x₂ = x₁."""
     x1 = float(weights_of("query", 3, 2).activations[0])
     (_, _, leaves), (_, enters, returns), (_, _, end) = best_ranges("query", 3)
@@ -108,7 +108,7 @@ def test_a_real_pair_may_be_best_at_nearest() -> None:
 
 @pytest.mark.parametrize("bits", BITS)
 @pytest.mark.parametrize("pair", PAIRS)
-def test_the_ranges_hold_what_a_fine_search_finds(pair: str, bits: str) -> None:
+def test_ranges_match_a_fine_search(pair: str, bits: str) -> None:
     weights, activations, choices = by_hand(pair, int(bits), 2)
     nearest = nearest_of(weights, choices)
     ranges = best_ranges(pair, int(bits))
@@ -179,7 +179,7 @@ def test_both_rankings_of_the_bars_are_the_table_s(pair: str, bits: str, x2: flo
 
 
 @pytest.mark.parametrize(("pair", "x2"), list(itertools.product(PAIRS, (0.0, 0.75, 2.75))))
-def test_the_weight_stands_on_the_level_that_the_best_choice_gives_it(pair: str, x2: float) -> None:
+def test_weight_is_drawn_at_the_level_of_the_best_choice(pair: str, x2: float) -> None:
     shown = view(Controls(pair=pair, x2=x2))
     best = next(row for i, row in enumerate(shown.table.rows) if i in shown.table.marked)
     for strip, level in zip(shown.drawing["strips"], best[2:4], strict=True):

@@ -68,7 +68,7 @@ def test_bits_per_weight_count_scale_and_zero_point(size: str, scheme: str, expe
     assert readout(shown, "storage") == expected / 16
 
 
-def test_the_outlier_takes_the_whole_grid() -> None:
+def test_outlier_determines_the_whole_grid() -> None:
     """At four bits all 127 neighbours of the 175-sigma weight round to zero; the figure says so."""
     shown = view(Controls(bits=4, block="outlier", group_size="128"))
     snapped = rows(shown)[:, 3]
@@ -76,7 +76,7 @@ def test_the_outlier_takes_the_whole_grid() -> None:
     assert "drowned" in [sentence.key for sentence in shown.description]
 
 
-def test_one_weight_scaled_up_is_called_synthetic_and_hurts_its_neighbours() -> None:
+def test_scaled_weight_is_called_synthetic_and_increases_other_errors() -> None:
     real, scaled = view(Controls(bits=4)), view(Controls(bits=4, stretch=16))
     assert "stretched" in [sentence.key for sentence in scaled.notes]
     assert "stretched" not in [sentence.key for sentence in real.notes]
@@ -85,7 +85,7 @@ def test_one_weight_scaled_up_is_called_synthetic_and_hurts_its_neighbours() -> 
 
 @pytest.mark.parametrize("block", ["calm", "attention", "llm"])
 @pytest.mark.parametrize(("bits", "size"), [(3, "32"), (4, "32"), (4, "128"), (8, "128")])
-def test_an_outlier_that_grows_crushes_the_others(block: str, bits: int, size: str) -> None:
+def test_growing_outlier_increases_errors_of_the_others(block: str, bits: int, size: str) -> None:
     """Their SQNR falls and more of them become zero, though the SQNR of the whole block may rise."""
     shown = [view(Controls(block=block, bits=bits, group_size=size, stretch=n)) for n in (1, 2, 4, 8, 16)]
     sqnr, zeros = ([readout(one, name) for one in shown] for name in ("others_sqnr", "zeros"))
@@ -97,14 +97,14 @@ def test_an_outlier_that_grows_crushes_the_others(block: str, bits: int, size: s
 
 @pytest.mark.parametrize("name", levels.SIZES)
 @pytest.mark.parametrize("block", ["calm", "attention", "llm"])
-def test_it_crushes_them_on_the_levels_of_every_format_too(name: str, block: str) -> None:
+def test_growing_outlier_increases_errors_in_every_format(name: str, block: str) -> None:
     real, scaled = (view(Controls(format=name, block=block, stretch=n)) for n in (1, 16))
     assert readout(scaled, "others_sqnr") < readout(real, "others_sqnr") / 1.5
     assert readout(scaled, "zeros") > readout(real, "zeros")
 
 
 @pytest.mark.parametrize("format", ["grid", "NF4", "Q4_0"])
-def test_the_numbers_of_the_others_are_those_of_the_table(format: str) -> None:
+def test_numbers_of_the_other_weights_match_the_table(format: str) -> None:
     shown = view(Controls(format=format, block="llm", stretch=3))
     table = rows(shown)
     others = np.delete(table, np.argmax(np.abs(table[:, 1])), axis=0)
@@ -115,7 +115,7 @@ def test_the_numbers_of_the_others_are_those_of_the_table(format: str) -> None:
     assert f"{readout(shown, 'zeros'):.0f} of the {len(others)}" in said
 
 
-def test_others_that_are_all_zero_have_no_signal() -> None:
+def test_all_zero_other_weights_have_no_sqnr() -> None:
     """A reader's own block may be one weight and zeros; IQ4_NL has no level at zero."""
     block = np.zeros(256, np.float32)
     block[8] = 1
@@ -126,7 +126,7 @@ def test_others_that_are_all_zero_have_no_signal() -> None:
 
 @pytest.mark.parametrize("scheme", ["asymmetric", "symmetric"])
 @pytest.mark.parametrize("size", ["16", "128"])
-def test_marks_stand_where_the_table_says(scheme: str, size: str) -> None:
+def test_marks_match_the_table(scheme: str, size: str) -> None:
     shown = view(Controls(scheme=scheme, group_size=size))
     table, marks = rows(shown), shown.drawing["marks"]
     weights = table[:, 1]
@@ -165,7 +165,7 @@ def lines(shown: View) -> np.ndarray:
     ],
 )
 @pytest.mark.parametrize("block", BLOCKS)
-def test_drawn_levels_stand_as_the_format_s_own(name: str, shape: Sequence[float], block: str) -> None:
+def test_drawn_levels_are_those_of_the_format(name: str, shape: Sequence[float], block: str) -> None:
     """Up to one scale, which may be negative, and for Q4_K an offset."""
     drawn = lines(view(Controls(format=name, block=block)))
     assert len(drawn) == len(shape)

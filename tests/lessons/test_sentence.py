@@ -49,13 +49,13 @@ def test_the_drawing_tints_by_the_rise() -> None:
     assert all(token["level"] == 0 for token in shown.drawing["rows"][0]["tokens"])
 
 
-def test_own_words_go_before_the_example() -> None:
+def test_own_sentence_takes_precedence_over_the_example() -> None:
     shown = view(sentence="To be, or not to be")
     assert "".join(token["text"] for token in shown.drawing["rows"][0]["tokens"]) == "To be, or not to be"
     assert view(sentence="   ").drawing == view().drawing
 
 
-def test_typographic_marks_are_read_as_plain_ones() -> None:
+def test_typographic_punctuation_is_normalised() -> None:
     assert view(sentence="I’ll say “no” – now").drawing == view(sentence='I\'ll say "no" - now').drawing
 
 
@@ -70,9 +70,7 @@ def test_typographic_marks_are_read_as_plain_ones() -> None:
         ("…" * MOST_CHARACTERS, "." * MOST_CHARACTERS, ["“…”"]),
     ],
 )
-def test_letters_that_are_not_read_are_named_beside_the_field_and_the_rest_is_drawn(
-    sentence: str, read: str, named: list[str]
-) -> None:
+def test_unsupported_letters_are_named_beside_the_field(sentence: str, read: str, named: list[str]) -> None:
     shown = view(sentence=sentence)
     assert "".join(token["text"] for token in shown.drawing["rows"][0]["tokens"]) == read
     limit = shown.limits["sentence"]
@@ -87,7 +85,7 @@ def test_letters_that_are_not_read_are_named_beside_the_field_and_the_rest_is_dr
 @pytest.mark.parametrize(
     "sentence", ["x" * (MOST_CHARACTERS + 1), "🙂" * (MOST_CHARACTERS + 1), "a\nb", "\t", "\x00"]
 )
-def test_what_is_too_long_or_no_line_is_refused_by_name(sentence: str) -> None:
+def test_too_long_or_multi_line_text_is_refused_by_name(sentence: str) -> None:
     with pytest.raises(ControlError) as caught:
         Controls.parse([("sentence", sentence)])
     (problem,) = caught.value.problems
@@ -103,14 +101,14 @@ def test_the_longest_sentence_fits_the_models_context() -> None:
     assert int(view(sentence=worst).readouts[0].value) <= MOST_CHARACTERS
 
 
-def test_continuations_begin_alike_and_part() -> None:
+def test_continuations_start_equal_and_diverge() -> None:
     reading = small_model.read(EXAMPLES["genesis"], 1)
     assert reading.continuations == small_model.read(EXAMPLES["genesis"], 1).continuations
     assert reading.continuations != small_model.read(EXAMPLES["genesis"], 2).continuations
     assert len(set(reading.continuations)) > 2
 
 
-def test_sentences_that_are_read_together_are_read_as_alone() -> None:
+def test_batched_sentences_equal_single_ones() -> None:
     """To the bit: what a reader sees must not depend on who else asks."""
     asked = [(text, seed) for seed, text in enumerate((*EXAMPLES.values(), "a", "~" * MOST_CHARACTERS), 1)]
     small_model.forget()
@@ -133,7 +131,7 @@ def test_the_continuation_is_that_of_each_model() -> None:
         assert continuation == single
 
 
-def test_it_says_that_one_sentence_is_noisy() -> None:
+def test_note_says_that_one_sentence_is_noisy() -> None:
     assert "One sentence is noisy" in words(view())
     for example in EXAMPLES:
         shown = view(example=example)

@@ -54,7 +54,7 @@ def rows_of(steps: Iterator[Any]) -> list[Row]:
 
 
 @pytest.mark.usefixtures("stand_in")
-def test_it_finds_what_the_table_of_the_small_model_is_made_of() -> None:
+def test_job_reproduces_the_table_of_the_small_model() -> None:
     text = smollm2.text(measuring.tokenizer())
     assert text.tokens.shape == (5, 64)
     expected = {
@@ -70,7 +70,7 @@ def test_it_finds_what_the_table_of_the_small_model_is_made_of() -> None:
 
 
 @pytest.mark.usefixtures("stand_in")
-def test_what_is_known_is_not_measured_again() -> None:
+def test_known_rows_are_not_measured_again() -> None:
     found = rows_of(smollm2.steps(Nothing(), ()))
     steps = list(smollm2.steps(Nothing(), found[:3]))
     assert rows_of(iter(steps))[0] | {"seconds": 0} == found[3] | {"seconds": 0}
@@ -80,7 +80,7 @@ def test_what_is_known_is_not_measured_again() -> None:
     assert steps[-1].done == 1
 
 
-def test_it_measures_what_needs_no_calibration_the_widths_first() -> None:
+def test_rows_without_calibration_are_measured_by_width() -> None:
     keys = [recipe.key for recipe in smollm2.RECIPES]
     assert keys[:7] == ["F16", *(f"rtn-{bits}-g64" for bits in (8, 6, 5, 4, 3, 2))]
     wanted = {
@@ -101,7 +101,7 @@ def test_it_measures_what_needs_no_calibration_the_widths_first() -> None:
     assert set(keys) <= set(measured.ROWS), "every key is one of the control's"
 
 
-def test_without_the_package_nothing_is_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_job_does_not_start_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(smollm2, "PACKAGE", "no_such_package")
     assert smollm2.model_file() is None
     assert not any(job.runs_here() for job in JOBS.values())
@@ -150,7 +150,7 @@ def words(name: str, shown: View) -> str:
     return " ".join(text.sentence(sentence) for sentence in (*shown.description, *shown.notes))
 
 
-def test_until_it_is_measured_the_small_model_stands_there_and_says_so() -> None:
+def test_until_measured_the_small_model_is_shown_with_a_note() -> None:
     own = FIGURE_05D.view(measured.Controls())
     for installed, key in ((False, "missing"), (True, "measure")):
         shown = measured.on_found(SMOL, Found(State(), installed))
@@ -165,7 +165,7 @@ def test_until_it_is_measured_the_small_model_stands_there_and_says_so() -> None
     assert measured.FIGURE.waits_for(SMOL) == ("bigger", Nothing())
 
 
-def test_what_is_measured_is_shown_against_the_model_as_shipped() -> None:
+def test_measured_rows_are_compared_with_the_shipped_model() -> None:
     shown = measured.on_found(SMOL, Found(State(False, 1.0, some_rows()), True))
     assert shown.drawing["awaited"] == ""
     assert [row["key"] for row in shown.drawing["rows"]] == ["F16", "Q8_0", "rtn-4-g64", "rtn-2-g64"]
@@ -186,7 +186,7 @@ def test_what_is_measured_is_shown_against_the_model_as_shipped() -> None:
     assert "As shipped, in Q4_1" in words("measured", picked)
 
 
-def test_what_is_measured_in_part_is_shown_with_the_way_to_the_rest() -> None:
+def test_partial_results_are_shown_with_a_link_to_the_job() -> None:
     shown = measured.on_found(SMOL, Found(State(True, 0.4, some_rows()), True))
     assert shown.drawing["awaited"] == "rest"
     assert len(shown.table.rows) == 4
@@ -219,7 +219,7 @@ def test_the_table_of_the_job_names_and_compares() -> None:
 
 @pytest.mark.usefixtures("stand_in")
 @pytest.mark.parametrize("key", ["F16", "rtn-4-g64", "Q4_K_M", "nf4", "fp8", "hqq-3-g64", "mxfp4"])
-def test_its_python_finds_what_the_job_finds(
+def test_python_reproduces_the_job(
     monkeypatch: pytest.MonkeyPatch, key: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recipes = [recipe for recipe in ALL if recipe.key in ("F16", key)]
@@ -239,7 +239,7 @@ def test_its_python_finds_what_the_job_finds(
 
 @pytest.mark.usefixtures("stand_in")
 @pytest.mark.parametrize("family", ["all", "gguf", "rtn", "gptq", "other"])
-def test_its_python_is_of_the_row_that_is_read_out(monkeypatch: pytest.MonkeyPatch, family: str) -> None:
+def test_python_is_for_the_selected_row(monkeypatch: pytest.MonkeyPatch, family: str) -> None:
     monkeypatch.setattr(smollm2, "TOKENS", 64)
     monkeypatch.setattr(smollm2, "RECIPES", tuple(r for r in ALL if r.key in (*FEW, "Q8_0", "rtn-8-g64")))
     state = measured.Controls(model="smollm2", family=family, row="gptq-3-g64")
@@ -273,7 +273,7 @@ def test_a_sentence_is_read_as_figure_05e_reads_it() -> None:
 
 
 @pytest.mark.usefixtures("stand_in")
-def test_the_figure_draws_what_the_job_has_read() -> None:
+def test_figure_draws_the_result_of_the_job() -> None:
     state = sentence.Controls(sentence="A wise king", seed="3", model="smollm2")
     rows = tuple(rows_of(smollm2_sentence.steps("A wise king", 3)))
     own = FIGURE_05E.view(sentence.Controls(sentence="A wise king", seed="3"))
@@ -292,7 +292,7 @@ def test_the_figure_draws_what_the_job_has_read() -> None:
 
 
 @pytest.mark.usefixtures("stand_in")
-def test_its_python_reads_it_too() -> None:
+def test_python_reproduces_the_sentence_job() -> None:
     state = sentence.Controls(sentence="A wise king", model="smollm2")
     found = run(LESSON.python("sentence", state))
     for readout in FIGURE_05E.view(sentence.Controls(sentence="A wise king")).readouts:
@@ -314,7 +314,7 @@ def test_the_same_words_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert changed.key(JobControls(sentence="To be")) != key
 
 
-def test_it_is_bounded_as_the_figure_is() -> None:
+def test_sentence_job_has_the_limits_of_the_figure() -> None:
     assert sentence.Controls.widgets()["sentence"] is JobControls.widgets()["sentence"]
     assert set(sentence.Controls.model_fields) - set(JobControls.model_fields) == {"model"}
 
@@ -344,7 +344,7 @@ def test_smollm2_reads_a_sentence(tmp_path: Path) -> None:
     assert JobStore(tmp_path).compute("sentence", lambda _: islice(smollm2_sentence.steps(words, 1), 1))
 
 
-def test_what_the_words_say_of_its_rows_holds() -> None:
+def test_statements_about_smollm2_rows_hold() -> None:
     assert smollm2.CONTEXT == 256
     assert sources.load_layer("smollm2.15.q").weights.shape[1] == 576
     shape = sources.model("smollm2-135m").shape
@@ -354,7 +354,7 @@ def test_what_the_words_say_of_its_rows_holds() -> None:
     assert matrices.count("Q4_0") > 0.8 * len(matrices)
 
 
-def test_a_second_grid_beats_with_the_first() -> None:
+def test_second_grid_interferes_with_the_first() -> None:
     """Sixteen levels on 32: below the middle of a block all round down, above it up, away from it."""
     blocks = sources.load_layer("smollm2.15.q").weights.astype(np.float64).reshape(-1, 32)
     away = blocks - (blocks.max(axis=1) + blocks.min(axis=1))[:, None] / 2

@@ -80,7 +80,7 @@ def test_the_first_stop_is_plain_w8a8_and_zero_is_not(layer: str, form: str) -> 
     assert (alpha.low, alpha.text(OFF)) == (OFF, "off")
 
 
-def test_what_the_prose_says() -> None:
+def test_statements_of_the_prose_hold() -> None:
     """5.4×10⁻⁴ without smoothing, and about seven times lower at α = 0.5."""
     shown = view(Controls())
     assert readout(shown, "output_error_plain") == pytest.approx(5.4e-4, abs=0.05e-4)
@@ -113,7 +113,7 @@ def test_difficulty_moves_one_way(layer: str) -> None:
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-def test_the_valley_has_its_floor_inside(layer: str) -> None:
+def test_minimum_is_inside_the_range(layer: str) -> None:
     errors = sweep(layer).errors
     assert 0 < np.argmin(errors) < len(errors) - 1
     assert min(errors) < sweep(layer).plain
@@ -147,7 +147,7 @@ def test_the_output_is_that_of_the_integers_to_the_bit(layer: str) -> None:
 
 @pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
-def test_marks_stand_where_the_table_says(layer: str, alpha: float) -> None:
+def test_marks_match_the_table(layer: str, alpha: float) -> None:
     """Loudest first, and the same ratio is the same distance in both panels."""
     shown = view(Controls(layer=layer, alpha=alpha))
     table, s = rows(shown), sweep(layer)
@@ -168,7 +168,7 @@ def test_marks_stand_where_the_table_says(layer: str, alpha: float) -> None:
     assert slopes[0] == pytest.approx(slopes[1], rel=0.02)
 
 
-def test_the_axis_stands_still_while_alpha_moves() -> None:
+def test_alpha_does_not_change_the_axis() -> None:
     ticks = [[panel["ticks"] for panel in view(Controls(alpha=alpha)).drawing["panels"]] for alpha in ALPHAS]
     assert all(each == ticks[0] for each in ticks)
 
@@ -202,7 +202,7 @@ def test_fp8_needs_no_smoothing_and_int8_does() -> None:
     assert gains["e5m2"] < 1.1
 
 
-def test_what_the_prose_says_of_fp8() -> None:
+def test_statements_about_fp8_hold() -> None:
     """6.8×10⁻⁴ without smoothing, 6.6×10⁻⁴ with it; smoothed int8 better, plain int8 on SmolLM2 worse."""
     fp8, int8 = sweep(MAIN, "e4m3"), sweep(MAIN)
     assert (round(fp8.plain * 1e4, 1), round(fp8.errors[10] * 1e4, 1)) == (6.8, 6.6)

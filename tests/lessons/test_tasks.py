@@ -45,7 +45,7 @@ def test_every_numbered_section_has_a_task() -> None:
 
 
 @pytest.mark.parametrize("section", TASKS)
-def test_a_seed_is_the_same_exercise_and_another_one_another(section: str) -> None:
+def test_seed_determines_the_exercise(section: str) -> None:
     first, again = TASKS[section].make(7), TASKS[section].make(7)
     assert first.given[0].values == again.given[0].values
     assert first.steps == again.steps
@@ -70,7 +70,7 @@ def test_every_sentence_has_its_numbers(section: str) -> None:
 
 
 @pytest.mark.parametrize("section", TASKS)
-def test_every_slip_that_is_written_can_be_met(section: str) -> None:
+def test_every_described_slip_can_occur(section: str) -> None:
     """And each wrong answer is told its own slip, or one that it shares its value with."""
     written = {key for key in LESSON.task_texts[section]._content["sentences"] if key.startswith("slip_")}
     met = set()
@@ -184,13 +184,13 @@ def read(*given: tuple[str, str]) -> tuple[Attempt, Exercise]:
     return read_attempt(TASKS["rounding"], given)
 
 
-def test_who_is_guided_begins_with_help() -> None:
+def test_guided_route_starts_with_help() -> None:
     assert read()[0].stage == "fresh"
     assert read(("route", "guided"))[0].stage == "faded"
     assert read(("route", "guided"), ("stage", "fresh"))[0].stage == "fresh"
 
 
-def test_of_a_faded_exercise_the_first_half_is_filled_in() -> None:
+def test_faded_exercise_has_its_first_half_filled_in() -> None:
     attempt, exercise = read(("stage", "faded"), ("seed", "5"))
     assert [each.shown for each in check(attempt, exercise)] == [True, True, False, False]
 
@@ -201,7 +201,7 @@ def test_numbers_are_read_as_people_write_them(text: str) -> None:
     assert attempt.given == (("scale", text),)
 
 
-def test_what_cannot_be_read_is_said_of_its_step_and_loses_nothing() -> None:
+def test_unreadable_answer_is_reported_for_its_step() -> None:
     attempt, exercise = read(("seed", "5"), ("scale", "abc"), ("code", "3"))
     assert attempt == Attempt(seed=5, given=(("scale", "abc"), ("code", "3")))
     checked = {each.step.name: each for each in check(attempt, exercise)}
@@ -211,7 +211,7 @@ def test_what_cannot_be_read_is_said_of_its_step_and_loses_nothing() -> None:
 
 
 @pytest.mark.parametrize("section", TASKS)
-def test_every_answer_is_read_however_it_is_written(section: str) -> None:
+def test_answers_are_read_in_every_notation(section: str) -> None:
     for step in TASKS[section].make(5).steps:
         if step.options:
             continue
@@ -237,7 +237,7 @@ def test_every_answer_is_read_however_it_is_written(section: str) -> None:
         ("bits", "4"),
     ],
 )
-def test_what_cannot_be_is_named(name: str, value: str) -> None:
+def test_invalid_parameters_are_named(name: str, value: str) -> None:
     with pytest.raises(AttemptError) as raised:
         read((name, value))
     assert raised.value.problems[0].control == name
@@ -248,7 +248,7 @@ def test_a_parameter_given_twice_is_refused() -> None:
         read(("seed", "3"), ("seed", "4"))
 
 
-def test_what_no_slip_explains_is_told_by_size_and_sign() -> None:
+def test_unexplained_error_is_described_by_size_and_sign() -> None:
     step = Step("x", 0.05, "0.050", rounded=0.001)
     assert explain(step, -0.05)[0] == "sign"
     assert explain(step, 0.5)[0] == "point"

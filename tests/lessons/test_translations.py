@@ -51,7 +51,7 @@ def copy(tmp_path: Path) -> Path:
     return root
 
 
-def test_a_copy_lacks_nothing(copy: Path) -> None:
+def test_copy_is_complete(copy: Path) -> None:
     assert translated(copy) == {"xx"}
     assert lacking(copy, "xx") == []
 
@@ -73,7 +73,7 @@ def test_a_copy_lacks_nothing(copy: Path) -> None:
         ("pages/xx/accessibility.md", None, None, "pages/xx/accessibility.md: no such file"),
     ],
 )
-def test_what_lacks_is_named(copy: Path, file: str, old: str | None, new: str | None, said: str) -> None:
+def test_missing_parts_are_named(copy: Path, file: str, old: str | None, new: str | None, said: str) -> None:
     path = copy / file
     if old is None:
         path.unlink()
@@ -101,7 +101,7 @@ def test_a_catalogue_is_collected_filled_and_read(tmp_path: Path, monkeypatch: p
     assert not any("Show this state" in line for line in listed)
 
 
-def test_a_language_speaks_its_own_numbers() -> None:
+def test_language_has_its_own_number_format() -> None:
     with speaking(Language("de", Locale("de"))):
         assert numbers.gigabytes(42_512_531_712) == "42,5\u202fGB"
         assert numbers.significant(0.0000379) == "3,79×10⁻⁵"
@@ -112,5 +112,5 @@ def test_a_language_speaks_its_own_numbers() -> None:
     assert numbers.percent(0.2531) == "25.3\u202f%"
 
 
-def test_catalogues_are_kept_as_they_are_written() -> None:
+def test_catalogues_are_stored_as_generated() -> None:
     assert [path for path in CATALOGUES.glob("*") if path.suffix != ".po"] == []

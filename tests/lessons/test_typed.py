@@ -60,7 +60,7 @@ def test_a_comma_before_three_digits_separates_thousands_of_whole_numbers_alone(
         ("5 GB", ""), ("3x", "GB"), ("½", ""),
     ],
 )  # fmt: skip
-def test_nothing_else_is_read(text: str, unit: str) -> None:
+def test_other_input_is_refused(text: str, unit: str) -> None:
     with pytest.raises(ValueError, match="cannot be read. Write a number"):
         read_typed(text, unit)
 

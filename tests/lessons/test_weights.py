@@ -116,7 +116,7 @@ def test_a_row_goes_by_its_index_in_the_full_tensor() -> None:
     np.testing.assert_array_equal(layer_row("minilm.1.query", 40), load_layer("minilm.1.query").weights[40])
 
 
-def test_what_is_not_shipped_is_refused() -> None:
+def test_missing_weights_are_refused() -> None:
     with pytest.raises(ValueError, match=r"row 50 of minilm\.0\.ffn_out is not shipped; there are 0–30, 99"):
         layer_row("minilm.0.ffn_out", 50)
     with pytest.raises(ValueError, match=r"layer 'gpt' is not shipped; choose one of minilm\.5\.ffn_in"):

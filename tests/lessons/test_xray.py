@@ -67,7 +67,7 @@ def column(shown: View, name: str) -> list[Any]:
 
 
 @pytest.mark.parametrize("type_name", FORMATS)
-def test_the_receipt_counts_what_is_compared(type_name: str) -> None:
+def test_receipt_counts_the_compared_bytes(type_name: str) -> None:
     """`tests/quant_core/test_ggml_bytes.py` compares these very arrays."""
     compared = 0
     with np.load(GOLDEN) as vectors:
@@ -186,7 +186,7 @@ def test_every_byte_and_weight_of_a_format_is_drawn_once(type_name: str) -> None
 
 
 @pytest.mark.parametrize("type_name", FORMATS)
-def test_the_map_shows_every_field_as_long_as_its_bytes(type_name: str) -> None:
+def test_map_shows_every_field_with_its_length(type_name: str) -> None:
     """In the order of the file and without a gap, with a mark on every byte that the sum reads."""
     shown = view(Controls(format=type_name, pick="weight-200"))
     form, drawn = FORMATS[type_name], shown.drawing["map"]
@@ -202,7 +202,7 @@ def test_the_map_shows_every_field_as_long_as_its_bytes(type_name: str) -> None:
 
 
 @pytest.mark.parametrize("type_name", FORMATS)
-def test_a_byte_stands_above_the_weights_that_it_holds(type_name: str) -> None:
+def test_byte_is_drawn_above_its_weights(type_name: str) -> None:
     """The cells under a byte are those that change with its bits, one line for each."""
     before = xray.encoded("ffn_in", False, type_name)
     for band in view(Controls(format=type_name)).drawing["bands"]:
@@ -216,7 +216,7 @@ def test_a_byte_stands_above_the_weights_that_it_holds(type_name: str) -> None:
 
 
 @pytest.mark.parametrize("type_name", FORMATS)
-def test_a_byte_that_a_format_lacks_is_said_to_be_missing(type_name: str) -> None:
+def test_byte_missing_from_a_format_is_reported(type_name: str) -> None:
     last = FORMATS[type_name].bytes - 1
     shown = view(Controls(format=type_name, pick=f"byte-{last}"))
     assert "no_such_byte" not in [sentence.key for sentence in shown.description]
@@ -283,7 +283,7 @@ def test_cells_table_and_bytes_agree(block: str) -> None:
     assert readout(shown, "bits_per_weight") == 8 * len(data) / len(shown.table.rows) == 4.5
 
 
-def test_a_weight_and_its_bytes_find_each_other() -> None:
+def test_weights_and_bytes_highlight_each_other() -> None:
     for weight in (0, 31, 37, 129, 255):
         related = [
             i
@@ -316,7 +316,7 @@ def test_one_radio_of_each_group_is_checked() -> None:
         assert [bit["bit"] for bit in shown.drawing["bits"] if bit["flipped"]] == [7]
 
 
-def test_bits_stand_as_in_the_byte_and_name_their_worth() -> None:
+def test_bits_are_in_byte_order_with_their_value() -> None:
     for byte, worth in (
         (0, "f7 f6 f5 f4 f3 f2 f1 f0"),
         (1, "± e4 e3 e2 e1 e0 f9 f8"),
@@ -364,7 +364,7 @@ def test_no_single_bit_makes_a_number_that_cannot_be_printed(block: str, importa
             assert (after != before.weights).any(), "the sentence says that something moves"
 
 
-def test_the_trade_is_honest() -> None:
+def test_importance_lowers_weighted_and_raises_plain_error() -> None:
     """Weighted error falls, plain error rises; and the read-outs say what the bars say."""
     off, on = view(Controls()), view(Controls(importance=True))
     assert readout(on, "weighted_error") < readout(off, "weighted_error")

@@ -27,7 +27,7 @@ def test_q8_k_is_ggmls_loop() -> None:
             assert min(codes) == -127
 
 
-def test_silence_stays_silent() -> None:
+def test_zero_activations_stay_zero() -> None:
     for kind in activations.KINDS:
         assert not activations.rounded(np.zeros((2, 256)), kind).any()
 
@@ -51,7 +51,7 @@ def test_the_product_of_rounded_matrices_is_that_of_the_integers() -> None:
 
 
 @pytest.mark.parametrize("type_name", sorted(set(ggml.QUANTIZABLE) & FILE_TYPES.keys()))
-def test_the_inputs_of_every_type_keep_seven_bits_at_least(type_name: str) -> None:
+def test_inputs_of_every_type_keep_at_least_seven_bits(type_name: str) -> None:
     rounded = activations.rounding_of({"w": type_name})("w", X)
     limit = np.abs(X).reshape(16, 2, 256).max(axis=-1).repeat(256, axis=-1) / 254
     assert (np.abs(rounded - X) <= limit * 1.2).all()  # half a step, and the scale's rounding
@@ -59,7 +59,7 @@ def test_the_inputs_of_every_type_keep_seven_bits_at_least(type_name: str) -> No
     assert activations.rounding_of({"w": type_name})("other", X) is X
 
 
-def test_blocks_that_do_not_fit_are_refused() -> None:
+def test_rows_that_do_not_divide_into_blocks_are_refused() -> None:
     with pytest.raises(ValueError, match="300 columns; give a multiple of 256"):
         activations.rounded(np.zeros((1, 300)), "q8_K")
     with pytest.raises(ValueError, match="kind is 'q8_1'; give one of f16, q8_0"):

@@ -259,7 +259,7 @@ def test_mamba_is_a_state_and_nothing_else() -> None:
     assert recurrent_state_bytes(shape) == 4 * 24 * 1536 * (16 + 3)
 
 
-def test_every_layer_of_nemotron_is_one_thing() -> None:
+def test_every_layer_of_nemotron_has_one_part() -> None:
     shape = model_shape(NEMOTRON_3)
     assert shape.layer_kinds == ("linear", "none", "linear", "full", "none", "linear", "none")
     kinds = [{t.kind for t in shape.tensors() if t.layer == layer} for layer in range(7)]
@@ -315,7 +315,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("change", "words"), REFUSED, ids=[words[:50] for _, words in REFUSED])
-def test_what_is_not_understood_is_refused_by_name(change: dict[str, Any], words: str) -> None:
+def test_unknown_fields_are_refused_by_name(change: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         model_shape({**LLAMA, **change})
 
@@ -342,7 +342,7 @@ NEUTRAL: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("fields", NEUTRAL)
 @pytest.mark.parametrize("model_type", ["llama", "novel"])
-def test_what_decides_nothing_changes_nothing(fields: dict[str, Any], model_type: str) -> None:
+def test_irrelevant_fields_change_nothing(fields: dict[str, Any], model_type: str) -> None:
     plain = {**LLAMA, "model_type": model_type}
     assert model_shape({**plain, **fields}) == model_shape(plain)
 
@@ -403,7 +403,7 @@ def test_the_worst_configuration_is_cheap() -> None:
 @pytest.mark.parametrize(
     "name", ["rope_theta", "router_aux_loss_coef", "rms_norm_eps", "bos_token_id", "_name"]
 )
-def test_names_that_decide_nothing(name: str) -> None:
+def test_irrelevant_names_change_nothing(name: str) -> None:
     assert never_decides_a_size(name)
 
 

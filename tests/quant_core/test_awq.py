@@ -66,7 +66,7 @@ def test_the_search_is_never_worse_than_alpha_zero(seed: int, bits: int) -> None
     assert result.losses[chosen] == pytest.approx(expected, rel=1e-4)
 
 
-def test_loud_channels_make_alpha_pay() -> None:
+def test_loud_channels_need_a_positive_alpha() -> None:
     gains = []
     for seed in range(10):
         w, x = layer(seed)
@@ -102,7 +102,7 @@ def test_statistics_are_all_that_the_search_needs() -> None:
     assert from_statistics.alpha == from_x.alpha
 
 
-def test_held_out_text_judges_every_try_and_chooses_none() -> None:
+def test_held_out_text_does_not_affect_the_choice() -> None:
     w, x = layer(1)
     unseen = layer(2)[1].astype(float)
     moment, mean = x.T.astype(float) @ x / len(x), np.abs(x).mean(axis=0)

@@ -32,7 +32,7 @@ def tinylm() -> Transformer:
     return load(TINYLM / "model.safetensors")
 
 
-def test_a_text_is_continued_as_it_would_be_alone(tinylm: Transformer) -> None:
+def test_batched_text_is_continued_as_alone(tinylm: Transformer) -> None:
     each = texts(tinylm)
     alone = [generate_each(tinylm, [text], COUNT, 0.7, ROOM)[0] for text in each]
     for count in range(2, len(each) + 1):
@@ -42,7 +42,7 @@ def test_a_text_is_continued_as_it_would_be_alone(tinylm: Transformer) -> None:
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.7])
-def test_it_is_what_generate_makes(tinylm: Transformer, temperature: float) -> None:
+def test_batch_equals_generate(tinylm: Transformer, temperature: float) -> None:
     made = generate_each(tinylm, texts(tinylm), COUNT, temperature, ROOM)
     for seed, tokens in enumerate(TOKENS):
         single = tinylm.generate(np.array(tokens), COUNT, temperature, seed)
@@ -68,7 +68,7 @@ def test_every_kind_of_model_is_continued(tmp_path: Path, changes: dict[str, Any
         ({"temperature": -1.0}, "temperature -1"),
     ],
 )
-def test_what_cannot_be_continued_is_refused(tinylm: Transformer, change: Any, problem: str) -> None:
+def test_invalid_batches_are_refused(tinylm: Transformer, change: Any, problem: str) -> None:
     arguments = {"texts": texts(tinylm), "count": COUNT, "temperature": 0.7, "room": ROOM} | change
     with pytest.raises(ValueError, match=problem):
         generate_each(tinylm, **arguments)

@@ -35,13 +35,13 @@ def test_the_held_out_text_has_the_tokens_of_hugging_faces_tokenizer() -> None:
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=60))
-def test_every_text_comes_back(written: str) -> None:
+def test_every_text_survives_a_round_trip(written: str) -> None:
     ids = TINY.encode(written)
     assert TINY.decode(ids) == written
     assert b"".join(map(TINY.bytes_of, ids)) == written.encode()
 
 
-def test_half_a_character_is_shown_as_such() -> None:
+def test_partial_character_is_marked() -> None:
     first, second = TINY.encode("é")
     assert TINY.decode([first]) == "\ufffd"
     assert TINY.decode([first, second]) == "é"
@@ -148,7 +148,7 @@ def test_bytes_that_the_vocabulary_lacks_are_skipped_as_llama_cpp_does() -> None
     assert ids == [i for i in TINY.encode(written) if TINY.tokens[i] != LETTERS[0x1D]]
 
 
-def test_of_a_piece_that_is_no_token_the_letters_of_one_byte_are_found() -> None:
+def test_unknown_piece_is_looked_up_byte_by_byte() -> None:
     # `llm_tokenizer_bpe_session::tokenize` looks such a piece up byte by byte of its UTF-8: Ġ has two.
     tokenizer = Tokenizer(["a", "b", "Ġ"], ["a b", "Ġ ab"], [GPT2])
     assert tokenizer.encode("ab ab") == [0, 1, 0, 1]
@@ -156,7 +156,7 @@ def test_of_a_piece_that_is_no_token_the_letters_of_one_byte_are_found() -> None
     assert Tokenizer(["a"], [], [GPT2]).encode("zé") == []
 
 
-def test_what_is_no_tokenizer_is_refused() -> None:
+def test_invalid_tokenizers_are_refused() -> None:
     with pytest.raises(ValueError, match="not two tokens"):
         Tokenizer(["a"], ["a b c"], [GPT2])
     with pytest.raises(ValueError, match="category Xx"):

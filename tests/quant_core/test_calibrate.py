@@ -30,7 +30,7 @@ def seen(tinylm: Transformer) -> dict[str, calibrate.Statistics]:
     return calibrate.statistics(tinylm, CALIBRATION)
 
 
-def test_statistics_are_the_moments_of_what_is_read(
+def test_statistics_are_moments_of_the_inputs(
     tinylm: Transformer, seen: dict[str, calibrate.Statistics]
 ) -> None:
     inputs = {}
@@ -108,7 +108,7 @@ def test_smoothing_changes_the_activations_and_not_the_model(
     )
 
 
-def test_rounding_activations_costs_more_with_loud_channels_and_smoothing_takes_it_back(
+def test_smoothing_undoes_the_cost_of_loud_channels(
     tinylm: Transformer,
 ) -> None:
     def divergence(model: Transformer) -> float:
@@ -140,7 +140,7 @@ def test_clipping_lowers_the_error_of_what_it_clips(
     np.testing.assert_array_equal(clipped["blk.0.attn_q.weight"], scaled["blk.0.attn_q.weight"])
 
 
-def test_a_matrix_that_is_none_is_refused(tinylm: Transformer) -> None:
+def test_unknown_matrix_is_refused(tinylm: Transformer) -> None:
     with pytest.raises(ValueError, match=r"output_norm\.weight is no matrix of the model"):
         calibrate.statistics(tinylm, CALIBRATION, ["output_norm.weight"])
     with pytest.raises(ValueError, match="is no matrix"):

@@ -71,7 +71,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_quantize_says_what_it_does(run: Output, tmp_path: Path, small: Path) -> None:
+def test_quantize_reports_its_progress(run: Output, tmp_path: Path, small: Path) -> None:
     target = tmp_path / "out.gguf"
     code, out, err = run("quantize", WEIGHTS, target, "--type", "Q4_K_M", "--jobs", 1)
     assert code == 0
@@ -168,7 +168,7 @@ def test_an_importance_matrix_with_few_entries_is_warned_of(
     assert err[0].startswith("warning: the importance matrix is not used: --types names none")
 
 
-def test_what_was_not_used_is_not_noted(run: Output, tmp_path: Path) -> None:
+def test_unused_importance_is_not_recorded(run: Output, tmp_path: Path) -> None:
     vectors = importance_of(open_model(WEIGHTS).tensors)
     write_imatrix(matrix_of(vectors, "a.txt"), tmp_path / "i.gguf")
     source = tmp_path / "half.gguf"
@@ -241,7 +241,7 @@ def test_inspect_a_header_alone_of_new_types(run: Output) -> None:
     assert out[-2].endswith("1.1250 bits per weight")
 
 
-def test_types_that_are_not_known_do_not_stop_a_command(run: Output, tmp_path: Path) -> None:
+def test_unknown_types_do_not_stop_a_command(run: Output, tmp_path: Path) -> None:
     path = tmp_path / "later.gguf"
     path.write_bytes(gguf_bytes(tensors=(listed(b"a", (7, 3), 57, 0), listed(b"b", (32,), 0, 256))))
     code, out, err = run("inspect", path)
@@ -271,7 +271,7 @@ def test_types_are_named_as_llama_quantize_takes_them(
     assert (tmp_path / "out.gguf").read_bytes() == small.read_bytes()
 
 
-def test_a_type_that_is_not_known_is_answered_with_those_that_are(run: Output, tmp_path: Path) -> None:
+def test_unknown_type_is_refused_with_a_list_of_known_ones(run: Output, tmp_path: Path) -> None:
     for name in ("Q9", "", "4", "-1", "Q2_K_M", "15.0", "١٥"):
         code, _, err = run("quantize", WEIGHTS, tmp_path / "out.gguf", f"--type={name}")
         assert (code, len(err)) == (2, 1)
@@ -404,7 +404,7 @@ def test_block_of_every_type(run: Output, tmp_path: Path, type_name: str) -> Non
         (("quantize", WEIGHTS, "{folder}/no/x", "--type", "F32"), "no: No such file or directory"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(
+def test_errors_are_one_line(
     run: Output, tmp_path: Path, small: Path, arguments: tuple[object, ...], message: str
 ) -> None:
     (tmp_path / "broken.gguf").write_bytes(b"GG")
@@ -431,7 +431,7 @@ def test_wrong_arguments_end_with_the_same_code(run: Output) -> None:
     assert run("--help")[0] == 0
 
 
-def test_hostile_names_stay_harmless(run: Output, tmp_path: Path) -> None:
+def test_hostile_names_are_escaped(run: Output, tmp_path: Path) -> None:
     path = tmp_path / "hostile.gguf"
     path.write_bytes(gguf_bytes(tensors=(listed(b"\x1b[2J\xc2\x9b", (32,), 0, 0),)))
     for command in (("inspect", path), ("compare", path, path), ("block", path, "x", 0)):
@@ -446,7 +446,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_a_terminal_gets_a_bar(tmp_path: Path) -> None:
+def test_terminal_gets_a_progress_bar(tmp_path: Path) -> None:
     stream = Terminal()
     model = open_model(write_checkpoint(tmp_path, CONFIG, tensors=tensors_of(CONFIG)))
     quantize_model(model, tmp_path / "out.gguf", "Q8_0", report=ProgressBar(stream).show)
@@ -459,7 +459,7 @@ def test_a_terminal_gets_a_bar(tmp_path: Path) -> None:
     assert drawn.count("\n") == 1
 
 
-def test_a_log_gets_one_line_for_each_tensor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_log_gets_one_line_for_each_tensor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("quant_core.files.quantizing.WEIGHTS_AT_ONCE", 1000)
     stream = io.StringIO()
     model = open_model(write_checkpoint(tmp_path))
@@ -467,7 +467,7 @@ def test_a_log_gets_one_line_for_each_tensor(tmp_path: Path, monkeypatch: pytest
     assert len(stream.getvalue().splitlines()) == len(model.tensors) == 21
 
 
-def test_a_dead_worker_and_lack_of_memory_are_said(
+def test_dead_worker_and_lack_of_memory_are_reported(
     run: Output, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for error, message in (
@@ -485,7 +485,7 @@ def test_a_dead_worker_and_lack_of_memory_are_said(
         assert message in err[-1]
 
 
-def test_an_interrupt_is_no_traceback(run: Output, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupt_has_no_traceback(run: Output, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*arguments: object) -> None:
         raise KeyboardInterrupt
 
@@ -503,7 +503,7 @@ def test_cores_are_counted_where_affinity_is_not_known(monkeypatch: pytest.Monke
     assert _cores() == 1
 
 
-def test_the_package_is_a_program(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_package_runs_as_a_module(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["quant_core", "inspect", str(small)])
     with pytest.raises(SystemExit) as end:
         runpy.run_path(str(ROOT / "quant_core" / "__main__.py"), run_name="__main__")
@@ -552,7 +552,7 @@ def test_a_closed_stream_changes_neither_the_work_nor_the_exit_code(
         assert len(done.stdout.splitlines()) == 1
 
 
-def test_an_output_that_cannot_be_written_is_said(tmp_path: Path, small: Path) -> None:
+def test_unwritable_output_is_reported(tmp_path: Path, small: Path) -> None:
     # A limit on the length of a file fails at the same place as a full disk.
     for command in (["inspect", small], ["compare", small, small], ["--help"]):
         with open(tmp_path / "printed", "wb") as printed:
@@ -571,7 +571,7 @@ def test_an_output_that_cannot_be_written_is_said(tmp_path: Path, small: Path) -
         assert (tmp_path / "printed").stat().st_size == 10
 
 
-def test_the_rest_of_a_closed_pipe_goes_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_output_after_a_closed_pipe_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def closed(options: object) -> int:
         raise BrokenPipeError
 
@@ -583,7 +583,7 @@ def test_the_rest_of_a_closed_pipe_goes_nowhere(tmp_path: Path, monkeypatch: pyt
     assert (tmp_path / "pipe").read_text() == ""
 
 
-def test_termination_runs_the_clean_up() -> None:
+def test_termination_cleans_up() -> None:
     previous = signal.getsignal(signal.SIGTERM)
     try:
         main(["inspect", WEIGHTS])
@@ -594,7 +594,7 @@ def test_termination_runs_the_clean_up() -> None:
     assert end.value.code == 128 + signal.SIGTERM
 
 
-def test_an_output_that_cannot_show_a_character_gets_its_code(small: Path) -> None:
+def test_unencodable_characters_are_escaped(small: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "quant_core", "inspect", str(small)],
         cwd=ROOT,
@@ -646,9 +646,7 @@ def test_perplexity_of_a_quantized_file(run: Output, small: Path, held_out: Path
     assert len(out) == 3
 
 
-def test_what_cannot_be_measured_is_said_in_one_line(
-    run: Output, small: Path, held_out: Path, tmp_path: Path
-) -> None:
+def test_perplexity_errors_are_one_line(run: Output, small: Path, held_out: Path, tmp_path: Path) -> None:
     (tmp_path / "bytes").write_bytes(b"abc\xff")
     (tmp_path / "short").write_text("A word.")
     for arguments, problem in (
@@ -682,7 +680,7 @@ def test_bytes_without_a_token_are_counted_and_skipped(
     assert results[0][1][1:] == results[1][1][1:]
 
 
-def test_a_text_may_come_through_a_pipe_and_is_bounded(
+def test_text_may_come_from_a_pipe_and_is_bounded(
     run: Output, held_out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pipe = tmp_path / "pipe"
@@ -697,7 +695,7 @@ def test_a_text_may_come_through_a_pipe_and_is_bounded(
     assert (code, err) == (2, [f"quant_core: {held_out}: more than 3999 bytes"])
 
 
-def test_the_bar_of_several_runs_grows_and_is_wiped_for_results() -> None:
+def test_progress_bar_of_several_runs_grows_and_is_cleared_for_results() -> None:
     stream = Terminal()
     bar = Bar(stream, 2)
     for share in (0.5, 1.0, 0.5, 1.0):

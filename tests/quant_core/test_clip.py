@@ -61,7 +61,7 @@ def test_statistics_are_all_that_the_search_needs(four_rows: Vectors) -> None:
     assert from_statistics.losses == pytest.approx(from_x.losses, rel=1e-6)
 
 
-def test_clipping_pays_at_three_bits(four_rows: Vectors) -> None:
+def test_clipping_lowers_the_error_at_three_bits(four_rows: Vectors) -> None:
     w, x = four_rows["W"], four_rows["X"]
     clipped = clip.search(w, x, 3, 128).quantized.dequantize()
     plain = round_to_nearest(w, 3, 128).dequantize()
@@ -93,7 +93,7 @@ def test_tokens_are_spread_evenly() -> None:
     assert np.array_equal(clip.search(w, x, 3, 16, tokens=41).losses, clip.search(w, x, 3, 16).losses)
 
 
-def test_a_silent_input_keeps_the_whole_range() -> None:
+def test_zero_input_keeps_the_whole_range() -> None:
     w = np.array([[1.0, -2.0, 3.0, 0.5], [0.0, 0.0, 0.0, 0.0]])
     result = clip.search(w, np.zeros((3, 4)), 4, None)
     assert (result.losses == 0).all()

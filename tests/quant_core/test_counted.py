@@ -55,7 +55,7 @@ def test_no_field_of_a_default_configuration_is_overlooked() -> None:
     assert right > 800
 
 
-def test_what_a_file_leaves_out_is_what_its_class_assumes() -> None:
+def test_omitted_fields_take_the_defaults_of_their_class() -> None:
     """A file that holds nothing but its kind, and one that holds one field more."""
     wrong, right = [], 0
     for name, entry in DEFAULTS.items():

@@ -78,13 +78,13 @@ def test_a_text_that_begins_with_a_token_has_it_in_every_window() -> None:
         ({"stride": 1, "first": 1}, "and no first"),
     ],
 )
-def test_windows_that_cannot_be_cut_are_refused(arguments: dict[str, Any], problem: str) -> None:
+def test_invalid_windows_are_refused(arguments: dict[str, Any], problem: str) -> None:
     given: dict[str, Any] = {"tokens": range(10), "context": 4} | arguments
     with pytest.raises(ValueError, match=problem):
         windows(**given)
 
 
-def test_the_numbers_are_what_they_are_defined_as() -> None:
+def test_numbers_follow_their_definitions() -> None:
     result = Evaluation(np.log([[2.0, 8.0]]), np.array([[0.1, 0.3]]), np.array([[True, False]]))
     assert result.perplexity == pytest.approx(4)
     # The spread of {log 2, log 8} is log 2, and llama-perplexity divides by √(n − 1).
@@ -104,7 +104,7 @@ def test_a_model_agrees_with_itself(tinylm: Transformer) -> None:
     assert (result.divergence, result.agreement) == (0, 1)
 
 
-def test_rounding_costs_something_everywhere(tinylm: Transformer, at_3_bits: Transformer) -> None:
+def test_rounding_raises_every_measure(tinylm: Transformer, at_3_bits: Transformer) -> None:
     result, before = evaluate(at_3_bits, FEW, tinylm), evaluate(tinylm, FEW)
     assert before.perplexity < result.perplexity
     assert result.divergences is not None
@@ -121,7 +121,7 @@ def test_the_divergence_is_the_sum_over_the_vocabulary(tinylm: Transformer, at_3
     np.testing.assert_allclose(found[0], wanted, atol=1e-5)
 
 
-def test_several_models_are_measured_as_one_by_one(tinylm: Transformer, at_3_bits: Transformer) -> None:
+def test_several_models_are_measured_as_separately(tinylm: Transformer, at_3_bits: Transformer) -> None:
     shares: list[float] = []
     both = evaluate_each({"16": tinylm, "3": at_3_bits}, FEW, tinylm, shares.append)
     for name, model in (("16", tinylm), ("3", at_3_bits)):

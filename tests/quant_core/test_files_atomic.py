@@ -22,7 +22,7 @@ from quant_core.methods.imatrix import Collector, ImportanceMatrix
 from tests.quant_core.model_files import CONFIG, ROOT, safetensors_bytes, tensors_of, write_checkpoint
 
 
-def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_file_appears_complete_or_not_at_all(tmp_path: Path) -> None:
     target = tmp_path / "t"
     target.write_bytes(b"old")
 
@@ -45,7 +45,7 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
         pass
 
 
-def test_without_nameless_files_a_temporary_name_is_used_and_removed(
+def test_without_unnamed_files_a_temporary_name_is_used_and_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr(os, "O_TMPFILE", raising=False)
@@ -99,7 +99,7 @@ def listening(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
         yield tmp_path / "socket"
 
 
-def test_nothing_but_a_file_is_replaced(tmp_path: Path, pipe: Path, listening: Path) -> None:
+def test_only_regular_files_are_replaced(tmp_path: Path, pipe: Path, listening: Path) -> None:
     (tmp_path / "link").symlink_to("pipe")
     (tmp_path / "link of a link").symlink_to(tmp_path / "link")
     for path, kind in (
@@ -115,7 +115,7 @@ def test_nothing_but_a_file_is_replaced(tmp_path: Path, pipe: Path, listening: P
     assert {path.name for path in tmp_path.iterdir()} == {"pipe", "socket", "link", "link of a link"}
 
 
-def test_what_becomes_no_file_meanwhile_is_not_replaced_either(tmp_path: Path) -> None:
+def test_file_that_becomes_something_else_is_not_replaced(tmp_path: Path) -> None:
     def meanwhile() -> None:
         with atomic_file(tmp_path / "t"):
             os.mkfifo(tmp_path / "t")
@@ -126,7 +126,7 @@ def test_what_becomes_no_file_meanwhile_is_not_replaced_either(tmp_path: Path) -
     assert (tmp_path / "t").is_fifo()
 
 
-def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path: Path) -> None:
+def test_symbolic_link_stays_and_its_target_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "old").write_bytes(b"old")
     for name, place in (("a", "data/old"), ("b", "data/new")):
@@ -142,7 +142,7 @@ def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path: Path) -> None:
         atomic_file(tmp_path / "round").__enter__()
 
 
-def test_permissions_stay_and_a_file_that_is_protected_is_not_replaced(
+def test_permissions_stay_and_protected_files_are_not_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = tmp_path / "t"
@@ -208,7 +208,7 @@ def by_another_way(path: Path, target: Path) -> Path:
 
 @pytest.mark.parametrize("way", [same, through_a_link, through_a_hard_link, by_another_way])
 @pytest.mark.parametrize("given", ["the index", "a shard"])
-def test_nothing_that_is_read_is_written_over(
+def test_inputs_are_never_overwritten(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     way: Callable[[Path, Path], Path],
@@ -234,7 +234,7 @@ def test_nothing_that_is_read_is_written_over(
     assert {path: path.read_bytes() for path in (tmp_path / "in").iterdir()} == before
 
 
-def test_a_gguf_file_is_not_written_over_itself(tmp_path: Path) -> None:
+def test_gguf_file_is_not_overwritten_by_itself(tmp_path: Path) -> None:
     quantize_model(open_model(write_checkpoint(tmp_path / "in")), tmp_path / "a.gguf", "F16")
     before = (tmp_path / "a.gguf").read_bytes()
     (tmp_path / "b.gguf").symlink_to("a.gguf")
@@ -257,7 +257,7 @@ def test_an_importance_matrix_can_be_written_over_itself_after_it_was_read(tmp_p
 # --- what goes wrong on the way ---------------------------------------------------------------------------
 
 
-def test_an_input_that_changes_is_said(tmp_path: Path) -> None:
+def test_changed_input_is_reported(tmp_path: Path) -> None:
     for number, change in enumerate(("replaced", "written", "shorter")):
         path = write_checkpoint(tmp_path / f"in{number}")
         model = open_model(path)
@@ -277,7 +277,7 @@ def test_an_input_that_changes_is_said(tmp_path: Path) -> None:
         assert not (tmp_path / "out.gguf").exists()
 
 
-def test_a_full_disk_is_said_with_the_name_of_the_file(tmp_path: Path) -> None:
+def test_full_disk_is_reported_with_the_file_name(tmp_path: Path) -> None:
     path = write_checkpoint(tmp_path / "in")
     (tmp_path / "out").mkdir()
     target = tmp_path / "out" / "x.gguf"
@@ -298,13 +298,13 @@ def test_a_full_disk_is_said_with_the_name_of_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", ["no/x.gguf", "file/x.gguf"])
-def test_a_folder_that_is_missing_is_named(tmp_path: Path, place: str) -> None:
+def test_missing_folder_is_named(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OSError, match=str((tmp_path / place).parent)):
         atomic_file(tmp_path / place).__enter__()
 
 
-def test_a_folder_that_cannot_be_written_to_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unwritable_folder_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.open
 
     def denied(path: object, flags: int, *mode: int) -> int:

@@ -37,7 +37,7 @@ def test_names_are_those_of_the_reference_package(tmp_path: Path, architecture: 
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURE)
-def test_the_weights_arrive_in_the_order_that_llama_cpp_rotates(tmp_path: Path, architecture: str) -> None:
+def test_weights_have_the_row_order_of_llama_cpp(tmp_path: Path, architecture: str) -> None:
     """As `LlamaModel.permute` of convert_hf_to_gguf.py, for Llama only."""
     config = ARCHITECTURE[architecture] | {"attention_bias": True}
     tensors = {tensor.name: tensor for tensor in open_model(write_checkpoint(tmp_path, config)).tensors}
@@ -58,7 +58,7 @@ def test_the_weights_arrive_in_the_order_that_llama_cpp_rotates(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURE)
-def test_the_file_says_what_the_configuration_says(tmp_path: Path, architecture: str) -> None:
+def test_metadata_match_the_configuration(tmp_path: Path, architecture: str) -> None:
     model = open_model(write_checkpoint(tmp_path / "a name", ARCHITECTURE[architecture]))
     quantize_model(model, tmp_path / "out.gguf", "Q8_0")
     reader = gguf.GGUFReader(tmp_path / "out.gguf")
@@ -163,7 +163,7 @@ BYTES = {"type": "ByteLevel"}
         ({"type": "TemplateProcessing", "single": "text"}, {}),
     ],
 )
-def test_what_is_put_around_a_text(
+def test_tokens_added_around_a_text(
     tmp_path: Path, post_processor: object, around: Mapping[str, bool]
 ) -> None:
     tokenizer = TOKENIZER | {"post_processor": post_processor}
@@ -303,7 +303,7 @@ WRONG_TOKENIZERS: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", WRONG_TOKENIZERS)
-def test_another_tokenizer_is_refused(tmp_path: Path, case: str) -> None:
+def test_unsupported_tokenizers_are_refused(tmp_path: Path, case: str) -> None:
     tokenizer, message = WRONG_TOKENIZERS[case]
     with pytest.raises(FormatError) as caught:
         open_model(write_checkpoint(tmp_path, tokenizer=tokenizer))
@@ -333,7 +333,7 @@ WRONG_CONFIGS: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", WRONG_CONFIGS)
-def test_another_model_is_refused(tmp_path: Path, case: str) -> None:
+def test_unsupported_models_are_refused(tmp_path: Path, case: str) -> None:
     changes, message = WRONG_CONFIGS[case]
     path = write_checkpoint(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({**CONFIG, **changes}))
@@ -351,7 +351,7 @@ def test_a_missing_companion_is_named(tmp_path: Path, name: str) -> None:
         open_model(path)
 
 
-def test_tensors_that_are_no_llamas_are_refused(tmp_path: Path) -> None:
+def test_tensors_of_other_models_are_refused(tmp_path: Path) -> None:
     strange = tensors_of(CONFIG) | {"model.vision.weight": np.ones((2, 2), np.float16)}
     with pytest.raises(FormatError, match="tensor model.vision.weight: not a tensor of a llama model"):
         open_model(write_checkpoint(tmp_path, tensors=strange))
@@ -360,7 +360,7 @@ def test_tensors_that_are_no_llamas_are_refused(tmp_path: Path) -> None:
         open_model(write_checkpoint(tmp_path, tensors=numbers))
 
 
-def test_neither_kind_of_file_is_refused(tmp_path: Path) -> None:
+def test_other_file_kinds_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("hello")
     with pytest.raises(FormatError, match=r"neither a GGUF file nor a .safetensors file"):

@@ -61,7 +61,7 @@ def test_file_types_are_those_of_the_reference_package() -> None:
     assert set(FILE_TYPES) == set(MIXES)
 
 
-def test_what_the_reference_package_writes_is_read(tmp_path: Path) -> None:
+def test_files_of_the_reference_package_are_read(tmp_path: Path) -> None:
     path = tmp_path / "reference.gguf"
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_uint8("k.u8", 255)
@@ -112,7 +112,7 @@ def test_what_the_reference_package_writes_is_read(tmp_path: Path) -> None:
     np.testing.assert_array_equal(file.tensors["packed"].raw(2, 4), packed[2:4])
 
 
-def test_what_is_written_is_read_by_the_reference_package(tmp_path: Path) -> None:
+def test_reference_package_reads_our_files(tmp_path: Path) -> None:
     path = tmp_path / "ours.gguf"
     metadata = {
         "general.architecture": string("llama"),
@@ -145,7 +145,7 @@ def test_what_is_written_is_read_by_the_reference_package(tmp_path: Path) -> Non
     assert file.tensors["m"].shape == (2, 3, 256)
 
 
-def test_texts_that_are_not_utf8_are_written_back_as_they_were(tmp_path: Path) -> None:
+def test_non_utf8_strings_are_preserved(tmp_path: Path) -> None:
     broken = pair(b"k", 8, packed_text(b"\xff\x00"))
     meta = read(tmp_path, gguf_bytes(metadata=(broken,))).metadata["k"]
     with create_gguf(tmp_path / "copy.gguf", {"k": meta}, []):
@@ -328,7 +328,7 @@ def test_the_sizes_of_types_without_a_codec(
         tensor.floats()
 
 
-def test_a_header_alone_is_read_where_that_is_asked_for(tmp_path: Path) -> None:
+def test_header_alone_is_read_on_request(tmp_path: Path) -> None:
     path = tmp_path / "header.gguf"
     header = gguf_bytes(data=b"")
     for length in (len(header), len(header) - 5):  # with the padding, and without some of it
@@ -341,7 +341,7 @@ def test_a_header_alone_is_read_where_that_is_asked_for(tmp_path: Path) -> None:
         read_gguf(path, header_alone=True)
 
 
-def test_a_name_cannot_write_to_the_terminal(tmp_path: Path) -> None:
+def test_names_are_escaped_for_the_terminal(tmp_path: Path) -> None:
     message = refusal(tmp_path, gguf_bytes(tensors=(listed(b"\x1b[2J\n" + b"n" * 50, (), 0, 0),)))
     assert "\x1b" not in message
     assert "\\x1b[2J\\n" in message
@@ -401,7 +401,7 @@ FOUR = TensorSpec("t", (4,), "F32")
         ([TensorSpec("t", (4,), "Q8_0")], [], "a row of 4 is not a multiple of 32"),
     ],
 )
-def test_the_writer_refuses_what_would_not_be_a_file(
+def test_writer_refuses_invalid_files(
     tmp_path: Path, specs: list[TensorSpec], data: list[int], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
@@ -409,7 +409,7 @@ def test_the_writer_refuses_what_would_not_be_a_file(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_writer_names_a_number_that_does_not_fit(tmp_path: Path) -> None:
+def test_writer_names_numbers_out_of_range(tmp_path: Path) -> None:
     for value in (-1, 2**32):
         with pytest.raises(ValueError, match=f"metadata k is {value}"):
             write(tmp_path / "t.gguf", [], [], k=uint32(value))

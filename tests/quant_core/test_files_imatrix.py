@@ -205,7 +205,7 @@ def test_broken_gguf_files(metadata: Any, tensors: Any, message: str, tmp_path: 
 @given(
     data=st.binary(max_size=80), start=st.integers(0, 400), form=st.sampled_from(["first_gguf", "first_dat"])
 )
-def test_damage_never_gives_anything_but_a_format_error(
+def test_damaged_file_raises_only_format_error(
     data: bytes, start: int, form: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     with np.load(GOLDEN) as files:
@@ -229,7 +229,7 @@ def test_writing() -> None:
         write_imatrix(ImportanceMatrix({"w": unseen}), "never.dat")
 
 
-def test_a_binary_file_leaves_out_what_no_token_has_seen(tmp_path: Path) -> None:
+def test_binary_file_omits_unused_experts(tmp_path: Path) -> None:
     unseen = Statistics(np.zeros((1, 3), np.float32), np.array([0]))
     seen = Statistics(np.ones((1, 3), np.float32), np.array([1]))
     matrix = ImportanceMatrix({"a": unseen, "b": seen})

@@ -70,7 +70,7 @@ def test_with_importance_too(half: Path, tmp_path: Path, mix: str) -> None:
 
 
 @pytest.mark.parametrize("importance", ["plain", "importance"])
-def test_no_file_type_that_can_be_written_is_left_out(half: Path, importance: str) -> None:
+def test_every_writable_file_type_is_tested(half: Path, importance: str) -> None:
     model = open_model(half)
     vectors = importance_of(model.tensors) if importance == "importance" else None
     for mix in set(FILE_TYPES) - set(DIGESTS[importance]):
@@ -223,7 +223,7 @@ def test_files_that_contradict_themselves_are_refused(
     assert not (tmp_path / "out.gguf").exists()
 
 
-def test_quantizing_twice_is_refused_and_copying_is_not(half: Path, tmp_path: Path) -> None:
+def test_requantizing_is_refused_and_copying_is_not(half: Path, tmp_path: Path) -> None:
     quantize_model(open_model(half), tmp_path / "q8.gguf", "Q8_0")
     with pytest.raises(FormatError, match="stored as Q8_0 already and would be quantized twice"):
         quantize_model(open_model(tmp_path / "q8.gguf"), tmp_path / "out.gguf", "Q4_0")
@@ -231,7 +231,7 @@ def test_quantizing_twice_is_refused_and_copying_is_not(half: Path, tmp_path: Pa
     assert (tmp_path / "copy.gguf").read_bytes() == (tmp_path / "q8.gguf").read_bytes()
 
 
-def test_what_cannot_be_written_is_refused_before_any_work(half: Path, tmp_path: Path) -> None:
+def test_unwritable_types_are_refused_before_any_work(half: Path, tmp_path: Path) -> None:
     model = open_model(half)
     out = tmp_path / "out.gguf"
     with pytest.raises(ValueError, match="file type 'Q4_K_XL' is not known; choose one of F32"):
@@ -254,9 +254,7 @@ def test_what_cannot_be_written_is_refused_before_any_work(half: Path, tmp_path:
 
 
 @pytest.mark.parametrize("name", ["blk.0.attn_k.weight", "blk.2.ffn_up.weight"])
-def test_a_type_that_is_useless_without_importance_wants_its_vector(
-    half: Path, tmp_path: Path, name: str
-) -> None:
+def test_types_that_require_importance_are_refused_without_it(half: Path, tmp_path: Path, name: str) -> None:
     # `tensor_requires_imatrix`: Q2_K does in a Q2_K_S file, and not in others; the embedding and head never.
     model = open_model(half)
     importance = importance_of(model.tensors)
@@ -282,7 +280,7 @@ def test_the_importance_of_another_model_is_refused(half: Path, tmp_path: Path, 
     assert not (tmp_path / "out.gguf").exists()
 
 
-def test_what_is_not_done_as_asked_is_said(half: Path) -> None:
+def test_deviations_from_the_request_are_reported(half: Path) -> None:
     model = open_model(half)
     importance = importance_of(model.tensors)
     assert said(model, "Q4_K_M", None) == []
@@ -302,7 +300,7 @@ def test_what_is_not_done_as_asked_is_said(half: Path) -> None:
 
 
 @pytest.mark.parametrize("type_name", QUANTIZABLE)
-def test_the_types_that_heed_importance_are_those_whose_bytes_it_changes(type_name: str) -> None:
+def test_types_that_use_importance_are_those_whose_bytes_change(type_name: str) -> None:
     rows = np.random.default_rng(1).standard_normal((2, 512)).astype(np.float32)
     importance = np.linspace(0, 1, 512, dtype=np.float32) ** 4
     changes = not np.array_equal(encode(rows, type_name), encode(rows, type_name, importance))
@@ -384,7 +382,7 @@ raise SystemExit(main(sys.argv[1:]))
 @pytest.mark.parametrize(
     ("end", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 143), (signal.SIGINT, 130)]
 )
-def test_a_killed_run_leaves_nothing_behind(tmp_path: Path, end: signal.Signals, code: int) -> None:
+def test_killed_run_leaves_no_files(tmp_path: Path, end: signal.Signals, code: int) -> None:
     path = write_checkpoint(tmp_path / "in")
     (tmp_path / "out").mkdir()
     command = [sys.executable, "-c", WAITS, "quantize", str(path), str(tmp_path / "out" / "x.gguf")]

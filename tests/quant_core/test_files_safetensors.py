@@ -23,7 +23,7 @@ def read(tmp_path: Path, content: bytes) -> Any:
     return read_safetensors(path)
 
 
-def test_what_the_reference_package_writes_is_read(tmp_path: Path) -> None:
+def test_files_of_the_reference_package_are_read(tmp_path: Path) -> None:
     random = np.random.default_rng(3)
     arrays: dict[str, NDArray[Any]] = {
         "half": random.standard_normal((3, 5)).astype(np.float16),

@@ -37,7 +37,7 @@ def test_several_files_are_quantized_as_one(one: Path, tmp_path: Path, cuts: Seq
     assert (tmp_path / "a.gguf").read_bytes() == (tmp_path / "b.gguf").read_bytes()
 
 
-def test_links_to_the_parts_will_do(one: Path, tmp_path: Path) -> None:
+def test_links_to_the_parts_are_accepted(one: Path, tmp_path: Path) -> None:
     (tmp_path / "blobs").mkdir()
     for number, part in enumerate(split(one, tmp_path)):
         part.rename(tmp_path / "blobs" / str(number))
@@ -45,7 +45,7 @@ def test_links_to_the_parts_will_do(one: Path, tmp_path: Path) -> None:
     assert len(read_parts(tmp_path / "m-00001-of-00003.gguf").tensors) == 21
 
 
-def test_one_file_that_says_so_is_one(one: Path, tmp_path: Path) -> None:
+def test_split_of_one_file_is_accepted(one: Path, tmp_path: Path) -> None:
     (part,) = split(one, tmp_path, (0,))
     part = part.rename(tmp_path / "any name.gguf")
     assert len(read_parts(part).tensors) == 21
@@ -95,7 +95,7 @@ def test_the_files_are_those_that_llama_quantize_wrote(tmp_path: Path) -> None:
     assert [hashlib.sha256(path.read_bytes()).hexdigest() for path in written.files] == digests
 
 
-def test_a_part_without_tensors_stays(one: Path, tmp_path: Path) -> None:
+def test_part_without_tensors_is_kept(one: Path, tmp_path: Path) -> None:
     parts = split(one, tmp_path, (0, 0, 14))
     written = quantize_model(open_model(parts[0]), tmp_path / "out", "Q8_0", keep_split=True)
     assert [len(read_gguf(path).tensors) for path in written.files] == [0, 14, 7]
@@ -181,7 +181,7 @@ def nothing(parts: list[Path]) -> None:
     ],
 )
 @pytest.mark.parametrize("command", ["quantize", "inspect", "compare", "block"])
-def test_what_is_wrong_with_the_parts_is_said(
+def test_errors_of_the_parts_are_named(
     one: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -230,7 +230,7 @@ def test_the_commands_show_all_parts(one: Path, tmp_path: Path, capsys: pytest.C
     assert not (tmp_path / "out.gguf").exists()
 
 
-def test_every_file_to_be_written_is_looked_at_before_any_is(one: Path, tmp_path: Path) -> None:
+def test_all_outputs_are_checked_before_writing(one: Path, tmp_path: Path) -> None:
     parts = split(one, tmp_path)
     os.mkfifo(tmp_path / "out-00003-of-00003.gguf")
     with pytest.raises(FileExistsError, match="out-00003-of-00003.gguf is a FIFO"):
@@ -238,7 +238,7 @@ def test_every_file_to_be_written_is_looked_at_before_any_is(one: Path, tmp_path
     assert not (tmp_path / "out-00001-of-00003.gguf").exists()
 
 
-def test_a_header_of_one_part_says_the_shape_only_where_nothing_is_missing(tmp_path: Path) -> None:
+def test_header_of_one_part_gives_the_shape_only_if_complete(tmp_path: Path) -> None:
     tied = CONFIG | {"tie_word_embeddings": True}
     sources = {
         "tied": write_checkpoint(tmp_path / "tied", tied, tensors=tensors_of(tied)),

@@ -71,7 +71,7 @@ def test_other_dtypes_and_memory_orders_are_converted(type_name: str) -> None:
 
 
 @WRITABLE
-def test_the_input_is_left_alone(type_name: str) -> None:
+def test_input_is_not_modified(type_name: str) -> None:
     rows = np.random.default_rng(0).standard_normal((2, 256)).astype(np.float32)
     importance = np.linspace(0, 1, 256, dtype=np.float32)
     kept = rows.copy(), importance.copy()
@@ -128,7 +128,7 @@ def test_errors_of_dequantize_and_fields(data: np.ndarray, type_name: str, messa
 
 
 @pytest.mark.parametrize("type_name", READ_ONLY)
-def test_types_that_can_only_be_read_say_so(type_name: str) -> None:
+def test_read_only_types_are_refused_for_writing(type_name: str) -> None:
     message = f"type '{type_name}' is dequantize only; the types to quantize to are F32, .*, NVFP4$"
     with pytest.raises(ValueError, match=message):
         ggml.quantize(np.ones(256), type_name)

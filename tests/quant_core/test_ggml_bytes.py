@@ -116,7 +116,7 @@ def test_one_block_alone_gives_the_bytes_it_gives_among_many(
 
 
 @EVERY_TYPE
-def test_the_blocks_of_a_row_do_not_see_each_other(type_name: str) -> None:
+def test_blocks_of_a_row_are_independent(type_name: str) -> None:
     block = ggml.FORMATS[type_name].block_size
     row = random_rows(3, 1, 4 * block)
     whole = ggml.quantize(row, type_name)
@@ -125,7 +125,7 @@ def test_the_blocks_of_a_row_do_not_see_each_other(type_name: str) -> None:
 
 
 @EVERY_TYPE
-def test_chunks_leave_no_seam(type_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunks_do_not_change_the_bytes(type_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = random_rows(4, 7, 512)
     importance = np.linspace(0.1, 2, 512)
     whole = ggml.quantize(rows, type_name, importance)
@@ -226,7 +226,7 @@ def test_q4_k_by_hand() -> None:
     assert ggml.dequantize(block, "Q4_K").tolist() == [expected.tolist()]
 
 
-def test_q4_k_finds_a_grid_that_is_there() -> None:
+def test_q4_k_recovers_an_exact_grid() -> None:
     """Weights that lie on a Q4_K grid with the largest scale and minimum at 63 are stored exactly."""
     rng = np.random.default_rng(5)
     scales, mins = rng.integers(8, 64, 8), rng.integers(8, 64, 8)

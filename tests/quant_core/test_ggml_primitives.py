@@ -19,7 +19,7 @@ def test_sums_add_in_index_order(seed: int, n: int, columns: int) -> None:
     assert np.array_equal(sum_in_order(np.asfortranarray(terms)), expected)
 
 
-def test_pairwise_sums_would_differ() -> None:
+def test_pairwise_sums_differ() -> None:
     """The trap is real: numpy's own sum of one column is another number."""
     rng = np.random.default_rng(0)
     columns = [rng.standard_normal((256, 1)).astype(np.float32) for _ in range(50)]
@@ -32,7 +32,7 @@ def test_nint_is_half_to_even(values: list[float]) -> None:
     assert np.array_equal(nint(array), np.rint(array))
 
 
-def test_nint_of_what_is_no_integer() -> None:
+def test_nint_of_non_finite_values() -> None:
     """What the bit trick of the C code returns there: bytes of extreme blocks depend on it."""
     with np.errstate(all="ignore"):
         got = nint(np.array([np.nan, np.inf, -np.inf, 0.5, -0.5, 1.5], np.float32))

@@ -167,7 +167,7 @@ def test_act_order_goes_by_the_diagonal() -> None:
 
 @pytest.mark.parametrize("act_order", [False, True])
 @pytest.mark.parametrize("block_size", [7, 128])
-def test_the_trace_retells_the_run(act_order: bool, block_size: int) -> None:
+def test_trace_matches_the_run(act_order: bool, block_size: int) -> None:
     w, x = layer(3)
     result = gptq(w, hessian(x), 3, act_order=act_order, block_size=block_size, trace=True)
     assert [step.column for step in result.trace] == result.order.tolist()
@@ -184,7 +184,7 @@ def test_the_trace_retells_the_run(act_order: bool, block_size: int) -> None:
     assert gptq(w, hessian(x), 3).trace == ()
 
 
-def test_the_shrunken_grid_lowers_its_own_measure() -> None:
+def test_shrunken_grid_lowers_its_loss() -> None:
     w, _ = layer(4)
     identity = np.eye(24)  # no correlation: the result is plain rounding on the grid
     plain, shrunken = (gptq(w, identity, 2, mse=mse).dequantized for mse in (False, True))
@@ -203,7 +203,7 @@ def test_hessian_by_hand() -> None:
     assert hessian([[1.0, 2.0], [3.0, 4.0]]).tolist() == [[10, 14], [14, 20]]
 
 
-def test_the_input_is_left_alone() -> None:
+def test_input_is_not_modified() -> None:
     w, x = layer(6)
     x[:, 0] = 0
     h = hessian(x)

@@ -181,7 +181,7 @@ def test_values_that_no_grid_fits(values: object, message: str) -> None:
             fit(values, 4)  # type: ignore[arg-type]
 
 
-def test_only_an_asymmetric_grid_has_another_writing() -> None:
+def test_only_asymmetric_grids_have_a_float_offset_form() -> None:
     with pytest.raises(ValueError, match="takes an asymmetric grid, not a symmetric one"):
         as_float_offset(fit_symmetric([1.0], 4))
 

@@ -72,7 +72,7 @@ def test_without_a_threshold_it_is_plain_w8a8(four_rows: Vectors) -> None:
     assert layer.output() == pytest.approx(plain.output(), rel=1e-2, abs=1e-2)
 
 
-def test_outlier_channels_ruin_plain_int8_and_not_this(four_rows: Vectors) -> None:
+def test_outlier_channels_hurt_plain_int8_only(four_rows: Vectors) -> None:
     x, w = four_rows["X"].copy(), four_rows["W"]
     x[:, [3, 200]] *= 100
     exact = x @ w.T

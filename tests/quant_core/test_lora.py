@@ -32,7 +32,7 @@ def random_problem(seed: int) -> tuple[FloatMatrix, FloatMatrix]:
     return random.normal(size=(5, 6)), inputs.T @ inputs / len(inputs)
 
 
-def test_a_matrix_of_rank_one_is_repaired_whole() -> None:
+def test_rank_one_error_is_repaired_completely() -> None:
     """[1, 2]ᵀ [3, 4] has one singular value, so rank 1 leaves nothing."""
     error = np.array([[3.0, 4.0], [6.0, 8.0]])
     np.testing.assert_allclose(product_of(error), error, rtol=1e-6)
@@ -55,7 +55,7 @@ def test_weighted_by_hand() -> None:
 
 
 @given(st.integers(0, 10_000), st.integers(0, 5))
-def test_what_is_left_is_the_tail_of_the_singular_values(seed: int, rank: int) -> None:
+def test_remaining_error_is_the_tail_of_the_singular_values(seed: int, rank: int) -> None:
     """The optimum, computed with another root of H: its Cholesky factor."""
     error, second_moment = random_problem(seed)
     singular = np.linalg.svd(error @ np.linalg.cholesky(second_moment), compute_uv=False)
@@ -86,7 +86,7 @@ def test_rank_zero_repairs_nothing() -> None:
     assert not (b @ a).any()
 
 
-def test_an_input_that_never_comes_is_left_alone() -> None:
+def test_unused_input_gets_no_repair() -> None:
     """Nothing flows through column 1: its error costs nothing, and the adapter does not blow up there."""
     error = np.array([[1.0, 5.0], [2.0, 7.0]])
     second_moment = np.diag([4.0, 0.0])

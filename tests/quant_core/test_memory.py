@@ -105,7 +105,7 @@ def test_embeddings_for_each_layer_stay_in_ram_and_are_not_read_whole() -> None:
     assert table_of_q4 == 262144 * 18 * 256 * 210 // 256  # tied: as the output, Q6_K
 
 
-def test_a_tied_embedding_is_held_twice() -> None:
+def test_tied_embedding_is_stored_twice_in_memory() -> None:
     tied = model_shape({**LLAMA_8B, "tie_word_embeddings": True})
     buffers = weight_buffers(tied, "Q8_0")
     assert buffers.gpu == weight_bytes(tied, "Q8_0")
@@ -168,7 +168,7 @@ def test_wider_codes_and_smaller_groups_take_more(bits: int, group_size: int | N
         ((4, 128, "hqq"), "method is 'hqq'; it must be gptq or awq"),
     ],
 )
-def test_checkpoints_that_do_not_exist(arguments: Any, message: str) -> None:
+def test_unsupported_checkpoints_are_refused(arguments: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         checkpoint_bytes(LLAMA, *arguments)
 
@@ -276,7 +276,7 @@ def test_a_window_is_never_larger_than_the_context(shape: Any, context: int, uba
         ({"ubatch": -1}, "ubatch is -1"),
     ],
 )
-def test_caches_that_cannot_be(arguments: dict[str, Any], message: str) -> None:
+def test_invalid_caches_are_refused(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         kv_cache_bytes(LLAMA, **{"context": 4096, **arguments})
 
@@ -312,7 +312,7 @@ def test_a_model_without_a_cache_needs_no_pool() -> None:
 # --- buffers ----------------------------------------------------------------------------------------------
 
 
-def test_without_flash_attention_the_scores_win() -> None:
+def test_scores_dominate_without_flash_attention() -> None:
     """Logged for Llama-3.1-8B at 8192 tokens: 560 MiB; 258.5 MiB of logits would be less."""
     assert compute_buffer_bytes(LLAMA, 8192, flash_attention=False) == 560 * MIB
     assert compute_buffer_bytes(LLAMA, 8192, logits_rows=512) == 4 * 512 * (128256 + 2 * 4096)
@@ -427,7 +427,7 @@ def test_the_bound_counts_weights_without_the_embedding_and_the_cache_once() -> 
     assert speed_band(LLAMA, "Q4_K_M", 1e12, kv_bytes=read).bound == 1e12 / (2 * read)
 
 
-def test_experts_that_rest_are_not_read() -> None:
+def test_inactive_experts_are_not_read() -> None:
     """Kimi-K2 reads about 32 of its 1026 billion weights for each token."""
     band = speed_band(KIMI, "F16", 1e12)
     assert band.bound == pytest.approx(
@@ -436,6 +436,6 @@ def test_experts_that_rest_are_not_read() -> None:
 
 
 @pytest.mark.parametrize("bandwidth", [0, -1, float("nan")])
-def test_no_bandwidth_no_speed(bandwidth: float) -> None:
+def test_speed_needs_a_bandwidth(bandwidth: float) -> None:
     with pytest.raises(ValueError, match="it must be positive, in bytes per second"):
         speed_band(LLAMA, "Q4_K_M", bandwidth)

@@ -24,7 +24,7 @@ def test_the_hessian_gives_the_same_output_error() -> None:
     assert metrics.relative_output_error_from_hessian(7 * x.T @ x, w, w_hat) == pytest.approx(expected)
 
 
-def test_weights_of_nothing() -> None:
+def test_all_zero_weights() -> None:
     zeros, ones = np.zeros((1, 2)), np.ones((1, 2))
     assert metrics.relative_weight_error(zeros, zeros) == 0
     assert metrics.relative_weight_error(zeros, ones) == float("inf")

@@ -73,7 +73,7 @@ def layers_of(ranges: str) -> Iterator[int | None]:
 
 
 @pytest.mark.parametrize("name", GOLDEN["models"])
-def test_every_decision_is_llama_quantizes(name: str) -> None:
+def test_every_type_is_that_of_llama_quantize(name: str) -> None:
     entry = GOLDEN["models"][name]
     shape = model_shape(entry["config"])
     kept = {tensor.name for tensor in shape.tensors() if tensor.fixed_type}
@@ -142,7 +142,7 @@ def types_by_kind(config: dict[str, Any], mix: str, importance: bool = False) ->
 
 
 @pytest.mark.parametrize(("mix", "richer"), [("Q4_0", "Q4_1"), ("Q5_0", "Q5_1")])
-def test_an_importance_matrix_guards_the_first_ffn_down(mix: str, richer: str) -> None:
+def test_importance_matrix_changes_the_first_ffn_down(mix: str, richer: str) -> None:
     """Ollama and others publish Q4_0 files of both kinds: 37.22 and 37.35 GiB for the 70B model."""
     assert set(types_by_kind(LLAMA_8B, mix)["ffn_down"]) == {mix}
     assert types_by_kind(LLAMA_8B, mix, importance=True)["ffn_down"] == [richer] * 4 + [mix] * 28
@@ -168,7 +168,7 @@ def test_without_grouped_queries_attn_v_gets_less() -> None:
     assert set(types_by_kind(everyone_its_own, "IQ4_XS")["attn_v"]) == {"IQ4_XS"}
 
 
-def test_eight_experts_get_a_rich_attention() -> None:
+def test_attention_of_eight_experts_gets_more_bits() -> None:
     """Mixtral: llama.cpp spends 8 bits on attn_k and attn_v, 5 on attn_output."""
     mixtral = {**LLAMA_8B, "model_type": "mixtral", "num_local_experts": 8, "num_experts_per_tok": 2}
     types = types_by_kind(mixtral, "Q4_K_M")
@@ -185,7 +185,7 @@ def test_eight_experts_get_a_rich_attention() -> None:
     ("hidden_size", "attn_q", "output"),
     [(4096, "Q4_K", "Q6_K"), (4096 + 32, "Q5_0", "Q8_0"), (4096 + 16, "F16", "F16")],
 )
-def test_rows_that_blocks_do_not_fill_take_another_type(hidden_size: int, attn_q: str, output: str) -> None:
+def test_rows_that_do_not_divide_take_the_fallback_type(hidden_size: int, attn_q: str, output: str) -> None:
     types = types_by_kind({**LLAMA_8B, "hidden_size": hidden_size, "head_dim": 128}, "Q4_K_M")
     assert types["attn_q"][0] == attn_q
     assert types["output"] == [output]

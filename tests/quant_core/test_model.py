@@ -53,7 +53,7 @@ def from_checkpoint() -> dict[str, Any]:
     }
 
 
-def test_a_cache_changes_nothing(tinylm: Transformer) -> None:
+def test_cache_does_not_change_the_logits(tinylm: Transformer) -> None:
     whole = tinylm.logits(TOKENS[:60])
     cache = tinylm.cache()
     pieces = [tinylm.logits(TOKENS[a:b], cache) for a, b in ((0, 1), (1, 20), (20, 59), (59, 60))]
@@ -61,7 +61,7 @@ def test_a_cache_changes_nothing(tinylm: Transformer) -> None:
     assert cache.length == 60
 
 
-def test_sequences_of_a_batch_do_not_see_each_other(tinylm: Transformer) -> None:
+def test_sequences_of_a_batch_are_independent(tinylm: Transformer) -> None:
     batch = TOKENS[: 4 * 30].reshape(4, 30)
     together = tinylm.logits(batch)
     assert together.shape == (4, 30, 1024)
@@ -81,7 +81,7 @@ def test_no_token_sees_a_later_one(tinylm: Transformer) -> None:
     assert (np.abs(before[25:] - after[25:]).max(axis=-1) > 1e-3).all()
 
 
-def test_the_listener_hears_what_each_matrix_is_multiplied_with(tinylm: Transformer) -> None:
+def test_listener_receives_the_inputs_of_each_matrix(tinylm: Transformer) -> None:
     heard: dict[str, Any] = {}
     scores = tinylm.logits(TOKENS[:20], listen=lambda name, x: heard.update({name: x.copy()}))
     assert list(heard) == [*tinylm.linears, tinylm.head]
@@ -96,7 +96,7 @@ def test_the_listener_hears_what_each_matrix_is_multiplied_with(tinylm: Transfor
     np.testing.assert_allclose(heard["blk.1.ffn_down.weight"], gate / (1 + np.exp(-gate)) * up, atol=1e-5)
 
 
-def test_generation_is_what_the_logits_say(tinylm: Transformer) -> None:
+def test_generation_follows_the_logits(tinylm: Transformer) -> None:
     made = tinylm.generate(TOKENS[:10], 12)
     for step in range(12):
         assert tinylm.logits([*TOKENS[:10], *made[:step]])[-1].argmax() == made[step]
@@ -115,7 +115,7 @@ def test_generation_draws_by_its_seed(tinylm: Transformer) -> None:
     assert abs((drawn == likeliest).mean() - shares[likeliest]) < 4 * error
 
 
-def test_replaced_weights_are_used_and_the_model_stays(tinylm: Transformer) -> None:
+def test_replaced_weights_are_used_and_the_model_is_unchanged(tinylm: Transformer) -> None:
     before = tinylm.logits(TOKENS[:9])
     name = "blk.0.ffn_down.weight"
     changed = tinylm.replaced({name: np.zeros(tinylm.weights[name].shape)})
@@ -139,7 +139,7 @@ def test_replaced_weights_are_used_and_the_model_stays(tinylm: Transformer) -> N
         ([3, 1024], "0 to 1023"),
     ],
 )
-def test_tokens_that_are_none_are_refused(tinylm: Transformer, tokens: Any, problem: str) -> None:
+def test_invalid_tokens_are_refused(tinylm: Transformer, tokens: Any, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         tinylm.logits(tokens)
 
@@ -156,7 +156,7 @@ def test_a_full_cache_and_a_wrong_batch_are_refused(tinylm: Transformer) -> None
             tinylm.generate(TOKENS[:4], count, temperature)
 
 
-def test_models_that_are_not_computed_are_refused(tmp_path: Path) -> None:
+def test_unsupported_model_kinds_are_refused(tmp_path: Path) -> None:
     model = open_model(write_checkpoint(tmp_path))
     with pytest.raises(FormatError, match=r"output_norm\.weight is missing"):
         from_file(replace(model, tensors=tuple(t for t in model.tensors if t.name != "output_norm.weight")))

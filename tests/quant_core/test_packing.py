@@ -147,7 +147,7 @@ def compare(tensors: Vectors, golden: Vectors) -> None:
     version=st.sampled_from([1, 2]),
     groups=st.sampled_from([1, 2, 8]),
 )
-def test_gptq_comes_back(seed: int, bits: int, version: Any, groups: int) -> None:
+def test_gptq_round_trip(seed: int, bits: int, version: Any, groups: int) -> None:
     w = drawn(seed, 64, 32, groups, bits, lowest_zero=2 - version)
     back = packing.unpack_gptq(packing.pack_gptq(w, version), bits, version)
     assert equal(back, w)
@@ -156,7 +156,7 @@ def test_gptq_comes_back(seed: int, bits: int, version: Any, groups: int) -> Non
 
 @settings(max_examples=30)
 @given(seed=st.integers(0, 2**32 - 1), rows=st.integers(1, 5), groups=st.sampled_from([1, 3]))
-def test_awq_comes_back(seed: int, rows: int, groups: int) -> None:
+def test_awq_round_trip(seed: int, rows: int, groups: int) -> None:
     w = drawn(seed, 8 * rows, 12, groups, 4)
     assert equal(packing.unpack_awq(packing.pack_awq(w)), w)
 
@@ -168,12 +168,12 @@ def test_awq_comes_back(seed: int, rows: int, groups: int) -> None:
     rows=st.integers(1, 40),
     columns=st.integers(1, 20),
 )
-def test_compressed_tensors_come_back(seed: int, bits: int, rows: int, columns: int) -> None:
+def test_compressed_tensors_round_trip(seed: int, bits: int, rows: int, columns: int) -> None:
     w = drawn(seed, rows, 2 * columns, 2, bits)
     assert equal(packing.unpack_compressed(packing.pack_compressed(w), bits), w)
 
 
-def test_act_order_comes_back(four_rows: Vectors) -> None:
+def test_act_order_round_trip(four_rows: Vectors) -> None:
     w = np.tile(four_rows["W"], (8, 1))
     result = gptq(w, hessian(four_rows["X"]), 4, group_size=128, act_order=True)
     for pack, unpack in (
@@ -192,7 +192,7 @@ def test_act_order_comes_back(four_rows: Vectors) -> None:
         packing.pack_awq(result)
 
 
-def test_every_method_packs(four_rows: Vectors) -> None:
+def test_every_method_can_be_packed(four_rows: Vectors) -> None:
     w, x = np.tile(four_rows["W"], (8, 1)), four_rows["X"]
     symmetric = gptq(w, hessian(x), 4, group_size=128, symmetric=True)
     for source in (
@@ -272,7 +272,7 @@ def test_errors_of_writing(call: Callable[[], Any], message: str) -> None:
         call()
 
 
-def test_a_source_that_is_none() -> None:
+def test_unknown_source_is_refused() -> None:
     with pytest.raises(TypeError, match="source is a ndarray; give a Quantized or a GPTQResult"):
         packing.integer_weights(np.eye(8))  # type: ignore[arg-type]
 

@@ -59,7 +59,7 @@ def test_gains_on_the_other_layers(
     assert output["rtn"] / output["gptq"] == pytest.approx(gptq_gain, rel=0.03)
 
 
-def test_alpha_is_a_clean_u(real_blocks: Blocks) -> None:
+def test_error_over_alpha_has_one_minimum(real_blocks: Blocks) -> None:
     w, h, mean = (real_blocks[f"{MAIN}.{part}"] for part in ("W", "H", "absmean"))
     result = awq.search_statistics(w, h, mean, 3, 128)
     assert result.alpha == pytest.approx(0.45)
@@ -72,7 +72,7 @@ def test_alpha_is_a_clean_u(real_blocks: Blocks) -> None:
     assert measured == pytest.approx(published, rel=0.1)
 
 
-def test_salience_is_in_the_activations(real_blocks: Blocks) -> None:
+def test_salient_channels_are_in_the_activations(real_blocks: Blocks) -> None:
     w, mean, x = (real_blocks[f"{MAIN}.{part}"] for part in ("W", "absmean", "X_test"))
     rounded = relative_output_error(x, w, round_to_nearest(w, 3, 128).dequantize())
 
@@ -107,7 +107,7 @@ def test_little_calibration_text_suits_awq_better(real_blocks: Blocks) -> None:
 
 
 @pytest.mark.parametrize(("bits", "factor"), [(4, 7), (8, 56)])
-def test_one_outlier_ruins_its_block(real_blocks: Blocks, bits: int, factor: float) -> None:
+def test_one_outlier_increases_the_error_of_its_block(real_blocks: Blocks, bits: int, factor: float) -> None:
     row = int(np.flatnonzero(real_blocks["minilm.0.ffn_out.row_index"] == 99)[0])
     block = real_blocks["minilm.0.ffn_out.W_rows"][row, 768:896]
     outlier = 856 - 768

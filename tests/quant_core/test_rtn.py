@@ -78,7 +78,7 @@ def test_smaller_groups_have_no_wider_spacing(seed: int, bits: int) -> None:
         assert (narrow <= wide).all()
 
 
-def test_one_outlier_ruins_its_group_and_no_other() -> None:
+def test_one_outlier_affects_only_its_group() -> None:
     weights = np.random.default_rng(1).standard_normal((1, 256)).astype(np.float32)
     spoiled = weights.copy()
     spoiled[0, 0] = 1000
@@ -103,6 +103,8 @@ def test_one_outlier_ruins_its_group_and_no_other() -> None:
         (np.ones((1, 8), complex), {}, "dtype complex128"),
     ],
 )
-def test_errors_say_what_to_give(weights: np.ndarray, arguments: dict[str, object], message: str) -> None:
+def test_errors_name_the_allowed_values(
+    weights: np.ndarray, arguments: dict[str, object], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         round_to_nearest(weights, 4, **arguments)  # type: ignore[arg-type]

@@ -185,7 +185,7 @@ def test_a_wrong_field_is_named(change: dict[str, Any], message: str) -> None:
 
 
 @pytest.mark.parametrize("config", [None, [], "{}", 7])
-def test_something_else_than_an_object_is_refused(config: Any) -> None:
+def test_non_objects_are_refused(config: Any) -> None:
     with pytest.raises(ValueError, match=r"give the object of a config\.json"):
         model_shape(config)
 
@@ -230,7 +230,7 @@ def test_a_good_configuration_with_some_fields_replaced(changes: dict[str, Any])
 
 
 @pytest.mark.parametrize("model_type", NOT_MODELLED)
-def test_what_is_not_modelled_says_why(model_type: str) -> None:
+def test_unsupported_models_are_refused_with_a_reason(model_type: str) -> None:
     with pytest.raises(ValueError, match=r"is not modelled: .{20}"):
         model_shape({**LLAMA_8B, "model_type": model_type})
 
@@ -250,7 +250,7 @@ def test_a_generic_model_has_about_the_size_that_was_asked(exponent: float) -> N
     assert all(tensor.columns % 256 == 0 for tensor in shape.tensors() if not tensor.fixed_type)
 
 
-def test_a_generic_model_is_a_llama_where_a_llama_is() -> None:
+def test_generic_model_matches_llama_at_its_sizes() -> None:
     shape = generic_shape(8.03e9)
     assert (shape.n_layers, shape.hidden_size, shape.n_kv_heads, shape.ffn_size) == (32, 4096, 8, 14336)
     large = generic_shape(7.0554e10)

@@ -52,7 +52,7 @@ def test_codes_are_within_half_a_step(seed: int, alpha: float | None) -> None:
     assert layer.output() == pytest.approx(exact, rel=1e-4, abs=1e-5)
 
 
-def test_smoothing_tames_an_outlier_channel(four_rows: Vectors) -> None:
+def test_smoothing_reduces_an_outlier_channel(four_rows: Vectors) -> None:
     x, w = four_rows["X"].copy(), four_rows["W"]
     x[:, 3] *= 50
     exact = x @ w.T

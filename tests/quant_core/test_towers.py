@@ -69,7 +69,7 @@ def test_a_model_of_text_has_none() -> None:
         {"model_type": "llava", "mm_vision_tower": "openai/clip-vit-large-patch14"},
     ],
 )
-def test_a_tower_that_is_not_understood_has_no_size(config: dict[str, Any]) -> None:
+def test_unknown_tower_has_no_size(config: dict[str, Any]) -> None:
     assert tower_parameters({**config, "text_config": TEXT}) is None
 
 

@@ -147,16 +147,14 @@ class Lesson:
 
     @property
     def with_python(self) -> tuple[str, ...]:
-        """The figures whose computation can be copied."""
-        return tuple(name for name, figure in self.figures.items() if figure.compute)
+        """The figures whose computation can be copied: all."""
+        return tuple(self.figures)
 
     def python(self, name: str, controls: FigureControls) -> str:
-        """Python that computes and prints the read-outs of a figure in a state; "" for a figure without."""
+        """Python that computes and prints the read-outs of a figure in a state."""
         figure = self.figures[name]
-        compute = figure.computation(controls)
-        if compute is None:
-            return ""
-        return program(compute, controls, [readout.name for readout in figure.view(controls).readouts])
+        readouts = figure.view(controls).readouts
+        return program(figure.computation(controls), controls, [readout.name for readout in readouts])
 
     def first_controls(self, figure: str) -> tuple[str, ...] | None:
         """The controls that a figure begins with on the guided route; None for all of them.

@@ -55,7 +55,7 @@ class Figure(Generic[C]):
     id: str
     label: str
     controls: type[C]
-    compute: Callable[[C], Any] | None
+    compute: Callable[[C], Any]
     view_of: Callable[[Any], View]
     is_html: bool = False
     on_own: Callable[[C, Own], View] | None = None
@@ -67,15 +67,15 @@ class Figure(Generic[C]):
 
     def view(self, controls: C) -> View:
         """Everything that the figure shows in a state."""
-        return self.view_of(self.compute(controls) if self.compute else controls)
+        return self.view_of(self.compute(controls))
 
-    def computation(self, controls: C) -> Callable[[C], Any] | None:
+    def computation(self, controls: C) -> Callable[[C], Any]:
         """The function that computes what is shown in a state."""
         return self.compute_job if self.compute_job and self.waits_for(controls) else self.compute
 
     def functions(self, view: View) -> tuple[Callable[..., Any], ...]:
         """The functions that computed a view: the figure's own, and those of the library."""
-        return ((self.compute,) if self.compute else ()) + view.ran
+        return (self.compute, *view.ran)
 
     @property
     def takes_own(self) -> bool:

@@ -52,7 +52,7 @@ def program(compute: Callable[..., Any], controls: FigureControls, read_outs: It
     parts = [
         "from __future__ import annotations",
         _sorted_imports((*computation.imports, "from types import SimpleNamespace")),
-        computation.source,
+        ("\n" if computation.source.startswith(_BLOCK) else "") + computation.source,
         f"\n{_assigned(controls)}\nresult = {compute.__name__}(controls)\n{prints}",
     ]
     return "\n\n".join(parts) + "\n"

@@ -84,8 +84,7 @@ def shown_functions() -> dict[str, Callable[..., Any]]:
     """Every function that has a page: those of the library, and the `compute` of each figure."""
     folders = sorted(Path(lessons.__path__[0]).glob("*/figures/*/__init__.py"))
     names = [f"lessons.{path.parts[-4]}.figures.{path.parts[-2]}" for path in folders]
-    figures = [importlib.import_module(name).FIGURE for name in names]
-    computes = [figure.compute for figure in figures if figure.compute]
+    computes = [importlib.import_module(name).FIGURE.compute for name in names]
     for compute in computes:
         computation_of(compute)  # reads its lines now
     return library_functions() | {dotted_name(compute): compute for compute in computes}

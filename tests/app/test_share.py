@@ -282,4 +282,3 @@ def test_notebook_runs_from_the_first_cell_to_the_last(
 
 def test_notebook_names_errors_of_its_address(client: TestClient) -> None:
     assert client.get(f"{LESSON}/notebook.ipynb?rtn.bits=99").status_code == 422
-    assert client.get("/lessons/specimen/notebook.ipynb").status_code == 404

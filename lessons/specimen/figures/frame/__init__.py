@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from lessons.kit import numbers
@@ -18,12 +20,25 @@ class Controls(FigureControls):
     """None."""
 
 
-def view(c: Controls) -> View:
-    """One number of the library."""
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The bytes of a block, and its read-out."""
+
+    controls: Controls
+    size: int
+    bits_per_weight: float
+
+
+def compute(controls: Controls) -> Result:
+    """Quantize a block of zeros, and count its bytes."""
     size = ggml.quantize(np.zeros((1, WEIGHTS), np.float32), FORMAT).shape[-1]
-    bits = 8 * size / WEIGHTS
+    return Result(controls, size, bits_per_weight=8 * size / WEIGHTS)
+
+
+def view(result: Result) -> View:
+    size, bits = result.size, result.bits_per_weight
     return View(
-        readouts=(Readout("bits_per_weight", bits, numbers.fixed(bits, 2), accent=True),),
+        readouts=(Readout.of(result, "bits_per_weight", lambda v: numbers.fixed(v, 2), accent=True),),
         drawing={"format": FORMAT, "bits": numbers.fixed(bits, 1)},
         description=(Sentence("says", format=FORMAT, bits=numbers.fixed(bits, 1)),),
         table=Table(
@@ -35,4 +50,4 @@ def view(c: Controls) -> View:
     )
 
 
-FIGURE = Figure("frame", "fig-g3", "FIG.G3", Controls, None, view)
+FIGURE = Figure("frame", "fig-g3", "FIG.G3", Controls, compute, view)

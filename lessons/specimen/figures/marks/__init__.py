@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -37,33 +38,78 @@ class Controls(FigureControls):
     pick: str = choice("9", tuple(str(i) for i in range(SIZE)), style="drawn")
 
 
-def view(c: Controls) -> View:
-    """The wave beside the levels that it is rounded to."""
-    weights = _wave(c)
-    rounded = rtn.round_to_nearest(weights[None, :], c.bits, SIZE, cast(Scheme, c.scheme))
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """The wave and the levels that it is rounded to; the read-outs have their names.
+
+    `column` is that of the weight which moves most.
+    """
+
+    controls: Controls
+    weights: NDArray[np.float32]
+    restored: NDArray[Any]
+    grid_levels: NDArray[Any]
+    column: int
+    bits_per_weight: float
+    levels: int
+    sqnr: float
+    worst: float
+    long: float
+    longest: float
+    name: str
+
+
+def compute(controls: Controls) -> Result:
+    """Round a wave of weights to nearest."""
+    weights = wave_of(controls)
+    rounded = rtn.round_to_nearest(weights[None, :], controls.bits, SIZE, cast(Scheme, controls.scheme))
     restored = rounded.dequantize()[0]
     moved = np.abs(restored - weights)
-    picked, worst = int(c.pick), int(moved.argmax())
-    bits, sqnr = rounded.bits_per_weight, metrics.sqnr_db(weights, restored)
     levels = rounded.grid.levels().reshape(-1)
-    square = float(moved[worst]) ** 2
-    values = {
-        "levels": numbers.integer(levels.size),
-        "worst": numbers.significant(float(moved[worst]), 2),
-        "column": str(worst),
-    }
+    return Result(
+        controls,
+        weights,
+        restored,
+        levels,
+        column=int(moved.argmax()),
+        bits_per_weight=rounded.bits_per_weight,
+        levels=int(levels.size),
+        sqnr=metrics.sqnr_db(weights, restored),
+        worst=float(moved.max()),
+        long=float(moved.max()) ** 2,
+        longest=float(moved.max()) ** 8,
+        name="a name",
+    )
+
+
+def wave_of(controls: Controls) -> NDArray[np.float32]:
+    """The weights, one of them stretched."""
+    phase = 2 * np.pi * 2**controls.periods * (np.arange(SIZE) + 0.5) / SIZE
+    wave = {
+        "sine": np.sin(phase),
+        "triangle": 2 / np.pi * np.arcsin(np.sin(phase)),
+        "square": np.sign(np.sin(phase)),
+    }[controls.shape]
+    wave[wave.argmax()] *= controls.stretch
+    weights: NDArray[np.float32] = (AMPLITUDE * wave).astype(np.float32)
+    return weights
+
+
+def view(result: Result) -> View:
+    controls, weights, restored = result.controls, result.weights, result.restored
+    sqnr = Readout.of(result, "sqnr", lambda v: numbers.fixed(v, 1), "dB")
     return View(
         readouts=(
-            Readout("bits_per_weight", bits, numbers.fixed(bits, 2), accent=True),
-            Readout("levels", int(levels.size), values["levels"]),
-            Readout("sqnr", sqnr, numbers.fixed(sqnr, 1), "dB"),
-            Readout("worst", float(moved[worst]), values["worst"]),
-            Readout("long", square, numbers.significant(square, 4)),
-            Readout("longest", square**4, numbers.significant(square**4, 5)),
-            Readout("name", "a name", "a long name, no number"),
+            Readout.of(result, "bits_per_weight", lambda v: numbers.fixed(v, 2), accent=True),
+            Readout.of(result, "levels", numbers.integer),
+            sqnr,
+            Readout.of(result, "worst", lambda v: numbers.significant(v, 2)),
+            Readout.of(result, "long", lambda v: numbers.significant(v, 4)),
+            Readout.of(result, "longest", lambda v: numbers.significant(v, 5)),
+            Readout.of(result, "name", lambda _: "a long name, no number"),
         ),
-        drawing=_drawing(c, weights, restored, levels),
-        description=(Sentence("snapped", **values), Sentence("worst", **values)),
+        drawing=_drawing(controls, weights, restored, result.grid_levels),
+        description=(Sentence("snapped"), Sentence("worst", column=str(result.column))),
         table=Table(
             (
                 Column("column", str),
@@ -80,41 +126,29 @@ def view(c: Controls) -> View:
                 )
                 for i in range(SIZE)
             ),
-            frozenset({picked}),
+            frozenset({int(controls.pick)}),
         ),
         formulas=(
             r"\hat w = s \, (q - z), \quad q = \operatorname{round}(w / s) + z",
             r"\mathrm{SQNR} = 10 \log_{10} \frac{\sum w^2}{\sum (w - \hat w)^2}"
-            rf" = {tex(numbers.fixed(sqnr, 1))}\;\mathrm{{dB}}",
+            rf" = {tex(sqnr.text)}\;\mathrm{{dB}}",
         ),
         ran=(rtn.round_to_nearest, metrics.sqnr_db),
         notes=(Sentence("note"),),
-        limits={} if c.periods else {"shape": Limit(Sentence("limit"), ("square",))},
+        limits={} if controls.periods else {"shape": Limit(Sentence("limit"), ("square",))},
     )
 
 
-def _wave(c: Controls) -> NDArray[np.float32]:
-    phase = 2 * np.pi * 2**c.periods * (np.arange(SIZE) + 0.5) / SIZE
-    wave = {
-        "sine": np.sin(phase),
-        "triangle": 2 / np.pi * np.arcsin(np.sin(phase)),
-        "square": np.sign(np.sin(phase)),
-    }[c.shape]
-    wave[wave.argmax()] *= c.stretch
-    weights: NDArray[np.float32] = (AMPLITUDE * wave).astype(np.float32)
-    return weights
-
-
 def _drawing(
-    c: Controls, weights: NDArray[np.float32], restored: NDArray[Any], levels: NDArray[Any]
+    controls: Controls, weights: NDArray[np.float32], restored: NDArray[Any], levels: NDArray[Any]
 ) -> dict[str, Any]:
     reach = 1.1 * float(np.abs(weights).max())
     x, y = Scale((-0.5, SIZE - 0.5)), Scale((-reach, reach), (HEIGHT, 0.0))
     points = [(10 * x(i), 1000 * y(float(w)) / HEIGHT) for i, w in enumerate(weights)]
     return {
         "height": HEIGHT,
-        "radius": RADII[c.marks],
-        "nudges": c.nudges,
+        "radius": RADII[controls.marks],
+        "nudges": controls.nudges,
         "path": " ".join(f"{'L' if i else 'M'}{px:.1f} {py:.1f}" for i, (px, py) in enumerate(points)),
         "levels": [y(float(level)) for level in levels] if levels.size <= 32 else [],
         "rule": y(AMPLITUDE),
@@ -130,11 +164,11 @@ def _drawing(
                 "snapped": y(float(s)),
                 "top": min(y(float(w)), y(float(s))),
                 "length": abs(y(float(w)) - y(float(s))),
-                "picked": str(i) == c.pick,
+                "picked": str(i) == controls.pick,
             }
             for i, (w, s) in enumerate(zip(weights, restored, strict=True))
         ],
     }
 
 
-FIGURE = Figure("marks", "fig-g1", "FIG.G1", Controls, None, view)
+FIGURE = Figure("marks", "fig-g1", "FIG.G1", Controls, compute, view)

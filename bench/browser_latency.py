@@ -1,8 +1,8 @@
-"""From input to paint: every control of every figure, by keyboard and by pointer, on the lesson page.
+"""Measure from input to paint: every control of every figure, by keyboard and pointer, on the lesson page.
 
-A change begins with the time stamp of the hardware's event and ends when the frame that shows its state has
-been painted; which state a frame shows is read from the words of the view, and held against what the figure's
-function computes. bench/README.md says what that covers.
+A change starts with the time stamp of the hardware event and ends when the frame that shows its state has
+been painted. The state of a frame is read from the words of the view and compared with what the figure's
+function computes. bench/README.md gives the details.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from bench.slow_line import SlowLine
 from bench.states import FIGURES, LESSON
 from lessons.kit.controls import Choice
 
-SECONDS = 90.0  # for each profile; a control that is begun is finished
-FIRST_VISIT = 0.8  # of the time goes to the first visit, shared out among the figures
+SECONDS = 90.0  # for each profile; a started control is finished
+FIRST_VISIT = 0.8  # share of the time for the first visit, divided among the figures
 KEYS = {NEAR: 12, FAR: 6, WEAK: 6}  # presses for each control
 CLICKS = {NEAR: 5, FAR: 3, WEAK: 3}
 DRAG_MOVES, DRAG_PAUSE = 60, 0.004  # there and back
@@ -34,7 +34,7 @@ PAINT_LIMIT = 2000  # milliseconds
 TABLE_LIMIT = 8000
 SETTLES = 120
 REST = 60  # milliseconds between a table's arrival and the first key
-PACE = (40, 70)  # milliseconds between two keys, at least, drawn: no step with the frames
+PACE = (40, 70)  # least milliseconds between two keys, random: not in step with the frames
 
 MENU_KEYS, OTHER_KEYS = ("ArrowDown", "ArrowUp"), ("ArrowRight", "ArrowLeft")
 FOCUS = "all => (all.find((input) => input.checked) ?? all[0]).focus({ preventScroll: true })"
@@ -45,14 +45,14 @@ PARTS = {"script": "Script", "style": "RecalcStyle", "layout": "Layout"}
 
 VISITS: tuple[dict[str, dict[str, str]], ...] = (
     {},
-    {},  # what a choice made on the first visit has hidden
+    {},  # hidden by a choice made on the first visit
     {"fit": {"source": "size", "device": "own", "scope": "everything"}},  # what the figure hides at first
 )
 """The states in which the page is opened. Each visit drives what the ones before it did not."""
 
 
 def main(*figures: str) -> None:
-    """Print the tables, of these figures or of all; of all, as many controls as the time allows."""
+    """Print the tables for the named figures, or for as many controls of all figures as the time allows."""
     names = figures or tuple(FIGURES)
     seconds = float("inf") if figures else SECONDS
     measured: dict[Profile, list[Row]] = {profile: [] for profile in PROFILES}
@@ -74,10 +74,10 @@ def main(*figures: str) -> None:
 
 @dataclass
 class Change:
-    """A change of a control, the words that its state has, and when a frame showed them.
+    """A change of a control, the words of its state, and the time of the frame that showed them.
 
-    `took` is all the time from the event to the paint; `worked` leaves out the wait for the frame: from the
-    handler to the end of the swap, and from the frame's beginning to its paint.
+    `took` is the time from the event to the paint. `worked` leaves out the wait for the frame: it is the time
+    from the handler to the end of the swap plus that from the start of the frame to its paint.
     """
 
     at: float
@@ -88,14 +88,14 @@ class Change:
 
 
 class _Reader:
-    """Goes through the lesson page and moves everything that can be moved."""
+    """Use every control of the lesson page."""
 
     def __init__(self, page: Page, session: CDPSession, profile: Profile) -> None:
         self.page = page
         self.session = session
         self.profile = profile
         self.source = random.Random(0)
-        self.changes = 0  # that the page has noted since it was last read
+        self.changes = 0  # noted by the page since the last read
 
     def read(
         self,
@@ -106,16 +106,16 @@ class _Reader:
         seconds: float,
         end: float,
     ) -> Iterator[Row]:
-        """Drive each control that shows and is not known yet, for so many seconds in each figure."""
+        """Drive each visible control not yet measured, for this many seconds in each figure."""
         query = {f"{name}.{key}": value for name, pairs in needed.items() for key, value in pairs.items()}
         self.page.goto(f"{address}{LESSON.url}?{urlencode(query)}")
         self.page.locator("html.js").wait_for()
-        self.page.keyboard.press("Escape")  # FIG.00 would play
+        self.page.keyboard.press("Escape")  # or FIG.00 plays
         self.session.send("Performance.enable", {"timeDomain": "threadTicks"})
         for name in needed or names:
             controls = FIGURES[name].controls
             new = [c for c in controls.widgets() if f"{name}.{c}" not in known]
-            new.sort(key=lambda c: c not in controls.tabled())  # these leave the figure without tables
+            new.sort(key=lambda c: c not in controls.tabled())  # these figures have no tables
             if not new or name not in names or time.monotonic() > end:
                 continue
             begun = time.monotonic()
@@ -144,7 +144,7 @@ class _Reader:
         if not self._press(ahead):
             self._press(back)
         self._await_table(row, before)
-        self._await_state(row)  # the table may be here before the answer to the first change
+        self._await_state(row)  # the table may arrive before the response to the first change
         for first in self._take(row)[:1]:
             row.first_touch = first.took
         costs = self._costs()
@@ -176,14 +176,14 @@ class _Reader:
             label = (
                 self._form(row.figure).locator(f'label:has([name="{row.control}"][value="{value}"])').first
             )
-            with contextlib.suppress(Error):  # a cell that another one covers is chosen by another click
+            with contextlib.suppress(Error):  # a covered cell is chosen by another click
                 label.click(timeout=PAINT_LIMIT)
                 self._await_paint()
         self._finish(row, None)
         return row
 
     def _finish(self, row: Row, costs: dict[str, float] | None) -> None:
-        """Wait for the last state, and write down what happened."""
+        """Wait for the last state and record the results."""
         self._await_state(row)
         after = self._costs()
         self.page.wait_for_timeout(SETTLES)
@@ -195,14 +195,14 @@ class _Reader:
             row.cost = {part: (after[part] - costs[part]) / len(changes) for part in after}
 
     def _take(self, row: Row) -> list[Change]:
-        """The changes since the last call, each with the time to the frame that showed it."""
+        """The changes since the last call, each with the time to its frame."""
         notes = self.page.evaluate("bench.take()")
         self.changes = 0
         changes = [
             Change(at=c["at"], handled=c["handled"], words=_words(row.figure, c["query"]))
             for c in notes["changes"]
         ]
-        done = 0  # a frame shows the last of the changes that it can be, and none before one that was shown
+        done = 0  # a frame shows the last matching change, and none before one already shown
         for frame in notes["frames"]:
             for i in range(len(changes) - 1, done - 1, -1):
                 if changes[i].words == frame["words"] and changes[i].at < frame["shown"]:
@@ -216,10 +216,10 @@ class _Reader:
         return changes
 
     def _press(self, key: str) -> bool:
-        """Press a key and wait for what it does; tell whether it changed the control.
+        """Press a key and wait for its effect; return whether it changed the control.
 
-        Nothing is asked of the page until its drawing is likely to be done: asking would take part of the
-        time that is measured, and of the cores that draw.
+        The page is not queried until its drawing is likely to be done: a query would take CPU time from what
+        is measured.
         """
         self.page.keyboard.press(key)
         time.sleep(self.source.uniform(*PACE) / 1000)
@@ -233,27 +233,27 @@ class _Reader:
         self.page.evaluate("limit => bench.painted(limit)", PAINT_LIMIT)
 
     def _await_state(self, row: Row) -> None:
-        """Wait until the view shows the last change, as long as a reader might."""
+        """Wait until the view shows the last change, as long as a reader might wait."""
         query = self.page.evaluate("bench.changes.at(-1)?.query")
         if query is not None:
             self._await_paint()
-            with contextlib.suppress(Error):  # `wrong` says it
+            with contextlib.suppress(Error):  # reported as `wrong`
                 words = _words(row.figure, query)
                 self.page.wait_for_function(
                     "words => bench.words() === words", arg=words, timeout=PAINT_LIMIT
                 )
 
     def _await_table(self, row: Row, before: int) -> None:
-        """Wait until the state table has come and is ready, where the page asks for one."""
+        """Wait until the state table is ready, if the page requests one."""
         if row.control not in (self._form(row.figure).get_attribute("data-tabled") or "").split():
             return
         table = self.page.evaluate("([before, limit]) => bench.table(before, limit)", [before, TABLE_LIMIT])
-        if table:  # the page may have had it already
+        if table:  # the page may already have it
             row.table_took, row.table_size = table["took"], table["size"] / 1000
         self.page.wait_for_timeout(REST)
 
     def _arrive(self, name: str) -> None:
-        """Bring the figure into view; where Plotly takes over, wait for it."""
+        """Scroll the figure into view; wait for Plotly if it draws the chart."""
         figure = self.page.locator(f"#{FIGURES[name].id}")
         figure.evaluate("figure => figure.scrollIntoView({ block: 'center', behavior: 'instant' })")
         if figure.locator("[data-chart]").count():
@@ -264,7 +264,7 @@ class _Reader:
         return int(self.page.evaluate(f"bench.{what}.length"))
 
     def _costs(self) -> dict[str, float]:
-        """What the page's main thread has spent so far, in milliseconds."""
+        """The CPU time of the page's main thread so far, in milliseconds."""
         metrics = {
             m["name"]: 1000 * m["value"] for m in self.session.send("Performance.getMetrics")["metrics"]
         }
@@ -282,7 +282,7 @@ class _Reader:
 
 @functools.cache
 def _words(name: str, query: str) -> str:
-    """The read-outs and the description that the figure computes for a form's query."""
+    """The read-outs and description that the figure computes for a form's query."""
     state = FIGURES[name].controls.parse(parse_qsl(query, keep_blank_values=True))
     view, text = FIGURES[name].view(state), LESSON.texts[name]
     description = " ".join(text.sentence(sentence) for sentence in view.description)

@@ -1,4 +1,4 @@
-"""Headless Chromium as the bench uses it: a fresh context for each visit, and pages that keep notes."""
+"""Headless Chromium for the benchmarks: a fresh context for each visit, and pages that record events."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STEP_LIMIT = 60_000  # milliseconds that a step may take on a busy machine
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What stands between a reader and the page: a slower processor, a slower line."""
+    """The reader's device and network: a slower processor, a slower line."""
 
     name: str
     cpu: int = 1  # times as slow
@@ -51,7 +51,7 @@ def chromium() -> Iterator[Browser]:
 def visit(
     browser: Browser, device: str = "desktop", profile: Profile | None = None
 ) -> Iterator[tuple[Page, CDPSession]]:
-    """A page in a context of its own, nothing cached, motion as most readers have it."""
+    """A page in a new context: nothing cached, motion on."""
     context = browser.new_context(**DEVICES[device], locale="en-GB", reduced_motion="no-preference")
     context.set_default_timeout(STEP_LIMIT)
     page = context.new_page()

@@ -1,4 +1,4 @@
-"""A class at work: a thousand students, each of whom changes a control every two seconds."""
+"""Simulate a class: a thousand students, each of whom changes a control every two seconds."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from lessons.kit.controls import FigureControls
 STUDENTS = 1000
 EVERY = 2.0  # seconds between two changes of a student
 SECONDS = 30.0
-SHORT = 10.0  # seconds of the class that says hello
-PATIENCE = 10.0  # seconds after the end for answers still on their way
-STAYS = 4  # changes, on average, before a student takes another control; and controls before another figure
+SHORT = 10.0  # seconds of the class that requests hello
+PATIENCE = 10.0  # seconds after the end for pending responses
+STAYS = 4  # mean number of changes before another control, and of controls before another figure
 P99_AIM = 100.0
 ARRIVING, FIRST_SECONDS, PAGE_AIM = 300, 10.0, 300.0
-EMPTY = 64  # bytes up to which a table holds nothing: it was too large, or the server had no time for it
+EMPTY = 64  # bytes up to which a table is empty: too large, or the server had no time for it
 
 
 def main() -> None:
@@ -72,20 +72,20 @@ def main() -> None:
 
 @dataclass
 class Answers:
-    """What a class got."""
+    """The results of a class."""
 
     times: dict[str, list[float]] = field(
         default_factory=lambda: {"state table": [], "fragment": [], "hello": [], "page": []}
     )
     errors: int = 0
     acted: int = 0
-    here: int = 0  # changes whose state was in a table that the page holds
+    here: int = 0  # changes whose state was in a loaded table
     seconds: float = 0.0
-    own: float = 0.0  # cores that the class itself held
+    own: float = 0.0  # cores used by the class itself
 
 
 async def _class(url: str, seconds: float, kind: type[Student], count: int = STUDENTS) -> Answers:
-    """Let everybody in over one interval, work, and wait for the last answers."""
+    """Start all students over one interval, let them work, and wait for the last responses."""
     loop, answers, source = asyncio.get_running_loop(), Answers(), random.Random(0)
     students = [kind(url, random.Random(source.random()), answers, loop) for _ in range(count)]
     for student in students:
@@ -109,18 +109,18 @@ async def _class(url: str, seconds: float, kind: type[Student], count: int = STU
 
 
 class Line:
-    """One of a browser's connections: a request at a time, asked anew where it had rested too long."""
+    """One of a browser's connections: one request at a time, repeated if the idle connection was closed."""
 
     def __init__(
         self, url: str, loop: asyncio.AbstractEventLoop, answered: Callable[[int, int], None]
     ) -> None:
         self.url = url
         self.loop = loop
-        self.answered = answered  # told the status, 0 for a connection that was lost, and the size
+        self.answered = answered  # called with the status (0 for a lost connection) and the size
         self.connection = Connection(self._answered, self._lost)
         self.waits = False
         self.asked = b""
-        self.reused = False  # whether the connection has rested before what is asked on it
+        self.reused = False  # whether the connection was idle before the request
 
     async def connect(self) -> None:
         await self.connection.connect(self.url)
@@ -129,7 +129,7 @@ class Line:
         self.waits, self.asked, self.reused = True, request(path), True
         if self.connection.open:
             self.connection.ask(self.asked)
-        else:  # the server has closed it
+        else:  # closed by the server
             self.reconnecting = self.loop.create_task(self._ask_anew())
 
     def close(self) -> None:
@@ -151,7 +151,7 @@ class Line:
         self.answered(status, size)
 
     def _lost(self) -> None:
-        """The connection has closed. One that had rested may do so just as it is used: browsers ask anew."""
+        """The connection was closed. If it was idle before, repeat the request, as browsers do."""
         if self.waits and self.reused:
             self.reconnecting = self.loop.create_task(self._ask_anew())
         elif self.waits:
@@ -160,11 +160,11 @@ class Line:
 
 
 class Student:
-    """Changes one control a few times, then another one, then another figure's.
+    """Change one control a few times, then another one, then one of another figure.
 
-    As a page does: the first touch of a control asks for its state table, and a change whose state is in no
-    table here asks for its fragment, the first change together with the table. Only a fragment is waited
-    for. A change while one is awaited waits for it, and its time counts from the change on.
+    Like a page: the first touch of a control requests its state table, and a change whose state is in no
+    loaded table requests its fragment, the first change together with the table. Only fragments are waited
+    for. A change made while one is pending waits for it; its time counts from the change.
     """
 
     asks_tables = True
@@ -183,16 +183,16 @@ class Student:
         self.since = 0.0
         self.asked_ahead = 0.0
         self.figure, self.state, self.control = self._new_figure()
-        self.table: str | None = None  # the control whose table was asked for and still holds
+        self.table: str | None = None  # the control whose table was requested and is still valid
         self.table_on_its_way: str | None = None
-        self.holds = False  # whether it is here, and has the states
+        self.holds = False  # whether it has arrived and is not empty
 
     async def connect(self) -> None:
         for line in self.lines:
             await line.connect()
 
     def act(self) -> None:
-        """Change something; and again after the interval."""
+        """Change a control, and again after the interval."""
         if self.leaves:
             return
         self.loop.call_later(EVERY, self.act)
@@ -209,7 +209,7 @@ class Student:
             self._ask(time.perf_counter())
 
     def path(self) -> tuple[str, str]:
-        """What is waited for, and its address."""
+        """The awaited request: kind and path."""
         return "fragment", fragment_path(self.figure, self.state)
 
     def _change(self) -> None:
@@ -255,13 +255,13 @@ class Student:
 
 
 class WithoutTables(Student):
-    """Asks for a fragment at each change and for no table: more than a page would."""
+    """Request a fragment at each change and no tables: more requests than a page makes."""
 
     asks_tables = False
 
 
 class Greeter(WithoutTables):
-    """Asks for hello each time: what this machine and this class can do at best."""
+    """Request hello each time: the best that this machine and this class can do."""
 
     def path(self) -> tuple[str, str]:
         """Always the same."""
@@ -269,7 +269,7 @@ class Greeter(WithoutTables):
 
 
 class Arriving(Student):
-    """Opens the page, and then works on it."""
+    """Open the page, then use it."""
 
     arrived = False
 
@@ -286,7 +286,7 @@ class Arriving(Student):
 
 
 def start() -> None:
-    """A class that comes in the moment in which a server starts: its first one ever, and the next one."""
+    """A class that arrives while a server starts: at its first start, and at the next one."""
     _allow_connections()
     table = Table(
         f"{ARRIVING} students open the page within {EVERY:.0f} s of a start of 2 workers, and work on it.",

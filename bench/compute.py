@@ -1,4 +1,4 @@
-"""What one state costs the server: the view's numbers, its markup, its compression, its size."""
+"""Measure the cost of one state on the server: computing, rendering, compressing, size."""
 
 from __future__ import annotations
 
@@ -63,14 +63,14 @@ def _cold(name: str, state: Any) -> float:
 
 
 def _caches() -> Iterator[Any]:
-    """Every functools cache of the lesson and the library, but for those of files."""
+    """Every functools cache of the lesson and the library, except those of files."""
     for name, module in list(sys.modules.items()):
         if name.startswith(("lessons.quantization", "quant_core")) and name not in KEPT:
             yield from (item for item in vars(module).values() if hasattr(item, "cache_clear"))
 
 
 def _timed(run: Callable[[], object]) -> float:
-    """Milliseconds of one call, as this thread's own time: other work on the machine does not count."""
+    """Milliseconds of one call in CPU time of this thread, so that other work does not count."""
     start = thread_time()
     run()
     return 1000 * (thread_time() - start)

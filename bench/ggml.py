@@ -1,8 +1,8 @@
-"""Speed and memory of `quant_core.ggml`, beside gguf-py and, where it is installed, ggml's C.
+"""Measure speed and memory of `quant_core.ggml`, compared with gguf-py and, if installed, ggml's C code.
 
-Every ratio is of two measurements taken in turns in this one run, on one thread. The C is that of the shared
-library that the package `llama_cpp` brings; without it its columns stay empty. Before anything is timed, the
-bytes of both are compared.
+Every ratio is of two measurements taken alternately in one run, on one thread. The C code is the shared
+library of the package `llama_cpp`; without it its columns stay empty. The bytes of both are compared before
+timing.
 
     python bench/ggml.py [TYPE ...]
 """
@@ -98,7 +98,7 @@ def encoding(
 
 
 def speeds(runs: list[Run | None]) -> list[str]:
-    """Time the runs in turns; return the speed of the first and its ratio to each of the others."""
+    """Time the runs alternately; return the speed of the first and its ratio to each of the others."""
     best = [float("inf")] * len(runs)
     with np.errstate(all="ignore"):
         for _ in range(ROUNDS):
@@ -132,7 +132,7 @@ class C:
 
     @classmethod
     def load(cls) -> C | None:
-        """Return the library that `llama_cpp` brings, or None."""
+        """Return the library of the package `llama_cpp`, or None."""
         named = os.environ.get("GGML_BASE_LIBRARY")
         if named:
             return cls(Path(named))
@@ -143,7 +143,7 @@ class C:
     def quantizer(
         self, name: str, weights: NDArray[np.float32], importance: NDArray[np.float32] | None
     ) -> Run:
-        """Return a call that quantizes; fail if its bytes are not ours."""
+        """Return a call that quantizes; fail if its bytes differ from ours."""
         ours = ggml.quantize(weights, name, importance)
         theirs = np.empty_like(ours)
         number = int(gguf.GGMLQuantizationType[name])

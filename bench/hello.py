@@ -1,4 +1,4 @@
-"""The unit of the server's ratios: the least that FastAPI can do, served with the lesson's own settings."""
+"""The reference of the server's ratios: a minimal FastAPI application, served with the lesson's settings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scripts import serve
 
 
 def create_app() -> FastAPI:
-    """One route that answers five bytes."""
+    """An application with one route that returns five bytes."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.get("/")
@@ -24,7 +24,7 @@ def create_app() -> FastAPI:
 
 
 def main() -> None:
-    """Let the lesson's start script start this application, so that no setting can differ."""
+    """Start this application with the lesson's start script, so that the settings are the same."""
     sys.exit(serve.main(create_app))
 
 

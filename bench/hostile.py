@@ -1,7 +1,7 @@
-"""One client against a class: each attack beside ordinary students, and what these wait with it and without.
+"""One client against a class: how long ordinary students wait with and without each attack.
 
-The students are twenty clients of their own (127.0.0.2 and so on), the attacker is 127.0.0.1 in a process of
-its own. Asker, attacker and server share the machine, so part of what a student waits is theirs.
+The students are twenty clients (127.0.0.2 and so on), the attacker is 127.0.0.1 in a separate process.
+Students, attacker and server share the machine, so part of the waiting time is due to the benchmark itself.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from lessons.quantization.figures.sentence import Controls
 STUDENTS = 20
 EVERY = 0.5  # seconds between two changes of a student
 SECONDS = 12.0
-PAUSE = 3.0  # after each attack, so that the next begins on a server at rest
+PAUSE = 3.0  # after each attack, so that the server is idle before the next
 SENTENCE_EVERY = 10  # changes
 AIM = 300.0  # milliseconds
 GIVE_UP = 10.0  # seconds
@@ -40,7 +40,7 @@ GIVE_UP = 10.0  # seconds
 
 @dataclass
 class Waited:
-    """What the students got: milliseconds by what they asked for, and answers that were none."""
+    """The results of the students: milliseconds by kind of request, and failed requests."""
 
     times: dict[str, list[float]] = field(
         default_factory=lambda: {"fragment": [], "sentence": [], "health": []}
@@ -86,13 +86,13 @@ def _row(name: str, statuses: Counter[str], waited: Waited) -> list[str]:
 
 
 def _beside(url: str, attack: str | None) -> tuple[Counter[str], Waited]:
-    """Let the class work while a process attacks."""
+    """Run the class during an attack."""
     waited, spawn = Waited(), multiprocessing.get_context("spawn")
     end, results = spawn.Event(), spawn.SimpleQueue()
     process = spawn.Process(target=_attack, args=(url, attack, end, results)) if attack else None
     if process:
         process.start()
-        time.sleep(3.0)  # it has begun by then
+        time.sleep(3.0)  # the attack has begun by then
     try:
         uvloop.run(_class(url, SECONDS, waited, attack or ""))
         end.set()
@@ -150,7 +150,7 @@ def _sentence(source: random.Random) -> Controls:
 
 
 class Attacker:
-    """One client: how it attacks, and what it is answered."""
+    """One client: its attacks and the responses to them."""
 
     def __init__(self, url: str, end: Event) -> None:
         server = urlsplit(url)
@@ -159,7 +159,7 @@ class Attacker:
         self.statuses: Counter[str] = Counter()
 
     async def loop(self, count: int, next_request: Callable[[random.Random], bytes]) -> None:
-        """So many connections, each with its next request when the last one is answered."""
+        """Send requests in a loop on this many connections."""
         await asyncio.gather(*(self._loop(number, next_request) for number in range(count)))
 
     async def _loop(self, number: int, next_request: Callable[[random.Random], bytes]) -> None:
@@ -184,7 +184,7 @@ class Attacker:
             await asyncio.sleep(0.05)
 
     async def hold(self, count: int, start: bytes, keep: float = 1e9) -> None:
-        """So many connections that send this and nothing more, opened again when they are closed."""
+        """Hold this many connections that send only this; reopen closed ones."""
         await asyncio.gather(*(self._hold(number, start, keep) for number in range(count)))
 
     async def _hold(self, number: int, start: bytes, keep: float) -> None:
@@ -205,7 +205,7 @@ class Attacker:
 
 
 class Held(asyncio.Protocol):
-    """A connection that is only watched: how it was answered, and when it was closed."""
+    """A passive connection: records the response and the time of closing."""
 
     def __init__(self) -> None:
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -1,4 +1,4 @@
-"""What was measured from input to paint, and the tables of it."""
+"""The measurements from input to paint, and their tables."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NOT_MEASURED = float("nan")
 
 @dataclass
 class Row:
-    """One control driven in one way under one profile. Times are milliseconds."""
+    """One control used in one way under one profile. Times are milliseconds."""
 
     figure: str
     control: str
@@ -32,7 +32,7 @@ class Row:
     first_touch: float = NOT_MEASURED
     table_took: float = NOT_MEASURED
     table_size: float = NOT_MEASURED  # kB
-    cost: dict[str, float] = field(default_factory=dict)  # of a change, on the page's main thread
+    cost: dict[str, float] = field(default_factory=dict)  # CPU time of a change on the page's main thread
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -40,18 +40,18 @@ class Row:
 
     @property
     def place(self) -> tuple[int, int, int]:
-        """Where it stands in the lesson."""
+        """Its position in the lesson."""
         controls = list(FIGURES[self.figure].controls.widgets())
         return list(FIGURES).index(self.figure), controls.index(self.control), WAYS.index(self.way)
 
     @property
     def is_drawing(self) -> bool:
-        """Whether its figure is drawn in SVG by the server, neither a chart to explore nor cells of HTML."""
+        """Whether its figure is drawn in SVG by the server, not by Plotly and not as HTML cells."""
         figure = FIGURES[self.figure]
         return not figure.is_html and figure.view(figure.controls()).chart is None
 
     def reaches(self, profile: Profile) -> bool:
-        """Whether the profile's aim is met, by what the page adds: a screen's wait is not its doing."""
+        """Whether the profile's aim is met, without the wait for the frame, which the page cannot change."""
         p50, p95 = median(self.work), quantile(self.work, 0.95)
         return p95 <= WEAK_P95_AIM if profile is WEAK else p50 <= P50_AIM and p95 <= P95_AIM
 
@@ -60,7 +60,7 @@ Measured = dict[Profile, list[Row]]
 
 
 def tables(measured: Measured) -> Iterator[Table]:
-    """Every control, what a change costs, and all of it in short."""
+    """The tables of every control, of the cost of a change, and a summary."""
     yield _controls(measured)
     yield _costs(measured)
     yield _summary(measured)
@@ -93,7 +93,7 @@ def _controls(measured: Measured) -> Table:
 
 
 def _costs(measured: Measured) -> Table:
-    """Where a change's time goes: the main thread's own time, so that other work does not count."""
+    """The CPU time of a change on the main thread, by activity."""
     table = Table(
         "What a change costs the page's main thread, CPU ms on the same host, all its frames together; and "
         "the state table 100 ms away.",

@@ -1,4 +1,4 @@
-"""Ask a server as fast as it answers: keep-alive connections on uvloop, one request on each at a time."""
+"""Generate load: keep-alive connections on uvloop, one request at a time on each."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ CONNECTIONS = 16
 
 @dataclass
 class Load:
-    """What came back: milliseconds of each answer, failures, and what asking cost."""
+    """The results: milliseconds of each response, failures, and the CPU time of the generator."""
 
     seconds: float = 0.0
-    asker_seconds: float = 0.0  # time on a processor that asking took
+    asker_seconds: float = 0.0  # CPU seconds of the generator
     times: list[float] = field(default_factory=list)
     failures: int = 0
 
     @property
     def rate(self) -> float:
-        """Answers a second."""
+        """Responses per second."""
         return len(self.times) / self.seconds if self.seconds else float("nan")
 
 
 class Connection(asyncio.Protocol):
-    """One browser's connection: it sends a request, and tells the status and the size when all has come."""
+    """A browser's connection: sends a request and reports status and size of the complete response."""
 
     def __init__(self, answered: Callable[[int, int], None], lost: Callable[[], None]) -> None:
         self.answered = answered
@@ -42,7 +42,7 @@ class Connection(asyncio.Protocol):
         self.size = 0
 
     async def connect(self, url: str, client: str = "") -> None:
-        """Connect, from this address where one is given."""
+        """Connect, from the given address if any."""
         server = urlsplit(url)
         loop = asyncio.get_running_loop()
         own = (client, 0) if client else None
@@ -83,7 +83,7 @@ class Connection(asyncio.Protocol):
 
 
 async def ask(url: str, path: str, client: str, patience: float) -> int:
-    """The status of an answer on a connection of its own, 0 for none."""
+    """The status of a response on a new connection, 0 for none."""
     loop = asyncio.get_running_loop()
     answered = loop.create_future()
 
@@ -118,7 +118,7 @@ def hammer(
     connections: int = CONNECTIONS,
     status: int = 200,
 ) -> Load:
-    """Send the requests, over and over or each once, until the time is up and the last answers have come."""
+    """Send the requests, repeatedly or once each, until time is up and the last responses have arrived."""
     return uvloop.run(_hammer(url, _pending(requests, seconds, repeat), connections, status))
 
 
@@ -146,7 +146,7 @@ def _pending(requests: Sequence[bytes], seconds: float, repeat: bool) -> Iterato
 
 
 class _Asker:
-    """Sends the next request when the last one is answered."""
+    """Sends the next request after each response."""
 
     def __init__(self, pending: Iterator[bytes], status: int, load: Load) -> None:
         self.pending = pending

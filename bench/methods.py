@@ -1,4 +1,4 @@
-"""How long each method takes on a real layer, as a multiple of round-to-nearest in one run, one BLAS thread.
+"""Time each method on a real layer, as a multiple of round-to-nearest in the same run, with one BLAS thread.
 
 python bench/methods.py
 """
@@ -41,7 +41,7 @@ def main() -> None:
         "AWQ, 21 tries": lambda: awq.search_statistics(weights, hessian, mean, BITS, GROUP),
     }
     times: dict[str, list[float]] = {name: [] for name in methods}
-    for _ in range(RUNS):  # in turn, so that a busy moment of the machine meets all of them
+    for _ in range(RUNS):  # alternately, so that other load on the machine affects all of them
         for name, run in methods.items():
             start = perf_counter()
             run()

@@ -1,4 +1,4 @@
-"""What the lesson page weighs and how it loads: bytes by kind, paint, shifts, long tasks and memory."""
+"""Measure the size and loading of the lesson page: bytes by kind, paint, shifts, long tasks, memory."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PLOTLY = "plotly-basic"
 
 @dataclass
 class Visit:
-    """What was seen on one visit. Sizes are bytes as transferred, headers included; times milliseconds."""
+    """The measurements of one visit. Sizes are bytes as transferred with headers; times are milliseconds."""
 
     first: Counter[str] = field(default_factory=Counter)
     later: Counter[str] = field(default_factory=Counter)
@@ -142,7 +142,7 @@ def _shifted(notes: dict[str, Any], seen: Visit) -> float:
 
 
 def _scroll_through(page: Page, device: str) -> None:
-    """To the end in steps of most of a screen, with a rest after each as for a glance."""
+    """Scroll to the end in steps of most of a screen, with a pause after each."""
     page.evaluate(
         """async () => {
           const root = document.scrollingElement;

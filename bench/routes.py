@@ -1,4 +1,4 @@
-"""What the server bears: requests a second of each kind of answer, in units of what the framework can do."""
+"""Measure throughput: requests per second for each kind of response, relative to the bare framework."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from bench.table import Table, median, number, quantile, yes
 
 ROUNDS = 5
 SECONDS = 0.3  # of each round
-WARM_SECONDS = 10.0  # at most, to make every worker draw what is to be cached
-NEW_STATES = 32  # of each figure, never asked before
+WARM_SECONDS = 10.0  # at most, until every worker has cached the responses
+NEW_STATES = 32  # of each figure, not requested before
 NEW_SECONDS = 1.5  # at most, for each figure
 NEW_CONNECTIONS = 4
 AIMED, CACHED_AIM = "fragment, cached", 0.7
@@ -23,7 +23,7 @@ AIMED, CACHED_AIM = "fragment, cached", 0.7
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A kind of answer, and requests for it."""
+    """A kind of response and its requests."""
 
     name: str
     requests: tuple[bytes, ...]
@@ -32,7 +32,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A load, and the seconds that the server's processors spent on it."""
+    """A load, and the CPU seconds of the server for it."""
 
     load: Load
     cpu: float
@@ -86,7 +86,7 @@ def _cells(name: str, rounds: list[Measured], units: list[Measured]) -> list[str
 
 
 def _verdict(route: Route, rounds: list[Measured], units: list[Measured]) -> list[str]:
-    """Judge by time on the processor, which other work on the machine does not change; else by the rates."""
+    """Judge by CPU time, which other work on the machine does not change; without it by the rates."""
     if route.name != AIMED:
         return []
     by_cost, by_rate = _cost(units) / _cost(rounds), _rate(rounds) / _rate(units)
@@ -98,12 +98,12 @@ def _rate(rounds: list[Measured]) -> float:
 
 
 def _cost(rounds: list[Measured]) -> float:
-    """Milliseconds of the server's processors for an answer."""
+    """CPU milliseconds of the server per response."""
     return 1000 * sum(round.cpu for round in rounds) / max(1, sum(len(round.load.times) for round in rounds))
 
 
 def _cached(lesson: Server) -> list[Route]:
-    """Answers that the server has given before: each is asked for until every worker knows it."""
+    """Routes with cached responses: each is requested until every worker has cached it."""
     states = {name: FIGURES[name].controls() for name in FIGURES}
     rtn = states["rtn"]
     page = LESSON.url

@@ -1,4 +1,4 @@
-"""What a typed sentence costs, and whether others wait behind those who type: FIG.05E of the lesson."""
+"""Measure the cost of a typed sentence in FIG.05E, and whether it delays other readers."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from lessons.quantization.figures.sentence import EXAMPLES, FIGURE, Controls
 RUNS = 60
 TYPISTS = 16
 SECONDS = 8.0
-WARM_SECONDS = 10.0  # in which a new worker makes what a first touch asks for
+WARM_SECONDS = 10.0  # in which a new worker makes the first state tables
 OTHERS = ("rtn", "fit", "quality", "rounding")
 CLASS, WITHIN, SERVED_AIM = 1000, 25.0, 60.0  # students, seconds
-STATES = 24  # of each of them, never asked before
+STATES = 24  # of each of them, not requested before
 FORWARD_AIM, SWEEP_AIM, ANSWER_AIM, OTHERS_AIM = 3.0, 50.0, 150.0, 250.0  # milliseconds
 WORDS = "the king of men said unto him go forth and see a great city by the sea in peace"
 
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def _forward(widths: tuple[int, ...]) -> list[float]:
-    """Milliseconds of reading an example at some widths."""
+    """Milliseconds of a forward pass over an example at some widths."""
     texts = [np.array([0, *measuring.tokenizer().encode(text)]) for text in EXAMPLES.values()]
     models = [small_model.at_width(bits) for bits in widths]
     times = []
@@ -84,7 +84,7 @@ def _typed() -> itertools.chain[Controls]:
 
 
 def _together() -> None:
-    """New states of other figures, alone and while sixteen readers type without a pause."""
+    """Request new states of other figures, alone and while sixteen readers type without a pause."""
     table = Table(
         f"New states of {', '.join(OTHERS)}, one worker: wall ms, alone and beside {TYPISTS} who type.",
         *("beside", "answers", "p50", "p99", "typed: answered", "sent away (429)", "aim p99", "reached"),
@@ -119,7 +119,7 @@ def _together() -> None:
 
 
 def _class() -> None:
-    """A class in which everybody types a sentence of their own within half a minute."""
+    """A class in which each student types a different sentence within half a minute."""
     table = Table(
         f"A class: {CLASS} students on 2 workers, each of whom types a new sentence within {WITHIN:.0f} s.",
         *("students", "answers", "p50 ms", "p99 ms", "all served after, s", "errors", "aim", "reached"),
@@ -129,7 +129,7 @@ def _class() -> None:
         ("each with an address", lambda number: f"127.1.{number // 250}.{1 + number % 250}"),
     ):
         with lesson_server(workers=2, make_ahead=False) as server:
-            for _ in range(8):  # enough for each worker to have made the seven widths
+            for _ in range(8):  # enough for each worker to prepare the seven widths
                 urllib.request.urlopen(server.url + fragment_path("sentence", Controls(seed="2"))).read()
             times, errors, seconds = uvloop.run(_all_type(server.url, address))
         table.add(
@@ -146,7 +146,7 @@ def _class() -> None:
 
 
 async def _all_type(url: str, address: Callable[[int], str]) -> tuple[list[float], int, float]:
-    """Milliseconds of the answers, how many were none, and after how many seconds the last one came."""
+    """Milliseconds of the responses, the number of failures, and the seconds until the last response."""
     source, times, errors = random.Random(3), list[float](), 0
     begun = perf_counter()
 
@@ -163,7 +163,7 @@ async def _all_type(url: str, address: Callable[[int], str]) -> tuple[list[float
 
 
 class _Typists:
-    """Threads that each ask for one new sentence after the other until they are told to stop."""
+    """Threads that each request one new sentence after another until they are stopped."""
 
     def __init__(self, url: str, count: int) -> None:
         self.answered = self.refused = 0

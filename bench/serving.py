@@ -1,4 +1,4 @@
-"""Start what is measured: the lesson as `make run` starts it, or hello, the unit of ratios."""
+"""Start the measured server: the lesson as `make run` starts it, or hello, the reference of ratios."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ HELLO = ROOT / "bench" / "hello.py"
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A running server: its address and its first process."""
+    """A running server: its URL and its main process."""
 
     url: str
     pid: int
 
     def cpu_seconds(self) -> float:
-        """Time on a processor so far, that of its workers included; not a number where there is no /proc."""
+        """CPU seconds so far, including its workers; NaN without /proc."""
         try:
             return sum(_cpu_seconds(pid) for pid in _family(self.pid))
         except OSError:
             return float("nan")
 
     def wait_until_idle(self) -> None:
-        """Wait until it has made ahead what it makes when it has nothing else to do."""
+        """Wait until it has made its responses ahead."""
         end = time.monotonic() + IDLE_LIMIT
         while time.monotonic() < end:
             before = self.cpu_seconds()
@@ -50,17 +50,17 @@ class Server:
 def lesson_server(
     workers: int = 1, *, make_ahead: bool = True, visited: bool = True, answers_folder: str = ""
 ) -> Iterator[Server]:
-    """The lesson on a free port, its first drawings made; with or without what it makes when it is idle."""
+    """The lesson on a free port with its page rendered; with or without making responses ahead."""
     settings = {"ACADEMY_MAKE_AHEAD": str(make_ahead), "ACADEMY_ANSWERS_FOLDER": answers_folder}
     with _serving(LESSON, workers, "/readyz", **settings) as server:
-        for _ in range(4 * workers if visited else 0):  # enough for each worker to have drawn the page once
+        for _ in range(4 * workers if visited else 0):  # enough for each worker to render the page once
             _get(f"{server.url}/lessons/quantization")
         yield server
 
 
 @contextmanager
 def hello_server(workers: int = 1) -> Iterator[Server]:
-    """One route that answers five bytes: what the framework alone costs."""
+    """One route that returns five bytes: the cost of the framework alone."""
     with _serving(HELLO, workers, "/") as server:
         yield server
 
@@ -87,7 +87,7 @@ def _serving(script: Path, workers: int, ready: str, **more: str) -> Iterator[Se
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Ask it to end; what a class has left it with may take longer than anybody wants to wait."""
+    """Ask it to end; kill it if its remaining work takes too long."""
     try:
         members = _family(process.pid)
     except OSError:
@@ -103,7 +103,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def _family(pid: int) -> list[int]:
-    """A process, its children and theirs."""
+    """A process and its descendants."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [pid, *(member for child in children for member in _family(int(child)))]
 

@@ -3,10 +3,10 @@
     with SlowLine("http://127.0.0.1:8000", round_trip=0.1) as line:
         page.goto(f"{line.url}/lessons/quantization")
         line.cut()                # every connection is reset, new ones are refused
-        line.heal()               # the same address works again
+        line.heal()               # the same URL works again
 
-It runs in a thread of its own, so that code without asyncio can use it. It relays bytes and knows of HTTP no
-more than that a connection carries one request at a time, as browsers use HTTP/1.1.
+It runs in its own thread, so that code without asyncio can use it. It relays bytes and assumes only that a
+connection carries one request at a time, as browsers use HTTP/1.1.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ RESET = struct.pack("ii", 1, 0)
 
 
 class SlowLine:
-    """A line to `target` whose two times may be changed while it is in use.
+    """A line to `target` whose delays may be changed while it is in use.
 
     Parameters
     ----------
     target
         Address of the server, such as `http://127.0.0.1:8000`.
     round_trip
-        Seconds for the way there and back: each byte takes half of it, and a new connection takes one more
-        before its first byte, as TCP's handshake does.
+        Seconds of a round trip: each byte is delayed by half of it, and a new connection by one more before
+        its first byte, like TCP's handshake.
     jitter
-        Seconds by which a response may be held back: each by a time of its own, even between 0 and this.
-        Responses on different connections then arrive in another order than their requests left in.
+        Longest extra delay of a response in seconds: each gets a random one, uniform between 0 and this.
+        Responses on different connections can then arrive in another order than their requests.
     seed
-        Of these times, which are drawn in the order in which the requests pass.
+        Seed of the jitter, which is drawn in the order of the requests.
     """
 
     def __init__(self, target: str, *, round_trip: float = 0.0, jitter: float = 0.0, seed: int = 0) -> None:
@@ -57,12 +57,12 @@ class SlowLine:
         self._thread = threading.Thread(target=self._loop.run_forever, name="slow-line", daemon=True)
         self._open: dict[asyncio.Task[None], socket.socket] = {}
         self._listener: socket.socket | None = None
-        # Bound but never listening: it keeps the port ours while the line is cut.
+        # Bound but never listening: this reserves the port while the line is cut.
         self._port = _socket()
 
     @property
     def url(self) -> str:
-        """Address of this end of the line."""
+        """URL of this end of the line."""
         return f"http://{HOST}:{self._port.getsockname()[1]}"
 
     def __enter__(self) -> Self:
@@ -81,11 +81,11 @@ class SlowLine:
         self._port.close()
 
     def cut(self) -> None:
-        """Reset every connection, whatever is on its way, and refuse new ones."""
+        """Reset every connection and refuse new ones."""
         self._run(self._cut())
 
     def heal(self) -> None:
-        """Let new connections through again."""
+        """Accept new connections again."""
         self._run(self._heal())
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
@@ -110,7 +110,7 @@ class SlowLine:
         await asyncio.gather(*broken, return_exceptions=True)
 
     def _accept(self, listener: socket.socket) -> None:
-        with contextlib.suppress(OSError):  # it may have gone again
+        with contextlib.suppress(OSError):  # it may be closed already
             near, _ = listener.accept()
             near.setblocking(False)
             connection = self._loop.create_task(self._connect(near))
@@ -118,7 +118,7 @@ class SlowLine:
             connection.add_done_callback(lambda done: self._open.pop(done).close())
 
     async def _connect(self, near: socket.socket) -> None:
-        """Relay a connection for as long as both of its ends last."""
+        """Relay a connection until one of its ends closes."""
         ends: list[asyncio.StreamWriter] = []
         try:
             reader, writer = await asyncio.open_connection(sock=near)
@@ -130,14 +130,14 @@ class SlowLine:
                 ways.create_task(_relay(reader, far_writer, exchange.request_delay))
                 ways.create_task(_relay(far_reader, writer, exchange.response_delay))
         except* OSError:
-            pass  # an end has gone: so the other goes too
+            pass  # one end is closed: close the other too
         finally:
             for end in ends:
                 end.transport.abort()
 
 
 def _socket() -> socket.socket:
-    """A socket that shares its port with others like it."""
+    """A socket with a shared port (SO_REUSEPORT)."""
     made = socket.socket()
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     made.setblocking(False)
@@ -145,7 +145,7 @@ def _socket() -> socket.socket:
 
 
 class _Exchange:
-    """What is under way on one connection, and so how long its next bytes take."""
+    """The current exchange on one connection, and the delay of its next bytes."""
 
     def __init__(self, line: SlowLine) -> None:
         self.line = line
@@ -154,7 +154,7 @@ class _Exchange:
         self.asked = False
 
     def request_delay(self) -> float:
-        """Delay of bytes that a browser sends; with the first of a request goes the draw for its answer."""
+        """Delay of bytes that a browser sends; the first also draws the jitter of the response."""
         if not self.asked:
             self.asked = True
             self.line.passed += 1
@@ -171,7 +171,7 @@ class _Exchange:
 async def _relay(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay: Callable[[], float]
 ) -> None:
-    """Pass on what arrives, each piece after its delay and never before the piece ahead of it."""
+    """Relay each piece after its delay, in order."""
     clock = asyncio.get_running_loop().time
     under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
 
@@ -183,14 +183,14 @@ async def _relay(
             if piece:
                 writer.write(piece)
                 await writer.drain()
-        with contextlib.suppress(OSError):  # the other end may have closed meanwhile
+        with contextlib.suppress(OSError):  # the other end may be closed already
             writer.write_eof()
 
     async with asyncio.TaskGroup() as both:
         both.create_task(deliver())
         due, piece = 0.0, b"any"
         while piece:
-            piece = await reader.read(CHUNK)  # nothing at its end
+            piece = await reader.read(CHUNK)  # end of the stream
             if piece:
                 due = max(due, clock() + delay())
             under_way.put_nowait((due, piece))

@@ -1,4 +1,4 @@
-"""States of figures and their addresses, as a page asks for them."""
+"""States of figures and their URLs, as a page requests them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ FIGURES = LESSON.figures
 
 
 def random_state(name: str, source: random.Random) -> FigureControls:
-    """A state of a figure, each control anywhere in its range."""
+    """A random state of a figure."""
     controls: type[FigureControls] = FIGURES[name].controls
     return controls(**{key: source.choice(w.states()) for key, w in controls.widgets().items()})
 
 
 def random_states(name: str, count: int, source: random.Random) -> list[FigureControls]:
-    """Different states, as many as asked or as many as the figure may have been found to have."""
+    """Different random states, as many as requested or found."""
     found: dict[FigureControls, None] = {}
     for _ in range(20 * count):
         if len(found) == count:
@@ -30,18 +30,18 @@ def random_states(name: str, count: int, source: random.Random) -> list[FigureCo
 
 
 def fragment_path(name: str, state: FigureControls) -> str:
-    """Address of the view in this state; a form sends every control, in its order."""
+    """Path of the fragment of this state; a form sends every control, in order."""
     query = {key: plain(value) for key, value in state}
     return f"/fragments/{version()}/{LESSON.slug}/{name}?{urlencode(query)}"
 
 
 def table_path(name: str, control: str, state: FigureControls) -> str:
-    """Address of the views along one control, the others as they are: all, or the part of this state."""
+    """Path of the state table along one control: the whole table, or the part around this state."""
     parted = type(state).parted()
     query = {key: plain(value) for key, value in state if key != control or control in parted}
     return f"/fragments/{version()}/{LESSON.slug}/{name}/along/{control}?{urlencode(query)}"
 
 
 def figure_path(name: str, state: FigureControls) -> str:
-    """Address of a figure's own page."""
+    """Path of a figure's own page."""
     return f"{LESSON.url}/figures/{name}?{urlencode(state.query())}"

@@ -1,4 +1,4 @@
-"""Tables of figures with their aims beside them, as plain text."""
+"""Plain-text tables of numbers with their aims."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 class Table:
-    """Rows under a title; the first column is set to the left, the others to the right."""
+    """Rows under a title; the first column is left-aligned, the others are right-aligned."""
 
     def __init__(self, title: str, *columns: str) -> None:
         self.title = title
@@ -14,11 +14,11 @@ class Table:
         self.rows: list[tuple[str, ...]] = []
 
     def add(self, *cells: str) -> None:
-        """Append a row; what is missing at its end stays empty."""
+        """Append a row; missing cells at its end stay empty."""
         self.rows.append((*cells, *[""] * (len(self.columns) - len(cells))))
 
     def print(self) -> None:
-        """Print it as wide as its cells need."""
+        """Print it."""
         widths = [max(map(len, column)) for column in zip(self.columns, *self.rows, strict=True)]
         print(f"\n{self.title}\n")
         for row in (self.columns, *self.rows):
@@ -29,7 +29,7 @@ class Table:
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """The value that this share of all lies at or below; of few values it is the next higher one."""
+    """The quantile of the values, rounded up to one of them."""
     if not values:
         return float("nan")
     return sorted(values)[min(len(values) - 1, int(share * len(values)))]
@@ -40,7 +40,7 @@ def median(values: Sequence[float]) -> float:
 
 
 def number(value: float, places: int = 1) -> str:
-    """Print a figure, or a dash where nothing was measured."""
+    """Format a number, or a dash if nothing was measured."""
     return "–" if value != value else f"{value:,.{places}f}"
 
 

@@ -1,4 +1,4 @@
-"""The web bench: what a reader waits for, what a page weighs, what a server bears. See bench/README.md.
+"""Measure latency, page weight and server throughput. See bench/README.md.
 
 python bench/web.py                  everything, in about twelve minutes
 python bench/web.py compute class    some parts: input, page, server, compute, class, start, typing, hostile
@@ -40,7 +40,7 @@ def main(asked: list[str]) -> None:
     for name in asked:
         if name not in FIGURES and name not in PARTS:
             sys.exit(f"{name!r} is neither a part ({', '.join(PARTS)}) nor a figure ({', '.join(FIGURES)}).")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that servers and browsers are stopped too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that servers and browsers are stopped as well
     print(f"{os.cpu_count()} cores; {os.getloadavg()[0]:.1f} processes wanted one in the last minute.")
     for name in parts:
         start = time.monotonic()

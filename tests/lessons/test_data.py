@@ -20,7 +20,7 @@ FILES = ("hardware.json", "llama31_8b_gguf.json", "memory_cases.json", "models.j
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_no_table_names_a_workplace(name: str) -> None:
+def test_tables_contain_no_local_paths(name: str) -> None:
     text = (DATA / name).read_text("utf-8")
     assert not re.search(r"/(work|home|tmp|root)/", text)
     assert text.isprintable() or set(text) - {"\n"} == {c for c in text if c.isprintable()}

@@ -229,7 +229,7 @@ def test_old_requests_expire(store: JobStore, monkeypatch: pytest.MonkeyPatch) -
     assert store.tickets() == []
 
 
-def test_a_line_that_is_full_takes_no_more(store: JobStore) -> None:
+def test_full_queue_refuses_jobs(store: JobStore) -> None:
     for number in range(job_store.MOST_WAITING):
         store.ask(
             f"job-{number}", "specimen", "squares", "", "token", f"client {number // job_store.MOST_OF_ONE}"
@@ -238,7 +238,7 @@ def test_a_line_that_is_full_takes_no_more(store: JobStore) -> None:
         store.ask("one-more", "specimen", "squares", "", "token", "another client")
 
 
-def test_one_client_cannot_fill_the_line(store: JobStore) -> None:
+def test_one_client_cannot_fill_the_queue(store: JobStore) -> None:
     for number in range(job_store.MOST_OF_ONE):
         store.ask(f"job-{number}", "specimen", "squares", "", f"token {number}", "192.0.2.1")
     with pytest.raises(job_store.FullOfOneError):

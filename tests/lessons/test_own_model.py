@@ -158,7 +158,7 @@ def changed(**fields: Any) -> str:
         ('{"a":' * 9_000, "not valid JSON"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_counted_is_said(text: str, words: str) -> None:
+def test_refusals_name_the_reason(text: str, words: str) -> None:
     with pytest.raises(OwnError, match=re.escape(words)):
         own_model.controls_of({"own.text": text})
 

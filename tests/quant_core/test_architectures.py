@@ -403,7 +403,7 @@ def test_the_worst_configuration_is_cheap() -> None:
 @pytest.mark.parametrize(
     "name", ["rope_theta", "router_aux_loss_coef", "rms_norm_eps", "bos_token_id", "_name"]
 )
-def test_irrelevant_names_change_nothing(name: str) -> None:
+def test_irrelevant_names_are_recognised(name: str) -> None:
     assert never_decides_a_size(name)
 
 

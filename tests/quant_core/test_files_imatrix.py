@@ -229,7 +229,7 @@ def test_writing() -> None:
         write_imatrix(ImportanceMatrix({"w": unseen}), "never.dat")
 
 
-def test_binary_file_omits_unused_experts(tmp_path: Path) -> None:
+def test_binary_file_omits_unused_tensors(tmp_path: Path) -> None:
     unseen = Statistics(np.zeros((1, 3), np.float32), np.array([0]))
     seen = Statistics(np.ones((1, 3), np.float32), np.array([1]))
     matrix = ImportanceMatrix({"a": unseen, "b": seen})

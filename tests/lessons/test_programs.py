@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lessons.catalogue import load_lesson
-from lessons.kit.controls import FigureControls
+from lessons.kit.controls import FigureControls, plain
 from lessons.quantization.figures import fit
 
 LESSON = load_lesson("quantization")
@@ -64,11 +64,14 @@ def state(name: str, query: str) -> FigureControls:
     return controls
 
 
-CASES = [(name, query) for name in LESSON.figures for query in ["", *OTHER_STATES.get(name, [])]]
+def queries(name: str) -> list[str]:
+    """The default and other states: those named above, or each control at its last value."""
+    widgets = LESSON.figures[name].controls.widgets()
+    lasts = [f"{key}={plain(widget.states()[-1])}" for key, widget in widgets.items()]
+    return ["", *OTHER_STATES.get(name, lasts)]
 
 
-def test_every_figure_has_python_and_is_tried_in_another_state() -> None:
-    assert set(LESSON.figures) == set(OTHER_STATES)
+CASES = [(name, query) for name in LESSON.figures for query in queries(name)]
 
 
 @pytest.mark.parametrize(("name", "query"), CASES)

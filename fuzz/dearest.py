@@ -120,8 +120,6 @@ def _has(figure: Figure[Any], lesson: Lesson, path: str) -> bool:
     """Whether a figure has such a page."""
     if path.endswith(".svg"):
         return not figure.is_html
-    if path.endswith(".py"):
-        return figure.name in lesson.with_python
     return figure.takes_own or not path.endswith("/own")
 
 

@@ -145,11 +145,6 @@ class Lesson:
             places.append((f"{self.url}/summary", self.summary.title))
         return places
 
-    @property
-    def with_python(self) -> tuple[str, ...]:
-        """The figures whose computation can be copied: all."""
-        return tuple(self.figures)
-
     def python(self, name: str, controls: FigureControls) -> str:
         """Python that computes and prints the read-outs of a figure in a state."""
         figure = self.figures[name]

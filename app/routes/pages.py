@@ -99,8 +99,7 @@ async def lesson_page(request: Request, slug: str) -> Response:
 @router.api_route("/lessons/{slug}/notebook.ipynb", methods=READ)
 async def notebook(request: Request, slug: str) -> Response:
     """The lesson's computations as a Jupyter notebook, its figures in the states that the query names."""
-    lesson = _lesson(slug)
-    if not lesson.with_python:
+    if slug not in lesson_slugs():
         raise HTTPException(404, _("This lesson has no notebook."))
     states, refusal = await _beside(request, partial(_lesson_states, request, slug))
     if refusal:
@@ -142,8 +141,6 @@ async def figure_picture(request: Request, slug: str, name: str) -> Response:
 async def figure_python(request: Request, slug: str, name: str) -> Response:
     """Python that reproduces the figure's read-outs in this state."""
     lesson, figure = _figure(slug, name)
-    if name not in lesson.with_python:
-        raise HTTPException(404, _("There is no Python of %(figure)s.", figure=figure.label))
     try:
         controls = await _state(figure.controls, request)
     except ControlError as error:

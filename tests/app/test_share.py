@@ -264,7 +264,7 @@ def test_notebook_runs_from_the_first_cell_to_the_last(
     assert len(ids) == len(set(ids))
     assert all(re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", id) for id in ids)
     code = ["".join(cell["source"]) for cell in content["cells"] if cell["cell_type"] == "code"]
-    assert len(code) == len(lesson.with_python)
+    assert len(code) == len(lesson.figures)
     namespace: dict[str, object] = {}
     for cell in code:
         exec(compile(cell, "cell", "exec"), namespace)

@@ -312,7 +312,7 @@ class ControlError(ValueError):
         self.nearest = nearest
 
 
-class Part(NamedTuple):
+class TablePart(NamedTuple):
     """States of a control that travel together, and one of each part next to them."""
 
     states: list[Any]
@@ -373,7 +373,7 @@ class FigureControls(BaseModel):
         for values in itertools.product(*(cls.widgets()[name].states() for name in names)):
             yield start.model_copy(update=dict(zip(names, values, strict=True)))
 
-    def part(self, name: str) -> Part:
+    def part(self, name: str) -> TablePart:
         """The states of a control that travel with the present one, as many as may."""
         widget = self.widgets()[name]
         assert not isinstance(widget, Text)
@@ -382,7 +382,7 @@ class FigureControls(BaseModel):
         bounds = [len(states) * i // count for i in range(count + 1)]
         at = bisect.bisect_right(bounds, widget.position(getattr(self, name))) - 1
         first, end = bounds[at], bounds[at + 1]
-        return Part(states[first:end], [*states[max(first - 1, 0) : first], *states[end : end + 1]])
+        return TablePart(states[first:end], [*states[max(first - 1, 0) : first], *states[end : end + 1]])
 
     def typed(self) -> bool:
         """Whether a reader typed what takes long to answer, for nobody else is likely to ask for it."""

@@ -37,7 +37,7 @@ class Label:
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class LabelPlace:
     """Where a label goes; `minor` when a narrow screen has no room for it."""
 
     side: Side
@@ -45,7 +45,7 @@ class Placed:
 
 
 @dataclass(frozen=True, slots=True)
-class Plot:
+class LabelArea:
     """The plot in pixels: two widths, one height, and the rules across it, which labels rather do not cross.
 
     `upright` holds x as a share of the width, `level` holds y in pixels. `captions` are texts that end at the
@@ -63,13 +63,13 @@ class Plot:
     strict: bool = False
 
 
-def place(labels: Sequence[Label], plot: Plot) -> dict[str, Placed]:
+def place(labels: Sequence[Label], plot: LabelArea) -> dict[str, LabelPlace]:
     """Sides for the labels that fit, most important first.
 
     Sides are settled for the narrow plot: marks only move apart as it widens, so they stay free on the wide
     one, where the labels that found no room are tried again.
     """
-    placed: dict[str, Placed] = {}
+    placed: dict[str, LabelPlace] = {}
     for width, minor in ((plot.narrow, False), (plot.wide, True)):
         rules = [(x * width - 1, x * width + 1, 0.0, plot.height) for x in plot.upright]
         rules += [(0.0, width, y - 1, y + 1) for y in plot.level]
@@ -86,7 +86,7 @@ def place(labels: Sequence[Label], plot: Plot) -> dict[str, Placed]:
             if side is None and not (plot.strict and index):
                 side = _free_side(label, width, plot.height, others)
             if side is not None:
-                placed[label.key] = Placed(side, minor)
+                placed[label.key] = LabelPlace(side, minor)
                 taken.append(_box(label, side, width))
     return placed
 

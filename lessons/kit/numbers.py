@@ -69,10 +69,10 @@ def significant(value: float, digits: int = 3) -> str:
     return integer(value) if exponent >= digits - 1 else fixed(value, digits - 1 - exponent)
 
 
-def plain(value: float) -> str:
+def shortest(value: float) -> str:
     """A number as short as it can be written: 4.5, 16.
 
-    >>> plain(4.5), plain(16.0)
+    >>> shortest(4.5), shortest(16.0)
     ('4.5', '16')
     """
     return _signed(f"{abs(value):g}", value < 0)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from lessons.kit.language import gettext as _
 from lessons.kit.numbers import ordinal
-from lessons.kit.typed import plain_numbers
+from lessons.kit.typed import ascii_numbers
 from quant_core.files.errors import printable
 
 MOST_FLOAT = 3.4e38
@@ -87,7 +87,7 @@ def read_pasted(text: str, most: int) -> list[float]:
 
 def _lines(text: str) -> list[str]:
     """Lines without the names, brackets and quotes around their numbers."""
-    text = plain_numbers(re.sub("[“”„«»]", '"', re.sub("\r\n?", "\n", text)))
+    text = ascii_numbers(re.sub("[“”„«»]", '"', re.sub("\r\n?", "\n", text)))
     text = _PANDAS_TAIL.sub("", text.rstrip())
     text = _TABLE_ROW.sub(lambda row: row[1].replace("|", ";"), _TABLE_RULE.sub("", text))  # Markdown
     text = _ARGUMENT.sub("", _WRAPPER.sub("", text.replace("Parameter containing:", "")))

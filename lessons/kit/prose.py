@@ -47,7 +47,7 @@ _MISTAKE = re.compile(r'<div class="mistake">\n<p>(.*?)</p>\n<p>', re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class SectionPart:
     """A part of a section: `kind` is "html", "figure" or "late" (content: its name), "source" (a dotted name)
     or one of `PIECES` (content: a figure's name, and after a question mark its state).
     """
@@ -73,7 +73,7 @@ class Section:
     summary: str
     number: str
     front: Mapping[str, Any]
-    parts: tuple[Part, ...]
+    parts: tuple[SectionPart, ...]
     claims: tuple[str, ...]
 
     @property
@@ -108,7 +108,7 @@ def read_section(path: Path, claims: Mapping[str, Claim], sources_url: str) -> S
         if isinstance(value, str)
     }
     parts = tuple(
-        Part(kind, linked(_as_html(content, "headline" in front)) if kind == "html" else content)
+        SectionPart(kind, linked(_as_html(content, "headline" in front)) if kind == "html" else content)
         for kind, content in _split(body)
     )
     return Section(

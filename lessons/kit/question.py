@@ -18,7 +18,7 @@ from lessons.kit import numbers
 from lessons.kit.chart import Chart, Point, Series
 from lessons.kit.controls import ControlError, ControlProblem, FigureControls, Slider, Widget
 from lessons.kit.scales import Scale
-from lessons.kit.view import Plot, Sentence
+from lessons.kit.view import PlotScales, Sentence
 
 ANSWER, SKIP = "answer", "skip"
 GUESS = "guess"
@@ -211,7 +211,7 @@ class Placed:
     beyond: str
 
 
-def placed(mark: Mark, plot: Plot, text: str) -> Placed:
+def placed(mark: Mark, plot: PlotScales, text: str) -> Placed:
     """A mark on its plot, labelled with `text`."""
     x, x_beyond = _positions(mark.x, plot.x, "←→")
     y, y_beyond = _positions(mark.y, plot.y, "↓↑")

@@ -40,13 +40,13 @@ _GROUPED = re.compile(rf"(?<![\d.,{_NO_BREAK}])\d{{1,3}}(?:[{_NO_BREAK}]\d{{3}})
 _APOSTROPHES = re.compile(r"(?<![\d.,'’])\d{1,3}(?:['’]\d{3})+(?!\d)")
 
 
-def plain_numbers(text: str) -> str:
+def ascii_numbers(text: str) -> str:
     """The text with plain minus signs and digits, powers of ten as `e-6`, and thousands joined.
 
     Only what separates thousands without a doubt is taken out: spaces that do not break a line, and
     apostrophes.
 
-    >>> plain_numbers("−8.36×10⁻⁶ 12\u202f345 1'000'000"), plain_numbers("2*10^3")
+    >>> ascii_numbers("−8.36×10⁻⁶ 12\u202f345 1'000'000"), ascii_numbers("2*10^3")
     ('-8.36e-6 12345 1000000', '2e3')
     """
     text = _INVISIBLE.sub("", text).translate(_SIGNS)
@@ -71,8 +71,8 @@ def read_typed(text: str, unit: str = "", *, whole: bool = False) -> float:
     ValueError
         It is something else; the message says what can be read, for the reader.
     """
-    plain = re.sub(r"\s+", " ", plain_numbers(text)).strip().lstrip("=≈~").strip()
-    found = _NUMBER.match(re.sub(rf"^[{TIMES}xX] ?(?=\d)", "", plain))
+    number = re.sub(r"\s+", " ", ascii_numbers(text)).strip().lstrip("=≈~").strip()
+    found = _NUMBER.match(re.sub(rf"^[{TIMES}xX] ?(?=\d)", "", number))
     factor = _factor(found.string[found.end() :].strip(), unit) if found else None
     if found is None or factor is None or len(text) > LONGEST:
         raise ValueError(_refusal(text, unit))

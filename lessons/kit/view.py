@@ -99,7 +99,7 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
-class Plot:
+class PlotScales:
     """Where values lie in a part of the drawing: `x` in per cent of its width, `y` in pixels from its top.
 
     A part that has no axis for one of them leaves it out.
@@ -162,7 +162,7 @@ class View:
     ran: tuple[Callable[..., Any], ...]
     notes: tuple[Sentence, ...] = ()
     chart: Chart | None = None
-    plots: Mapping[str, Plot] = field(default_factory=dict)
+    plots: Mapping[str, PlotScales] = field(default_factory=dict)
     limits: Mapping[str, Limit] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

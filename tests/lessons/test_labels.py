@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lessons.kit.labels import CHARACTER, GAP, HALF_LINE, Label, Placed, Plot, place
+from lessons.kit.labels import CHARACTER, GAP, HALF_LINE, Label, LabelArea, LabelPlace, place
 
-PLOT = Plot(wide=900, narrow=260, height=340)
+PLOT = LabelArea(wide=900, narrow=260, height=340)
 
 
-def extent(label: Label, placed: Placed, width: float) -> tuple[float, float, float, float]:
+def extent(label: Label, placed: LabelPlace, width: float) -> tuple[float, float, float, float]:
     """Left, right, top and bottom of a placed label in pixels, written out once more."""
     length = CHARACTER * len(label.text)
     x = label.x * width
@@ -25,7 +25,7 @@ def touch(a: tuple[float, float, float, float], b: tuple[float, float, float, fl
 
 
 def test_a_lone_label_stands_on_the_right() -> None:
-    assert place([Label("a", "Q4_K_M", 0.5, 100)], PLOT) == {"a": Placed("right", minor=False)}
+    assert place([Label("a", "Q4_K_M", 0.5, 100)], PLOT) == {"a": LabelPlace("right", minor=False)}
 
 
 def test_a_label_at_the_right_edge_turns_to_the_left() -> None:
@@ -34,31 +34,31 @@ def test_a_label_at_the_right_edge_turns_to_the_left() -> None:
 
 def test_a_label_avoids_a_rule_when_it_can_and_crosses_it_when_it_must() -> None:
     beside = Label("a", "Q3_K_S", 0.5, 100)
-    assert place([beside], Plot(900, 260, 340, upright=(0.6,)))["a"].side == "left"
-    everywhere = Plot(900, 260, 340, level=tuple(float(y) for y in range(0, 340, 4)))
+    assert place([beside], LabelArea(900, 260, 340, upright=(0.6,)))["a"].side == "left"
+    everywhere = LabelArea(900, 260, 340, level=tuple(float(y) for y in range(0, 340, 4)))
     assert place([beside], everywhere)["a"].side == "right"
 
 
 def test_a_label_leaves_a_caption_free() -> None:
     beside = Label("a", "Q8_0", 0.8, 100)
     free = place([beside], PLOT)["a"]
-    moved = place([beside], Plot(900, 260, 340, captions=((15, 100.0),)))["a"]
+    moved = place([beside], LabelArea(900, 260, 340, captions=((15, 100.0),)))["a"]
     assert (free.side, moved.side) == ("right", "top")
     before = Label("a", "Q8_0", 0.1, 100)
-    away = place([before], Plot(900, 260, 340, starts=((15, 100.0),)))["a"]
+    away = place([before], LabelArea(900, 260, 340, starts=((15, 100.0),)))["a"]
     assert (place([before], PLOT)["a"].side, away.side) == ("right", "top")
 
 
 def test_where_rules_are_strict_only_the_first_label_crosses_one() -> None:
     labels = [Label("a", "Q8_0", 0.1, 100), Label("b", "Q6_K", 0.9, 100)]
     everywhere = tuple(float(y) for y in range(0, 340, 4))
-    assert set(place(labels, Plot(900, 900, 340, level=everywhere))) == {"a", "b"}
-    assert set(place(labels, Plot(900, 900, 340, level=everywhere, strict=True))) == {"a"}
+    assert set(place(labels, LabelArea(900, 900, 340, level=everywhere))) == {"a", "b"}
+    assert set(place(labels, LabelArea(900, 900, 340, level=everywhere, strict=True))) == {"a"}
 
 
 def test_an_error_bar_keeps_its_column_free() -> None:
     crowded = [Label("a", "F16", 0.0, 100, bar=(60, 140)), Label("b", "", 0.05, 100)]
-    assert "a" not in place(crowded, Plot(wide=300, narrow=300, height=340))
+    assert "a" not in place(crowded, LabelArea(wide=300, narrow=300, height=340))
 
 
 def test_labels_without_room_on_a_phone_are_minor() -> None:

@@ -15,7 +15,7 @@ import pytest
 from lessons import catalogue
 from lessons.catalogue import ROOT, Lesson, course, load_lesson, only
 from lessons.kit.claims import Claim
-from lessons.kit.prose import Part, read_claims, read_section
+from lessons.kit.prose import SectionPart, read_claims, read_section
 from lessons.quantization import sources
 from quant_core import memory
 
@@ -147,7 +147,7 @@ def test_drawings_of_figures_name_their_state(tmp_path: Path) -> None:
 
 
 def test_drawings_are_refused_in_sections(lesson: Lesson) -> None:
-    section = replace(lesson.sections[0], parts=(Part("drawing", "rtn"),))
+    section = replace(lesson.sections[0], parts=(SectionPart("drawing", "rtn"),))
     with pytest.raises(LookupError, match=r"\[\[drawing: rtn\]\] has no place"):
         only([section], "html", "figure", "source")
 

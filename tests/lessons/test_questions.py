@@ -12,7 +12,7 @@ from lessons.kit.chart import Chart
 from lessons.kit.controls import ControlError
 from lessons.kit.question import CHART, Guess, Mark, Place, Placed, on_chart, placed
 from lessons.kit.scales import Scale
-from lessons.kit.view import Plot
+from lessons.kit.view import PlotScales
 from lessons.quantization.blocks import block_weights
 from lessons.quantization.figures import awq, fit, gptq, primitive, quality, rounding, rtn, xray
 from lessons.quantization.questions import QUESTIONS, readout
@@ -202,7 +202,7 @@ def test_marks_are_on_a_plot_of_their_figure(name: str) -> None:
 
 
 def test_value_beyond_the_plot_is_at_its_edge_with_an_arrow() -> None:
-    upwards = Plot(Scale((0, 10)), Scale((0, 10), (100.0, 0.0)))
+    upwards = PlotScales(Scale((0, 10)), Scale((0, 10), (100.0, 0.0)))
     assert placed(Mark("guess", "p", "", 12, 5), upwards, "") == Placed(
         "guess", "", (100, 100), (50, 50), "end", "→"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lessons.kit.typed import plain_numbers, read_typed
+from lessons.kit.typed import ascii_numbers, read_typed
 
 
 @pytest.mark.parametrize(
@@ -66,4 +66,4 @@ def test_other_input_is_refused(text: str, unit: str) -> None:
 
 
 def test_signs_powers_and_thousands_become_plain() -> None:
-    assert plain_numbers("\u22121\u202f234×10^3 0.5\u00a00.6") == "-1234e3 0.5\u00a00.6"
+    assert ascii_numbers("\u22121\u202f234×10^3 0.5\u00a00.6") == "-1234e3 0.5\u00a00.6"

@@ -17,7 +17,7 @@ from lessons.kit.figure import Figure
 from lessons.kit.language import N_, gettext, spoken
 from lessons.kit.mathml import tex
 from lessons.kit.scales import Scale, linear_ticks
-from lessons.kit.view import Column, Plot, Readout, Sentence, Table, View
+from lessons.kit.view import Column, PlotScales, Readout, Sentence, Table, View
 from lessons.quantization import own_model, sources
 from lessons.quantization.sources import Device
 from quant_core import memory
@@ -350,7 +350,7 @@ def view(result: Result) -> View:
             Readout.of(result, "tokens_per_second", lambda _: _band_text(chosen.speed)),
         ),
         drawing=_drawing(result),
-        plots={"memory": Plot(_bytes_scale(chosen, result.f16))},
+        plots={"memory": PlotScales(_bytes_scale(chosen, result.f16))},
         description=_description(name, result),
         table=_table(result.outcomes, chosen),
         formulas=_formulas(result),
@@ -636,12 +636,13 @@ def _formulas(result: Result) -> tuple[str, ...]:
             rf" \quad d = {run.shape.hidden_size}"
         )
     if speed:
+        low, high = map(numbers.shortest, memory.SPEED_SHARE)
         formulas.append(
             r"\mathrm{tokens/s} \le \frac{\mathrm{bandwidth}}{\mathrm{bytes\ read\ for\ a\ token}} = "
             rf"\frac{{{tex(numbers.significant(chosen.device.bandwidth / 1e9))}}}"
             rf"{{{tex(numbers.significant(chosen.device.bandwidth / speed.bound / 1e9))}}}"
             rf" = {tex(numbers.significant(speed.bound, 2))}, \quad"
-            rf" \times {numbers.plain(memory.SPEED_SHARE[0])} \ldots {numbers.plain(memory.SPEED_SHARE[1])}"
+            rf" \times {low} \ldots {high}"
         )
     return tuple(formulas)
 

@@ -15,7 +15,7 @@ from lessons.kit.controls import FigureControls, choice, slider
 from lessons.kit.figure import Figure
 from lessons.kit.mathml import tex
 from lessons.kit.scales import Scale, linear_ticks
-from lessons.kit.view import Column, Plot, Readout, Sentence, Table, View
+from lessons.kit.view import Column, PlotScales, Readout, Sentence, Table, View
 from lessons.quantization import sources
 from quant_core.methods import gptq, metrics, rtn
 
@@ -181,7 +181,7 @@ def view(result: Result) -> View:
             "added": _added(run, done),
             "running": _running(run, done),
         },
-        plots={"running": Plot(y=_error_scale(run))},
+        plots={"running": PlotScales(y=_error_scale(run))},
         description=tuple(_description(result)),
         table=Table(
             (
@@ -438,7 +438,7 @@ def _formulas(done: int, share: str) -> tuple[str, ...]:
         r" \mathbf{w}_k \leftarrow \mathbf{w}_k - \frac{\mathbf{w}_j - \hat{\mathbf{w}}_j}{U_{jj}}\, U_{jk}"
         r" \quad (k > j), \quad (H + \lambda I)^{-1} = U^\top U"
     )
-    damping = numbers.plain(DAMPING)
+    damping = numbers.shortest(DAMPING)
     hessian = rf"H = 2 X X^\top, \quad \lambda = {damping} \cdot \mathrm{{mean}}(\mathrm{{diag}}\, H)"
     error = (
         rf"\frac{{\lVert (W - \hat W_{{{done}}}) X \rVert^2}}{{\lVert W X \rVert^2}}"

@@ -16,7 +16,7 @@ from lessons.kit.chart import LABEL_ROOM, STATIC_HEIGHT, Axis, Chart, Point, Rul
 from lessons.kit.controls import FigureControls, choice, switch
 from lessons.kit.figure import Figure
 from lessons.kit.job import Found, Nothing
-from lessons.kit.labels import Label, Placed, Plot, place
+from lessons.kit.labels import Label, LabelArea, LabelPlace, place
 from lessons.kit.mathml import tex
 from lessons.kit.scales import Scale, linear_ticks
 from lessons.kit.view import Column, Limit, Readout, Sentence, Table, View
@@ -457,7 +457,7 @@ def _quoted() -> Series:
     return Series("quoted", points, kind="line", role="method-5", right=True)
 
 
-def _labels(rows: list[Measured], result: Result, axes: _Axes) -> dict[str, Placed]:
+def _labels(rows: list[Measured], result: Result, axes: _Axes) -> dict[str, LabelPlace]:
     chosen, reference = result.chosen, result.reference
     across = Scale(axes.x.domain, (0.0, 100.0), log=True)  # it rounds to hundredths
     up = Scale(axes.y.domain, (float(STATIC_HEIGHT), 0.0), log=True)
@@ -477,7 +477,7 @@ def _labels(rows: list[Measured], result: Result, axes: _Axes) -> dict[str, Plac
     ]
     level = up(reference.perplexity)
     named = ((RULE_LABELS[result.model], level + 18),)
-    return place(labels, Plot(WIDE, NARROW, STATIC_HEIGHT, level=(level,), starts=named, strict=True))
+    return place(labels, LabelArea(WIDE, NARROW, STATIC_HEIGHT, level=(level,), starts=named, strict=True))
 
 
 def _label(row: Measured) -> str:
@@ -492,7 +492,7 @@ def _is_named(row: Measured, chosen: Measured, reference: Measured) -> bool:
     return row.perplexity > 1.01 * reference.perplexity
 
 
-def _point(row: Measured, result: Result, placed: Placed | None) -> Point:
+def _point(row: Measured, result: Result, placed: LabelPlace | None) -> Point:
     return Point(
         row.bits_per_weight,
         row.perplexity,

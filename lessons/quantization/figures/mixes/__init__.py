@@ -174,7 +174,7 @@ def _types(tensors: tuple[TypedTensor, ...]) -> list[dict[str, Any]]:
         {
             "type": name,
             **_look(name),
-            "bits": numbers.plain(bits_of(name)),
+            "bits": numbers.shortest(bits_of(name)),
             "count": str(counts[name]),
         }
         for name in sorted(counts, key=bits_of)
@@ -272,7 +272,7 @@ def _formulas(result: Result) -> tuple[str, ...]:
     name = result.base.replace("_", r"\_")
     mix = result.controls.mix.replace("_", r"\_")
     size, weights = numbers.integer(result.size), numbers.integer(result.shape.parameters)
-    bits = numbers.plain(bits_of(result.base))
+    bits = numbers.shortest(bits_of(result.base))
     return (
         rf"\mathrm{{{name}}}: \frac{{8 \cdot {block_bytes}}}{{{block}}} = {bits}"
         r" \;\mathrm{bits\ per\ weight}",

@@ -15,7 +15,7 @@ from lessons.kit.figure import Figure
 from lessons.kit.mathml import tex
 from lessons.kit.own import Own
 from lessons.kit.scales import Scale, linear_ticks
-from lessons.kit.view import Column, Plot, Readout, Sentence, Table, View
+from lessons.kit.view import Column, PlotScales, Readout, Sentence, Table, View
 from lessons.quantization.blocks import BLOCKS, block_weights, start
 from quant_core.methods import grid, rtn
 
@@ -131,7 +131,7 @@ def view(result: Result, own: Own | None = None) -> View:
             stored_offset,
             Readout.of(result, "bits_per_weight", _number),
         ),
-        plots={"weights": Plot(Scale(_domain(result.weights, int(controls.bits))))},
+        plots={"weights": PlotScales(Scale(_domain(result.weights, int(controls.bits))))},
         drawing=_drawing(result, levels) | {"identity": identity, "range": {"low": low, "high": high}},
         description=(
             Sentence("chosen", column=str(result.first + chosen)),

@@ -16,7 +16,7 @@ from lessons.kit import numbers
 from lessons.kit.chart import STATIC_HEIGHT, Axis, Chart, Point, Rule, Series
 from lessons.kit.controls import FigureControls, choice
 from lessons.kit.figure import Figure
-from lessons.kit.labels import Label, Placed, Plot, place
+from lessons.kit.labels import Label, LabelArea, LabelPlace, place
 from lessons.kit.mathml import tex
 from lessons.kit.scales import Scale, linear_ticks
 from lessons.kit.view import Column, Limit, Readout, Sentence, Table, View
@@ -470,7 +470,7 @@ class _Mark:
 
 
 def _bits_axis(domain: tuple[float, float]) -> Axis:
-    ticks = tuple((v, numbers.plain(v)) for v in BITS_TICKS if domain[0] <= v <= domain[1])
+    ticks = tuple((v, numbers.shortest(v)) for v in BITS_TICKS if domain[0] <= v <= domain[1])
     return Axis("bits_axis", domain, ticks, log=True)
 
 
@@ -491,7 +491,7 @@ def _points(marks: list[_Mark], x: Axis, y: Axis, chosen: Row, reference: float)
         for index, mark in enumerate(marks)
     ]
     labels.sort(key=lambda label: (label.text != chosen.scheme, label.text != FALLBACK))
-    plot = Plot(
+    plot = LabelArea(
         WIDE,
         NARROW,
         STATIC_HEIGHT,
@@ -510,7 +510,7 @@ def _bar(mark: _Mark, chosen: Row, up: Scale) -> tuple[float, float] | None:
     return up(mark.value + mark.error), up(mark.value - mark.error)
 
 
-def _point(mark: _Mark, placed: Placed | None, chosen: Row) -> Point:
+def _point(mark: _Mark, placed: LabelPlace | None, chosen: Row) -> Point:
     row = mark.row
     size = numbers.gigabytes(row.size, 2)
     return Point(

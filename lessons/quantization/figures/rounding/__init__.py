@@ -16,7 +16,7 @@ from lessons.kit.controls import FigureControls, choice, slider
 from lessons.kit.figure import Figure
 from lessons.kit.mathml import tex
 from lessons.kit.scales import Scale, linear_ticks
-from lessons.kit.view import Column, Plot, Readout, Sentence, Table, View
+from lessons.kit.view import Column, PlotScales, Readout, Sentence, Table, View
 from lessons.quantization import sources
 from quant_core.methods import grid, rounding
 
@@ -226,7 +226,7 @@ def view(result: Result) -> View:
             "crowd": _histogram(crowd),
             "said": said,
         },
-        plots={"crowd": Plot(_error_scale(crowd))},
+        plots={"crowd": PlotScales(_error_scale(crowd))},
         description=tuple(_description(result, names, said)),
         table=_table(four, names),
         formulas=_formulas(pair, four, result.x, readouts[0].text, readouts[1].text),

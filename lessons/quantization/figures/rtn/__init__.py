@@ -16,7 +16,7 @@ from lessons.kit.language import gettext as _
 from lessons.kit.mathml import tex
 from lessons.kit.own import Own, OwnError
 from lessons.kit.scales import Scale, linear_ticks
-from lessons.kit.view import Column, Plot, Readout, Sentence, Table, View
+from lessons.kit.view import Column, PlotScales, Readout, Sentence, Table, View
 from lessons.quantization.blocks import BLOCKS, block_weights, row_length, start
 from lessons.quantization.figures.rtn.levels import (
     QUANTIZED_TOGETHER,
@@ -162,7 +162,7 @@ def view(result: Result, own: Own | None = None) -> View:
             Readout.of(result, "zeros", str, f"/ {size - 1}"),
         ),
         drawing=_drawing(weights, result.snapped, first),
-        plots={"levels": Plot(*_scales(weights, result.snapped))},
+        plots={"levels": PlotScales(*_scales(weights, result.snapped))},
         description=tuple(_description(result, worst)),
         table=Table(
             (

@@ -17,7 +17,7 @@ from lessons.kit.figure import Figure
 from lessons.kit.mathml import tex
 from lessons.kit.own import Own
 from lessons.kit.scales import Scale
-from lessons.kit.view import Column, Limit, Plot, Readout, Sentence, Table, View
+from lessons.kit.view import Column, Limit, PlotScales, Readout, Sentence, Table, View
 from lessons.quantization.anatomy import (
     FORMATS,
     Anatomy,
@@ -202,7 +202,7 @@ def view(result: Result, own: Own | None = None) -> View:
     return View(
         readouts=(
             Readout.of(result, "bytes", str),
-            Readout.of(result, "bits_per_weight", numbers.plain),
+            Readout.of(result, "bits_per_weight", numbers.shortest),
             value,
             original,
             Readout.of(result, "error", _weight),
@@ -225,7 +225,7 @@ def view(result: Result, own: Own | None = None) -> View:
             "trade": _trade(controls, block),
             "flip": controls.flip,
         },
-        plots={"cells": Plot(Scale((0, WEIGHTS), (0, WEIGHTS)))},
+        plots={"cells": PlotScales(Scale((0, WEIGHTS), (0, WEIGHTS)))},
         description=_description(result),
         table=_table(result),
         formulas=_formulas(form, after, picked.weight),

@@ -462,7 +462,7 @@ class Answers:
             q = ask(lesson, name, self.root_path, route)
         if not whole_page:
             return self._html("ask/fragment.jinja", lesson=lesson, q=q)
-        state = q.reveal.state if q.reveal else lesson.figures[name].controls()
+        state = q.reveal.controls if q.reveal else lesson.figures[name].controls()
         teaching = Teaching(guess=q.marked)
         return self._page("question.jinja", slug, q=q, f=self._shown(slug, name, state, teaching=teaching))
 

@@ -374,7 +374,7 @@ class Asked:
     def seen_url(self) -> str:
         """The lesson, with the figure in the state that shows what is so, and the guess on it."""
         assert self.reveal is not None
-        query = state_query([(self.name, [*self.reveal.state.query(), (GUESS, self.marked)])])
+        query = state_query([(self.name, [*self.reveal.controls.query(), (GUESS, self.marked)])])
         query = "&".join(filter(None, (f"route={self.route}" if self.route else "", query)))
         return f"{self.root_path}{self.lesson.url}{'?' if query else ''}{query}#{self.figure.id}"
 

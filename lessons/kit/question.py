@@ -68,8 +68,8 @@ class Reveal:
         What was so, then why: the one that fits the guess, naming what it rests on.
     marks
         The guess, and what was so where the figure does not say it by itself.
-    state
-        The state of the figure in which this can be seen.
+    controls
+        Of the figure, where this can be seen.
     """
 
     truth: str
@@ -77,7 +77,7 @@ class Reveal:
     verdict: Verdict
     sentences: tuple[Sentence, ...]
     marks: tuple[Mark, ...]
-    state: FigureControls
+    controls: FigureControls
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +114,11 @@ class Question:
     def widget(self) -> Widget:
         return self.answer.widgets()[ANSWER]
 
-    def holds(self, state: FigureControls) -> bool:
-        """Whether the figure shows in this state what the question asks about."""
+    def holds(self, controls: FigureControls) -> bool:
+        """Whether the figure shows with these controls what the question asks about."""
         return all(
-            getattr(state, name) == getattr(self.seen, name)
-            for name in type(state).model_fields
+            getattr(controls, name) == getattr(self.seen, name)
+            for name in type(controls).model_fields
             if name not in self.free
         )
 

@@ -52,7 +52,7 @@ def _reveal(
     why: str,
     said: dict[str, str],
     marks: tuple[Mark, ...],
-    state: Any,
+    controls: Any,
 ) -> Reveal:
     """The sentences are `so` and the reason that fits; who skipped gets that of a right guess."""
     own = None if guess is None else printed(question().widget, guess)
@@ -60,7 +60,7 @@ def _reveal(
         verdict, why = "skipped", "right"
     values = said | {"truth": truth, "guess": own or ""}
     return Reveal(
-        truth, own, verdict, (Sentence("so", **values), Sentence(f"why_{why}", **values)), marks, state
+        truth, own, verdict, (Sentence("so", **values), Sentence(f"why_{why}", **values)), marks, controls
     )
 
 
@@ -287,8 +287,8 @@ def _best_alpha(guess: Guess | None) -> Reveal:
         "cost": numbers.times(float(sweep.held_out[at_own] / sweep.held_out[0])),
     }
     verdict: Verdict = "right" if off < 0.075 else "close" if off < 0.175 else "off"
-    state = awq.Controls(layer=QUIET.layer, alpha=truth)
-    return _reveal(lambda: QUESTIONS["awq"], guess, text(truth), verdict, why, said, marks, state)
+    controls = awq.Controls(layer=QUIET.layer, alpha=truth)
+    return _reveal(lambda: QUESTIONS["awq"], guess, text(truth), verdict, why, said, marks, controls)
 
 
 def _awq_given() -> dict[str, str]:

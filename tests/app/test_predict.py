@@ -106,7 +106,7 @@ def test_figure_below_shows_the_answer(client: TestClient) -> None:
 
 
 def state(lesson: Lesson, name: str, guess: str, **changed: str) -> str:
-    seen = dict(lesson.questions[name].reveal(None).state.query())
+    seen = dict(lesson.questions[name].reveal(None).controls.query())
     return urlencode(seen | changed | {"guess": guess})
 
 
@@ -129,7 +129,7 @@ def test_guess_is_marked_in_every_state_where_it_applies(
     assert marked(client.get(alone(name, f"answer={guess}")).text)
     assert marked(client.get(f"{PAGE}/figures/{name}?{state(lesson, name, guess)}").text)
     assert not marked(
-        client.get(f"{view}?{urlencode(lesson.questions[name].reveal(None).state.query())}").text
+        client.get(f"{view}?{urlencode(lesson.questions[name].reveal(None).controls.query())}").text
     )
     elsewhere = {
         "primitive": {"bits": "3"},

@@ -215,7 +215,7 @@ def test_marks_are_drawn_only_where_they_apply(name: str) -> None:
     """The controls that a question calls free change nothing of what it asks about; the others undo it."""
     question = QUESTIONS[name]
     assert question.holds(question.seen)
-    assert question.holds(question.reveal(None).state)
+    assert question.holds(question.reveal(None).controls)
     others = [control for control in type(question.seen).model_fields if control not in question.free]
     for control in others:
         there = getattr(question.seen, control)

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from app.cache.response import BEST, Body
+from app.cache.response import BEST, CachedResponse
 from app.http.security import SHARED
 from lessons.catalogue import rooms, style_sheets
 
@@ -51,7 +51,7 @@ def content_hash() -> str:
     return digest.hexdigest()[:16]
 
 
-def static_file(path: str) -> Body | None:
+def static_file(path: str) -> CachedResponse | None:
     """A file of `static/`, or the bundled style sheet; None when there is none of this name."""
     if path == "lesson.css":
         return _stylesheet()
@@ -72,19 +72,21 @@ def static_files() -> dict[str, Path]:
 
 
 @functools.cache
-def _read(file: Path) -> Body:
+def _read(file: Path) -> CachedResponse:
     media_type = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
     if media_type.startswith("text/"):
         media_type += "; charset=utf-8"
     prepared = file.with_name(file.name + ".br")  # made at set-up at the highest quality
     compressed = prepared.read_bytes() if prepared.is_file() else None
-    return Body(file.read_bytes(), media_type, BEST, compressed, headers=SHARED, keep_raw=True)
+    return CachedResponse(file.read_bytes(), media_type, BEST, compressed, headers=SHARED, keep_raw=True)
 
 
 @functools.cache
-def _late_stylesheet() -> Body:
+def _late_stylesheet() -> CachedResponse:
     """Of the figures whose drawing a lesson page fetches later: so does it their looks."""
-    return Body(_bare(_figure_sheets()[1]), "text/css; charset=utf-8", BEST, headers=SHARED, keep_raw=True)
+    return CachedResponse(
+        _bare(_figure_sheets()[1]), "text/css; charset=utf-8", BEST, headers=SHARED, keep_raw=True
+    )
 
 
 @functools.cache
@@ -113,9 +115,9 @@ def _bare(sheet: bytes) -> bytes:
 
 
 @functools.cache
-def _stylesheet() -> Body:
+def _stylesheet() -> CachedResponse:
     folder = STATIC / "css"
     shared = [(folder / f"{name}.css").read_bytes() for name in STYLESHEETS]
     faces = (STATIC / "vendor" / "fonts.css").read_bytes().replace(b"url(", b"url(vendor/")
     sheet = b"\n".join([faces, *shared, _figure_sheets()[0]])
-    return Body(_bare(sheet), "text/css; charset=utf-8", BEST, headers=SHARED, keep_raw=True)
+    return CachedResponse(_bare(sheet), "text/css; charset=utf-8", BEST, headers=SHARED, keep_raw=True)

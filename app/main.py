@@ -12,19 +12,19 @@ from starlette.responses import RedirectResponse
 
 from app.assets import version
 from app.cache import ahead
-from app.cache.lane import Lane, ShortWay
 from app.cache.queue import Asking
+from app.cache.store import ResponseCache
 from app.http import errors
-from app.http.language import Speaking
+from app.http.language import LanguagePrefix
 from app.http.limits import Bounds
 from app.http.origin import SameOrigin
 from app.http.query import Forms
 from app.http.security import SecurityHeaders
 from app.http.turns import Turns
-from app.routes import job, pages
+from app.routes import figure, job, lesson, misc, own, question, task
 from app.server.job_runner import JobRunner
 from app.settings import Settings
-from app.views.answers import Answers
+from app.site import Site
 from lessons.catalogue import lesson_slugs, load_lesson
 from lessons.kit.language import languages, speaking
 
@@ -46,8 +46,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         log.info("serving content version %s", version())
         app.state.ready = True
         # Beside the first requests, not before them: a start stays quick and the first drawing is soon there.
-        if settings.make_ahead and not app.state.answers.complete:
-            threading.Thread(target=ahead.make, args=(app,), name="warm", daemon=True).start()
+        if settings.make_ahead and not app.state.made_ahead:
+            threading.Thread(target=ahead.make, args=(app,), name="ahead", daemon=True).start()
         yield
         stop()
         await app.state.job_runner.close()
@@ -55,7 +55,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     def stop() -> None:
         """Refuse what is not begun; what is begun is finished."""
         app.state.ready = False
-        app.state.answers.close()
+        app.state.stopping.set()
+        app.state.cache.close()
         app.state.job_runner.stopping = True
 
     app = FastAPI(
@@ -69,29 +70,25 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.settings = settings
     app.state.stop = stop
     app.state.job_runner = JobRunner(settings)
-    app.state.answers = Answers(
-        settings.root_path,
-        settings.cache_mib * 2**20,
-        app.state.job_runner.found,
-        embeddable=settings.embed_ancestors != "'none'",
-    )
-    app.state.lane = Lane()
+    app.state.site = site = Site(settings.root_path, settings.embed_ancestors, app.state.job_runner.found)
+    app.state.cache = ResponseCache(settings.cache_mib * 2**20)
+    app.state.made_ahead = False  # whether all that `ahead.make` makes is in the cache
+    app.state.stopping = threading.Event()
     app.state.forms = Forms()
     app.state.ready = False
     for prefix in {"", settings.root_path}:
-        app.include_router(pages.probes, prefix=prefix)
-    app.include_router(job.router, prefix=settings.root_path)
-    app.include_router(pages.router, prefix=settings.root_path)
+        app.include_router(misc.probes, prefix=prefix)
+    for routes in (job, question, task, figure, own, lesson, misc):
+        app.include_router(routes.router, prefix=settings.root_path)
+    app.include_router(misc.plain, prefix=settings.root_path)
     if settings.root_path:
         app.add_route(settings.root_path, lambda _: RedirectResponse(f"{settings.root_path}/"))
     errors.install(app)
-    app.add_middleware(ShortWay, lane=app.state.lane)
     app.add_middleware(SameOrigin)
     app.add_middleware(Bounds)
-    app.add_middleware(Speaking, root_path=settings.root_path, pseudo=settings.pseudo_languages)
-    app.add_middleware(
-        SecurityHeaders, embed_ancestors=settings.embed_ancestors
-    )  # outside of all that answers: on refusals too
+    app.add_middleware(LanguagePrefix, site=site, pseudo=settings.pseudo_languages)
+    # Outside of all that answers, so that refusals have them too.
+    app.add_middleware(SecurityHeaders, embed_ancestors=settings.embed_ancestors)
     app.add_middleware(Turns)
     app.add_middleware(Asking)
     return app

@@ -21,7 +21,7 @@ from bench.chromium import Profile, chromium, visit
 from bench.latency_tables import FAR, NEAR, PROFILES, WEAK, Row, tables
 from bench.serving import lesson_server
 from bench.slow_line import SlowLine
-from bench.states import FIGURES, LESSON
+from bench.states import FIGURES, LESSON, PAGE
 from lessons.kit.controls import Choice
 
 SECONDS = 90.0  # for each profile; a started control is finished
@@ -108,7 +108,7 @@ class _Reader:
     ) -> Iterator[Row]:
         """Drive each visible control not yet measured, for this many seconds in each figure."""
         query = {f"{name}.{key}": value for name, pairs in needed.items() for key, value in pairs.items()}
-        self.page.goto(f"{address}{LESSON.url}?{urlencode(query)}")
+        self.page.goto(f"{address}{PAGE}?{urlencode(query)}")
         self.page.locator("html.js").wait_for()
         self.page.keyboard.press("Escape")  # or FIG.00 plays
         self.session.send("Performance.enable", {"timeDomain": "threadTicks"})

@@ -14,7 +14,7 @@ import uvloop
 
 from bench.load import Connection, request
 from bench.serving import hello_server, lesson_server
-from bench.states import FIGURES, LESSON, fragment_path, table_path
+from bench.states import FIGURES, PAGE, fragment_path, table_path
 from bench.table import Table, median, number, quantile, yes
 from lessons.kit.controls import FigureControls
 
@@ -278,7 +278,7 @@ class Arriving(Student):
         if self.arrived:
             return super().path()
         self.arrived = True
-        return "page", LESSON.url
+        return "page", PAGE
 
     def _ask_ahead(self) -> None:
         if self.arrived:

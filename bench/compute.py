@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator
 from time import thread_time
 from typing import Any
 
-from app.cache.response import Body
-from app.views.answers import HTML
-from app.views.render import render, show
+from app.cache.response import CachedResponse
+from app.views.environment import HTML, render
+from app.views.figure import figure_context
 from bench.states import FIGURES, LESSON, random_state
 from bench.table import Table, median, number, quantile, yes
+from lessons.kit.arrangement import FigureQuery
 
 STATES = 60
 COLD_STATES = 6
@@ -40,12 +41,12 @@ def _row(name: str) -> list[str]:
     view, markup, packing, raw, packed = [], [], [], [], []
     for state in [random_state(name, source) for _ in range(STATES)]:
         view.append(_timed(functools.partial(FIGURES[name].view, state)))
-        shown = show(LESSON, FIGURES[name], state)
-        draw = functools.partial(render, "fragment.jinja", f=shown)
+        context = figure_context(LESSON, name, FigureQuery(state))
+        draw = functools.partial(render, "fragment.jinja", f=context)
         markup.append(_timed(draw))
-        packing.append(_timed(functools.partial(Body, draw(), HTML)))
+        packing.append(_timed(functools.partial(CachedResponse, draw(), HTML)))
         raw.append(len(draw()) / 1000)
-        packed.append(Body(draw(), HTML).size / 1000)
+        packed.append(CachedResponse(draw(), HTML).size / 1000)
     cold = [_cold(name, random_state(name, source)) for _ in range(COLD_STATES)]
     aims, reached = [f"≤ {VIEW_AIM:.0f}"], median(view) <= VIEW_AIM
     if name in COLD_FIGURES:

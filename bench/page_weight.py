@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, CDPSession, Page
 
 from bench.chromium import Profile, chromium, visit
 from bench.serving import lesson_server
-from bench.states import LESSON
+from bench.states import PAGE
 from bench.table import Table, median, number, yes
 
 HERE = Profile("same host")
@@ -121,7 +121,7 @@ def _visit(browser: Browser, url: str, device: str, profile: Profile) -> Visit:
         session.send("Performance.enable")
         session.on("Network.requestWillBeSent", began)
         session.on("Network.loadingFinished", finished)
-        page.goto(url + LESSON.url, wait_until="networkidle")
+        page.goto(url + PAGE, wait_until="networkidle")
         page.wait_for_timeout(500)
         seen.requests = len(kinds)
         notes = page.evaluate("bench")

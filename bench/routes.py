@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from app.assets import version
 from bench.load import CONNECTIONS, Load, hammer, request
 from bench.serving import Server, hello_server, lesson_server
-from bench.states import FIGURES, LESSON, figure_path, fragment_path, random_states, table_path
+from bench.states import FIGURES, PAGE, figure_path, fragment_path, random_states, table_path
 from bench.table import Table, median, number, quantile, yes
 
 ROUNDS = 5
@@ -106,7 +106,7 @@ def _cached(lesson: Server) -> list[Route]:
     """Routes with cached responses: each is requested until every worker has cached it."""
     states = {name: FIGURES[name].controls() for name in FIGURES}
     rtn = states["rtn"]
-    page = LESSON.url
+    page = PAGE
     routes = [
         Route(AIMED, tuple(request(fragment_path(name, s)) for name, s in states.items())),
         Route("state table, cached", (request(table_path("rtn", "bits", rtn)),)),

@@ -5,12 +5,14 @@ from __future__ import annotations
 import random
 from urllib.parse import urlencode
 
-from app.assets import version
+from app.addresses import path
 from lessons.catalogue import load_lesson
 from lessons.kit.controls import FigureControls, plain
 
 LESSON = load_lesson("quantization")
 FIGURES = LESSON.figures
+PAGE = path("lesson", LESSON.slug)
+"""The address of the lesson."""
 
 
 def random_state(name: str, source: random.Random) -> FigureControls:
@@ -32,16 +34,16 @@ def random_states(name: str, count: int, source: random.Random) -> list[FigureCo
 def fragment_path(name: str, state: FigureControls) -> str:
     """Path of the fragment of this state; a form sends every control, in order."""
     query = {key: plain(value) for key, value in state}
-    return f"/fragments/{version()}/{LESSON.slug}/{name}?{urlencode(query)}"
+    return f"{path('fragment', LESSON.slug, name)}?{urlencode(query)}"
 
 
 def table_path(name: str, control: str, state: FigureControls) -> str:
     """Path of the state table along one control: the whole table, or the part around this state."""
     parted = type(state).parted()
     query = {key: plain(value) for key, value in state if key != control or control in parted}
-    return f"/fragments/{version()}/{LESSON.slug}/{name}/along/{control}?{urlencode(query)}"
+    return f"{path('along', LESSON.slug, name, control)}?{urlencode(query)}"
 
 
 def figure_path(name: str, state: FigureControls) -> str:
     """Path of a figure's own page."""
-    return f"{LESSON.url}/figures/{name}?{urlencode(state.query())}"
+    return f"{path('figure', LESSON.slug, name)}?{urlencode(state.query())}"

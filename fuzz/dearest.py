@@ -54,7 +54,7 @@ def dear_requests(method: str, path: str, turn: int) -> Iterator[tuple[str, Requ
         return
     for slug in all_slugs():
         lesson = load_lesson(slug)
-        filled = path.replace("{slug}", slug).replace("{asked}", version())
+        filled = path.replace("{slug}", slug).replace("{version}", version())
         for place, names in PLACES.items():
             if place in path:
                 for name in names(lesson):
@@ -85,7 +85,7 @@ def _without_lesson(method: str, path: str) -> Iterator[tuple[str, Request]]:
         yield from ((slug, Request(method, f"/{slug}")) for slug in plain_pages())
     elif "{path:path}" in path:
         largest = max(static_files(), key=lambda name: static_files()[name].stat().st_size)
-        yield largest, Request(method, path.replace("{asked}", version()).replace("{path:path}", largest))
+        yield largest, Request(method, path.replace("{version}", version()).replace("{path:path}", largest))
     else:
         yield path, Request(method, path)
 

@@ -76,6 +76,16 @@ Numbered = TypeVar("Numbered", About, CourseLesson)
 
 
 @dataclass(frozen=True, slots=True)
+class Use:
+    """A page of a lesson on which something is printed: its kind, the names in its path, and its title."""
+
+    page: str
+    names: tuple[str, ...] = ()
+    anchor: str = ""
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Lesson:
     """A lesson in one language: prose, figures, words and claims.
 
@@ -104,45 +114,41 @@ class Lesson:
     job_texts: dict[str, FigureText] = field(default_factory=dict)
 
     @property
-    def url(self) -> str:
-        return f"/lessons/{self.slug}"
-
-    @property
     def minutes(self) -> tuple[int, int]:
         """Minutes to read the lesson, and to do everything in it."""
         prose = (part.content for section in self.sections for part in section.parts if part.kind == "html")
         counts = len(self.figures), len(self.questions), len(self.tasks)
         return duration.minutes(duration.words(prose), *counts)
 
-    def uses(self, claim: str) -> list[tuple[str, str]]:
-        """Where a claim is printed: addresses with their names."""
+    def uses(self, claim: str) -> list[Use]:
+        """Where a claim is printed."""
         places = [
-            (f"{self.url}#{section.slug}", f"{section.number} {section.short}".lstrip())
+            Use("lesson", anchor=section.slug, title=f"{section.number} {section.short}".lstrip())
             for section in self.sections
             if claim in section.claims
         ]
         places += [
-            (f"{self.url}/figures/{name}", figure.label)
+            Use("figure", (name,), title=figure.label)
             for name, figure in self.figures.items()
             if claim in self.texts[name].claims
         ]
         places += [
-            (f"{self.url}/questions/{name}", self.figures[name].label)
+            Use("question", (name,), title=self.figures[name].label)
             for name, text in self.question_texts.items()
             if claim in text.claims
         ]
         places += [
-            (f"{self.url}#{slug}", next(s.short for s in self.sections if s.slug == slug))
+            Use("lesson", anchor=slug, title=self.section(slug).short)
             for slug, text in self.task_texts.items()
             if claim in text.claims
         ]
         places += [
-            (f"{self.url}/jobs/{name}", text.title)
+            Use("job", (name,), title=text.title)
             for name, text in self.job_texts.items()
             if claim in text.claims
         ]
         if self.summary and claim in self.summary.claims:
-            places.append((f"{self.url}/summary", self.summary.title))
+            places.append(Use("summary", title=self.summary.title))
         return places
 
     def python(self, name: str, controls: FigureControls) -> str:

@@ -90,10 +90,8 @@ def lesson() -> FastAPI:
 
     from app.cache import ahead
     from app.main import create_app
-    from app.server.content import ContentChangedError, read_everything
     from app.server.job_runner import unusable
     from app.settings import Settings, explained
-    from app.views.answers import settle
 
     try:
         settings = Settings()
@@ -103,12 +101,12 @@ def lesson() -> FastAPI:
         sys.exit(f"ACADEMY_JOBS_FOLDER={settings.jobs_folder!r} cannot be used: {reason}.")
     app = create_app(settings)
     try:
-        read_everything(app.state.answers, pseudo_languages=settings.pseudo_languages)
-    except ContentChangedError:
+        ahead.read_everything(app)
+    except ahead.ContentChangedError:
         sys.exit("Files of the lesson were changed while they were read: start it again.")
     if settings.make_ahead:
         ahead.take(app)
-    settle()
+    ahead.settle()
     return app
 
 

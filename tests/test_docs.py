@@ -65,7 +65,7 @@ def test_limits_are_documented() -> None:
     assert text.count(f"after {connections.REFUSED_SECONDS:.0f} s") == 3
     assert connections.SPARE == 1.25
     assert rows["different responses that wait"] == (
-        f"{store.MOST_WAITING}, of own weights {store.MOST_OWN_WAITING}"
+        f"{store.MOST_WAITING} in each queue, of state tables {store.MOST_AHEAD}"
     )
 
 

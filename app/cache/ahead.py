@@ -1,51 +1,192 @@
-"""What a server makes before it is asked: taken from a file of an earlier one, or made for the next."""
+"""What a server makes before it is asked: taken from a file of an earlier server, or made anew."""
 
 from __future__ import annotations
 
+import gc
 import logging
-from collections.abc import Iterator
+import math
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from fastapi import FastAPI
 
+from app.addresses import address
+from app.assets import content_hash, static_file, static_files, version
 from app.cache import disk
+from app.cache.response import BEST, CachedResponse
+from app.cache.store import ResponseCache
+from app.export.files import python_file, svg_file
 from app.settings import Settings
-from app.views.answers import Answers
-from lessons.catalogue import lesson_slugs, load_lesson
+from app.site import use_site
+from app.views.environment import environment, html
+from app.views.figure import figure_context, figure_view
+from app.views.lesson import course_page, defaults_of, lesson_address, lesson_page, receipts_page
+from app.views.state_table import fragment_address, state_table, table_address, table_query
+from app.views.styleguide import styleguide_page
+from lessons.catalogue import Lesson, all_slugs, lesson_slugs, load_lesson, plain_pages
+from lessons.kit.arrangement import FigureQuery
 from lessons.kit.controls import Choice
+from lessons.kit.language import PSEUDO, SOURCE, languages, speaking
+from lessons.kit.source import shown_functions
+from lessons.kit.task import ROUTES
 
 log = logging.getLogger("academy")
 
+PAUSE = 0.02  # seconds between two responses that nobody has asked for yet
+FEW_STATES = 1200
+"""Of a figure, up to which a worker makes all of them when it has nothing else to do."""
+
+Making = tuple[str, Callable[[], CachedResponse]]
+"""An address and what makes its response."""
+
+
+class ContentChangedError(Exception):
+    """Files were changed while they were read, so what was read may not belong together."""
+
+
+def read_everything(app: FastAPI) -> None:
+    """Read lessons, data, templates and static files, and make what everybody asks for first.
+
+    It starts no thread: the process may be copied afterwards.
+
+    Raises
+    ------
+    ContentChangedError
+        If a file was changed meanwhile.
+    """
+    settings: Settings = app.state.settings
+    cache: ResponseCache = app.state.cache
+    read = version()
+    for name in environment().list_templates(["jinja"]):
+        environment().get_template(name)
+    for path in (*static_files(), "lesson.css", "late.css"):
+        static_file(path)
+    shown_functions()
+    for language in (*languages(), *(PSEUDO if settings.pseudo_languages else ())):
+        with use_site(app.state.site), speaking(language):
+            for key, make in first_pages():
+                cache.now(key, make)
+            for slug in all_slugs():
+                _make_files(load_lesson(slug))
+    if content_hash() != read:
+        raise ContentChangedError
+
+
+def first_pages() -> Iterator[Making]:
+    """The pages of the course, and of each lesson its page and the first view of its figures."""
+    yield address("course"), course_page
+    yield address("styleguide"), styleguide_page
+    for slug, page in plain_pages().items():
+        yield address("plain", slug), partial(html, "plain.jinja", page=page)
+    for slug in all_slugs():
+        lesson = load_lesson(slug)
+        queries = defaults_of(lesson)
+        for route in ("", *ROUTES):
+            yield lesson_address(lesson, queries, route), partial(lesson_page, lesson, queries, route)
+        if lesson.receipts is not None:
+            yield address("receipts", slug), partial(receipts_page, lesson)
+        yield from (_view(lesson, name, query) for name, query in queries.items())
+
+
+def likely_pages(cache: ResponseCache) -> Iterator[Making]:
+    """What readers are likely to ask for: a lesson's page as small as it can be, and states of its figures.
+
+    Of each figure the state tables of a first touch; of those with few states, which compute longest, all.
+    """
+    lessons = [load_lesson(slug) for slug in lesson_slugs()]
+    for lesson in lessons:
+        queries = defaults_of(lesson)
+        yield lesson_address(lesson, queries), partial(lesson_page, lesson, queries, quality=BEST)
+    for lesson in lessons:
+        for name, start in defaults_of(lesson).items():
+            for control in start.controls.tabled():
+                query = table_query(lesson, name, control, start)
+                yield (
+                    table_address(lesson, name, control, query),
+                    partial(state_table, cache, lesson, name, control, query, math.inf),
+                )
+    for lesson in lessons:
+        for name, figure in lesson.figures.items():
+            if figure.controls.combinations() <= FEW_STATES:
+                for controls in figure.controls.every():
+                    yield _view(lesson, name, FigureQuery(controls))
+
 
 def take(app: FastAPI) -> None:
-    """Take what an earlier server has made, if it can be trusted."""
-    answers: Answers = app.state.answers
-    file = _file(app)
+    """Take what an earlier server has made, if it can be trusted and is likely to be asked for."""
+    cache, file = app.state.cache, _file(app)
     disk.clean(file.parent)
     try:
-        found = disk.load(file)
+        found = dict(disk.load(file))
     except disk.UnusableError as error:
         log.warning("%s is left alone: %s", file, error)
         return
-    answers.complete = bool(found) and answers.take(found) == len(found)
+    if found:
+        with use_site(app.state.site), speaking(SOURCE):
+            wanted = {key for key, _make in likely_pages(cache)}
+        for key in wanted & found.keys():
+            cache.put(key, found[key])
+        app.state.made_ahead = found.keys() >= wanted
 
 
-def make(app: FastAPI) -> None:
-    """Make it, in the pauses between requests, and leave it for the next server where that can be done."""
-    answers: Answers = app.state.answers
-    if not answers.warm():
-        return
-    answers.complete = True
+def make(app: FastAPI, pause: float = PAUSE) -> bool:
+    """Make it, in the pauses between requests, and leave it for the next server where that can be done.
+
+    Gives whether all of it was made: a worker that is to stop makes no more.
+    """
+    stopping: threading.Event = app.state.stopping
+    cache: ResponseCache = app.state.cache
+    made: dict[str, CachedResponse] = {}
+    settle()
+    with use_site(app.state.site), speaking(SOURCE):
+        for key, make in likely_pages(cache):
+            if stopping.wait(pause):
+                return False
+            cache.give_way()
+            made[key] = make()
+            cache.put(key, made[key])
+    settle()
+    app.state.made_ahead = True
     try:
-        disk.save(_file(app), answers.named())
+        disk.save(_file(app), made.items())
     except OSError as error:
         log.info("what was made ahead is not kept: %s", error)
+    return True
+
+
+def make_now() -> None:
+    """Make everything and keep it, without a server: the image does so when it is built."""
+    from app.main import create_app
+
+    app = create_app(Settings())
+    read_everything(app)
+    make(app, pause=0.0)
+
+
+def settle() -> None:
+    """Take what is here now out of the sight of the garbage collector: to look through it takes long."""
+    gc.collect()
+    gc.freeze()
+
+
+def _view(lesson: Lesson, name: str, query: FigureQuery) -> Making:
+    return fragment_address(lesson, name, query), lambda: figure_view(figure_context(lesson, name, query))
+
+
+def _make_files(lesson: Lesson) -> None:
+    """Make a file of each kind, so that everything they need is read."""
+    for name, query in defaults_of(lesson).items():
+        python_file(lesson, name, query)
+        if not lesson.figures[name].is_html:
+            svg_file(figure_context(lesson, name, query), "light")
 
 
 def _file(app: FastAPI) -> Path:
     settings: Settings = app.state.settings
     folder = Path(settings.answers_folder) if settings.answers_folder else disk.FOLDER
-    return disk.file_of(folder, settings.root_path, app.state.answers.embeddable, *_missing())
+    return disk.file_of(folder, settings.root_path, app.state.site.embeddable, *_missing())
 
 
 def _missing() -> Iterator[str]:
@@ -55,14 +196,3 @@ def _missing() -> Iterator[str]:
             for control, widget in figure.controls.widgets().items():
                 if isinstance(widget, Choice):
                     yield from (f"{slug}/{name}?{control}={option}" for option in widget.missing())
-
-
-def make_now() -> None:
-    """Make everything and keep it, without a server: the image does so when it is built."""
-    from app.main import create_app
-    from app.server.content import read_everything
-
-    app = create_app(Settings())
-    read_everything(app.state.answers)
-    app.state.answers.warm(breath=0.0)
-    disk.save(_file(app), app.state.answers.named())

@@ -1,8 +1,8 @@
-"""Answers that were made ahead, in a file: a server that is started again has them at once.
+"""Responses that were made ahead, in a file: a server that is started again has them at once.
 
-The file is named by what its answers depend on, so one of another version is never looked at. It holds bytes
-to send and no code: a first line with the hash of the rest, a line of JSON that lists the answers, and their
-bytes one after the other. What is damaged, or could have been written by somebody else, is left alone.
+The file is named by what they depend on, so one of another version is never looked at. It holds bytes to send
+and no code: a first line with the hash of the rest, a line of JSON that lists the responses, and their bytes
+one after the other. What is damaged, or could have been written by somebody else, is left alone.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO
 
 from app.assets import ROOT, version
-from app.cache.response import Body
+from app.cache.response import CachedResponse
 
 FOLDER = ROOT / "build" / "answers"
 FILE = re.compile(r"answers-[0-9a-f]{16}")
@@ -35,9 +35,6 @@ UNFINISHED = ".new-"
 MOST_BYTES = 256 * 2**20
 MOST_FILES = 4  # of different versions and settings; the oldest give way
 
-Name = tuple[str, ...]
-"""What an answer is of: its kind, the lesson, the figure and its state."""
-
 
 class UnusableError(Exception):
     """A file of answers that is not taken, and why."""
@@ -49,7 +46,7 @@ def file_of(folder: Path, *settings: object) -> Path:
     return folder / f"answers-{hashlib.sha256(json.dumps(depends_on).encode()).hexdigest()[:16]}"
 
 
-def save(file: Path, answers: Iterable[tuple[Name, Body]]) -> None:
+def save(file: Path, answers: Iterable[tuple[str, CachedResponse]]) -> None:
     """Write a file of answers, all of it or nothing; the oldest of too many other ones go.
 
     Raises
@@ -59,9 +56,9 @@ def save(file: Path, answers: Iterable[tuple[Name, Body]]) -> None:
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     listed, contents = [], []
-    for name, body in answers:
-        media_type, digest, encoding, content = body.stored()
-        listed.append([name, media_type, digest, encoding, len(content)])
+    for address, response in answers:
+        media_type, digest, encoding, content = response.stored()
+        listed.append([address, media_type, digest, encoding, len(content)])
         contents.append(content)
     rest = b"\n".join([json.dumps(listed).encode(), b"".join(contents)])
     with tempfile.NamedTemporaryFile(dir=file.parent, prefix=UNFINISHED, delete=False) as new:
@@ -87,7 +84,7 @@ def clean(folder: Path) -> None:
             path.unlink()
 
 
-def load(file: Path) -> list[tuple[Name, Body]]:
+def load(file: Path) -> list[tuple[str, CachedResponse]]:
     """The answers of a file; none if there is no such file.
 
     Raises
@@ -123,15 +120,15 @@ def _trusted(opened: IO[bytes]) -> bytes:
     return rest
 
 
-def _answers(rest: bytes) -> Iterator[tuple[Name, Body]]:
+def _answers(rest: bytes) -> Iterator[tuple[str, CachedResponse]]:
     listed, _, contents = rest.partition(b"\n")
     at = 0
     try:
-        for name, media_type, digest, encoding, size in json.loads(listed):
+        for address, media_type, digest, encoding, size in json.loads(listed):
             if encoding not in ("", "br"):
                 raise ValueError(f"nothing is encoded as {encoding!r}")
             content = contents[at : at + size]
             at += size
-            yield tuple(map(str, name)), Body.restored(str(media_type), str(digest), str(encoding), content)
+            yield str(address), CachedResponse.restored(str(media_type), str(digest), str(encoding), content)
     except (ValueError, TypeError) as error:
         raise UnusableError(f"it cannot be read: {error}") from None

@@ -1,4 +1,4 @@
-"""Bytes to send, in the form in which they are kept, and the headers that never change with them.
+"""A response as the cache keeps it: its bytes, and the headers that never change with them.
 
 What compresses is kept compressed only: a hundred views then take the memory of ten, and the form that nearly
 every browser asks for is ready.
@@ -24,8 +24,8 @@ QUICK, BEST = 5, 11  # brotli's quality: while somebody waits, and where nobody 
 RawHeaders = list[tuple[bytes, bytes]]
 
 
-class Body:
-    """An answer's bytes with their media type, and an ETag for each of their encodings.
+class CachedResponse:
+    """A response's bytes with their media type, and an ETag for each of their encodings.
 
     Parameters
     ----------
@@ -34,20 +34,16 @@ class Body:
     quality
         Brotli's; `prepared` is the compressed form where it was made before.
     headers
-        What every answer with these bytes says besides.
+        What every response with these bytes says besides.
     keep_raw
         Keep the uncompressed form too: whoever asks for it then gets these bytes, and no copy of their own.
-
-    `lasting` is whether the same address is always answered with it, as long as the content is the same.
     """
 
     __slots__ = (
-        "__weakref__",
         "_digest",
         "_forms",
         "_headers",
         "_own_headers",
-        "lasting",
         "media_type",
         "size",
     )
@@ -63,7 +59,6 @@ class Body:
     ) -> None:
         self.media_type = media_type
         self._own_headers = headers or {}
-        self.lasting = True
         self._digest = hashlib.sha256(raw).hexdigest()[:24]
         self._forms: dict[str, bytes] = {"": raw}
         self._headers: dict[tuple[str, str], RawHeaders] = {}
@@ -73,17 +68,17 @@ class Body:
         self.size = sum(map(len, self._forms.values()))
 
     def stored(self) -> tuple[str, str, str, bytes]:
-        """What a body can be restored from: media type, hash, encoding and the bytes in it."""
+        """What it can be restored from: media type, hash, encoding and the bytes in it."""
         (encoding, content), *_ = self._forms.items()
         return self.media_type, self._digest, encoding, content
 
     @classmethod
-    def restored(cls, media_type: str, digest: str, encoding: str, content: bytes) -> Body:
-        """A body as it was stored; it has no headers of its own."""
-        body = cls.__new__(cls)
-        body.media_type, body._digest, body._own_headers, body.lasting = media_type, digest, {}, True
-        body._forms, body._headers, body.size = {encoding: content}, {}, len(content)
-        return body
+    def restored(cls, media_type: str, digest: str, encoding: str, content: bytes) -> CachedResponse:
+        """A response as it was stored; it has no headers of its own."""
+        response = cls.__new__(cls)
+        response.media_type, response._digest, response._own_headers = media_type, digest, {}
+        response._forms, response._headers, response.size = {encoding: content}, {}, len(content)
+        return response
 
     @property
     def raw(self) -> bytes:

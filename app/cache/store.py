@@ -1,155 +1,137 @@
-"""Answers that were made once, kept: a view is pure, so the same state never has to be drawn twice.
+"""The cache of responses: each is made once, in a thread beside the event loop, and kept within a bound.
 
-Each worker keeps its own, bounded in bytes; nothing else depends on what is kept, so workers agree without
-talking. An answer is made in a thread beside the event loop, once however many ask for it, and only so many
-may wait: a worker that is asked for more than it can compute says so at once. What somebody looks at goes
-before what a page only fetches ahead, and a busy worker leaves that out.
+Each worker has its own cache; nothing else depends on what is in it, so workers agree without talking.
+However many readers ask for a response at once, it is made once, and only so many responses may wait to be
+made: a worker that is asked for more says so at once.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Literal, TypeVar
 
-from app.cache.queue import Busy, FairQueue, Together
-from app.cache.response import Body
+from app.cache.queue import FairQueue, Together
+from app.cache.response import CachedResponse
 
 T = TypeVar("T")
+QueueName = Literal["views", "typed", "given", "ahead"]
 
 THREADS = 2  # they share one interpreter: more would only take turns
-MOST_WAITING = 1024  # different answers that wait, some ten milliseconds each; past it a worker is busy
-MOST_OWN_WAITING = 256  # the same of those to readers' own weights, whose bytes wait with them
-MOST_AHEAD = 4  # the same of what is fetched ahead, some hundred milliseconds each
-GIVES_WAY = 0.05  # seconds, at most, that a piece of what is fetched ahead waits for what is waited for
-ENTRY_BYTES = 4096  # that a body takes besides its own: its key with the state, its headers
-BATCH = 4  # answers to what readers typed that are prepared in one pass
+MOST_WAITING = 1024  # responses that wait, some ten milliseconds each; past it a worker is busy
+MOST_GIVEN = MOST_WAITING  # of what readers gave
+MOST_AHEAD = 4  # state tables that wait, some hundred milliseconds each
+GIVES_WAY = 0.05  # seconds, at most, that a piece of what is made ahead waits for what a reader waits for
+ENTRY_BYTES = 4096  # that an entry takes besides its bytes: address and headers
+BATCH = 4  # responses to what readers typed that are prepared in one pass
 
 
-class Kept:
-    """Bodies by key; where room is needed, the one asked for longest ago gives way.
+class ResponseCache:
+    """Responses by their canonical address; where room is needed, the least recently used one is dropped.
 
     Parameters
     ----------
     most_bytes
-        Of all bodies together, each in the form in which it was made, with what it takes besides. One that is
-        also asked for as gzip holds that form too, so the memory taken is at most about twice as much.
+        Of all responses together, each in the form in which it was made, with what an entry takes besides.
+        One that is also asked for as gzip holds that form too: the memory is at most about twice as much.
     most_waiting
-        Answers that wait in each line. What was typed is nobody else's and has a thread of its own, so that
-        the other figures never wait behind it.
+        Responses that may wait in each queue.
+
+    Notes
+    -----
+    There is one queue for each kind of work that must not hold up the others:
+
+    - `views`: what readers look at;
+    - `typed`: what takes long because a reader typed it;
+    - `given`: reading long or typed input, and figures on a reader's own weights;
+    - `ahead`: state tables, which nobody looks at yet.
     """
 
     def __init__(self, most_bytes: int, most_waiting: int = MOST_WAITING) -> None:
         self.most_bytes = most_bytes
         self.bytes = 0
-        self._bodies: OrderedDict[Hashable, Body] = OrderedDict()
+        self._entries: OrderedDict[str, CachedResponse] = OrderedDict()
         self._lock = threading.Lock()
-        self._looked_at = FairQueue("answers", THREADS, most_waiting)
-        self._typed = FairQueue("typed", 1, most_waiting, batch=BATCH)
-        self._own = FairQueue("own", 1, min(MOST_OWN_WAITING, most_waiting))
-        self._read = FairQueue("read", 1, most_waiting)
-        self._ahead = FairQueue("ahead", 1, MOST_AHEAD)
+        self._queues: dict[QueueName, FairQueue] = {
+            "views": FairQueue("views", THREADS, most_waiting),
+            "typed": FairQueue("typed", 1, most_waiting, batch=BATCH),
+            "given": FairQueue("given", 1, min(MOST_GIVEN, most_waiting)),
+            "ahead": FairQueue("ahead", 1, MOST_AHEAD),
+        }
 
     async def get(
         self,
-        key: Hashable,
-        make: Callable[[], Body],
+        address: str,
+        make: Callable[[], CachedResponse],
         *,
-        typed: bool = False,
+        queue: QueueName = "views",
         together: Together | None = None,
-    ) -> Body:
-        """The body of a key, made by `make` if it is not here.
+    ) -> CachedResponse:
+        """The response of an address, made by `make` if it is not here.
 
         Raises
         ------
         Busy
             When it would have to be made and too many others are waiting already.
         """
-        body = self.find(key)
-        if body is not None:
-            return body
-        queue = self._typed if typed else self._looked_at
-        return await queue.do(key, lambda: self.now(key, make), together)
+        found = self.find(address)
+        if found is not None:
+            return found
+        return await self._queues[queue].do(address, lambda: self.now(address, make), together)
 
-    async def get_ahead(self, key: Hashable, make: Callable[[], Body]) -> Body | None:
-        """The body of a key that nobody looks at yet, or None: the worker has better things to do."""
-        body = self.find(key)
-        if body is not None:
-            return body
-        try:
-            return await self._ahead.do(key, lambda: self.now(key, make))
-        except Busy:
-            return None
-
-    async def fresh(
-        self,
-        make: Callable[[], Body],
-        *,
-        typed: bool = False,
-        own: bool = False,
-        together: Together | None = None,
-    ) -> Body:
-        """An answer of which nothing is kept, made like the others in a thread and in its turn.
+    async def run(
+        self, work: Callable[[], T], *, queue: QueueName = "given", together: Together | None = None
+    ) -> T:
+        """The outcome of work of which nothing is kept, done in a thread in its turn.
 
         Raises
         ------
         Busy
             When too many others are waiting already.
         """
-        queue = self._own if own else self._typed if typed else self._looked_at
-        return await queue.do(object(), make, together)
-
-    async def read(self, what: Callable[[], T]) -> T:
-        """What a reader's input says, read beside the event loop and in its turn.
-
-        Raises
-        ------
-        Busy
-            When too many others are waiting already.
-        """
-        return await self._read.do(object(), what)
+        return await self._queues[queue].do(object(), work, together)
 
     def give_way(self) -> None:
-        """Between two pieces of what is made ahead: let what is waited for go first."""
-        self._looked_at.idle.wait(GIVES_WAY)
+        """Between two pieces of what is made ahead: let what readers wait for go first."""
+        self._queues["views"].idle.wait(GIVES_WAY)
 
-    def now(self, key: Hashable, make: Callable[[], Body]) -> Body:
-        """The body of a key, made in this thread if it is not here."""
-        body = self.find(key)
-        if body is None:
-            body = make()
-            self.put(key, body)
-        return body
+    def now(self, address: str, make: Callable[[], CachedResponse]) -> CachedResponse:
+        """The response of an address, made in this thread if it is not here."""
+        response = self.find(address)
+        if response is None:
+            response = make()
+            self.put(address, response)
+        return response
 
-    def find(self, key: Hashable) -> Body | None:
-        """The body of a key, or None."""
+    def find(self, address: str) -> CachedResponse | None:
+        """The response of an address if it is here."""
         with self._lock:
-            body = self._bodies.get(key)
-            if body is not None:
-                self._bodies.move_to_end(key)
-            return body
+            response = self._entries.get(address)
+            if response is not None:
+                self._entries.move_to_end(address)
+            return response
 
-    def put(self, key: Hashable, body: Body) -> None:
-        """Keep a body, in place of another one of this key."""
+    def put(self, address: str, response: CachedResponse) -> None:
+        """Keep a response, in place of another one of this address."""
         with self._lock:
-            replaced = self._bodies.pop(key, None)
-            self.bytes += _weight(body) - (_weight(replaced) if replaced else 0)
-            self._bodies[key] = body
+            replaced = self._entries.pop(address, None)
+            self.bytes += _weight(response) - (_weight(replaced) if replaced else 0)
+            self._entries[address] = response
             while self.bytes > self.most_bytes:
-                _, oldest = self._bodies.popitem(last=False)
+                _, oldest = self._entries.popitem(last=False)
                 self.bytes -= _weight(oldest)
 
-    def items(self) -> list[tuple[Any, Body]]:
-        """All keys with their bodies."""
+    def items(self) -> list[tuple[str, CachedResponse]]:
+        """All addresses with their responses."""
         with self._lock:
-            return list(self._bodies.items())
+            return list(self._entries.items())
 
     def close(self) -> None:
         """Let the threads go: what is begun is finished, what waits and what comes is refused."""
-        for queue in (self._looked_at, self._typed, self._own, self._read, self._ahead):
+        for queue in self._queues.values():
             queue.close()
 
 
-def _weight(body: Body) -> int:
-    return body.size + ENTRY_BYTES
+def _weight(response: CachedResponse) -> int:
+    return response.size + ENTRY_BYTES

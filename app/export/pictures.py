@@ -28,9 +28,11 @@ from xml.etree.ElementTree import Element, SubElement, register_namespace, tostr
 
 import tinyhtml5
 
+from app.addresses import local_address
 from app.assets import STATIC
 from app.export.sheets import Looks, Scheme, looks
-from app.views.render import Shown, render
+from app.views.environment import render
+from app.views.figure import FigureContext
 from lessons.kit.controls import Choice, Slider
 from lessons.kit.controls import plain as as_text
 
@@ -146,7 +148,7 @@ class Paper:
         self.body.append(svg)
 
 
-def picture(shown: Shown, scheme: Scheme = "light") -> tuple[bytes, str]:
+def picture(shown: FigureContext, scheme: Scheme = "light") -> tuple[bytes, str]:
     """The SVG file of a figure in a state, and the content security policy with which it may be opened."""
     name = shown.figure.name
     document = _document(shown)
@@ -179,12 +181,12 @@ def picture(shown: Shown, scheme: Scheme = "light") -> tuple[bytes, str]:
         paper.titles(panel)
         (paper.bar if panel.indent else paper.drawing)(panel)
     paper.y += 14
-    query = f"?{shown.query}" if shown.query else ""
-    paper.write(f"openalicelabs / academy  {shown.lesson.url}/figures/{name}{query}", MARGIN, paper.y)
+    page = local_address("figure", shown.lesson.slug, name, query=shown.controls.query())
+    paper.write(f"openalicelabs / academy  {page}", MARGIN, paper.y)
     return _file(shown, paper, ground=true["fill"])
 
 
-def _document(shown: Shown) -> Element:
+def _document(shown: FigureContext) -> Element:
     """A page with the drawing; before it the legend, and one of each mark of the kit that the file adds."""
     probes = "".join(f'<g class="{look}"></g>' for look in ("axis-title", "true-mark", "snap-mark"))
     keys = "".join(
@@ -198,7 +200,7 @@ def _document(shown: Shown) -> Element:
     return document
 
 
-def _file(shown: Shown, paper: Paper, ground: str) -> tuple[bytes, str]:
+def _file(shown: FigureContext, paper: Paper, ground: str) -> tuple[bytes, str]:
     size = {"width": str(WIDTH), "height": str(round(paper.y + MARGIN * 0.7))}
     svg = Element(f"{SVG}svg", {**size, "viewBox": f"0 0 {WIDTH} {size['height']}", "role": "img"})
     SubElement(svg, f"{SVG}title").text = f"{shown.figure.label} {shown.text.title}"
@@ -348,7 +350,7 @@ def _colour(text: str) -> str:
 # --- words ------------------------------------------------------------------------------------------------
 
 
-def _said(shown: Shown) -> Iterator[str]:
+def _said(shown: FigureContext) -> Iterator[str]:
     """What the figure says first, and the controls that are not as the lesson shows them.
 
     The cells of a drawing show theirs.

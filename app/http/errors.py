@@ -7,6 +7,7 @@ import functools
 import logging
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from http import HTTPStatus
 
 from fastapi import FastAPI
@@ -15,10 +16,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from app.cache.queue import Busy, Crowded
-from app.http.language import Speaking
 from app.http.security import HEADERS, PAGE_HEADERS, is_embed, page_headers
-from app.views.render import render
-from lessons.kit.language import N_, speaking, spoken
+from app.site import current_site
+from app.views.environment import HTML, render
+from app.views.problems import Problem
+from lessons.catalogue import Lesson
+from lessons.kit.language import N_, spoken
 from lessons.kit.language import gettext as _
 
 log = logging.getLogger("academy")
@@ -43,9 +46,27 @@ TITLES = {
 """Of the statuses that are answered on purpose; any other one has its English phrase."""
 
 
+class CannotShow(Exception):
+    """An address that asks for what cannot be shown: what is wrong with it, and an address that works.
+
+    Parameters
+    ----------
+    fragment
+        The id of the figure or question whose view was asked for; "" where a page was.
+    """
+
+    def __init__(self, lesson: Lesson, problems: list[Problem], back: str, fragment: str = "") -> None:
+        super().__init__(back)
+        self.lesson = lesson
+        self.problems = problems
+        self.back = back
+        self.fragment = fragment
+
+
 def install(app: FastAPI) -> None:
     """Answer every error with a page of the lesson's own."""
     app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(CannotShow, _cannot_show)
     app.add_exception_handler(Busy, _busy)
     app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(Exception, _server_error)
@@ -57,6 +78,24 @@ def error_page(
     """The page that says what went wrong, titled by the status."""
     title = _(TITLES[status]) if status in TITLES else HTTPStatus(status).phrase
     return _page(request, status, title, detail, dict(headers or {}))
+
+
+async def _cannot_show(request: Request, error: Exception) -> Response:
+    assert isinstance(error, CannotShow)
+    make = partial(problem_page, error, embedded=is_embed(request.scope))
+    try:
+        body: bytes = await request.app.state.cache.run(make)
+    except Busy as busy:
+        return await _busy(request, busy)
+    return Response(body, 422, {"Cache-Control": "no-store"}, media_type=HTML)
+
+
+def problem_page(error: CannotShow, *, embedded: bool) -> bytes:
+    """What cannot be understood of an address, what is allowed, and a way back."""
+    told = {"problems": error.problems, "back": error.back}
+    if error.fragment:
+        return render("problem_fragment.jinja", id=error.fragment, **told)
+    return render("problem.jinja", lesson=error.lesson, embedded=embedded, **told)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
@@ -90,32 +129,28 @@ async def _slow_down(request: Request) -> None:
 
 
 async def _gone(request: Request, error: Exception) -> Response:
-    """The client left, or was told to, before its form had come: nobody reads this, and nothing failed."""
+    """The client left before its form had come: nobody reads this, and nothing failed."""
     return Response(status_code=400)
 
 
 async def _server_error(request: Request, error: Exception) -> Response:
     log.error("%r failed", request.scope["path"], exc_info=error)  # %r: an address may hold a line break
-    # Starlette answers this outside every middleware, so the headers and the language are set here.
-    settings = request.app.state.settings
-    with speaking(
-        Speaking(request.app, settings.root_path, settings.pseudo_languages).read(request.scope["path"])[0]
-    ):
-        detail = _("The fault is ours, not yours. It has been logged.")
-        ancestors = settings.embed_ancestors if is_embed(request.scope) else "'none'"
-        headers = HEADERS | PAGE_HEADERS | page_headers(ancestors)
-        return _page(request, 500, _("The server failed"), detail, headers)
+    # Starlette answers this outside every middleware, so the headers are set here.
+    ancestors = current_site().embed_ancestors if is_embed(request.scope) else "'none'"
+    headers = HEADERS | PAGE_HEADERS | page_headers(ancestors)
+    detail = _("The fault is ours, not yours. It has been logged.")
+    return _page(request, 500, _("The server failed"), detail, headers)
 
 
 def _page(request: Request, status: int, title: str, detail: str, headers: dict[str, str]) -> Response:
-    root, embedded = request.app.state.settings.root_path, is_embed(request.scope)
+    embedded = is_embed(request.scope)
     make = _body_of if status in (429, 503) else _body_of.__wrapped__
-    body = make(spoken().tag, root, status, title, detail, embedded)
+    body = make(spoken().tag, current_site().root_path, status, title, detail, embedded)
     headers = {"Cache-Control": "no-store", **headers}  # another replica, or the next moment, may know better
-    return Response(body, status, headers, media_type="text/html; charset=utf-8")
+    return Response(body, status, headers, media_type=HTML)
 
 
 @functools.lru_cache(maxsize=64)
-def _body_of(_language: str, root: str, status: int, title: str, detail: str, embedded: bool) -> bytes:
+def _body_of(_language: str, _root: str, status: int, title: str, detail: str, embedded: bool) -> bytes:
     """The page's bytes; those that a busy worker answers with are made once."""
-    return render("error.jinja", root, status=status, title=title, detail=detail, embedded=embedded)
+    return render("error.jinja", status=status, title=title, detail=detail, embedded=embedded)

@@ -19,16 +19,19 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
+from app.addresses import PATHS, address
 from app.cache.queue import asking
+from app.http.errors import CannotShow
 from app.http.query import query_parameters
-from app.routes.pages import problem_page
+from app.routes.common import NOT_KEPT, READ
 from app.server.job_runner import JobRunner
-from app.views.render import problems_for_people, render
-from lessons.catalogue import Lesson, all_slugs, course, load_lesson
+from app.views.environment import HTML, render
+from app.views.problems import problems_for_people
+from lessons.catalogue import Lesson, all_slugs, load_lesson
 from lessons.kit.controls import ControlError, FigureControls
 from lessons.kit.job import Job, State
 from lessons.kit.job_store import MOST_OF_ONE, FullError, FullOfOneError
-from lessons.kit.language import speaking, spoken
+from lessons.kit.language import spoken
 
 STREAM_SECONDS = 20.0
 """After that a browser asks again by itself; a server that stops does not wait longer."""
@@ -59,29 +62,24 @@ class Case:
     def key(self) -> str:
         return self.job.key(self.asked)
 
-    def url(self, root_path: str, part: str = "") -> str:
+    def address(self, page: str = "job") -> str:
         """The address of its page, or of what belongs to it."""
-        query = urlencode([*self.asked.query(), *([(TOKEN, self.token)] if self.token else [])])
-        return f"{root_path}{self.lesson.url}/jobs/{self.job.name}{part}" + (f"?{query}" if query else "")
+        token = [(TOKEN, self.token)] if self.token else []
+        return address(page, self.lesson.slug, self.job.name, query=[*self.asked.query(), *token])
 
 
-@router.api_route("/lessons/{slug}/jobs/{name}", methods=["GET", "HEAD"])
+@router.api_route(PATHS["job"], methods=READ)
 async def job_page(request: Request, slug: str, name: str) -> Response:
     """What is known of a computation, and how to begin it."""
     case = _case(request, slug, name)
-    if isinstance(case, Response):
-        return case
     await _look(request)
-    body = render("job.jinja", _root(request), course=course(), **_known(request, case))
-    return Response(body, 200, NOT_KEPT, media_type="text/html; charset=utf-8")
+    return Response(render("job.jinja", **_known(request, case)), 200, NOT_KEPT, media_type=HTML)
 
 
-@router.post("/lessons/{slug}/jobs/{name}")
+@router.post(PATHS["job"])
 async def begin(request: Request, slug: str, name: str) -> Response:
     """Put a computation in the line, unless it is there or done; and show it."""
     case = _case(request, slug, name)
-    if isinstance(case, Response):
-        return case
     store = _runner(request).store()
     if store is not None and case.job.runs_here() and not store.state(case.key).finished:
         token, query = secrets.token_urlsafe(16), urlencode(case.asked.query())
@@ -93,15 +91,13 @@ async def begin(request: Request, slug: str, name: str) -> Response:
             words = case.lesson.job_texts[case.job.name].word(key, most=spoken().number(str(MOST_OF_ONE)))
             raise HTTPException(status, words, {"Retry-After": str(WHEN_FULL)}) from None
         await _look(request)
-    return _show(request, case)
+    return RedirectResponse(case.address(), 303)
 
 
-@router.post("/lessons/{slug}/jobs/{name}/stop")
+@router.post(PATHS["job stop"])
 async def stop(request: Request, slug: str, name: str) -> Response:
     """Abandon a computation, for who began it. What it found stays, and when it is begun again it goes on."""
     case = _case(request, slug, name)
-    if isinstance(case, Response):
-        return case
     store = _runner(request).store()
     if store is not None and any(ticket.key == case.key for ticket in store.tickets()):
         if not store.withdraw(case.key, case.token):
@@ -109,24 +105,21 @@ async def stop(request: Request, slug: str, name: str) -> Response:
         end = time.monotonic() + ENDS_WITHIN
         while store.at_work() == case.key and time.monotonic() < end:
             await asyncio.sleep(0.05)
-    return _show(request, replace(case, token=""))
+    return RedirectResponse(replace(case, token="").address(), 303)
 
 
-@router.get("/lessons/{slug}/jobs/{name}/steps")
+@router.get(PATHS["job steps"])
 async def steps(request: Request, slug: str, name: str) -> Response:
     """Each new state of a computation as the HTML that shows it: `text/event-stream`.
 
     Where a worker has as many streams as it may, each has one state, and its browser comes again: it polls.
     """
     case = _case(request, slug, name)
-    if isinstance(case, Response):
-        return case
     runner = _runner(request)
     store = runner.store()
     if store is None:
         raise HTTPException(404)
     full = runner.followers >= MOST_FOLLOWERS
-    tag = spoken().tag
 
     async def events() -> AsyncIterator[bytes]:
         runner.followers += 1
@@ -135,13 +128,10 @@ async def steps(request: Request, slug: str, name: str) -> Response:
             yield f"retry: {1000 * (POLL_SECONDS if full else COME_AGAIN_SECONDS)}\n\n".encode()
             while time.monotonic() < end:
                 await runner.see_to(store)
-                with speaking(tag):
-                    known = _known(request, case)
-                    state = known["state"], known["place"], known["failure"]
-                    changed = state != told
-                    markup = render("kit/job_state.jinja", _root(request), **known) if changed else b""
-                if changed:
-                    lines = markup.decode().splitlines()
+                known = _known(request, case)
+                state = known["state"], known["place"], known["failure"]
+                if state != told:
+                    lines = render("kit/job_state.jinja", **known).decode().splitlines()
                     yield "".join([*(f"data: {line}\n" for line in lines), "\n"]).encode()
                     told = state
                 if not known["awaited"]:
@@ -156,12 +146,11 @@ async def steps(request: Request, slug: str, name: str) -> Response:
     return StreamingResponse(events(), 200, STREAM_HEADERS, media_type="text/event-stream")
 
 
-NOT_KEPT = {"Cache-Control": "no-store"}
 STREAM_HEADERS = NOT_KEPT | {"X-Accel-Buffering": "no"}  # a proxy passes each event on as it comes
 
 
-def _case(request: Request, slug: str, name: str) -> Case | Response:
-    """What the address asks, or the page that says what cannot be asked."""
+def _case(request: Request, slug: str, name: str) -> Case:
+    """What the address asks."""
     jobs = load_lesson(slug).jobs if slug in all_slugs() else {}
     if name not in jobs:
         raise HTTPException(404)
@@ -174,7 +163,7 @@ def _case(request: Request, slug: str, name: str) -> Case | Response:
     except ControlError as error:
         problems = problems_for_people(error, lesson.texts.get(job.figure, lesson.job_texts[name]))
         case = Case(lesson, job, job.controls.model_validate(error.nearest.model_dump()))
-        return problem_page(request, lesson, problems, case.url(_root(request) + spoken().prefix))
+        raise CannotShow(lesson, problems, case.address()) from None
 
 
 async def _look(request: Request) -> None:
@@ -191,7 +180,6 @@ def _known(request: Request, case: Case) -> dict[str, Any]:
     tickets = store.tickets() if store else []
     place = next((number for number, ticket in enumerate(tickets) if ticket.key == key), None)
     awaited = state.running or place is not None
-    here = _root(request) + spoken().prefix
     figure = lesson.figures.get(job.figure)
     drawing = job.drawing(state.rows) if job.drawing and state.rows else None
     return {
@@ -208,10 +196,10 @@ def _known(request: Request, case: Case) -> dict[str, Any]:
         "mine": place is not None and tickets[place].is_of(case.token),
         "damaged": store is not None and store.is_damaged(key),
         "failure": store.failure(key) if store else "",
-        "url": case.url(here),
-        "url_of_steps": case.url(here, "/steps"),
-        "url_of_stop": case.url(here, "/stop"),
-        "url_of_figure": f"{here}{lesson.url}/figures/{job.figure}?{urlencode(job.state(case.asked))}",
+        "url": case.address(),
+        "url_of_steps": case.address("job steps"),
+        "url_of_stop": case.address("job stop"),
+        "url_of_figure": address("figure", lesson.slug, job.figure, query=job.state(case.asked)),
         "f": figure
         and {
             "id": figure.id,
@@ -222,15 +210,6 @@ def _known(request: Request, case: Case) -> dict[str, Any]:
     }
 
 
-def _show(request: Request, case: Case) -> Response:
-    return RedirectResponse(case.url(_root(request) + spoken().prefix), 303)
-
-
 def _runner(request: Request) -> JobRunner:
     runner: JobRunner = request.app.state.job_runner
     return runner
-
-
-def _root(request: Request) -> str:
-    root: str = request.app.state.settings.root_path
-    return root

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Any
 
 import tinycss2
 from coloraide import Color
 
+from app.cache.response import CachedResponse
 from app.export.sheets import Tokens, plain, root_tokens
-from app.views.render import Asked, ask, problems_for_people, reveal, show
-from lessons.catalogue import course, lesson_slugs, load_lesson
+from app.views.environment import html
+from app.views.figure import figure_context
+from app.views.problems import Problem, problems_for_people
+from app.views.question import QuestionContext, ask, reveal
+from lessons.catalogue import lesson_slugs, load_lesson
+from lessons.kit.arrangement import FigureQuery
 from lessons.kit.controls import ControlError
 from lessons.kit.job import State
 from lessons.kit.source import source_named
@@ -53,31 +57,31 @@ def contrast(one: str, other: str) -> float:
     return ratio
 
 
-def guide(root_path: str) -> dict[str, Any]:
-    """Everything that the template needs."""
+def styleguide_page() -> CachedResponse:
+    """Every component in every state."""
     specimen = load_lesson(SPECIMEN)
     colours = [token for token in tokens().values() if token.light]
-    return {
-        "course": course(),
-        "lesson": specimen,
-        "sections": [
+    return html(
+        "styleguide.jinja",
+        lesson=specimen,
+        sections=[
             {"slug": slug, "title": title, "short": title, "number": f"{i:02}"}
             for i, (slug, title) in enumerate(SECTIONS, 1)
         ],
-        "colours": colours,
-        "measures": [token for token in tokens().values() if not token.light],
-        "grounds": GROUNDS,
-        "ratios": {token.name: _ratios(token) for token in colours},
-        "shown": {
-            name: show(specimen, figure, figure.controls(), root_path)
+        colours=colours,
+        measures=[token for token in tokens().values() if not token.light],
+        grounds=GROUNDS,
+        ratios={token.name: _ratios(token) for token in colours},
+        figures={
+            name: figure_context(specimen, name, FigureQuery(figure.controls()))
             for name, figure in specimen.figures.items()
         },
-        "questions": _questions(root_path),
-        "job": next(iter(specimen.jobs.values())),
-        "job_state": State(True, 0.4, ({"number": 1, "square": 1}, {"number": 2, "square": 4}), 41.0),
-        "listing_of": source_named("quant_core.methods.metrics.sqnr_db"),
-        "problems": _problems(),
-    }
+        questions=_questions(),
+        job=next(iter(specimen.jobs.values())),
+        job_state=State(True, 0.4, ({"number": 1, "square": 1}, {"number": 2, "square": 4}), 41.0),
+        listing_of=source_named("quant_core.methods.metrics.sqnr_db"),
+        problems=_problems(),
+    )
 
 
 def _token(name: str, declared: dict[str, Tokens]) -> Token:
@@ -97,31 +101,30 @@ def _ratios(token: Token) -> dict[str, dict[str, float]]:
     }
 
 
-def _questions(root_path: str) -> list[Asked]:
+def _questions() -> list[QuestionContext]:
     """One before its guess, one for each verdict on a guess, and one that was skipped; each another one."""
-    asked = [load_lesson(slug) for slug in lesson_slugs()]
-    left = [(lesson, name) for lesson in asked for name in lesson.questions]
-    shown = [ask(*left.pop(0), root_path)]
+    lessons = [load_lesson(slug) for slug in lesson_slugs()]
+    left = [(lesson, name) for lesson in lessons for name in lesson.questions]
+    shown = [ask(*left.pop(0))]
     seen: set[str] = set()
     for lesson, name in left[:]:
         question = lesson.questions[name]
         for guess in question.widget.states():
-            found = reveal(lesson, name, guess, root_path)
+            found = reveal(lesson, name, guess)
             assert found.reveal is not None
             if found.reveal.verdict not in seen:
                 seen.add(found.reveal.verdict)
                 shown.append(found)
                 left.remove((lesson, name))
                 break
-    return [*shown, reveal(*left[0], None, root_path)]
+    return [*shown, reveal(*left[0], None)]
 
 
-def _problems() -> list[dict[str, Any]]:
+def _problems() -> list[Problem]:
     """What a figure says of an address with three mistakes, one of them near to a name."""
     figure = next(iter(load_lesson(SPECIMEN).figures.values()))
     try:
         figure.controls.parse([("bits", "99"), ("shapes", "sine"), ("scheme", "")])
     except ControlError as error:
-        text = load_lesson(SPECIMEN).texts[figure.name]
-        return [problem | {"figure": figure.label} for problem in problems_for_people(error, text)]
+        return problems_for_people(error, load_lesson(SPECIMEN).texts[figure.name], figure.label)
     raise AssertionError("the specimen accepts every address")

@@ -183,6 +183,11 @@ def spoken() -> Language:
     return _spoken.get() or language(SOURCE)
 
 
+def set_language(tag: str) -> None:
+    """Make a language the present one for the rest of this task."""
+    _spoken.set(language(tag))
+
+
 @contextmanager
 def speaking(tag: str | Language) -> Iterator[Language]:
     """Make a language the present one for a while."""

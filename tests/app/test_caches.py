@@ -51,4 +51,4 @@ def test_reader_input_does_not_grow_memory() -> None:
         assert resident_mib() - before < CACHE_MIB + GROWTH_MIB
 
     asyncio.run(test())
-    app.state.answers.close()
+    app.state.cache.close()

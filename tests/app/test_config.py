@@ -134,10 +134,10 @@ def test_lesson_links_to_the_panel_which_a_script_can_fetch(client: TestClient) 
 
 
 def test_uploaded_files_are_not_stored(client: TestClient) -> None:
-    kept = client.app.state.answers._kept  # type: ignore[attr-defined]
+    cache = client.app.state.cache  # type: ignore[attr-defined]
     client.post(FRAGMENT, data={"own.text": QWEN})
     client.post(PAGE, data={"own.text": QWEN})
-    assert not any(b"somewhere/model" in body.raw for body in list(kept._bodies.values()))
+    assert not any(b"somewhere/model" in response.raw for _, response in cache.items())
 
 
 def test_ids_of_the_page_are_unique(client: TestClient) -> None:

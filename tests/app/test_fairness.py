@@ -25,13 +25,13 @@ from app.cache.queue import Asking, Crowded
 from app.cache.store import BATCH
 from app.http import errors
 from app.http.turns import REQUESTS_OF_A_TURN, Turns
-from app.routes import pages
+from app.routes import common, lesson, own, task
 from app.settings import Settings
-from app.views import answers
 from fuzz.asking import Answer, Request, ask
 from fuzz.dearest import FORM_HEADERS, dear_configs, dear_numbers, form
 from lessons.catalogue import load_lesson
 from lessons.kit.controls import Text
+from lessons.kit.figure import Figure
 
 LIMIT = 120  # seconds until a test gives up
 ATTACKER, STUDENT = "192.0.2.1", "192.0.2.2"
@@ -42,7 +42,7 @@ numbers = itertools.count()
 @pytest.fixture
 def few_waiting(monkeypatch: pytest.MonkeyPatch) -> int:
     """How many of the same to readers' own weights wait here: fewer are soon over."""
-    monkeypatch.setattr(store, "MOST_OWN_WAITING", 32)
+    monkeypatch.setattr(store, "MOST_GIVEN", 32)
     return 32
 
 
@@ -52,7 +52,7 @@ def app(few_waiting: int) -> Iterator[FastAPI]:
     app = create_app(Settings(make_ahead=False))
     app.state.ready = True
     yield app
-    app.state.answers.close()
+    app.state.cache.close()
 
 
 def fragment(name: str, **controls: str) -> Request:
@@ -181,7 +181,7 @@ def test_refusal_is_delayed(app: FastAPI, monkeypatch: pytest.MonkeyPatch, leave
         assert (await ask(app, own, STUDENT, pause)).status == 429
         assert pauses == 1
 
-    monkeypatch.setattr(app.state.answers, "on_own", crowded)
+    monkeypatch.setattr(app.state.cache, "run", crowded)
     held = sys.getrefcount(own.body)
     run(test)
 
@@ -227,8 +227,13 @@ def test_reader_input_is_never_parsed_in_the_event_loop(
         return noted
 
     for owner, name in (
-        *((pages, name) for name in ("read_taught", "read_form", "read_attempt", "problem_page")),
-        (answers, "show"),
+        (common, "read_figure_query"),
+        (lesson, "read_figure_query"),
+        (own, "read_form"),
+        (own, "figure_on_own"),
+        (task, "read_attempt"),
+        (errors, "problem_page"),
+        (Figure, "shown"),
         (Text, "accepts"),
     ):
         monkeypatch.setattr(owner, name, noting(getattr(owner, name)))

@@ -57,7 +57,7 @@ def test_server_error_has_the_policy_and_only_the_log_has_the_traceback(
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("secret detail")
 
-    monkeypatch.setattr("app.routes.pages._answers", broken)
+    monkeypatch.setattr("app.routes.common.cache_of", broken)
     answer = TestClient(create_app(Settings()), raise_server_exceptions=False).get("/?typed=words")
     assert answer.status_code == 500
     assert "secret detail" not in answer.text
@@ -188,7 +188,7 @@ def test_server_error_of_an_embed_may_be_framed(monkeypatch: pytest.MonkeyPatch)
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr("app.routes.pages._answers", broken)
+    monkeypatch.setattr("app.routes.common.cache_of", broken)
     hosted = TestClient(create_app(Settings(embed_ancestors="'self'")), raise_server_exceptions=False)
     answer = hosted.get(f"{LESSON}/figures/rtn?embed=1")
     assert answer.status_code == 500

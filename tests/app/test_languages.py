@@ -16,8 +16,9 @@ from starlette.testclient import TestClient
 from app import create_app
 from app.assets import version
 from app.settings import Settings
-from app.views.render import render, table_rows
-from lessons.catalogue import course, load_lesson
+from app.site import Site, use_site
+from app.views.environment import render, table_rows
+from lessons.catalogue import load_lesson
 from lessons.kit.language import Language, speaking, spoken
 from lessons.kit.task import STAGES
 from lessons.kit.view import Column, Table
@@ -207,9 +208,10 @@ def test_pages_link_to_their_translations() -> None:
     """With one language there is nothing to name; with two, each page leads to its other form."""
     assert "hreflang" not in TestClient(create_app(Settings())).get(LESSON).text
     both = {tag: Language(tag, Locale(tag)) for tag in ("en", "de")}
-    context = {"lesson": load_lesson("quantization"), "course": course()}
+    context = {"lesson": load_lesson("quantization")}
     offered = {"languages": lambda: tuple(both), "language": both.get}
-    page = parse(render("sources.jinja", "/root", **context, **offered).decode())
+    with use_site(Site("/root")):
+        page = parse(render("sources.jinja", **context, **offered).decode())
     named = {
         link.attributes["hreflang"]: link.attributes["href"] for link in page.all("link", rel="alternate")
     }

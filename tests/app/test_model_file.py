@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.views.render import environment
+from app.views.environment import environment
 from quant_core import ggml
 from quant_core.files.model import config_of_header
 from quant_core.files.single import read_single

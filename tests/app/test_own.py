@@ -119,10 +119,10 @@ def test_without_scripts_weights_are_kept_in_the_form(client: TestClient) -> Non
 
 
 def test_weights_are_not_stored(client: TestClient) -> None:
-    kept = client.app.state.answers._kept  # type: ignore[attr-defined]
+    cache = client.app.state.cache  # type: ignore[attr-defined]
     post(client, "rtn", own_text=TEXT, bits="7")
     post(client, "rtn", whole=True, own_text=TEXT, bits="7")
-    assert not any(TEXT.encode() in body.raw for body in list(kept._bodies.values()))
+    assert not any(TEXT.encode() in response.raw for _, response in cache.items())
 
 
 @pytest.mark.parametrize(

@@ -148,7 +148,7 @@ def test_large_state_tables_are_sent_in_parts(client: TestClient, lesson: Lesson
 def test_slow_state_table_is_empty_and_continues_at_the_next_request(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.views.answers.TABLE_SECONDS", 1e-6)
+    monkeypatch.setattr("app.views.state_table.TABLE_SECONDS", 1e-6)
     along = f"/fragments/{version()}/quantization/primitive/along/weight?block=llm&bits=3"
     answer = client.get(along)
     assert answer.json() == {}
@@ -361,7 +361,7 @@ def test_too_many_typing_readers_get_retry_after(client: TestClient, monkeypatch
     async def full(*_: object, **__: object) -> None:
         raise Crowded
 
-    monkeypatch.setattr("app.cache.store.Kept.get", full)
+    monkeypatch.setattr("app.cache.store.ResponseCache.get", full)
     answer = client.get(fragment("sentence", "sentence=a+king"))
     assert answer.status_code == 429
     assert int(answer.headers["retry-after"]) >= 1

@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 
 from app.assets import ROOT
 from app.export.sheets import plain
-from app.views.render import environment
+from app.views.environment import environment
 from app.views.styleguide import contrast, tokens
 from lessons.catalogue import load_lesson
 from lessons.kit.chart import SHAPES, Chart

@@ -11,8 +11,8 @@ from starlette.testclient import TestClient
 
 from app.assets import version
 from lessons.catalogue import Lesson, load_lesson
+from lessons.kit.arrangement import NAMES
 from lessons.kit.controls import Choice, FigureControls
-from lessons.kit.teaching import NAMES
 from tests.app.html import Element, parse
 from tests.app.tables import table_of, views_of
 

@@ -17,9 +17,9 @@ from starlette.testclient import TestClient
 os.environ["ACADEMY_MAKE_AHEAD"] = "0"
 
 from app.assets import static_files, version
+from app.cache.ahead import read_everything
 from app.http.connections import BoundedHttp  # noqa: F401 — as scripts/serve.py does
 from app.main import create_app
-from app.server.content import read_everything
 from app.settings import Settings
 from bench.states import FIGURES, LESSON, fragment_path, random_states, table_path
 from lessons.kit.source import library_functions
@@ -29,7 +29,7 @@ READ = [str(ROOT / folder) + "/" for folder in ("lessons", "quant_core", "templa
 """FastAPI looks up lines of `app` for its messages; its modules are watched below."""
 
 OURS = ("app.", "lessons.", "quant_core.")
-URL, FRAGMENTS = LESSON.url, f"/fragments/{version()}/quantization"
+URL, FRAGMENTS = "/lessons/quantization", f"/fragments/{version()}/quantization"
 
 
 def addresses() -> Iterator[str]:
@@ -69,7 +69,7 @@ def addresses() -> Iterator[str]:
 def main(jobs: str) -> int:
     """Walk; the last line says how many addresses there were, those before it what was opened for which."""
     lesson = create_app(Settings(pseudo_languages=True, jobs_folder=jobs))
-    read_everything(lesson.state.answers, pseudo_languages=True)
+    read_everything(lesson)
     asked, found, walked = "the start of a worker", set(), 0
     modules = set(sys.modules)
 

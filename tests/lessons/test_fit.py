@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from app.views.render import render, show
+from app.views.environment import render
+from app.views.figure import figure_context
 from lessons.catalogue import load_lesson
+from lessons.kit.arrangement import FigureQuery
 from lessons.kit.controls import plain
 from lessons.kit.view import View
 from lessons.quantization import sources
@@ -245,6 +247,6 @@ def test_any_combination_of_controls_has_a_view() -> None:
 
 
 def test_the_machines_are_radio_buttons_of_the_form() -> None:
-    markup = render("fragment.jinja", f=show(LESSON, FIGURE, Controls())).decode()
+    markup = render("fragment.jinja", f=figure_context(LESSON, "fit", FigureQuery(Controls()))).decode()
     assert markup.count('name="device"') == len(sources.hardware()) + 1
     assert len(re.findall(r'name="device"[^>]* checked', markup)) == 1

@@ -6,8 +6,10 @@ import re
 
 import pytest
 
-from app.views.render import render, show
+from app.views.environment import render
+from app.views.figure import figure_context
 from lessons.catalogue import ROOT, load_lesson
+from lessons.kit.arrangement import FigureQuery
 from lessons.kit.view import View
 from lessons.quantization import sources
 from lessons.quantization.figures import quality
@@ -173,7 +175,7 @@ def test_scheme_missing_from_the_set_is_named_and_replaced() -> None:
 def test_table_works_without_javascript(data: str, scheme: str) -> None:
     """Sorting and choosing are radio buttons of the form, one of each checked; rows and marks share keys."""
     controls = Controls(data=data, scheme=scheme)
-    markup = render("fragment.jinja", f=show(LESSON, FIGURE, controls)).decode()
+    markup = render("fragment.jinja", f=figure_context(LESSON, FIGURE.name, FigureQuery(controls))).decode()
     assert markup.count('<input type="radio" name="scheme"') == len(rows_of(data))
     assert markup.count('<input type="radio" name="sort"') == len(SETS[data])
     assert len(re.findall(r'<input type="radio"[^>]* checked', markup)) == 2

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.assets import static_file
-from app.cache.response import Body, preferred
+from app.cache.response import CachedResponse, preferred
 from app.cache.unpacked import PIECE, Unpacked
 
 TEXT = ("A weight is one small vote in a sum over thousands. " * 40).encode()
@@ -27,13 +27,13 @@ TEXT = ("A weight is one small vote in a sum over thousands. " * 40).encode()
     ],
 )
 def test_every_encoding_holds_the_same_bytes(accept: str, encoding: str, decode: object) -> None:
-    content, named = Body(TEXT, "text/html; charset=utf-8").encoded(accept)
+    content, named = CachedResponse(TEXT, "text/html; charset=utf-8").encoded(accept)
     assert named == encoding
     assert decode(content) == TEXT  # type: ignore[operator]  # three decoders of three libraries
 
 
 def test_compressible_responses_are_cached_only_compressed() -> None:
-    assert Body(TEXT, "text/html; charset=utf-8").size < len(TEXT) / 10
+    assert CachedResponse(TEXT, "text/html; charset=utf-8").size < len(TEXT) / 10
 
 
 LARGE = b"".join(b"%d " % number for number in range(200_000))
@@ -42,7 +42,7 @@ LARGE = b"".join(b"%d " % number for number in range(200_000))
 @pytest.mark.parametrize("raw", [LARGE, b"a" * 10_000_000, LARGE[:50_000]])
 def test_large_response_without_encoding_is_sent_in_pieces(raw: bytes) -> None:
     """They are unpacked one by one, so that nobody holds a copy of the whole."""
-    body = Body(raw, "text/plain")
+    body = CachedResponse(raw, "text/plain")
     _status, headers, content = body.answer("identity", "", "no-cache")
     assert isinstance(content, Unpacked)
     pieces = list(content)
@@ -63,20 +63,24 @@ def test_static_file_without_encoding_is_not_copied_per_client() -> None:
 
 @pytest.mark.parametrize("media_type", ["font/woff2", "application/octet-stream"])
 def test_compressed_file_types_are_not_compressed_again(media_type: str) -> None:
-    assert Body(TEXT, media_type).encoded("br, gzip") == (TEXT, "")
+    assert CachedResponse(TEXT, media_type).encoded("br, gzip") == (TEXT, "")
 
 
 def test_small_responses_are_not_compressed() -> None:
-    assert Body(b"{}", "application/json").encoded("br") == (b"{}", "")
+    assert CachedResponse(b"{}", "application/json").encoded("br") == (b"{}", "")
 
 
 def test_the_etag_follows_the_bytes() -> None:
-    first, again, other = Body(TEXT, "text/html"), Body(TEXT, "text/html"), Body(TEXT + b".", "text/html")
+    first, again, other = (
+        CachedResponse(TEXT, "text/html"),
+        CachedResponse(TEXT, "text/html"),
+        CachedResponse(TEXT + b".", "text/html"),
+    )
     assert first.etag("br") == again.etag("br") != other.etag("br")
 
 
 def test_each_encoding_has_its_own_etag() -> None:
-    body = Body(TEXT, "text/html")
+    body = CachedResponse(TEXT, "text/html")
     tags = {}
     for accept in ("br", "gzip", "identity"):
         status, headers, _ = body.answer(accept, "", "no-cache")
@@ -93,13 +97,13 @@ def test_each_encoding_has_its_own_etag() -> None:
 
 @pytest.mark.parametrize("header", ["{}", "W/{}", '"other", {}', '"other",W/{} , "more"', "*"])
 def test_etag_is_found_in_any_form_of_the_header(header: str) -> None:
-    body = Body(TEXT, "text/html")
+    body = CachedResponse(TEXT, "text/html")
     assert body.answer("br", header.format(body.etag("br")), "no-cache")[0] == 304
 
 
 @pytest.mark.parametrize("header", ["", '"other"', "abc", '"', "{}x", "x{}"])
 def test_other_etags_do_not_match(header: str) -> None:
-    body = Body(TEXT, "text/html")
+    body = CachedResponse(TEXT, "text/html")
     assert body.answer("", header.format(body.etag("")), "no-cache")[0] == 200
 
 

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -19,10 +20,9 @@ from starlette.testclient import TestClient
 
 from app.assets import version
 from app.cache import ahead, disk
-from app.cache.response import Body
+from app.cache.response import CachedResponse
 from app.main import create_app
 from app.settings import Settings
-from app.views import answers
 from lessons.catalogue import load_lesson
 from lessons.kit.controls import Choice
 from tests.app.servers import ROOT, fetch, serving
@@ -31,21 +31,18 @@ FIGURES = load_lesson("quantization").figures
 FEW = min(FIGURES, key=lambda name: FIGURES[name].controls.combinations())
 ADDRESS = f"/fragments/{version()}/quantization/{FEW}"
 TABLE = f"/fragments/{version()}/quantization/rtn/along/bits"
-STUB = Body(b'{"made": "ahead"}', "application/json")
+STUB = CachedResponse(b'{"made": "ahead"}', "application/json")
 
 
 def application(folder: Path, **settings: str) -> FastAPI:
     return create_app(Settings(answers_folder=str(folder), **settings))  # type: ignore[arg-type]
 
 
-class Quick(answers.Answers):
-    """Without the tables, which take seconds."""
-
-    def warm(self, breath: float = 0.0) -> bool:
-        return super().warm(breath)
-
-    def _states(self, *_: object) -> Body:
-        return STUB
+@pytest.fixture(scope="module", autouse=True)
+def _of_one_figure_all_states() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ahead, "FEW_STATES", FIGURES[FEW].controls.combinations())
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -53,10 +50,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a server has left: the page, a stub for each table, and of one figure all states."""
     folder = tmp_path_factory.mktemp("answers")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(answers, "FEW_STATES", FIGURES[FEW].controls.combinations())
-        app = application(folder)
-        app.state.answers = Quick("", 2**26)
-        ahead.make(app)
+        patch.setattr(ahead, "state_table", lambda *_: STUB)
+        ahead.make(application(folder), pause=0.0)
     return folder
 
 
@@ -80,13 +75,12 @@ def test_next_server_loads_stored_responses(folder: Path, monkeypatch: pytest.Mo
     with TestClient(application(folder)) as client:
         expected = {address: client.get(address) for address in [*states, "/lessons/quantization"]}
     app = taken(folder)
-    assert app.state.answers.complete
+    assert app.state.made_ahead
 
-    def never(*_: object, **__: object) -> Body:
+    def never(*_: object, **__: object) -> CachedResponse:
         raise AssertionError("made again")
 
-    for name in ("_fragment", "_states", "_lesson"):
-        monkeypatch.setattr(app.state.answers, name, never)
+    monkeypatch.setattr("app.cache.store.ResponseCache.now", never)
     with TestClient(app) as client:
         for address, answer in expected.items():
             again = client.get(address)
@@ -98,8 +92,8 @@ def test_next_server_loads_stored_responses(folder: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize("settings", [{"root_path": "/academy"}, {"embed_ancestors": "'none'"}])
 def test_responses_of_other_settings_are_not_loaded(folder: Path, settings: dict[str, str]) -> None:
     app = taken(folder, **settings)
-    assert not app.state.answers.complete
-    assert app.state.answers._kept.bytes == 0
+    assert not app.state.made_ahead
+    assert app.state.cache.bytes == 0
 
 
 def test_responses_of_a_host_without_a_package_are_not_loaded(
@@ -108,7 +102,7 @@ def test_responses_of_a_host_without_a_package_are_not_loaded(
     """The page says what this host lacks."""
     missing = Choice.missing
     monkeypatch.setattr(Choice, "missing", lambda self: () if missing(self) else tuple(self.needs or ()))
-    assert not taken(folder).state.answers.complete
+    assert not taken(folder).state.made_ahead
 
 
 def resealed(rest: bytes) -> bytes:
@@ -119,7 +113,6 @@ def listing(*entries: object) -> bytes:
     return resealed(json.dumps(entries).encode() + b"\nabc")
 
 
-NAME = ["fragment", "quantization", FEW, ""]
 DAMAGED = {
     "empty": b"",
     "cut off": b"half",
@@ -127,10 +120,8 @@ DAMAGED = {
     "no json": resealed(b"{]\nabc"),
     "not a list": resealed(b"3\nabc"),
     "short entries": listing(["fragment"]),
-    "an encoding that is none": listing(
-        [["fragment", "quantization", FEW, ""], "text/html", "a", "x\r\ny", 3]
-    ),
-    "a size that is none": listing([["fragment", "quantization", FEW, ""], "text/html", "a", "br", "3"]),
+    "an encoding that is none": listing([ADDRESS, "text/html", "a", "x\r\ny", 3]),
+    "a size that is none": listing([ADDRESS, "text/html", "a", "br", "3"]),
 }
 
 
@@ -143,8 +134,8 @@ def test_damaged_file_is_not_loaded(file: Path, damage: str, caplog: pytest.LogC
         {"cut off": whole[: len(whole) // 2], "other bytes": bytes(changed)}.get(damage, DAMAGED[damage])
     )
     app = taken(file.parent)
-    assert app.state.answers._kept.bytes == 0
-    assert not app.state.answers.complete
+    assert app.state.cache.bytes == 0
+    assert not app.state.made_ahead
     assert "is left alone" in caplog.text
 
 
@@ -179,24 +170,24 @@ def test_non_regular_file_is_not_loaded(file: Path, kind: str) -> None:
 
 def test_responses_with_unknown_addresses_are_skipped(file: Path) -> None:
     entries = [
-        ["fragment", "none", "rtn", ""],
-        ["fragment", "quantization", "rtn", "bits=99"],
-        ["other", "a", "b"],
+        f"/fragments/{version()}/none/rtn",
+        f"/fragments/{version()}/quantization/rtn?bits=99",
+        "other",
         [],
     ]
     file.write_bytes(listing(*([name, "text/html", "a", "", 0] for name in entries)))
     app = taken(file.parent)
-    assert app.state.answers._kept.bytes == 0
-    assert not app.state.answers.complete
+    assert app.state.cache.bytes == 0
+    assert not app.state.made_ahead
 
 
-def test_unwritable_folder_is_no_error(tmp_path: Path) -> None:
+def test_unwritable_folder_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     app = application(tmp_path / "file" / "folder")
-    app.state.answers.warm = lambda: True
+    monkeypatch.setattr(ahead, "likely_pages", lambda _cache: iter(()))
     ahead.take(app)
-    ahead.make(app)
-    assert app.state.answers.complete
+    assert ahead.make(app)
+    assert app.state.made_ahead
 
 
 def test_only_the_oldest_files_are_removed(tmp_path: Path) -> None:
@@ -233,9 +224,10 @@ def test_started_server_loads_the_file(folder: Path) -> None:
 
 def test_image_build_stores_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disk, "FOLDER", tmp_path / "build" / "answers")
-    monkeypatch.setattr(answers.Answers, "warm", lambda self, breath: True)
+    page = "/lessons/quantization"
+    monkeypatch.setattr(ahead, "likely_pages", lambda _cache: iter([(page, lambda: STUB)]))
     ahead.make_now()
     (file,) = (tmp_path / "build" / "answers").iterdir()
     assert file.stat().st_mode & 0o777 == 0o644  # root writes it, and the server is another user
-    assert ("lesson", "quantization") in dict(disk.load(file))
+    assert [address for address, _ in disk.load(file)] == [page]
     assert "make_now()" in (ROOT / "Dockerfile").read_text("utf-8")

@@ -1,0 +1,98 @@
+"""Every address of the site, both ways: routes match these paths, and pages link to them.
+
+An address is canonical: its parameters stand in the order of the form, defaults left out. So it is also the
+key of its response in the cache.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from urllib.parse import urlencode
+
+from app.assets import version
+from app.site import current_site
+from lessons.kit.language import Language, spoken
+
+_LESSON = "/lessons/{slug}"
+_FIGURE = f"{_LESSON}/figures/{{name}}"
+_JOB = f"{_LESSON}/jobs/{{name}}"
+_FRAGMENTS = "/fragments/{version}/{slug}"
+
+PATHS = {
+    "course": "/",
+    "plain": "/{slug}",
+    "styleguide": "/styleguide",
+    "static": "/static/{version}/{path:path}",
+    "healthz": "/healthz",
+    "readyz": "/readyz",
+    "lesson": _LESSON,
+    "notebook": f"{_LESSON}/notebook.ipynb",
+    "receipts": f"{_LESSON}/receipts",
+    "sources": f"{_LESSON}/sources",
+    "summary": f"{_LESSON}/summary",
+    "teach": f"{_LESSON}/teach",
+    "code": f"{_LESSON}/code/{{function}}",
+    "figure": _FIGURE,
+    "csv": f"{_FIGURE}.csv",
+    "svg": f"{_FIGURE}.svg",
+    "py": f"{_FIGURE}.py",
+    "questions": f"{_LESSON}/questions",
+    "question": f"{_LESSON}/questions/{{name}}",
+    "task": f"{_LESSON}/tasks/{{section}}",
+    "job": _JOB,
+    "job steps": f"{_JOB}/steps",
+    "job stop": f"{_JOB}/stop",
+    "fragment": f"{_FRAGMENTS}/{{name}}",
+    "along": f"{_FRAGMENTS}/{{name}}/along/{{control}}",
+    "listing": f"{_FRAGMENTS}/{{name}}/code/{{function}}",
+    "own": f"{_FRAGMENTS}/{{name}}/own",
+    "share": f"{_FRAGMENTS}/{{name}}/share",
+    "questions fragment": f"{_FRAGMENTS}/questions",
+    "question fragment": f"{_FRAGMENTS}/questions/{{name}}",
+}
+"""Page → its path as routes match it. `version` is that of the content, so such an answer never changes."""
+
+_FORMS = {page: re.sub(r"\{(?!version\})[\w:]+\}", "{}", path) for page, path in PATHS.items()}
+
+
+def path(page: str, *names: str) -> str:
+    """The path of a page from the root of the site in English, such as `/lessons/quantization`."""
+    return _FORMS[page].format(*names, version=version())
+
+
+def address(page: str, *names: str, query: Iterable[tuple[str, str]] = (), anchor: str = "") -> str:
+    """The address of a page of this site in the current language: what a link says."""
+    return prefix() + local_address(page, *names, query=query, anchor=anchor)
+
+
+def local_address(page: str, *names: str, query: Iterable[tuple[str, str]] = (), anchor: str = "") -> str:
+    """The same from the root of the site, in English."""
+    parameters = urlencode(list(query))
+    return path(page, *names) + (f"?{parameters}" if parameters else "") + (f"#{anchor}" if anchor else "")
+
+
+def prefix() -> str:
+    """Where the pages of this site in the current language begin."""
+    return current_site().root_path + spoken().prefix
+
+
+def in_language(own: str, language: Language) -> str:
+    """The address of the same page in another language."""
+    return current_site().root_path + language.prefix + own.removeprefix(prefix())
+
+
+def static_path() -> str:
+    """Where the static files of this version are."""
+    return current_site().root_path + path("static", "").rstrip("/")
+
+
+def read_prefix(given: str, root_path: str, tags: Iterable[str], source: str) -> tuple[str, str]:
+    """The language that a path names, and the path without it."""
+    tag, _, rest = given.removeprefix(root_path)[1:].partition("/")
+    return (tag, f"{root_path}/{rest}") if tag in tags else (source, given)
+
+
+def of_figures(states: Iterable[tuple[str, Iterable[tuple[str, str]]]]) -> list[tuple[str, str]]:
+    """The parameters of several figures as the lesson page takes them: `rtn.bits=3`."""
+    return [(f"{name}.{key}", value) for name, pairs in states for key, value in pairs]

@@ -1,0 +1,170 @@
+"""Routes of a lesson as a whole: its page, its notebook, and what belongs to it but to no one figure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from functools import partial
+
+from fastapi import APIRouter
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.addresses import PATHS, address
+from app.cache.response import CachedResponse
+from app.export.files import notebook_file
+from app.http.errors import CannotShow
+from app.http.query import query_parameters
+from app.routes.common import (
+    READ,
+    cached,
+    find_function,
+    find_lesson,
+    in_thread,
+    must_be,
+    no_figure,
+    parse_figure,
+    read_route,
+)
+from app.views.environment import html
+from app.views.lesson import (
+    FigureQueries,
+    arrangement_of,
+    lesson_address,
+    lesson_page,
+    places,
+    receipts_page,
+    summary_page,
+    teach_page,
+)
+from app.views.problems import Problem, problems_for_people, without
+from lessons.catalogue import Lesson, lesson_slugs
+from lessons.kit.arrangement import Pairs, read_figure_query
+from lessons.kit.controls import ControlError
+from lessons.kit.language import gettext as _
+from lessons.kit.source import source_named
+
+router = APIRouter()
+MakeWhole = Callable[[Lesson, FigureQueries], CachedResponse]
+
+
+@router.api_route(PATHS["lesson"], methods=READ)
+async def lesson(request: Request, slug: str) -> Response:
+    """The whole lesson. `rtn.bits=3` sets a control of a figure; other parameters are not ours to judge."""
+    route = read_route(query_parameters(request))
+    lesson, queries = await _read_figures(request, slug)
+    return await _cached_whole(
+        request, lesson, queries, lesson_address(lesson, queries, route), partial(lesson_page, route=route)
+    )
+
+
+@router.api_route(PATHS["notebook"], methods=READ)
+async def notebook(request: Request, slug: str) -> Response:
+    """The lesson's computations as a Jupyter notebook, its figures with the controls that the query names."""
+    if slug not in lesson_slugs():
+        raise HTTPException(404, _("This lesson has no notebook."))
+    lesson, queries = await _read_figures(request, slug)
+    key = lesson_address(lesson, queries, page="notebook")
+    return await _cached_whole(request, lesson, queries, key, notebook_file)
+
+
+@router.api_route(PATHS["receipts"], methods=READ)
+async def receipts(request: Request, slug: str) -> Response:
+    """Predicted beside logged, for every published case of the memory formulas."""
+    lesson = find_lesson(slug)
+    query_parameters(request)
+    if lesson.receipts is None:
+        raise HTTPException(404, _("This lesson has no receipts."))
+    return await cached(request, address("receipts", slug), partial(receipts_page, lesson))
+
+
+@router.api_route(PATHS["summary"], methods=READ)
+async def summary(request: Request, slug: str) -> Response:
+    """The lesson on one page, to print."""
+    lesson = find_lesson(slug)
+    query_parameters(request)
+    if lesson.summary is None:
+        raise HTTPException(404, _("This lesson has no summary."))
+    return await cached(request, address("summary", slug), partial(summary_page, lesson))
+
+
+@router.api_route(PATHS["sources"], methods=READ)
+async def sources(request: Request, slug: str) -> Response:
+    """Every number of the prose with its kind and its source."""
+    lesson = find_lesson(slug)
+    query_parameters(request)
+    return await cached(request, address("sources", slug), partial(html, "sources.jinja", lesson=lesson))
+
+
+@router.api_route(PATHS["code"], methods=READ)
+async def code(request: Request, slug: str, function: str) -> Response:
+    """The source of a function of the library, on a page of its own."""
+    lesson = find_lesson(slug)
+    query_parameters(request)
+    key = address("code", slug, find_function(function))
+    return await cached(request, key, lambda: html("code.jinja", lesson=lesson, code=source_named(function)))
+
+
+@router.api_route(PATHS["teach"], methods=READ)
+async def teach(request: Request, slug: str) -> Response:
+    """Where a teacher makes a link: `figure=rtn&set.bits=5&show.block=lock&explain=off&place=embed`."""
+    lesson = find_lesson(slug)
+    parameters = query_parameters(request)
+    given = dict(parameters)
+    name, place = given.get("figure"), given.get("place", "page")
+    if name is None:
+        return await cached(
+            request, address("teach", slug), partial(html, "teach.jinja", lesson=lesson, f=None)
+        )
+    if name not in lesson.figures:
+        raise HTTPException(422, no_figure(lesson, name))
+    query = await in_thread(
+        request, lambda: parse_figure(lesson, name, arrangement_of(parameters), guess=False)
+    )
+    if place not in places(lesson, name):
+        raise must_be("place", ", ".join(places(lesson, name)))
+    key = address("teach", slug, query=[("figure", name), *query.pairs(), ("place", place)])
+    return await cached(
+        request,
+        key,
+        partial(teach_page, lesson, name, query, place),
+        figures=[(lesson.figures[name], query.controls)],
+    )
+
+
+async def _cached_whole(
+    request: Request, lesson: Lesson, queries: FigureQueries, key: str, make: MakeWhole
+) -> Response:
+    figures = [(lesson.figures[name], query.controls) for name, query in queries.items()]
+    return await cached(request, key, lambda: make(lesson, queries), figures=figures)
+
+
+async def _read_figures(request: Request, slug: str) -> tuple[Lesson, FigureQueries]:
+    """A lesson, and what the address says about each of its figures."""
+    lesson, parameters = find_lesson(slug), query_parameters(request)
+    return lesson, await in_thread(request, partial(_parse_figures, lesson, parameters))
+
+
+def _parse_figures(lesson: Lesson, parameters: Pairs) -> FigureQueries:
+    """What `rtn.bits=3` and its like say; `CannotShow` with the problems of all figures."""
+    given: defaultdict[str, Pairs] = defaultdict(list)
+    for key, value in parameters:
+        name, dot, control = key.partition(".")
+        if dot and name not in lesson.figures:
+            raise HTTPException(422, no_figure(lesson, name))
+        if dot:
+            given[name].append((control, value))
+    queries, problems = {}, list[Problem]()
+    for name, figure in lesson.figures.items():
+        try:
+            queries[name] = read_figure_query(figure.controls, given[name], lesson.questions.get(name))
+        except ControlError as error:
+            problems += [
+                problem | {"control": f"{name}.{problem['control']}"}
+                for problem in problems_for_people(error, lesson.texts[name], figure.label)
+            ]
+    if problems:
+        ours = [pair for pair in parameters if pair[0] == "route" or "." in pair[0]]
+        raise CannotShow(lesson, problems, address("lesson", lesson.slug, query=without(problems, ours)))
+    return queries

@@ -1,0 +1,233 @@
+"""One figure with its controls set, as the templates of page, fragment, embed and files are given it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from app.addresses import address, of_figures
+from app.cache.response import CachedResponse
+from app.site import current_site
+from app.views.environment import html
+from app.views.question import QuestionContext, reveal
+from lessons.catalogue import Lesson
+from lessons.kit.arrangement import Arrangement, FigureQuery, Pairs
+from lessons.kit.chart import Chart
+from lessons.kit.controls import Choice, FigureControls, plain
+from lessons.kit.figure import Figure
+from lessons.kit.own import read_own
+from lessons.kit.question import CHART, Mark, Placed, on_chart, placed
+from lessons.kit.text import FigureText
+from lessons.kit.view import View
+
+
+@dataclass(frozen=True, slots=True)
+class Limited:
+    """What a control cannot do here: its options (None for all of it), why, and where that is said.
+
+    `says`: whether the reason stands beside this control. Others of the same reason refer to it by `id`.
+    """
+
+    reason: str
+    options: tuple[str, ...] | None
+    id: str
+    says: bool
+    lasting: bool = False  # for as long as this host is as it is
+
+
+@dataclass(frozen=True, slots=True)
+class FigureContext:
+    """A figure ready for the templates: its view, its words and its addresses.
+
+    `brief`: on the lesson page, which leaves out what only comes to use near a figure or when it is unfolded.
+    `own`: the fields in which a reader has sent weights; a form without scripts sends them along.
+    `answered`: the question of this figure with the reader's guess, where they are true of these controls.
+    """
+
+    lesson: Lesson
+    figure: Figure[Any]
+    query: FigureQuery
+    view: View
+    brief: bool = False
+    own: tuple[tuple[str, str], ...] = ()
+    answered: QuestionContext | None = None
+
+    @property
+    def controls(self) -> FigureControls:
+        return self.query.controls
+
+    @property
+    def arrangement(self) -> Arrangement:
+        return self.query.arrangement
+
+    @property
+    def text(self) -> FigureText:
+        return self.lesson.texts[self.figure.name]
+
+    @property
+    def id(self) -> str:
+        return self.figure.id
+
+    @property
+    def late(self) -> bool:
+        """Whether the drawing is left out, for the page to fetch when its reader is near."""
+        return self.brief and self.lesson.is_late(self.figure.name)
+
+    def address(self, page: str = "figure", *more: tuple[str, str], anchor: str = "") -> str:
+        """The address of something that belongs to the figure, with these controls."""
+        query = [*self.controls.query(), *more]
+        return address(page, self.lesson.slug, self.figure.name, query=query, anchor=anchor)
+
+    @property
+    def embed_address(self) -> str:
+        query = [("embed", "1"), *self.controls.query()]
+        return address("figure", self.lesson.slug, self.figure.name, query=query)
+
+    @property
+    def notebook_address(self) -> str:
+        """The lesson's computations as a notebook, this figure with these controls."""
+        query = of_figures([(self.figure.name, self.controls.query())])
+        return address("notebook", self.lesson.slug, query=query)
+
+    @property
+    def teach_address(self) -> str:
+        """Where a teacher makes a link of this figure, beginning with these controls."""
+        controls = [(f"set.{name}", value) for name, value in self.controls.query()]
+        return address("teach", self.lesson.slug, query=[("figure", self.figure.name), *controls])
+
+    @property
+    def sources_address(self) -> str:
+        return address("sources", self.lesson.slug)
+
+    @property
+    def limits(self) -> dict[str, Limited]:
+        """What its controls cannot do now and on this host."""
+        said = {
+            name: (self.text.sentence(limit.reason), limit.options, False)
+            for name, limit in self.view.limits.items()
+        }
+        for name, widget in self.controls.widgets().items():
+            missing = widget.missing() if isinstance(widget, Choice) else ()
+            if missing:
+                chosen = getattr(self.controls, name)  # stays as the address asks for it
+                options = tuple(option for option in missing if option != chosen)
+                said[name] = self.text.missing(name, missing[0]), options, True
+        places: dict[str, str] = {}
+        for name, (reason, _, _) in said.items():
+            places.setdefault(reason, name)
+        return {
+            name: Limited(
+                reason, options, f"{self.id}-{places[reason]}-reason", places[reason] == name, lasting
+            )
+            for name, (reason, options, lasting) in said.items()
+        }
+
+    @property
+    def limits_json(self) -> str:
+        """Those of these controls, for static/js/figure/limits.js; "" for none."""
+        limits = {
+            name: {"reason": limit.reason, "options": limit.options, "id": limit.id, "says": limit.says}
+            for name, limit in self.limits.items()
+            if not limit.lasting
+        }
+        return json.dumps(limits, ensure_ascii=False) if limits else ""
+
+    @property
+    def announced(self) -> str:
+        """What a screen reader hears after a change: what is said of what was typed, then the drawing."""
+        said = [limit.reason for limit in self.limits.values() if limit.options == ()]
+        return " ".join([*said, self.description[0]])
+
+    @property
+    def unused(self) -> Pairs:
+        """What its form sends in place of controls that cannot be used now: they keep their values."""
+        return [
+            (name, plain(getattr(self.controls, name)))
+            for name, limit in self.view.limits.items()
+            if limit.options is None and name not in self.arrangement.fixed
+        ]
+
+    @property
+    def hidden_fields(self) -> Pairs:
+        """What its form sends with every change: arrangement, guess, and the controls that are fixed."""
+        fixed = [(name, plain(getattr(self.controls, name))) for name in self.arrangement.fixed]
+        return [*fixed, *self.query.beside(), *self.own]
+
+    @property
+    def python(self) -> str:
+        """Python that reproduces the read-outs."""
+        return self.lesson.python(self.figure.name, self.controls)
+
+    @property
+    def defaults(self) -> str:
+        """The default of every control, as JSON, so that the browser can keep the URL short."""
+        fields = type(self.controls).model_fields
+        return json.dumps({name: plain(field.default) for name, field in fields.items()})
+
+    @property
+    def description(self) -> list[str]:
+        return [self.text.sentence(sentence) for sentence in self.view.description]
+
+    @property
+    def linked_description(self) -> list[str]:
+        """The sentences of the description as HTML, their claims leading to their sources."""
+        return [self.text.linked(sentence, self.sources_address) for sentence in self.view.description]
+
+    def marks(self, plot: str) -> list[Placed]:
+        """Guess and truth, where they stand on a plot of the drawing."""
+        return [placed(mark, self.view.plots[plot], self._mark_label(mark)) for mark in self._marks(plot)]
+
+    @property
+    def chart(self) -> Chart | None:
+        """The figure's data chart, with guess and truth on it."""
+        marks = self._marks(CHART)
+        return on_chart(self.view.chart, marks, map(self._mark_label, marks)) if self.view.chart else None
+
+    @property
+    def chart_json(self) -> str:
+        return json.dumps(self.chart.plotly(self.text.words)) if self.chart else ""
+
+    def _marks(self, plot: str) -> list[Mark]:
+        found = self.answered.reveal if self.answered else None
+        return [mark for mark in found.marks if mark.plot == plot] if found else []
+
+    def _mark_label(self, mark: Mark) -> str:
+        words = self.lesson.words.words
+        return f"{words['you' if mark.role == 'guess' else 'so']} {mark.text}"
+
+
+def figure_context(lesson: Lesson, name: str, query: FigureQuery, *, brief: bool = False) -> FigureContext:
+    """A figure with the view of its controls."""
+    figure = lesson.figures[name]
+    found = current_site().find_result(lesson, figure, query.controls)
+    view = figure.shown(query.controls, found)
+    return FigureContext(lesson, figure, query, view, brief, answered=_answered(lesson, name, query))
+
+
+def figure_on_own(lesson: Lesson, name: str, query: FigureQuery, own: Mapping[str, str]) -> FigureContext:
+    """A figure with the view of its controls on a reader's own weights.
+
+    Raises
+    ------
+    OwnError
+        The weights cannot be used.
+    """
+    figure = lesson.figures[name]
+    assert figure.on_own is not None
+    view = figure.on_own(query.controls, read_own(own))
+    return FigureContext(lesson, figure, query, view, own=tuple(own.items()))
+
+
+def figure_view(f: FigureContext) -> CachedResponse:
+    """A figure's view alone: what htmx swaps in."""
+    return html("fragment.jinja", f=f)
+
+
+def _answered(lesson: Lesson, name: str, query: FigureQuery) -> QuestionContext | None:
+    """The question of a figure with its guess, where they are true of these controls."""
+    question = lesson.questions.get(name)
+    if not query.guess or question is None or not question.holds(query.controls):
+        return None
+    return reveal(lesson, name, question.marked(query.guess))

@@ -1,0 +1,96 @@
+"""A question, before its guess or after it, as the templates are given it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from app.addresses import address, of_figures
+from lessons.catalogue import Lesson
+from lessons.kit.controls import FigureControls, Slider, plain
+from lessons.kit.figure import Figure
+from lessons.kit.question import ANSWER, GUESS, SKIP, Guess, Question, Reveal
+from lessons.kit.text import FigureText
+from lessons.kit.view import Sentence
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionContext:
+    """A question ready for the templates.
+
+    `reveal` is None before the commit: there is nothing of the answer that a page could show by mistake.
+    """
+
+    lesson: Lesson
+    question: Question
+    controls: FigureControls
+    reveal: Reveal | None
+    route: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.question.figure
+
+    @property
+    def id(self) -> str:
+        return f"ask-{self.name}"
+
+    @property
+    def figure(self) -> Figure[Any]:
+        return self.lesson.figures[self.name]
+
+    @property
+    def text(self) -> FigureText:
+        return self.lesson.question_texts[self.name]
+
+    @property
+    def sentence(self) -> str:
+        return self.text.sentence(Sentence("ask", **self.question.given()))
+
+    @property
+    def guess(self) -> str:
+        """The guess as the reader knows it: a choice by its label."""
+        if self.reveal is None or self.reveal.guess is None:
+            return ""
+        if isinstance(self.question.widget, Slider):
+            return self.reveal.guess
+        return self.text.option(ANSWER, self.reveal.guess, self.question.widget)
+
+    @property
+    def marked(self) -> str:
+        """The commit as an address of the figure names it; "" before there is one."""
+        if self.reveal is None:
+            return ""
+        return SKIP if self.reveal.guess is None else plain(getattr(self.controls, ANSWER))
+
+    @property
+    def mark_sentence(self) -> str:
+        """What is marked on the figure, in words."""
+        assert self.reveal is not None
+        key = "marked" if self.reveal.guess else "marked_truth"
+        return self.lesson.words.word(key, guess=self.guess, truth=self.reveal.truth)
+
+    @property
+    def route_query(self) -> list[tuple[str, str]]:
+        return [("route", self.route)] if self.route else []
+
+    @property
+    def seen_address(self) -> str:
+        """The lesson, with the figure's controls set to show the answer, and the guess on it."""
+        assert self.reveal is not None
+        controls = of_figures([(self.name, [*self.reveal.controls.query(), (GUESS, self.marked)])])
+        query = [*self.route_query, *controls]
+        return address("lesson", self.lesson.slug, query=query, anchor=self.figure.id)
+
+
+def ask(lesson: Lesson, name: str, route: str = "") -> QuestionContext:
+    """A question before its commit. Nothing of its answer is computed."""
+    question = lesson.questions[name]
+    return QuestionContext(lesson, question, question.answer(), None, route)
+
+
+def reveal(lesson: Lesson, name: str, guess: Guess | None, route: str = "") -> QuestionContext:
+    """A question after its commit; without a guess when it was skipped."""
+    question = lesson.questions[name]
+    controls = question.answer.model_validate({} if guess is None else {ANSWER: guess})
+    return QuestionContext(lesson, question, controls, question.reveal(guess), route)

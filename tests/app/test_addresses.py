@@ -1,0 +1,66 @@
+"""Every address is spelled in one place, and each of them is that of a route."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.routing import iter_route_contexts
+
+from app import create_app
+from app.addresses import PATHS, address, in_language, of_figures
+from app.settings import Settings
+from app.site import Site, use_site
+from lessons.kit.language import language, speaking
+
+ROOT = Path(__file__).resolve().parents[2]
+HOME = ROOT / "app" / "addresses.py"
+SPELLED = re.compile("/(lessons|fragments|figures|questions|tasks|jobs|along|teach)[/?{]")
+FILES = [
+    *(
+        path
+        for folder in ("app", "lessons")
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        if path != HOME
+    ),
+    *(path for folder in ("templates", "lessons") for path in sorted((ROOT / folder).rglob("*.jinja"))),
+]
+
+
+def test_routes_are_the_addresses() -> None:
+    routes = {str(route.path) for route in iter_route_contexts(create_app(Settings()).routes)}
+    assert routes == set(PATHS.values())
+
+
+def texts(path: Path) -> Iterator[str]:
+    """What a template prints, and the strings of a module but for its docstrings."""
+    text = path.read_text("utf-8")
+    if path.suffix == ".jinja":
+        yield re.sub("(?s){#.*?#}", "", text)
+        return
+    parsed = ast.walk(ast.parse(text))
+    for node in parsed:
+        for child in ast.iter_child_nodes(node):
+            if (
+                isinstance(child, ast.Constant)
+                and isinstance(child.value, str)
+                and not isinstance(node, ast.Expr)
+            ):
+                yield child.value
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_other_place_spells_an_address(path: Path) -> None:
+    assert [text for text in texts(path) if SPELLED.search(text)] == []
+
+
+def test_an_address_has_the_site_and_the_language_before_it() -> None:
+    query = of_figures([("rtn", [("bits", "3")]), ("fit", [])])
+    with use_site(Site("/academy")), speaking("en-XA"):
+        found = address("lesson", "quantization", query=query, anchor="fig-02")
+        assert found == "/academy/en-XA/lessons/quantization?rtn.bits=3#fig-02"
+        assert in_language(found, language("en")) == found.replace("/en-XA", "")
+    assert address("course") == "/"

@@ -1,0 +1,63 @@
+"""What a worker makes when it has nothing else to do, so that its readers need not wait for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from fastapi import FastAPI
+
+from app import create_app
+from app.cache import ahead
+from app.cache.response import CachedResponse
+from app.settings import Settings
+from app.views.state_table import fragment_address, table_address, table_query
+from lessons.catalogue import load_lesson
+from lessons.kit.arrangement import FigureQuery
+
+FEW, MANY = "calibration", "rtn"
+LESSON = load_lesson("quantization")
+FIGURES = LESSON.figures
+NOTHING = CachedResponse(b"", "text/html")
+
+
+@pytest.fixture(scope="module")
+def patch() -> Iterator[pytest.MonkeyPatch]:
+    """Without what takes seconds: the page, the tables' views, and all figures but one of few states."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ahead, "FEW_STATES", FIGURES[FEW].controls.combinations())
+        patch.setattr(ahead, "lesson_page", lambda *_, **__: NOTHING)
+        patch.setattr(ahead, "state_table", lambda *_: NOTHING)
+        yield patch
+
+
+@pytest.fixture(scope="module")
+def ready(patch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
+    app = create_app(Settings(answers_folder=str(tmp_path_factory.mktemp("responses"))))
+    assert ahead.make(app, pause=0.0)
+    return app
+
+
+def test_of_every_figure_the_tables_of_a_first_touch_are_made(ready: FastAPI) -> None:
+    for name, figure in FIGURES.items():
+        start = FigureQuery(figure.controls())
+        for control in start.controls.tabled():
+            query = table_query(LESSON, name, control, start)
+            assert ready.state.cache.find(table_address(LESSON, name, control, query))
+
+
+def test_of_a_figure_with_few_states_all_are_made(ready: FastAPI) -> None:
+    for controls in FIGURES[FEW].controls.every():
+        assert ready.state.cache.find(fragment_address(LESSON, FEW, FigureQuery(controls)))
+
+
+def test_of_one_with_very_many_none_but_those_of_its_tables(ready: FastAPI) -> None:
+    query = FigureQuery(FIGURES[MANY].controls())
+    assert not ready.state.cache.find(fragment_address(LESSON, MANY, query))
+
+
+def test_a_worker_that_is_to_stop_makes_no_more(patch: pytest.MonkeyPatch) -> None:
+    stopping = create_app(Settings())
+    stopping.state.stop()
+    assert not ahead.make(stopping)
+    assert stopping.state.cache.items() == []

@@ -117,9 +117,9 @@ async def along(request: Request, slug: str, name: str, control: str) -> Respons
     if control not in figure.controls.tabled():
         raise HTTPException(404)
     lesson, query = await read_figure(request, slug, name, whole_page=False)
-    if query.controls.typed():
-        return respond(request, NO_TABLE, IMMUTABLE)
     if figure.waits_for(query.controls) is None:
+        if query.controls.typed():
+            return respond(request, NO_TABLE, IMMUTABLE)
         query, cache = table_query(lesson, name, control, query), cache_of(request)
         make = partial(state_table, cache, lesson, name, control, query)
         with suppress(Busy):

@@ -18,7 +18,7 @@ from lessons.kit.language import language, speaking
 
 ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / "app" / "addresses.py"
-SPELLED = re.compile("/(lessons|fragments|figures|questions|tasks|jobs|along|teach)[/?{]")
+SPELLED = re.compile(r"/(lessons|fragments)/|/(figures|questions|tasks|jobs|along)/($|\{)")
 FILES = [
     *(
         path

@@ -47,7 +47,7 @@ def few_waiting(monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 @pytest.fixture
-def app(few_waiting: int) -> Iterator[FastAPI]:
+def app() -> Iterator[FastAPI]:
     load_lesson("quantization")
     app = create_app(Settings(make_ahead=False))
     app.state.ready = True
@@ -99,7 +99,7 @@ def test_a_flood_of_sentences_of_one_client_leaves_another_its_turn(
     run(test)
 
 
-def test_a_flood_of_posts_of_one_client_gives_nobody_else_a_refusal(app: FastAPI, few_waiting: int) -> None:
+def test_a_flood_of_posts_of_one_client_gives_nobody_else_a_refusal(few_waiting: int, app: FastAPI) -> None:
     async def test() -> None:
         own = post("rtn", dear_numbers(0)["numbers"])
         flood = [asyncio.create_task(ask(app, own, ATTACKER)) for _ in range(few_waiting + 100)]

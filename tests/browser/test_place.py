@@ -36,10 +36,7 @@ def test_back_and_forward_lead_to_where_the_reader_was(reader: Page) -> None:
         page.locator(f'[data-section-link="{section}"]').dispatch_event(
             "click"
         )  # which scrolls nothing itself
-        title = page.locator(f"#{section}-title")
-        rest(page)
-        top = title.evaluate("title => title.getBoundingClientRect().top")
-        assert 0 < top < 250, f"{section} landed at {top}"
+        expect_landed(page, section)
         places.append(read_on(page, 1700))
     for there in places[-2::-1]:
         page.go_back()
@@ -71,9 +68,7 @@ def test_a_link_lands_where_it_leads_and_back_returns_where_motion_is_welcome(ne
     page.goto(PAGE)
     there = read_on(page, 2500)
     page.locator('[data-section-link="family"]').dispatch_event("click")
-    rest(page)
-    top = page.locator("#family-title").evaluate("title => title.getBoundingClientRect().top")
-    assert 0 < top < 250
+    expect_landed(page, "family")
     page.go_back()
     expect_at(page, there)
 
@@ -101,8 +96,21 @@ def rest(page: Page) -> None:
         page.wait_for_timeout(100)
 
 
-def expect_at(page: Page, place: Place) -> None:
+def expect_landed(page: Page, section: str) -> None:
+    """Wait until the title of a section is at the top, and see that it stays there."""
+    place = [f"#{section}-title", 0]
+    page.wait_for_function(f"place => 0 < ({TOP})(place) && ({TOP})(place) < 250", arg=place)
     rest(page)
+    top = page.evaluate(TOP, place)
+    assert 0 < top < 250, f"{section} landed at {top}"
+
+
+def expect_at(page: Page, place: Place) -> None:
+    """Wait until what the reader had before them is there again, and see that it stays there."""
     index, top = place
+    page.wait_for_function(
+        f"([place, top]) => Math.abs(({TOP})(place) - top) <= {NEAR}", arg=[[PLACES, index], top]
+    )
+    rest(page)
     now = page.evaluate(TOP, [PLACES, index])
     assert abs(now - top) <= NEAR, f"{now - top:+.0f} px off"

@@ -1,6 +1,6 @@
 """A lesson's computations as a Jupyter notebook: for every figure with Python a heading and a cell that runs.
 
-The format is nbformat 4.5: plain JSON, of which a list of cells with an id each is all that is needed.
+The format is nbformat 4.5: JSON with a list of cells, each with an id.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a translation lacks, said file by file: for those who write one, and for the test that guards it."""
+"""What a translation lacks, file by file: for translators, and for the test of translations."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ PLOTLY_CONFIG: dict[str, Any] = {
 PLOTLY_WORDS = tuple(
     map(N_, ("Zoom", "Pan", "Zoom in", "Zoom out", "Reset axes", "Double-click to zoom back out"))
 )
-"""What Plotly says by itself, on the buttons that are left and in its one hint."""
+"""Plotly's own texts: those of the buttons that are shown, and its hint."""
 
 SHAPES = {
     "diamond": ((0, -6), (6, 0), (0, 6), (-6, 0)),
@@ -53,10 +53,10 @@ PLOTLY_SIDES = {
     "bottom-left": "bottom left",
     "bottom-right": "bottom right",
 }
-"""On which side of its mark a label stands, and what Plotly calls it."""
+"""Side of the mark on which a label stands, and Plotly's name for it."""
 
 PLOTLY_FONT = {"family": '"IBM Plex Mono", ui-monospace, monospace', "size": 12}
-"""The face that the style sheet sets: Plotly must measure with it, or labels sit beside their places."""
+"""The typeface of the style sheet: Plotly measures texts with it, to place them right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ LABEL_ROOM = 30.0
 class Chart:
     """A chart of `series` over two axes, with rules across it; `right` is a second upward axis.
 
-    The series of the right axis come last: Plotly draws them in a layer of their own, above.
+    The series of the right axis come last, because Plotly draws them in a layer above the others.
     """
 
     x: Axis
@@ -264,7 +264,7 @@ class Chart:
 
 
 def _plotly_language() -> dict[str, Any]:
-    """Plotly's own words in the present language; it speaks English by itself."""
+    """Plotly's own words in the present language; its default is English."""
     if spoken().is_source:
         return {}
     words = {word: gettext(word) for word in PLOTLY_WORDS}
@@ -295,7 +295,7 @@ def _plotly_axis(axis: Axis, words: dict[str, str]) -> dict[str, Any]:
 
 
 def _right_axis(axis: Axis, words: dict[str, str]) -> dict[str, Any]:
-    """Its numbers stand inside the plot: there is no margin for them on a phone."""
+    """The right axis, its numbers inside the plot, because a phone has no room for a margin."""
     inside = {"overlaying": "y", "side": "right", "showgrid": False, "ticklabelposition": "inside top"}
     return _plotly_axis(axis, words) | {"title": {"text": ""}} | inside
 
@@ -306,7 +306,7 @@ def _right_title(text: str) -> dict[str, Any]:
 
 
 def _axis_title(text: str) -> dict[str, Any]:
-    """The y axis is named above its ticks, to be read without turning the head."""
+    """The title of the y axis, horizontal, above its ticks."""
     place = {
         "x": 0,
         "xref": "paper",

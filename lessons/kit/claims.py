@@ -1,4 +1,4 @@
-"""Claims: every number that is written rather than computed on the spot has its kind and its source.
+"""Claims: the numbers that are written and not computed on the page, each with its kind and its source.
 
 `{{ id }}` stands for a claim, in prose and in the words of a figure. It prints the value, and where there is
 room for a link it leads to the source.
@@ -64,7 +64,7 @@ def named_in(text: str) -> Iterator[str]:
 
 
 def with_claims(text: str, claims: Mapping[str, Claim], show: Callable[[Claim], str], origin: str) -> str:
-    """A text with its claims shown. One that the ledger does not have is an error that names the file."""
+    """A text with its claims filled in; raises an error that names the file where a claim is not known."""
 
     def shown(match: re.Match[str]) -> str:
         claim = claims.get(match[1])

@@ -1,4 +1,4 @@
-"""Typed controls of a figure: one table is the form, the validation, the URL state and the cache key.
+"""Typed controls of a figure, from which its form, the validation, the URL and the cache key are made.
 
 A figure declares its controls as the fields of a `FigureControls` model, each made by `slider`,
 `choice`, `switch` or `line`. The words beside a control (its label, the names of its options) are not here:
@@ -65,16 +65,16 @@ class Slider:
         return round((value - self.low) / self.step)
 
     def text(self, value: float) -> str:
-        """The value as it is printed beside the slider."""
+        """The value as printed beside the slider."""
         return self.show(value) if self.show else spoken().number(plain(value))
 
     @functools.cache  # noqa: B019 — widgets live as long as the program
     def characters(self) -> int:
-        """Characters of the widest printed value: room for it is kept, so that a drag moves nothing."""
+        """Characters of the longest printed value; the form reserves room for it."""
         return max(len(self.text(value)) for value in self.states())
 
     def texts(self) -> list[str]:
-        """The printed text of every state, for the browser; none where it is the number itself."""
+        """The printed text of every value, for the browser; empty where each is the number itself."""
         texts = [self.text(value) for value in self.states()]
         return [] if texts == [plain(value) for value in self.states()] else texts
 
@@ -99,7 +99,7 @@ class Choice:
     needs: Mapping[str, Callable[[], bool]] | None = None
 
     def missing(self) -> tuple[str, ...]:
-        """Options that this host does not have."""
+        """Options that are not available on this host."""
         return tuple(option for option, is_here in (self.needs or {}).items() if not is_here())
 
     @property
@@ -180,7 +180,7 @@ class Text:
         return isinstance(value, str) and self._is_plain(value) and not self._misread(value)
 
     def refusal(self, value: str) -> str:
-        """What is said of a text that is not accepted."""
+        """The message about a text that is not accepted."""
         return self._misread(value) if self._is_plain(value) else self.allowed()
 
     def _is_plain(self, value: str) -> bool:
@@ -202,7 +202,7 @@ class Text:
 
 
 TYPOGRAPHIC = {"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-", "\u00a0": " "}
-"""What keyboards and word processors put for a plain character."""
+"""Typographic characters that keyboards and word processors put in place of an ASCII one."""
 
 
 _CLUSTER = re.compile("(?s).(?:[\u0300-\u036f\ufe00-\ufe0f\U0001f3fb-\U0001f3ff]|\u200d.)*")
@@ -304,7 +304,7 @@ class ControlProblem:
 
 
 class ControlError(ValueError):
-    """The parameters do not describe a state of the figure. Carries every problem and a state that works."""
+    """The parameters are no valid controls. Holds every problem, and the nearest controls that are valid."""
 
     def __init__(self, problems: tuple[ControlProblem, ...], nearest: FigureControls) -> None:
         super().__init__("; ".join(f"{p.control}={p.given!r}: {p.allowed}" for p in problems))
@@ -313,7 +313,7 @@ class ControlError(ValueError):
 
 
 class TablePart(NamedTuple):
-    """States of a control that travel together, and one of each part next to them."""
+    """A part of a control's state table: its values, and the nearest of each neighbouring part."""
 
     states: list[Any]
     beside: list[Any]
@@ -324,7 +324,7 @@ def _most_together(widget: Widget) -> int:
 
 
 class FigureControls(BaseModel):
-    """The base of every figure's controls. Frozen and hashable: a state is a key."""
+    """The base of every figure's controls. Frozen and hashable: an instance can be a key."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -345,7 +345,7 @@ class FigureControls(BaseModel):
 
     @classmethod
     def tabled(cls) -> tuple[str, ...]:
-        """The controls whose states can travel ahead: what is typed has too many."""
+        """The controls that have a state table: not free text, nor what must not be fetched ahead."""
         return tuple(
             name
             for name, widget in cls.widgets().items()
@@ -354,7 +354,7 @@ class FigureControls(BaseModel):
 
     @classmethod
     def parted(cls) -> tuple[str, ...]:
-        """Those of them with so many states that they travel in parts."""
+        """Those of them whose state table has so many values that it is sent in parts."""
         widgets = cls.widgets()
         return tuple(
             name for name in cls.tabled() if len(widgets[name].states()) > _most_together(widgets[name])
@@ -362,19 +362,19 @@ class FigureControls(BaseModel):
 
     @classmethod
     def combinations(cls) -> int:
-        """How many states there are, the typed apart."""
+        """The number of combinations of values, free text left out."""
         return math.prod(len(cls.widgets()[name].states()) for name in cls.tabled())
 
     @classmethod
     def every(cls) -> Iterator[Self]:
-        """Every state that a page may fetch ahead: nothing typed, nothing that waits for a computation."""
+        """All combinations that a page may fetch ahead: no free text, nothing that depends on a job."""
         names = cls.tabled()
         start = cls()
         for values in itertools.product(*(cls.widgets()[name].states() for name in names)):
             yield start.model_copy(update=dict(zip(names, values, strict=True)))
 
     def part(self, name: str) -> TablePart:
-        """The states of a control that travel with the present one, as many as may."""
+        """The part of a control's state table that holds its present value."""
         widget = self.widgets()[name]
         assert not isinstance(widget, Text)
         states = list(widget.states())
@@ -385,7 +385,7 @@ class FigureControls(BaseModel):
         return TablePart(states[first:end], [*states[max(first - 1, 0) : first], *states[end : end + 1]])
 
     def typed(self) -> bool:
-        """Whether a reader typed what takes long to answer, for nobody else is likely to ask for it."""
+        """Whether a control holds free text that takes long to compute; nobody else will ask for the same."""
         return any(
             isinstance(widget, Text) and widget.slow and getattr(self, name)
             for name, widget in self.widgets().items()
@@ -393,13 +393,13 @@ class FigureControls(BaseModel):
 
     @classmethod
     def parse(cls, parameters: Iterable[tuple[str, str]]) -> Self:
-        """Read a state from URL parameters. Missing controls take their defaults.
+        """Read controls from URL parameters. Missing ones take their defaults.
 
         Raises
         ------
         ControlError
-            When a control is unknown, given twice or out of range; names each, and holds the state
-            that keeps everything else.
+            When a control is unknown, given twice or out of range; names each, and holds the controls
+            with everything else kept.
         """
         given: dict[str, str] = {}
         problems: list[ControlProblem] = []
@@ -433,7 +433,7 @@ class FigureControls(BaseModel):
         )
 
     def query(self) -> list[tuple[str, str]]:
-        """The parameters that differ from the defaults: the shortest URL of this state."""
+        """The parameters that differ from the defaults: the shortest URL of these controls."""
         return [
             (name, plain(getattr(self, name)))
             for name, field in type(self).model_fields.items()

@@ -1,6 +1,6 @@
-"""How long a lesson takes: a rule, so that the printed time follows the lesson.
+"""How long a lesson takes, computed from its length.
 
-The words of the prose at the rate of silent reading, and so many minutes for every figure, question and task.
+The words of the prose at the rate of silent reading, plus a fixed time for every figure, question and task.
 A lesson's claims hold these numbers with their source; a test compares the two.
 """
 

@@ -1,4 +1,4 @@
-"""A computation that takes minutes: what a lesson says of one, and what is known while it runs.
+"""A computation that takes minutes: how a lesson describes one, and what is known while it runs.
 
 `lessons.kit.job_store` runs them in a process of their own, one at a time on a host.
 """
@@ -27,7 +27,7 @@ class Progress:
 
 
 class Nothing(FigureControls):
-    """What a computation is asked that is always the same one."""
+    """The controls of a computation that has none."""
 
 
 def _nothing(_: Any) -> dict[str, str]:
@@ -45,8 +45,8 @@ class Job:
     runs_here
         Whether what it needs is installed.
     steps
-        The computation, from what it is asked and the rows that were found before it was stopped, which it
-        does not find again. It may be abandoned after any step.
+        The computation, from its controls and the rows that it found before it was stopped, which it does not
+        compute again. It may be stopped after any step.
     table
         The rows found so far as a table; its second argument gives the words of the job by key.
     drawing
@@ -54,7 +54,7 @@ class Job:
     figure, state
         The figure that shows what was found, and the query of its state.
     controls, asked
-        What can be asked, and what of it decides the result, as its words for the reader.
+        Its controls, and those of their values that decide the result, as the reader is shown them.
     depends_on
         A name of the code and the data that the result depends on: with another one it is computed anew.
     """
@@ -71,14 +71,14 @@ class Job:
     depends_on: Callable[[], str] = str
 
     def key(self, asked: FigureControls) -> str:
-        """The name of a result: the same for the same question to the same code."""
+        """The name of a result: the same for the same controls and the same code."""
         question = json.dumps([self.depends_on(), dict(self.asked(asked))])
         return f"{self.name}-{hashlib.sha256(question.encode()).hexdigest()[:24]}"
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What is known of a job: all rows so far, and whether somebody is computing."""
+    """What is known of a job: all rows so far, and whether it is running."""
 
     running: bool = False
     done: float = 0.0
@@ -92,7 +92,7 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a figure is told of the computation behind one of its states."""
+    """What is known of the job that a figure shows, and whether what the job needs is installed."""
 
     state: State = field(default_factory=State)
     installed: bool = False

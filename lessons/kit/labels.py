@@ -46,7 +46,7 @@ class LabelPlace:
 
 @dataclass(frozen=True, slots=True)
 class LabelArea:
-    """The plot in pixels: two widths, one height, and the rules across it, which labels rather do not cross.
+    """The plot in pixels: two widths, one height, and the rules across it, which labels avoid.
 
     `upright` holds x as a share of the width, `level` holds y in pixels. `captions` are texts that end at the
     right edge, whatever stands there, `starts` such that begin at the left one: their number of characters,

@@ -1,7 +1,7 @@
 """Numbers as people read them: rounded, with a true minus sign, thin spaces and named units.
 
-Every printed figure goes through these functions, which speak the present language (`lessons.kit.language`).
-The raw value travels beside it in `data-value`.
+Every printed number goes through these functions, which use the present language (`lessons.kit.language`).
+The page has the raw value beside it, in `data-value`.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def times(ratio: float, places: int = 2) -> str:
 
 
 def gigabytes(size: float, places: int | None = None) -> str:
-    """Bytes in GB = 10⁹ bytes, three figures unless told.
+    """Bytes in GB = 10⁹ bytes, to three digits by default.
 
     >>> gigabytes(141_107_412_992)
     '141\u202fGB'

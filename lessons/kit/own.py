@@ -1,7 +1,6 @@
 """A reader's own weights: pasted numbers, or a small file that the browser has cut out of a large one.
 
-They come with a request beside the state of the controls, a figure draws itself on them, and nothing of them
-is kept.
+They come with a request, beside the controls; a figure is drawn on them, and nothing of them is stored.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from quant_core.files.errors import printable
 from quant_core.files.single import MOST_BYTES, MOST_NUMBERS, read_single
 
 PREFIX = "own."
-"""Of the names of its fields in a form, so that they never meet a control's."""
+"""Prefix of the names of its form fields, so that they differ from those of controls."""
 
 FIELDS = ("own.text", "own.file", "own.name", "own.at", "own.column")
 MOST_NAME = 80
@@ -41,7 +40,7 @@ class OwnError(ValueError):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Own:
-    """Weights of the reader's.
+    """A reader's own weights.
 
     Attributes
     ----------

@@ -1,7 +1,7 @@
 """Numbers that were pasted: from a spreadsheet, a CSV file, or as Python, numpy, R and JSON print them.
 
-A comma may separate numbers, thousands or decimals. What can be read in one way only is read; where two ways
-are left the reader is asked, because other numbers than those meant would be drawn without a word.
+A comma may separate numbers, thousands or decimals. A text that can be read in one way only is read; where
+several readings are possible, the message asks the reader which, because a wrong guess would go unnoticed.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ _DIRECTIVE = re.compile(
     rf"^\[\[(figure|late|source|{'|'.join(PIECES)}): ([\w.]+(?:\?[\w=&.-]+)?)\]\]$", re.MULTILINE
 )
 FRONT = ("title", "short", "summary", "lead", "headline", "headline_emphasis")
-"""What of a front matter is read by people."""
+"""The fields of a front matter that are translated."""
 
 _markdown = MarkdownIt(
     "commonmark",
@@ -78,7 +78,7 @@ class Section:
 
     @property
     def short(self) -> str:
-        """Its name where there is little room: in the list of sections."""
+        """Its short name, for the list of sections."""
         return str(self.front.get("short", self.title))
 
     @property
@@ -180,7 +180,7 @@ def _as_html(content: str, opens: bool) -> str:
 
 
 def _mistakes(rendered: str) -> str:
-    """A popular mistake: the common sentence, then what is so. Here its two paragraphs get their names."""
+    """Give the two paragraphs of a popular mistake their class names: the claim, then the correction."""
     said, fact = gettext("Often said:"), gettext("In fact:")
     named = rf'<div class="mistake" role="note">\n<p><b>{said}</b> \1</p>\n<p><b>{fact}</b> '
     return _MISTAKE.sub(named, rendered)

@@ -1,9 +1,9 @@
-"""A question that a reader answers before a figure shows: commit first, then see.
+"""A question that a reader answers before the figure shows the answer.
 
-A question is a control (the guess), what has to be known to guess, and a function from the guess to what was
-so. Nothing of the answer is computed, let alone sent, before there is a guess. Words are referred to by key,
-as everywhere in the kit. After a commit guess and truth are marks in the values of the figure's own plots,
-and the figure's view is drawn with them wherever its state is the one that was asked about.
+A question has a control (the guess), the data needed to guess, and a function from the guess to the answer.
+The answer is neither computed nor sent before there is a guess. Words are referred to by key. Afterwards
+guess and answer are marks on the figure's own plots, drawn wherever the figure's controls have the values
+that the question is about.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Place = float | tuple[float, float] | None
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A guess, or what was so, on the figure: in the values of one of its plots, with its label.
+    """A guess or the answer as a mark on one of the figure's plots, with its label.
 
     A place is a value, two between which the mark reaches, or None: then the mark crosses the plot, or the
     drawing has a row for it. `plot` is the name of a plot of the figure's view, or `CHART`.
@@ -46,7 +46,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """The axes of the figure, empty: x in per cent, y in pixels."""
+    """The empty axes of the figure: x in per cent, y in pixels."""
 
     height: int
     x_ticks: tuple[Mapping[str, Any], ...]
@@ -56,7 +56,7 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class Reveal:
-    """What was so, beside the guess.
+    """The answer, beside the guess.
 
     Parameters
     ----------
@@ -65,11 +65,11 @@ class Reveal:
     verdict
         "right", "close" or "off": how near the guess came.
     sentences
-        What was so, then why: the one that fits the guess, naming what it rests on.
+        The answer, then its explanation, chosen to fit the guess.
     marks
-        The guess, and what was so where the figure does not say it by itself.
+        The guess, and the answer where the figure does not show it by itself.
     controls
-        Of the figure, where this can be seen.
+        The controls of the figure that show it.
     """
 
     truth: str
@@ -91,13 +91,13 @@ class Question:
     answer
         A model with one control, `answer`; see `answered_by`.
     reveal
-        From a guess, or None for who skips, to what was so.
+        From a guess, or None where the question was skipped, to the answer.
     given
         The slots of the question's sentence, computed.
     scene
         The axes of the figure on which the guess is marked, the slider lying along x.
     seen
-        The state of the figure in which what is so can be seen, as far as it is known before the guess.
+        The controls of the figure that show the answer, as far as they are known before the guess.
     free
         Controls on which neither the answer nor the place of its marks depends.
     """
@@ -139,7 +139,7 @@ class Question:
             raise ControlError(named, error.nearest) from None
 
     def read(self, parameters: Iterable[tuple[str, str]]) -> tuple[bool, Guess | None]:
-        """Whether there was a commit, and the guess; None for who skipped.
+        """Whether there was an answer, and the guess; None where the question was skipped.
 
         Raises
         ------
@@ -154,7 +154,7 @@ class Question:
         except ControlError as error:
             if not skips or any(problem.control != ANSWER for problem in error.problems):
                 raise
-            state = error.nearest  # who skips need not have answered
+            state = error.nearest  # a skipped question needs no answer
         if skips and skips != ["1"]:
             problem = ControlProblem(SKIP, ", ".join(skips)[:40], "1")
             raise ControlError((problem,), self.answer())

@@ -1,4 +1,4 @@
-"""Scales and ticks for drawings: numbers in, positions out. Every axis of the lesson is made here.
+"""Scales and ticks for drawings: from values to positions. All axes of the lesson use it.
 
 Horizontal positions are per cent of the drawing's width, so one SVG serves a phone and a desktop with its
 text and marks at full size; vertical positions are CSS pixels.

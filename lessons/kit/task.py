@@ -1,7 +1,7 @@
 """A task that the server checks: numbers drawn from a seed, steps with a blank each, and the likely slips.
 
 A seed gives an exercise: what is given, and for each step the answer together with what comes out when it is
-done wrong in a known way. So a wrong answer is told what probably happened, and nothing of it is typed in.
+done wrong in a known way. So the page can say what probably went wrong; all numbers are computed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Stage = Literal["faded", "fresh"]
 Outcome = Literal["open", "right", "wrong", "unread"]
 
 TOLERANCE = 0.006
-"""Relative: answers are read to about three figures."""
+"""Relative error that is allowed: answers need about three digits."""
 
 _SHIFTS = (0.001, 0.01, 0.1, 10.0, 100.0, 1000.0)
 
@@ -62,7 +62,7 @@ class Step:
 
     @property
     def way(self) -> Sentence:
-        """The step's arithmetic written out; `how` where its key is not the step's name."""
+        """The sentence with the step's arithmetic; `how` is its key where that is not the step's name."""
         return Sentence(f"how_{self.how or self.name}", **self.said)
 
     def read(self, text: str) -> float | str:
@@ -88,7 +88,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Exercise:
-    """What is given, as sentences and as a table of printed numbers by row, and the steps to do."""
+    """The given data, as sentences and as rows of printed numbers, and the steps."""
 
     given: tuple[Sentence, ...]
     steps: tuple[Step, ...]
@@ -129,7 +129,7 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """An address of a task: which exercise, at which stage, and what was given for its steps."""
+    """An address of a task: the exercise, the stage, and the answers to its steps."""
 
     stage: Stage = "fresh"
     seed: int = 1
@@ -149,7 +149,7 @@ class Attempt:
 
 
 class AttemptError(ValueError):
-    """The parameters are no attempt at this task. Carries every problem, and the attempt without them."""
+    """The parameters are no valid attempt. Holds every problem, and the attempt without them."""
 
     def __init__(self, problems: tuple[ControlProblem, ...], nearest: Attempt) -> None:
         super().__init__("; ".join(f"{p.control}={p.given!r}: {p.allowed}" for p in problems))
@@ -160,13 +160,13 @@ class AttemptError(ValueError):
 def read_attempt(task: Task, parameters: Iterable[tuple[str, str]]) -> tuple[Attempt, Exercise]:
     """An attempt and its exercise from an address.
 
-    Without a stage, who is guided begins with the faded exercise, everybody else with a fresh one.
+    The default stage is "faded" on the guided route, otherwise "fresh".
 
     Raises
     ------
     AttemptError
-        When a parameter is unknown, given twice, or not what it can be. What was given for a step is not
-        looked at here: `check` says what cannot be read.
+        When a parameter is unknown, given twice or not allowed. Answers to steps are not checked here but by
+        `check`.
     """
     given: dict[str, str] = {}
     problems: list[ControlProblem] = []
@@ -197,7 +197,7 @@ def read_attempt(task: Task, parameters: Iterable[tuple[str, str]]) -> tuple[Att
 
 
 def check(attempt: Attempt, exercise: Exercise) -> tuple[Checked, ...]:
-    """Every step of the exercise, checked. Of a faded one the first half is filled in."""
+    """Check every step of the exercise. In a faded one the first half is filled in."""
     given = dict(attempt.given)
     first_blank = len(exercise.steps) // 2 if attempt.stage == "faded" else 0
     return tuple(
@@ -222,7 +222,7 @@ def _checked(step: Step, text: str | None) -> Checked:
 
 
 def explain(step: Step, given: float | str) -> tuple[str, Mapping[str, str]]:
-    """Why an answer is probably wrong: a slip of this step, else a sign, a decimal point, or how far off."""
+    """The probable reason of a wrong answer: a slip of this step, a sign, a decimal point, or a distance."""
     for slip in step.slips:
         if step.near(given, slip.value) and not step.near(slip.value, step.answer):
             return f"slip_{slip.key}", step.said

@@ -19,7 +19,7 @@ _BYTES = {
     **{f"{prefix}iB": 1024.0**power for power, prefix in enumerate(("K", "M", "G", "T"), 1)},
 }
 _ALONE = frozenset((TIMES, "x", "X", "times", "bit", "bits", "bpw", "bits/weight", "Δ"))
-"""What may stand behind a number that has no unit: it changes nothing."""
+"""Words that may follow a number without a unit; they are ignored."""
 
 _DECIMAL = (
     r"(?:\d{1,3}(?:,\d{3})+\.\d+|\d{1,3}(?:\.\d{3})+,\d+|\d{1,3}(?: \d{3})+(?:[.,]\d+)?|\d+[.,]?\d*|[.,]\d+)"
@@ -69,7 +69,7 @@ def read_typed(text: str, unit: str = "", *, whole: bool = False) -> float:
     Raises
     ------
     ValueError
-        It is something else; the message says what can be read, for the reader.
+        It is no such number; the message tells the reader what is accepted.
     """
     number = re.sub(r"\s+", " ", ascii_numbers(text)).strip().lstrip("=≈~").strip()
     found = _NUMBER.match(re.sub(rf"^[{TIMES}xX] ?(?=\d)", "", number))

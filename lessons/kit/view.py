@@ -47,7 +47,7 @@ class Readout:
 class Sentence:
     """A sentence of the figure's text by its key, with the printed values of its slots.
 
-    Slots that are named as read-outs are filled with those: `values` holds the others.
+    A slot with the name of a read-out is filled with that read-out; `values` holds the others.
     """
 
     __slots__ = ("_read_outs", "key", "values")

@@ -116,7 +116,7 @@ def decode(data: NDArray[np.uint8], type_name: str) -> Decoded:
 
 
 def flipped(block: Decoded, byte: int, bit: int) -> Decoded:
-    """The same bytes with one bit the other way round."""
+    """The same bytes with one bit flipped."""
     data = block.data.copy()
     data[byte] ^= 1 << bit
     return decode(data, block.type_name)

@@ -1,4 +1,4 @@
-"""What every format and method costs the lesson's own small model: the recipes, and how they are measured.
+"""How much every format and method hurts the lesson's own small model: the recipes and the measurement.
 
 `scripts/measure.py` (`make measure`) runs all of this on the whole held-out text and writes what the page
 reads, `data/measured.json`. Nothing in it is fitted or smoothed. `fingerprint` names the code and the weights
@@ -158,7 +158,7 @@ def calibration() -> NDArray[np.int64]:
 
 
 def write_calibration() -> NDArray[np.uint16]:
-    """Let the model write 128 windows: from the token that begins a document, drawn as it predicts."""
+    """Sample 128 windows from the model, each from the token that begins a document."""
     begin = np.zeros((CONTEXT, 1), np.int64)
     made = tiny_model().generate(begin, CONTEXT - 1, temperature=1.0, seed=SEED)
     return np.concatenate([begin, made], axis=1).astype(np.uint16)
@@ -411,7 +411,7 @@ def calibration_text(source: str) -> NDArray[np.int64]:
 
 
 def judged_play() -> Windows:
-    """Macbeth: what none of the sources holds."""
+    """Macbeth, which is part of none of the calibration texts."""
     return windows(held_out()[np.flatnonzero(held_out() == 0)[9] :], CONTEXT, first=1)
 
 

@@ -30,7 +30,7 @@ from quant_core.memory import ModelShape
 MOST_BYTES = 1 << 17
 MOST_LINE = 1000
 FEWEST, MOST = 1e6, 1e13
-"""Parameters of a model that is weighed: below, the drawing has nothing to show; above, nobody has one."""
+"""The numbers of parameters that a model may have; the drawing cannot show smaller ones."""
 
 GGUF_MAGIC = b"GGUF"
 #: Lists of names are written with a letter for each; of several names with one letter the last is read.

@@ -1,6 +1,6 @@
-"""A question before each main figure: what is asked, and what was so, read off the figure's own view.
+"""A question before each main figure; its answer is read off the figure's own view.
 
-Nothing here is typed in: truths are read-outs, charts and arrays of the views, at the moment of the reveal.
+No answer is written down: answers are read-outs, charts and arrays of the views, computed after the guess.
 Each question asks for a state that the page does not show. A guess is marked on the figure as what it claims:
 the weights that would have to land on zero, the gap that there would be, the place where nearest would stand.
 """
@@ -54,7 +54,7 @@ def _reveal(
     marks: tuple[Mark, ...],
     controls: Any,
 ) -> Reveal:
-    """The sentences are `so` and the reason that fits; who skipped gets that of a right guess."""
+    """The sentences are `so` and the reason that fits the guess; skipped, that of a right guess."""
     own = None if guess is None else printed(question().widget, guess)
     if own is None:
         verdict, why = "skipped", "right"
@@ -306,7 +306,7 @@ def _base_row(scheme: str) -> quality.Row:
 
 
 def _perplexity(scheme: str) -> float:
-    """With an imatrix where there is one."""
+    """The perplexity of a row, with an imatrix where there is one."""
     row = _base_row(scheme)
     measured = row.perplexity_imatrix or row.perplexity
     assert measured is not None

@@ -223,7 +223,7 @@ _PREDICTIONS: dict[str, Callable[[ModelShape, dict[str, Any]], float]] = {
 
 
 def data_messages() -> set[str]:
-    """What the file of cases says in words: messages of the interface that no template holds."""
+    """The texts in the file of cases that are translated; no template holds them."""
     cases = _file()["cases"]
     parts = {case["part"] for case in cases if "part" in case}
     return {case["model"] for case in cases} | parts | {c for case in cases for c in case.get("caveats", ())}

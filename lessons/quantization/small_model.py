@@ -1,4 +1,4 @@
-"""The lesson's small model at seven widths, kept in memory: what it makes of a reader's sentence.
+"""The lesson's small model at seven widths, kept in memory: how it reads and continues a reader's sentence.
 
 Each width is round-to-nearest with groups of 64 on all matrices, as in the table of `measuring`. They are
 made once, at first use, and take 57 MB together.
@@ -75,7 +75,7 @@ def at_width(bits: int) -> Transformer:
 
 
 BATCH = 4
-"""Sentences of one pass: more would gain little, and whoever comes next would wait longer."""
+"""Sentences of one pass; more would gain little speed and make other requests wait longer."""
 
 _MOST_KEPT = 256  # some 10 kB each
 _kept: OrderedDict[tuple[str, int], Reading] = OrderedDict()
@@ -152,7 +152,7 @@ def _losses(model: Transformer, ids: Sequence[int], capacity: int) -> tuple[Cach
 
 
 def _text(tokenizer: Tokenizer, made: Sequence[int]) -> str:
-    """What was made, up to a token that ends a text."""
+    """The text of the generated tokens, up to one that ends a text."""
     ended = next((i for i, token in enumerate(made) if SPECIAL.fullmatch(tokenizer.tokens[token])), len(made))
     return tokenizer.decode(made[:ended])
 

@@ -56,7 +56,7 @@ Method = Callable[[F32], NDArray[Any]]
 
 
 def _recipes() -> tuple[Recipe, ...]:
-    """Without calibration; the widths first, so that a curve is seen early."""
+    """The recipes without calibration; the widths come first, so that a curve is seen early."""
     fit = [
         recipe
         for recipe in ALL_RECIPES
@@ -82,7 +82,7 @@ def model_file() -> Path | None:
 
 
 def is_installed() -> bool:
-    """Whether there is something to measure."""
+    """Whether the package is installed."""
     return model_file() is not None
 
 
@@ -102,7 +102,7 @@ def opened() -> Model:
 
 @functools.cache
 def code() -> str:
-    """A name of the code that what is found here depends on: that of `measuring`, and what is added to it."""
+    """A hash of the code that results depend on: that of `measuring`, and of these modules."""
     digest = hashlib.sha256(measuring.fingerprint()["code"].encode())
     for name in ("smollm2", "smollm2_sentence", "small_model"):
         source = Path(__file__).with_name(f"{name}.py").read_text("utf-8")
@@ -111,7 +111,7 @@ def code() -> str:
 
 
 def depends_on() -> str:
-    """A name of the code and of the model's file."""
+    """What results depend on: the code and the model's file."""
     path = model_file()
     return f"{code()} {path.stat().st_size}" if path else ""
 
@@ -125,7 +125,7 @@ def steps(_: Nothing, known: Sequence[Row]) -> Iterator[Progress]:
 
 
 def measure(recipes: Sequence[Recipe], known: Sequence[Row] = ()) -> Iterator[Progress]:
-    """Measure recipes, but for those that are known; a row has the fields of `sources.Measured`.
+    """Measure the recipes that are not known yet; a row has the fields of `sources.Measured`.
 
     Raises
     ------

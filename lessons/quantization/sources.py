@@ -1,4 +1,4 @@
-"""What the lesson stands on: published tables and real weights, read from `data` and `weights` as typed rows.
+"""The lesson's data: published tables and real weights, read from `data` and `weights` as typed rows.
 
 Everything is read once and cached; arrays are read-only. Nothing is computed here: `quant_core` does that.
 """
@@ -60,8 +60,8 @@ class Device(Row):
     """A machine. `usable_bytes` is what weights, cache and buffers may take together.
 
     Marketing's "24 GB" of RAM or VRAM are GiB, and are counted so. Bandwidth is in bytes per second;
-    `bandwidth_assumed` says that nobody stated it. `read` is the day on which the source was read, and
-    `weak_source` says that neither the maker nor anybody who quotes the maker stands behind the row.
+    `bandwidth_assumed`: no source states it. `read` is the day on which the source was read; `weak_source`:
+    the source is neither the maker nor somebody who quotes the maker.
     """
 
     id: str
@@ -122,7 +122,7 @@ def model(preset_id: str) -> ModelPreset:
 
 
 def data_messages() -> set[str]:
-    """What the table of machines says in words: messages of the interface that no template holds."""
+    """The texts in the table of machines that are translated; no template holds them."""
     return {text for machine in hardware() for text in (machine.name, machine.source)}
 
 
@@ -282,7 +282,7 @@ WITHOUT_WIDTH = (
 
 
 class Named(Protocol):
-    """What has the name of a row: a measurement or the recipe of one."""
+    """A measurement, or the recipe of one: what `name_of` can name."""
 
     @property
     def family(self) -> str: ...

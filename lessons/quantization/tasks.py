@@ -1,7 +1,7 @@
 """A task for each section: numbers of real weights and models, chosen by a seed, answered by quant_core.
 
-What is given is rounded as it is printed *before* anything is computed, so that what comes out by hand from
-the printed page is what comes out here.
+The given numbers are rounded as printed *before* anything is computed, so that a calculation by hand from the
+printed page has the same result.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ BITS = 4
 
 
 def _rng(seed: int, section: str) -> np.random.Generator:
-    """Each task has numbers of its own for a seed."""
+    """The random generator of a task and a seed."""
     return np.random.default_rng([seed, *section.encode()])
 
 

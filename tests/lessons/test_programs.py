@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ast
 import math
+import subprocess
 import sys
 from typing import Any
 
 import pytest
 
-from lessons.catalogue import load_lesson
+from lessons.catalogue import ROOT, load_lesson
 from lessons.kit.controls import FigureControls, plain
 from lessons.quantization.figures import fit
 
@@ -89,6 +90,23 @@ def test_python_gives_the_read_outs(name: str, query: str, capsys: pytest.Captur
             assert str(found) == readout.value, readout.name
         else:
             assert math.isclose(float(found), readout.value, rel_tol=1e-6, abs_tol=1e-12), readout.name
+
+
+@pytest.mark.parametrize("name", ["rtn", "fit", "calibration"])
+def test_python_runs_alone_in_the_repository(name: str) -> None:
+    """As a file that was downloaded: nothing but the repository around it."""
+    controls = LESSON.figures[name].controls()
+    done = subprocess.run(
+        [sys.executable, "-"],
+        cwd=ROOT.parent,
+        input=LESSON.python(name, controls),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    printed = dict(line.split(" = ") for line in done.stdout.splitlines())
+    readouts = LESSON.figures[name].view(controls).readouts
+    assert printed == {readout.name: repr(readout.value) for readout in readouts}
 
 
 @pytest.mark.parametrize(("name", "query"), CASES)

@@ -1,14 +1,14 @@
-# The lesson as one image: it needs no network, no volume and no writable file system.
+# The lesson as one image, which needs no network, volume or writable file system.
 #
 #   docker build -t quant-lesson .        (or: make docker)
 #   docker run --read-only -p 8000:8000 quant-lesson
 #
-# Any image with Python 3.11 or newer and its venv module will do as PYTHON_IMAGE. Where pip or npm need a
-# configuration of their own, give it as the build secrets `pip` and `npm`: it does not enter the image.
+# PYTHON_IMAGE may be any image with Python 3.11 or newer and its venv module. Pass configuration of pip or npm as
+# the build secrets `pip` and `npm`, which do not become part of the image.
 
 ARG PYTHON_IMAGE=python:3.13-slim
 
-# The Python packages, by the same script and lock file as on a developer's machine.
+# The Python packages, installed by the same script and lock file as on a developer's machine.
 FROM ${PYTHON_IMAGE} AS packages
 WORKDIR /srv/lesson
 COPY requirements.txt ./
@@ -16,14 +16,14 @@ COPY scripts/bootstrap.py scripts/
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     python3 scripts/bootstrap.py packages
 
-# The browser's assets; Node.js stays behind in this stage.
+# The browser's assets. Node.js is not copied to the image.
 FROM packages AS assets
 COPY package.json package-lock.json .npmrc requirements-node.txt ./
 COPY scripts/assets.py scripts/
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=npm,target=/root/.npmrc \
     python3 scripts/bootstrap.py run
 
-# What runs: packages without their tests, stubs, headers and installer, and our code compiled beforehand.
+# The lesson: packages without tests, stubs, headers and installer, and precompiled code.
 FROM packages AS lesson
 RUN .venv/bin/python -m pip uninstall --quiet --yes pip setuptools \
     && find .venv -type d \( -name tests -o -name include \) -prune -exec rm -rf {} + \

@@ -1,4 +1,4 @@
-# Everything starts from a bare checkout: each target prepares what it needs, once, from the lock files.
+# Every target works in a bare checkout: it first installs what it needs from the lock files.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -28,57 +28,57 @@ smollm2: ## add SmolLM2-135M (93 MB), for FIG.05D and FIG.05E
 
 lint: prepare-tools check-lint check-types ## ruff and mypy only
 
-format: prepare-tools ## let ruff order imports and lay out code
+format: prepare-tools ## format the code and sort imports with ruff
 	@$(PY) -m ruff check --fix-only --quiet .
 	@$(PY) -m ruff format .
 
-figure: prepare-tools ## lay down a working figure (NAME, SECTION)
+figure: prepare-tools ## create a working figure (NAME, SECTION)
 	@$(PY) scripts/new_figure.py $(NAME) $(SECTION)
 
-docs: prepare-tools ## write docs/api.md, and what the documents say of each figure
+docs: prepare-tools ## regenerate docs/api.md and the descriptions of figures
 	@$(PY) scripts/api_reference.py
 	@$(PY) scripts/figure_reference.py
 
 messages: prepare-tools ## collect the messages of the interface for a LANGUAGE, such as de
 	@$(PY) scripts/messages.py $(LANGUAGE)
 
-screenshots: prepare-test ## keep what the figures look like now, the room of late ones, the README's picture
+screenshots: prepare-test ## store reference pictures, the heights of late figures, and the README's picture
 	@SCREENSHOTS=new $(PY) -m pytest -q tests/browser/test_screenshots.py tests/browser/test_rooms.py
 
 interop: prepare-tools ## build llama.cpp if that is possible and compare with it
 	@scripts/optional.sh interop
 
-fuzz: prepare-tools ## feed the readers damaged files with atheris (SECONDS)
+fuzz: prepare-tools ## fuzz the readers of model files with atheris (SECONDS)
 	@scripts/optional.sh fuzz $(SECONDS)
 
 count: prepare-tools ## count models with transformers and compare with quant_core
 	@scripts/optional.sh count
 
-fuzz-routes: prepare-tools ## ask every route for what no reader asks (REQUESTS, SEED)
+fuzz-routes: prepare-tools ## send random requests to every route (REQUESTS, SEED)
 	@$(PY) fuzz/routes.py $(REQUESTS) $(SEED)
 
 # One BLAS thread for each of its two processes: more would compete for the cores.
-measure: prepare-tools ## measure every format and method on the small model, for the page
+measure: prepare-tools ## measure every format and method on the small model
 	@OPENBLAS_NUM_THREADS=1 $(PY) scripts/measure.py
 
-bench: bench-core bench-web ## measure everything and print the tables of bench/
+bench: bench-core bench-web ## run all benchmarks
 
-# PYTHONPATH: ggml's C, to measure beside, if `make interop` has built it.
-bench-core: prepare-tools ## measure quant_core only
+# PYTHONPATH: ggml's C library for comparison, if `make interop` has built it.
+bench-core: prepare-tools ## run the benchmarks of quant_core
 	@export PYTHONPATH=$(wildcard .venv-interop/lib/python*/site-packages); \
 	for table in ggml methods; do $(PY) bench/$$table.py || exit 1; done
 
-bench-web: prepare-test ## measure pages, server and figures only (PARTS: see bench/README.md)
+bench-web: prepare-test ## run the benchmarks of pages, server and figures (PARTS: see bench/README.md)
 	@$(PY) bench/web.py $(PARTS)
 
-lock: ## write the lock files anew, with hashes (UPGRADE=1: newest versions)
+lock: ## rewrite the lock files, with hashes (UPGRADE=1: newest versions)
 	@scripts/python scripts/bootstrap.py lock
 	@scripts/lock.sh
 
 docker: ## build the container image (IMAGE)
 	@scripts/image.sh $(IMAGE)
 
-clean: ## remove everything that make has made, .venv included
+clean: ## remove everything that make has created, including .venv
 	rm -rf .venv .venv.* .venv-interop .venv-oracle node_modules node_modules.* static/vendor .vendor.* .setup.lock build dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache test-results
 	@find . -path ./.git -prune -o -name __pycache__ -type d -print | xargs rm -rf
 

@@ -26,7 +26,7 @@ from bench.sentences import WORDS
 from bench.serving import lesson_server
 from bench.states import FIGURES, LESSON, fragment_path, random_state
 from bench.table import Table, median, number, quantile, yes
-from fuzz.dearest import dear_configs, dear_numbers, form
+from fuzz.expensive import expensive_configs, expensive_numbers, form
 from lessons.quantization.figures.sentence import Controls
 
 STUDENTS = 20
@@ -242,13 +242,13 @@ def _form(path: str, fields: dict[str, str]) -> bytes:
 
 FIT = f"/fragments/{version()}/{LESSON.slug}/fit"
 CONFIG = "model_type=qwen3 hidden_size=2560 num_attention_heads=32 head_dim=128 intermediate_size=9728"
-OWN = _form(f"/fragments/{version()}/{LESSON.slug}/rtn", dear_numbers(0)["numbers"])
+OWN = _form(f"/fragments/{version()}/{LESSON.slug}/rtn", expensive_numbers(0)["numbers"])
 HEAD = OWN[: OWN.index(b"\r\n\r\n") + 4]
 PLOTLY = request(f"/static/{version()}/vendor/plotly-basic.min.js")
 UNPACKED = b"GET /lessons/quantization HTTP/1.1\r\nHost: x\r\nAccept-Encoding: identity\r\n\r\n"
 KEPT = request(f"/fragments/{version()}/{LESSON.slug}/rtn")
 NOTHING = request("/nothing")
-ZEROS = _form(FIT, dear_configs(0)["zeros"])
+ZEROS = _form(FIT, expensive_configs(0)["zeros"])
 
 
 def _config(source: random.Random, layers: int, most: int) -> bytes:

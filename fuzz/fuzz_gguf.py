@@ -1,9 +1,9 @@
-"""Feed the readers of model files with what atheris (libFuzzer) finds; only a `FormatError` may come back.
+"""Fuzz the readers of model files with atheris (libFuzzer); only a `FormatError` may be raised.
 
 python fuzz/fuzz_gguf.py [CORPUS] [-max_total_time=SECONDS] [other options of libFuzzer]
 
-The first byte of an input chooses the reader. Without a corpus the run begins with the small valid files of
-the tests. `pip install atheris` first; it is no dependency of the project.
+The first byte of an input selects the reader. Without a corpus the run starts with the small valid files of
+the tests. Run `pip install atheris` first; it is not a dependency of the project.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 with atheris.instrument_imports(include=["quant_core.files", "json"]):
     from quant_core.files import FormatError, read_gguf, read_imatrix, read_safetensors
 
-MEMORY_BYTES = 2 << 30  # a number that is believed shows up as a MemoryError
+MEMORY_BYTES = 2 << 30  # trusting a number of the file shows up as a MemoryError
 READERS: tuple[Callable[[Path], Any], ...] = (read_gguf, read_safetensors, read_imatrix)
-# On a file system in memory where there is one: the inputs are written out, as the readers demand.
+# On a file system in memory if possible: the readers need files.
 PLACE = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None)) / "input"
 
 
 def one_input(data: bytes) -> None:
-    """Read one file, and every tensor of it."""
+    """Read one file and all its tensors."""
     if not data:
         return
     PLACE.write_bytes(data[1:])
@@ -45,7 +45,7 @@ def one_input(data: bytes) -> None:
 
 
 def seeds(folder: Path) -> None:
-    """Write the valid files of the tests as a first corpus."""
+    """Write the valid files of the tests as an initial corpus."""
     from tests.quant_core.test_files_fuzz import a_gguf_file, a_safetensors_file
 
     for number, content in enumerate((a_gguf_file(), a_safetensors_file(), a_gguf_file())):

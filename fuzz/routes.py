@@ -2,10 +2,10 @@
 
     python fuzz/routes.py [REQUESTS] [SEED]
 
-Then it makes the dearest request of each route that is known (`fuzz.dearest`) and says which took most time.
+Then it sends the most expensive requests of each route (`fuzz.expensive`) and lists the slowest.
 
-The application is called as a server calls it, without a client between: 100 000 requests take minutes.
-Besides its status, every answer is held to what must be true of all of them, see `faults`.
+The application is called through ASGI, without a client: 100 000 requests take minutes. Every response is
+also checked for what must hold for all of them, see `faults`.
 """
 
 from __future__ import annotations
@@ -35,28 +35,28 @@ from fastapi import FastAPI
 from app import create_app
 from app.assets import version
 from app.settings import Settings
-from fuzz.asking import Answer, Request, ask
-from fuzz.dearest import dear_requests, routes
+from fuzz.asgi import Answer, Request, ask
+from fuzz.expensive import expensive_requests, routes
 from lessons.catalogue import lesson_slugs, load_lesson
 from lessons.kit.controls import plain
 
 SLUG = lesson_slugs()[0]
 LESSON = load_lesson(SLUG)
 FIGURES = LESSON.figures
-KEPT_MIB = 4  # of answers, so that a flat memory is soon seen
+KEPT_MIB = 4  # a small cache, so that memory is soon constant
 GROWTH_MIB = 64  # in the second half of the run, when every bounded cache is full
 REPORTS = 20  # progress lines
-DEAREST = 10  # requests whose cost is said
+MOST_EXPENSIVE = 10  # requests that are listed with their cost
 
 HOST = "fuzzed-host.invalid"
-"""No answer may repeat what the client says the host is."""
+"""The `Host` header of the requests; no response may repeat it."""
 
 REQUIRED = ("content-security-policy", "x-content-type-options", "referrer-policy")
 
 
 @dataclass
 class Summary:
-    """What a run saw."""
+    """The results of a run."""
 
     requests: int
     seed: int
@@ -64,13 +64,13 @@ class Summary:
     growth_mib: int = 0
     seconds: float = 0.0
     failure: str = ""
-    dearest: list[tuple[float, str]] = field(default_factory=list)
+    most_expensive: list[tuple[float, str]] = field(default_factory=list)
 
     def cost(self, seconds: float, request: Request) -> None:
-        """Remember what a request took on the processors, if it is one of the dearest."""
-        heapq.heappush(self.dearest, (1000 * seconds, str(request)[:200]))
-        if len(self.dearest) > DEAREST:
-            heapq.heappop(self.dearest)
+        """Record the CPU time of a request, if it is one of the most expensive."""
+        heapq.heappush(self.most_expensive, (1000 * seconds, str(request)[:200]))
+        if len(self.most_expensive) > MOST_EXPENSIVE:
+            heapq.heappop(self.most_expensive)
 
     @property
     def passed(self) -> bool:
@@ -86,20 +86,20 @@ class Summary:
 
 
 def main(requests: int, seed: int) -> int:
-    summary = asyncio.run(fuzz(requests, seed, progress=True, dearest=True))
+    summary = asyncio.run(fuzz(requests, seed, progress=True, expensive=True))
     print(summary)
-    print(f"The {len(summary.dearest)} dearest, ms of a processor:")
-    for milliseconds, request in sorted(summary.dearest, reverse=True):
+    print(f"The {len(summary.most_expensive)} most expensive, ms of CPU time:")
+    for milliseconds, request in sorted(summary.most_expensive, reverse=True):
         print(f"{milliseconds:>7.0f}  {request}")
     if summary.failure:
         print(summary.failure)
     return int(not summary.passed)
 
 
-async def fuzz(requests: int, seed: int, *, progress: bool = False, dearest: bool = False) -> Summary:
-    """Send `requests` random requests and stop at the first answer that is not as it must be."""
+async def fuzz(requests: int, seed: int, *, progress: bool = False, expensive: bool = False) -> Summary:
+    """Send `requests` random requests and stop at the first response with a fault."""
     app = create_app(Settings(cache_mib=KEPT_MIB))
-    app.state.ready = True  # what a server's start does; the drawing in advance is left out
+    app.state.ready = True  # set by a server's start, which also makes responses ahead
     summary = Summary(requests, seed)
     start, half = time.perf_counter(), 0
     for count, request in enumerate(any_requests(random.Random(seed), requests), 1):
@@ -117,15 +117,15 @@ async def fuzz(requests: int, seed: int, *, progress: bool = False, dearest: boo
         if progress and count % max(1, requests // REPORTS) == 0:
             print(f"{count:>8} of {requests}, {count / summary.seconds:.0f}/s, {peak_mib()} MiB", flush=True)
     summary.growth_mib = peak_mib() - half
-    if dearest:
-        await _ask_dearest(app, summary)
+    if expensive:
+        await _send_expensive(app, summary)
     return summary
 
 
-async def _ask_dearest(app: FastAPI, summary: Summary) -> None:
-    """Make the dearest requests that are known of each route; they are valid, so a POST may be answered."""
+async def _send_expensive(app: FastAPI, summary: Summary) -> None:
+    """Send the most expensive requests of each route."""
     for method, path in routes(app):
-        for _, request in dear_requests(method, path, summary.seed):
+        for _, request in expensive_requests(method, path, summary.seed):
             before = time.process_time()
             answer = await ask(app, request)
             summary.cost(time.process_time() - before, request)
@@ -134,7 +134,7 @@ async def _ask_dearest(app: FastAPI, summary: Summary) -> None:
 
 
 def faults(request: Request, answer: Answer) -> list[str]:
-    """What is wrong with an answer, whatever was asked."""
+    """The faults of a response to any request."""
     said = " ".join(answer.headers.values())
     body = decoded(answer)
     length = answer.headers.get("content-length")
@@ -155,7 +155,7 @@ def faults(request: Request, answer: Answer) -> list[str]:
 
 
 def decoded(answer: Answer) -> bytes:
-    """The body as a browser reads it; fails where the named encoding is not the one sent."""
+    """The decoded body; fails if its encoding is not the declared one."""
     encoding = answer.headers.get("content-encoding", "") if answer.body else ""
     readers: dict[str, Callable[[bytes], bytes]] = {
         "": bytes,
@@ -179,7 +179,7 @@ def any_address(dice: random.Random) -> str:
     name = dice.choice(list(FIGURES))
     control = dice.choice(list(FIGURES[name].controls.model_fields))
     paths = {
-        f"/lessons/{SLUG}": 2,  # draws every figure, so seldom
+        f"/lessons/{SLUG}": 2,  # renders every figure, so rarely
         f"/lessons/{SLUG}/figures/{name}": 14,
         f"/lessons/{SLUG}/figures/{name}.csv": 14,
         f"/fragments/{dice.choice((version(), 'older', noise(dice)))}/{SLUG}/{name}": 20,
@@ -221,7 +221,7 @@ FILES = (
 
 
 def escape(dice: random.Random) -> str:
-    """A path that tries to leave its folder."""
+    """A path that tries to leave its folder (path traversal)."""
     up = dice.choice(("..", "%2e%2e", "%252e%252e", "..%2f", "..%5c", ".%00.", "//", "%2f", "....//", "~"))
     target = dice.choice(("pyproject.toml", "app/main.py", "etc/passwd", "%00", "lesson.css%00.png", ""))
     return "/".join([up] * dice.randint(1, 6)) + "/" + target

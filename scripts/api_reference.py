@@ -1,9 +1,9 @@
 """Write docs/api.md from the docstrings of quant_core.
 
-Run it as `make docs`. The sources are parsed and not imported: the page is the same under every version of
-Python and numpy, and a module that cannot be imported at the moment stops nobody. Of each module it gives the
-first paragraph of its docstring; of each public class, function and documented constant the signature, the
-first paragraph, and a link to the source. Parameters, errors and references are read in the docstrings.
+Run it as `make docs`. The sources are parsed, not imported, so the page is the same for every version of
+Python and numpy and does not depend on working imports. It gives the first paragraph of each module's
+docstring and, for each public class, function and documented constant, the signature, the first paragraph and
+a link.
 
     python scripts/api_reference.py [--check]
 """
@@ -25,8 +25,8 @@ PAGE = ROOT / "docs" / "api.md"
 #: Modules without an API: the commands, which docs/quant_core.md describes.
 LEFT_OUT = ("quant_core.__main__", "quant_core.cli")
 
-#: The page is stale when a link is off by more lines than this. Within it the definition is on the screen
-#: that the link opens, and an edit in one docstring does not renumber the whole page.
+#: The page is stale if a link is off by more lines than this. Up to it the definition is still on screen, and
+#: an edit in one docstring does not renumber the whole page.
 NEAR = 25
 
 Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
@@ -42,7 +42,7 @@ references and examples. [quant_core.md](quant_core.md) gives an overview of for
 
 
 def main() -> int:
-    """Write the page, or say whether it is current."""
+    """Write the page, or with --check report whether it is current."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument(
         "--check", action="store_true", help="write nothing; exit with 1 if the page is stale"
@@ -57,7 +57,7 @@ def main() -> int:
 
 
 def is_current(written: str, expected: str) -> bool:
-    """Whether two pages say the same, and link to nearly the same lines."""
+    """Whether two pages have the same text and link to nearly the same lines."""
     lines = [[int(number) for number in re.findall(r"#L(\d+)\)", text)] for text in (written, expected)]
     texts = [re.sub(r"#L\d+\)", ")", text) for text in (written, expected)]
     return texts[0] == texts[1] and all(abs(a - b) <= NEAR for a, b in zip(*lines, strict=True))
@@ -73,7 +73,7 @@ def page() -> str:
 
 
 def module_files() -> Iterator[tuple[str, Path]]:
-    """The public modules by name, a package before what is in it."""
+    """The public modules by name, a package before its modules."""
     found = {}
     for path in PACKAGE.rglob("*.py"):
         parts = path.relative_to(ROOT).with_suffix("").parts
@@ -118,7 +118,7 @@ def chapter(module: Module) -> str:
 
 
 def entry(module: Module, node: Definition, where: str, indent: str = "") -> Iterator[str]:
-    """One function, or one class and what it offers."""
+    """One function, or one class with its members."""
     link = f"[`{node.name}`]({module.link}#L{node.lineno})"
     yield f"{indent}- {link} `{signature(module, node)}` \\\n{indent}  {summary(node, where)}"
     if isinstance(node, ast.ClassDef):
@@ -159,7 +159,7 @@ def reexported(tree: ast.Module) -> list[str]:
 
 
 def signature(module: Module, node: Definition) -> str:
-    """How it is called; of a property its type."""
+    """The signature of a function; the type of a property."""
     if isinstance(node, ast.ClassDef):
         return class_signature(module, node)
     decorators = {ast.unparse(decorator).rpartition(".")[2] for decorator in node.decorator_list}
@@ -169,7 +169,7 @@ def signature(module: Module, node: Definition) -> str:
 
 
 def class_signature(module: Module, node: ast.ClassDef) -> str:
-    """How its constructor is called, written or a dataclass's; else what the class derives from."""
+    """The signature of the constructor, explicit or of a dataclass; else the base classes."""
     for member in node.body:
         if isinstance(member, ast.FunctionDef) and member.name == "__init__":
             return arguments(module, member).removesuffix(" -> None")
@@ -180,7 +180,7 @@ def class_signature(module: Module, node: ast.ClassDef) -> str:
 
 
 def arguments(module: Module, node: Function) -> str:
-    """The arguments and the result as the source has them, on one line and without `self`."""
+    """Arguments and result as in the source, on one line and without `self`."""
     header = " ".join(module.lines[node.lineno - 1 : node.body[0].lineno - 1])
     text = " ".join(header.partition(node.name)[2].split()).removesuffix(":")
     text = re.sub(r"^\(\s*(self|cls)(, |,? ?(?=\)))", "(", text)
@@ -196,7 +196,7 @@ def summary(node: ast.Module | Definition, where: str) -> str:
 
 
 def anchor(heading: str) -> str:
-    """The fragment that a heading is linked by."""
+    """The anchor of a heading."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 

@@ -1,9 +1,9 @@
 """Fill `static/vendor` from `node_modules`.
 
-It then holds exactly what a page loads: htmx, plotly.js (basic) with its style sheet, the subsets of IBM Plex
-that the design uses, and their licences. Scripts and style sheets have a `.br` beside them, compressed harder
-than a server would at run time; `manifest.json` lists versions and SHA-256 hashes. None of it is committed.
-A second run sees that the manifest was made from this lock file and this script, and does nothing.
+It then contains exactly what a page loads: htmx, plotly.js (basic) with its style sheet, the used subsets of
+IBM Plex, and their licences. Scripts and style sheets have a `.br` file, compressed at the highest level;
+`manifest.json` lists versions and SHA-256 hashes. None of it is committed. A second run does nothing if the
+manifest was made from this lock file and this script.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ import brotli
 ROOT = Path(__file__).resolve().parent.parent
 NODE_MODULES = ROOT / "node_modules"
 VENDOR = ROOT / "static" / "vendor"
-NEW, OLD = ROOT / ".vendor.new", ROOT / ".vendor.old"  # outside `static`, whose files a server may be reading
+NEW, OLD = ROOT / ".vendor.new", ROOT / ".vendor.old"  # outside `static`, which a server may be reading
 
 SCRIPTS = {
     "htmx.min.js": "htmx.org/dist/htmx.min.js",
@@ -30,8 +30,8 @@ LICENCES = {
     "LICENSE-plotly.txt": "plotly.js-basic-dist-min/LICENSE",
     "LICENSE-ibm-plex.txt": "@fontsource/ibm-plex-sans/LICENSE",
 }
-# family, weight and style: the four faces of the design, each in the subset that it needs. Every further face
-# would be as much again as the words of the lesson; a letter outside the subset (ŵ, α) comes from the system.
+# Family, weight and style: the four faces of the design, each in the needed subset. Another face would be as
+# large as the text of the lesson; letters outside the subset (ŵ, α) come from system fonts.
 FACES = (
     ("sans", 400, "normal"),
     ("serif", 300, "normal"),
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def is_current() -> bool:
-    """Tell whether `static/vendor` was filled by this script from this lock file, and nothing was lost."""
+    """Whether `static/vendor` was made by this script from this lock file and is complete."""
     try:
         manifest = json.loads((VENDOR / "manifest.json").read_text())
         return bool(manifest["made_from"] == made_from()) and all(
@@ -62,7 +62,7 @@ def made_from() -> dict[str, str]:
 
 
 def renew() -> None:
-    """Fill a folder aside and let it take the place of `static/vendor`."""
+    """Fill a temporary folder and replace `static/vendor` with it."""
     for folder in (NEW, OLD):
         shutil.rmtree(folder, ignore_errors=True)
     fill(NEW)
@@ -94,8 +94,8 @@ def fill(vendor: Path) -> None:
 def copy_faces(vendor: Path) -> Iterator[str]:
     """Copy the woff2 of each face and give its `@font-face` rule, with the subset's own unicode-range.
 
-    `optional`: the pages preload the faces, so that a common line has them before the first paint; on a slow
-    one the system's faces stay for this visit, because text that jumps while it is being read is worse.
+    `font-display: optional`: pages preload the faces, which usually arrive before the first paint; on a slow
+    connection the system's faces remain for this visit, because text must not shift while it is read.
     """
     for family, weight, style in FACES:
         package = NODE_MODULES / "@fontsource" / f"ibm-plex-{family}"
@@ -110,10 +110,10 @@ def copy_faces(vendor: Path) -> Iterator[str]:
 
 
 def plotly_css(bundle: str) -> str:
-    """Extract the style sheet that plotly.js would inject, which a strict CSP forbids.
+    """Extract the style sheet that plotly.js would inject, which the CSP forbids.
 
     The bundle keeps its rules as one object literal, `{"X,X div": 'direction:ltr;…', …, Y: …}`, where X
-    stands for the chart and Y for its notifier, and inserts each at index 0: the last comes first in the
+    stands for the chart and Y for its notifier, and inserts each at index 0, so the last is first in the
     cascade. Linked as `<link id="plotly.js-style-global" class="no-inline-styles" rel="stylesheet" …>`, the
     result makes plotly.js inject nothing.
     """
@@ -130,7 +130,7 @@ def plotly_css(bundle: str) -> str:
 
 
 def package_versions() -> dict[str, str]:
-    """Give name and locked version of each package that a page is served from."""
+    """Name and locked version of each package whose files pages load."""
     packages = json.loads((ROOT / "package-lock.json").read_text())["packages"]
     return {
         path.removeprefix("node_modules/"): entry["version"]

@@ -1,9 +1,9 @@
 """Prepare this checkout: the Python environment, the browser's assets and, for the tests, a browser.
 
-`make` calls it before everything else, with any Python from 3.11 on, so it uses the standard library only.
-Everything is built aside, in a folder named NAME.new, and takes its place when it is complete, with a stamp
-that has the hash of the lock file that it followed. So it may be interrupted anywhere and started again, and
-a second run does nothing. A lock lets one run work at a time. It serves nothing and tests nothing.
+`make` calls it first, with any Python from 3.11 on, so it uses only the standard library. Everything is built
+in a folder NAME.new and replaces the old one when complete, with a stamp that holds the hash of its lock
+file. It can therefore be interrupted at any point and restarted, and a second run does nothing. A file lock
+allows one run at a time.
 
     python scripts/bootstrap.py run        what `make run` needs
     python scripts/bootstrap.py test       the same, the developers' tools, axe-core, a browser and proxies
@@ -28,8 +28,8 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 NODE_MODULES = ROOT / "node_modules"
 LOCK = ROOT / ".setup.lock"
-COMPLETE = "complete.stamp"  # in a folder that was built to its end
-OLDEST_NODE = 20  # what npm 10 and 11 run on
+COMPLETE = "complete.stamp"  # in a completely built folder
+OLDEST_NODE = 20  # required by npm 10 and 11
 ENSUREPIP_PACKAGE = f"python3.{sys.version_info.minor}-venv"
 
 _lock_files: list[int] = []
@@ -37,7 +37,7 @@ _lock_files: list[int] = []
 
 
 def main(goal: str) -> None:
-    """Bring the checkout to the state that `goal` needs."""
+    """Prepare the checkout for `goal`."""
     with locked():
         settle(VENV)
         settle(NODE_MODULES)
@@ -54,7 +54,7 @@ def prepare(goal: str) -> None:
     elif goal == "packages":
         install("requirements.txt")
     elif goal == "run":
-        # The developers' lock holds the web's: whoever has it has everything.
+        # The developers' lock file includes the packages of the web's.
         if not has("requirements-dev.txt"):
             install("requirements.txt")
         bring_assets(with_axe=False)
@@ -69,10 +69,10 @@ def prepare(goal: str) -> None:
 
 @contextlib.contextmanager
 def locked() -> Iterator[None]:
-    """Wait until no other run is at work here, and be the only one."""
+    """Hold the lock that allows one run at a time."""
     with contextlib.suppress(OSError):
         LOCK.touch()
-    if not LOCK.exists():  # nothing can be written here, so nothing will be changed
+    if not LOCK.exists():  # read-only: nothing will be changed
         yield
         return
     with open(LOCK) as lock:
@@ -89,17 +89,17 @@ def locked() -> Iterator[None]:
 
 
 def aside(folder: Path) -> Path:
-    """Where a folder is built."""
+    """The path at which a folder is built."""
     return folder.with_name(f"{folder.name}.new")
 
 
 def replaced(folder: Path) -> Path:
-    """Where a folder lies that another one has taken the place of."""
+    """The path of a replaced folder."""
     return folder.with_name(f"{folder.name}.old")
 
 
 def settle(folder: Path) -> None:
-    """Finish or undo what an interrupted run has left of a folder."""
+    """Finish or undo the replacement that an interrupted run has left."""
     new = aside(folder)
     if not folder.exists() and (new / COMPLETE).exists():
         new.rename(folder)
@@ -108,7 +108,7 @@ def settle(folder: Path) -> None:
 
 
 def put_in_place(folder: Path) -> None:
-    """Let what was built aside take the place of a folder."""
+    """Replace a folder with the newly built one."""
     (aside(folder) / COMPLETE).touch()
     if folder.exists():
         folder.rename(replaced(folder))
@@ -117,7 +117,7 @@ def put_in_place(folder: Path) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Remove a folder; of a link to one the link alone."""
+    """Remove a folder; of a link only the link."""
     if folder.is_symlink():
         folder.unlink()
     else:
@@ -125,21 +125,20 @@ def remove(folder: Path) -> None:
 
 
 def python(environment: Path) -> Path:
-    """Give the interpreter of an environment."""
+    """The interpreter of an environment."""
     return environment / "bin" / "python"
 
 
 def has(lock_name: str) -> bool:
-    """Tell whether `.venv` holds the packages of a lock file."""
+    """Whether `.venv` contains the packages of a lock file."""
     lock = ROOT / lock_name
     return python(VENV).exists() and is_current(VENV / f"{lock.stem}.stamp", lock)
 
 
 def install(lock_name: str) -> None:
-    """Have the packages of a lock file in `.venv`, every file checked against its hash.
+    """Install the packages of a lock file in `.venv`, every file checked against its hash.
 
-    An environment that lacks only these is copied and added to; any other is built anew, with all that it
-    was to hold.
+    An environment that lacks only these is copied and extended; any other is rebuilt with all its packages.
     """
     if has(lock_name):
         return
@@ -168,7 +167,7 @@ def make_environment(folder: Path) -> None:
 
 
 def add(environment: Path, lock_name: str) -> None:
-    """Install the packages of a lock file into an environment that nobody uses yet."""
+    """Install the packages of a lock file into an environment that is not in use."""
     lock = ROOT / lock_name
     say(f"Installing the packages of {lock_name}")
     options = ["-qq", "--disable-pip-version-check", "--only-binary=:all:", "--no-deps", "--require-hashes"]
@@ -177,7 +176,7 @@ def add(environment: Path, lock_name: str) -> None:
 
 
 def name_paths(environment: Path) -> None:
-    """Write into an environment's scripts the path that it will have."""
+    """Write the final path into an environment's scripts."""
     built, final = os.fsencode(environment), os.fsencode(VENV)
     for file in (environment / "bin").iterdir():
         if file.is_file() and not file.is_symlink():
@@ -187,7 +186,7 @@ def name_paths(environment: Path) -> None:
 
 
 def bring_assets(with_axe: bool) -> None:
-    """Install the npm lock file and copy what the browser needs into `static/vendor`."""
+    """Install the npm lock file and copy the browser's files into `static/vendor`."""
     lock = ROOT / "package-lock.json"
     all_stamp, web_stamp = (NODE_MODULES / f".{name}.stamp" for name in ("all", "web"))
     have = is_current(all_stamp, lock) or (not with_axe and is_current(web_stamp, lock))
@@ -199,7 +198,7 @@ def bring_assets(with_axe: bool) -> None:
 def install_node_packages(lock: Path, stamp: Path, omit: list[str]) -> None:
     command = npm()
     say("Installing the browser's assets from package-lock.json")
-    project = ROOT / "node_modules.npm"  # npm makes the folder beside these files
+    project = ROOT / "node_modules.npm"  # npm creates the folder beside these files
     shutil.rmtree(project, ignore_errors=True)
     project.mkdir()
     for name in ("package.json", lock.name, ".npmrc"):
@@ -213,7 +212,7 @@ def install_node_packages(lock: Path, stamp: Path, omit: list[str]) -> None:
 
 
 def npm() -> list[str]:
-    """Give the command that starts npm: the system's, else the one in a Python wheel."""
+    """The command that starts npm: the system's, else the one in a Python wheel."""
     node, system_npm = shutil.which("node"), shutil.which("npm")
     if node and system_npm and node_major(node) >= OLDEST_NODE:
         return [system_npm]
@@ -222,30 +221,30 @@ def npm() -> list[str]:
 
 
 def node_major(node: str) -> int:
-    """Give the major version of a Node.js executable, 0 where it does not run."""
+    """The major version of a Node.js executable, 0 if it does not run."""
     found = subprocess.run([node, "--version"], capture_output=True, text=True, check=False)
     digits = found.stdout.strip().lstrip("v").split(".")[0]
     return int(digits) if digits.isdigit() else 0
 
 
 def is_current(stamp: Path, lock: Path) -> bool:
-    """Tell whether `stamp` was written for this very `lock`."""
+    """Whether `stamp` was written for this version of `lock`."""
     return stamp.exists() and stamp.read_text() == digest(lock)
 
 
 def write_stamp(stamp: Path, lock: Path) -> None:
-    """Record that `lock` was followed to its end."""
+    """Record that the packages of `lock` are installed."""
     stamp.parent.mkdir(parents=True, exist_ok=True)
     stamp.write_text(digest(lock))
 
 
 def digest(path: Path) -> str:
-    """Give the SHA-256 of a file, in hexadecimal."""
+    """The SHA-256 of a file, in hexadecimal."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def call(command: Sequence[str | Path], output: int | None = None, folder: Path = ROOT) -> None:
-    """Run a command, from the project's root if nothing else is said; stop with one line where it fails."""
+    """Run a command, by default in the project's root; exit with one line if it fails."""
     words = [str(part) for part in command]
     done = subprocess.run(
         words, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, pass_fds=_lock_files, check=False

@@ -1,10 +1,10 @@
-"""Find the Chromium that the browser tests drive, and say how to start it.
+"""Find the Chromium for the browser tests and its launch options.
 
-CHROMIUM_PATH names one; else the system's is taken, else Playwright's own. With `--install` a missing one is
-brought: Debian's package when root on Debian, else Playwright's download.
+CHROMIUM_PATH names one; otherwise the system's is used, then Playwright's. `--install` installs a missing
+one: Debian's package as root on Debian, else Playwright's download.
 
     python scripts/browser.py             prints the path
-    python scripts/browser.py --install   brings one if there is none
+    python scripts/browser.py --install   installs one if there is none
 """
 
 import os
@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def find() -> str | None:
-    """Give the path of a Chromium executable, or None."""
+    """The path of a Chromium executable, or None."""
     named = os.environ.get("CHROMIUM_PATH")
     if named:
         if not os.access(named, os.X_OK):
@@ -47,7 +47,7 @@ def find() -> str | None:
 
 
 def launch_arguments() -> list[str]:
-    """Give the flags of a quiet, reproducible Chromium; as root its sandbox cannot work and is left out."""
+    """The flags of a quiet, reproducible Chromium; root needs --no-sandbox."""
     quiet = [
         "--disable-background-networking",
         "--disable-component-update",
@@ -63,11 +63,13 @@ def launch_arguments() -> list[str]:
 
 
 def install() -> None:
-    """Bring a Chromium."""
+    """Install a Chromium."""
     if os.geteuid() == 0 and Path("/etc/debian_version").exists() and shutil.which("apt-get"):
         print("· Installing Debian's chromium for the browser tests", flush=True)
         environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-        subprocess.run(["dpkg", "--configure", "-a"], env=environment, check=False)  # what was broken off
+        subprocess.run(
+            ["dpkg", "--configure", "-a"], env=environment, check=False
+        )  # finish an interrupted installation
         for command in ("update -qq", "install -qq -y --no-install-recommends chromium"):
             done = subprocess.run(["apt-get", *command.split()], env=environment, check=False)
         if done.returncode == 0:
@@ -77,7 +79,7 @@ def install() -> None:
 
 
 def playwright_path() -> str:
-    """Give where Playwright's own Chromium is or would be."""
+    """The path at which Playwright installs its Chromium."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

@@ -1,16 +1,16 @@
-"""Count models with transformers, on the meta device: what `quant_core.llm.shapes` is held against.
+"""Count the parameters of models with transformers, to compare with `quant_core.llm.shapes`.
 
-`make count` runs this in an environment of its own. Nothing is downloaded and no weights are made: a
-model of a trillion parameters takes a second. It writes
+`make count` runs this in a separate environment. Nothing is downloaded and no weights are allocated (meta
+device): a model of a trillion parameters takes a second. It writes
 
     tests/data/architectures.json       published configurations (given), the parameters of each (counted)
     tests/data/default_configs.json.gz  every configuration class of transformers: its defaults, one field
                                         changed at a time, and the parameters of each
     quant_core/llm/architectures/class_defaults.json
-                                        the defaults that a published config.json may leave out
+                                        the defaults that a published config.json may omit
 
-and prints what quant_core says beside it. `PYTHONPATH=. .venv/bin/python scripts/count_models.py compare`
-only prints, from these files; with `defaults` it writes the third of them anew.
+and prints quant_core's counts beside them. `PYTHONPATH=. .venv/bin/python scripts/count_models.py compare`
+only prints, from these files; with `defaults` it rewrites the third.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ PUBLISHED = ROOT / "tests" / "data" / "architectures.json"
 DEFAULTS = ROOT / "tests" / "data" / "default_configs.json.gz"
 CLASS_DEFAULTS = ROOT / "quant_core" / "architectures" / "class_defaults.json"
 
-# Parts of a model that read pictures or sound, and what joins them to the text.
+# Parts of a model that process pictures or sound, and their projections to the text.
 TOWERS = re.compile(
     r"vision|visual|image|audio|video|speech|project|connector|merger|adapter|resampler|aligner|qformer"
     r"|query_tokens|embed_tokens_extend|codec|talker|token2wav|tokenizer|vqmodel|generation|high_res"
@@ -51,7 +51,7 @@ MOST_PARAMETERS = 5e13
 
 
 def main(goal: str) -> None:
-    """Count, keep and print."""
+    """Count, write and print."""
     if goal == "count":
         count_published()
         count_defaults()
@@ -65,12 +65,12 @@ def main(goal: str) -> None:
 
 
 def count(config: Any, wanted: str | None = None) -> dict[str, Any]:
-    """Parameters of a configuration, tied ones once: of the text and of each other part.
+    """Parameters of a configuration, counting tied ones once: of the text and of each other part.
 
     Raises
     ------
     Exception
-        Whatever transformers raises where it cannot make this model.
+        Any error of transformers if it cannot build the model.
     """
     import torch
 
@@ -93,13 +93,13 @@ def count(config: Any, wanted: str | None = None) -> dict[str, Any]:
             "parameters": parts.pop("text", 0),
             **({"towers": parts} if parts else {}),
         }
-    if hasattr(config, "text_config"):  # its tower needs another package: the text can be counted alone
+    if hasattr(config, "text_config"):  # its tower needs another package: count the text alone
         return count(config.text_config)
     raise failed
 
 
 def _classes(config: Any, wanted: str | None) -> Iterator[Any]:
-    """The classes to try: the one that the configuration names, then the usual ones for its kind."""
+    """The classes to try: the one named in the configuration, then the usual ones."""
     import transformers
     from transformers.models.auto import modeling_auto as auto
 
@@ -124,7 +124,7 @@ def _classes(config: Any, wanted: str | None) -> Iterator[Any]:
 
 
 def count_published() -> None:
-    """Count each configuration of the file anew; one without a class of transformers keeps what it says."""
+    """Recount each configuration of the file; without a class in transformers its count stays."""
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     content = json.loads(PUBLISHED.read_text("utf-8"))
@@ -147,7 +147,9 @@ def count_defaults() -> None:
     counted: dict[str, Any] = {}
     for model_type in sorted(CONFIG_MAPPING_NAMES):
         print(f"\r· {model_type:<40}", end="", file=sys.stderr, flush=True)
-        with contextlib.suppress(Exception):  # some need another package, or cannot be made of their defaults
+        with contextlib.suppress(
+            Exception
+        ):  # some need another package or cannot be built from their defaults
             cls = CONFIG_MAPPING[model_type]
             config = cls()
             if not is_text(model_type, config):
@@ -161,7 +163,7 @@ def count_defaults() -> None:
 
 
 def is_text(model_type: str, config: Any) -> bool:
-    """Whether a class of transformers makes text, or a vector of text, with such a configuration."""
+    """Whether transformers has a class for text, or text embeddings, for this configuration."""
     from transformers.models.auto import modeling_auto as auto
 
     kinds = (
@@ -177,10 +179,10 @@ def is_text(model_type: str, config: Any) -> bool:
 
 
 def _changed(cls: Any, usual: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The defaults with one field changed, where that changes the count: the fields that decide."""
+    """The defaults with one field changed, if that changes the count."""
     for name, value in _written(cls).items():
         for other in _others(name, value):
-            with contextlib.suppress(Exception):  # not a value that this class takes
+            with contextlib.suppress(Exception):  # not a valid value of this class
                 config = cls(**{name: other})
                 parameters = count(config, usual["class"])["parameters"]
                 if parameters != usual["parameters"]:
@@ -212,7 +214,7 @@ def _others(name: str, value: Any) -> list[Any]:
 
 
 def _written(cls: Any) -> dict[str, Any]:
-    """Defaults as the class writes them, before it works out what follows from others."""
+    """Defaults as the class writes them, before derived fields."""
     found = {}
     for field in dataclasses.fields(cls):
         if field.default is not dataclasses.MISSING:
@@ -223,7 +225,7 @@ def _written(cls: Any) -> dict[str, Any]:
 
 
 def class_defaults(cls: Any) -> dict[str, Any]:
-    """What a configuration class takes for fields that a file leaves out."""
+    """The defaults of a configuration class for omitted fields."""
     return {
         name: value
         for name, value in _written(cls).items()
@@ -232,14 +234,14 @@ def class_defaults(cls: Any) -> dict[str, Any]:
 
 
 def write_class_defaults() -> None:
-    """Keep the defaults of the classes that quant_core counts right, as far as it reads them."""
+    """Write the defaults that quant_core reads, of the classes that it counts correctly."""
     content = _read_defaults()
     kept = {
         model_type: _as_read(entry["written"])
         for model_type, entry in content["defaults"].items()
         if verdict(ours(entry["config"])[0], entry["parameters"], 0.001) == "right"
     }
-    for model_type in kept:  # of a multimodal model, what it assumes for its text
+    for model_type in kept:  # the text part of a multimodal model
         text = content["defaults"][model_type]["config"].get("text_config")
         if text:
             kept[model_type] = kept.get(text["model_type"], {})
@@ -259,7 +261,7 @@ def _write_class_defaults(version: str, kept: Mapping[str, Any]) -> None:
 
 
 def _is_misled(model_type: str, entry: Mapping[str, Any]) -> bool:
-    """Whether a file with next to nothing in it is counted wrong: its class derives more than it writes."""
+    """Whether a nearly empty file is counted wrongly, because its class derives fields."""
     if "text_config" in entry["config"]:
         return False
     files: list[tuple[dict[str, Any], int]] = [({}, entry["parameters"])]
@@ -269,7 +271,7 @@ def _is_misled(model_type: str, entry: Mapping[str, Any]) -> bool:
 
 
 def _as_read(written: Mapping[str, Any]) -> dict[str, Any]:
-    """Of the defaults those that quant_core reads, each under its usual name."""
+    """The defaults that quant_core reads, under their usual names."""
     names = {spelling: name for name, others in SPELLINGS.items() for spelling in others}
     usual = {names.get(name, name): value for name, value in written.items()}
     read = {
@@ -288,7 +290,7 @@ def _is_small(value: Any) -> bool:
 
 
 def reduced(config: Any) -> Any:
-    """A configuration without the fields that cannot decide a size."""
+    """A configuration without the fields that cannot affect a size."""
     if not isinstance(config, dict):
         return config
     return {
@@ -313,11 +315,11 @@ def _stamp() -> dict[str, str]:
     }
 
 
-# --- comparing, without -----------------------------------------------------------------------------------
+# --- comparing, without transformers ------------------------------------------------------------------------
 
 
 def ours(config: Mapping[str, Any]) -> tuple[int | None, str]:
-    """Our count and "", or None and the reason why there is none."""
+    """Our count and "", or None and the reason."""
     try:
         return shapes.model_shape(config).parameters, ""
     except ValueError as error:
@@ -371,7 +373,7 @@ def _number(value: int | None) -> str:
 
 
 def _printed(content: Mapping[str, Any]) -> str:
-    """JSON with one model a line: what changed shows in a diff."""
+    """JSON with one model per line, for readable diffs."""
     head = {name: value for name, value in content.items() if not isinstance(value, dict | list)}
     lines = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in head.items()]
     for name, value in content.items():

@@ -1,7 +1,7 @@
-"""Write what the documents say of each figure: docs/figures.md, and the chapters of docs/accessibility.md.
+"""Generate docs/figures.md and the figure sections of docs/accessibility.md.
 
-Run it as `make docs`. Names, ranges, read-outs and announced sentences come from the figures; a paragraph
-that a person wrote in the chapter of a figure stays where it is.
+Run it as `make docs`. Names, ranges, read-outs and announced sentences come from the figures; other
+paragraphs in a figure's section are kept.
 
     python scripts/figure_reference.py [--check]
 """
@@ -23,13 +23,13 @@ FIGURES = ROOT / "docs" / "figures.md"
 ACCESSIBILITY = ROOT / "docs" / "accessibility.md"
 WIDTH = 150
 SPREAD = 12
-"""States of a control that are tried for read-outs: the names change with options, not with every number."""
+"""Number of states of a control that are tried: read-outs change with options, not with every number."""
 
 _CHAPTER = re.compile(r"^#{2,3} FIG\.\w+ `(\w+)`", re.MULTILINE)
 
 
 def main() -> int:
-    """Write both documents, or say which of them is stale."""
+    """Write both documents, or with --check name the stale ones."""
     lesson = load_lesson("quantization")
     pages = {
         FIGURES: figures_page(lesson, FIGURES.read_text("utf-8")),
@@ -73,7 +73,7 @@ def _contract(lesson: Lesson, name: str, notes: list[str]) -> str:
 
 
 def read_outs(lesson: Lesson, name: str) -> list[str]:
-    """The names of a figure's read-outs, whatever its state."""
+    """The names of a figure's read-outs in all states."""
     figure = lesson.figures[name]
     shown = [
         readout.name for state in some_states(figure.controls) for readout in figure.view(state).readouts
@@ -91,7 +91,7 @@ def some_states(controls: type[FigureControls]) -> Iterator[FigureControls]:
 
 
 def accessibility_page(lesson: Lesson, written: str) -> str:
-    """docs/accessibility.md with its chapters on figures: controls in order, and what is announced."""
+    """docs/accessibility.md with its sections on figures: controls in order, and the announced sentence."""
     head, _, rest = written.partition("\n### FIG.")
     _, _, tail = rest.partition("\n## ")
     notes = _written_notes(f"### FIG.{rest.partition(chr(10) + '## ')[0]}", ("Controls: ", "> "))
@@ -109,7 +109,7 @@ def _chapter(lesson: Lesson, name: str, notes: list[str]) -> str:
 
 
 def kind(widget: Widget) -> str:
-    """What sort of input a control is, as the table of keys calls it."""
+    """The kind of a control, as in the table of keys."""
     if isinstance(widget, Slider):
         return "slider"
     if isinstance(widget, Text):
@@ -120,7 +120,7 @@ def kind(widget: Widget) -> str:
 
 
 def _written_notes(written: str, generated: tuple[str, ...]) -> dict[str, list[str]]:
-    """The paragraphs of each figure's chapter that are not generated."""
+    """The paragraphs of each figure's section that are not generated."""
     starts = list(_CHAPTER.finditer(written))
     ends = [*(match.start() for match in starts[1:]), len(written)]
     return {

@@ -1,4 +1,4 @@
-"""Whether the server of this container answers: its health check. HOST and PORT are those of `serve.py`."""
+"""Health check of the container: whether the server responds. HOST and PORT are those of `serve.py`."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ def main() -> int:
     host = os.environ.get("HOST", "127.0.0.1")
     host = ALL_ADDRESSES.get(host, host)
     host = f"[{host}]" if ":" in host else host
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # whatever HTTP_PROXY says
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # ignore HTTP_PROXY
     try:
         direct.open(f"http://{host}:{os.environ.get('PORT') or 8000}/healthz", timeout=TIMEOUT)
     except OSError as error:

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Build the container image with whatever engine is here: scripts/image.sh NAME
-# From the environment: PYTHON_IMAGE (the base), PIP_CONF and NPMRC (files given to the build as secrets).
+# Build the container image with docker, podman or buildah: scripts/image.sh NAME
+# Environment: PYTHON_IMAGE (the base), PIP_CONF and NPMRC (files passed to the build as secrets).
 set -eu
 cd "$(dirname "$0")/.."
 name=$1
@@ -9,7 +9,7 @@ set --
 [ -z "${PIP_CONF:-}" ] || set -- "$@" --secret "id=pip,src=$PIP_CONF"
 [ -z "${NPMRC:-}" ] || set -- "$@" --secret "id=npm,src=$NPMRC"
 
-# The health check is part of Docker's image format only: podman and buildah have to be told.
+# Only Docker's image format has a health check; podman and buildah need --format docker.
 if command -v docker >/dev/null && docker info >/dev/null 2>&1; then
     exec docker build --tag "$name" "$@" .
 elif command -v podman >/dev/null; then

@@ -1,10 +1,10 @@
-"""Measure every format and method on the lesson's small model, and write what the page reads.
+"""Measure every format and method on the lesson's small model, and write the data of FIG.05D.
 
-    python scripts/measure.py                measure all of it: minutes (`make measure`)
-    python scripts/measure.py --calibration  let the model write its calibration text anew
+    python scripts/measure.py                measure everything: minutes (`make measure`)
+    python scripts/measure.py --calibration  regenerate the model's calibration text
 
-Two processes share the work, each with one BLAS thread: the numbers do not depend on how many there are. Each
-holds its share of the models in memory and computes the 16-bit model's predictions once for all of them.
+Two processes share the work, each with one BLAS thread; the numbers do not depend on how many there are. Each
+holds its models in memory and computes the predictions of the 16-bit model once.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ def main() -> int:
 
 
 def run(jobs: int) -> dict[str, Any]:
-    """Everything that the file holds."""
+    """The content of the file."""
     recipes = list(measuring.RECIPES)
     calibrations = list(measuring.calibrations())
-    # Neighbours cost alike: dealt out in turn, the pieces take about as long as each other.
+    # Neighbours take similar time: dealt out in turn, the pieces take about equally long.
     work: list[tuple[str, list[Any]]] = [("rows", recipes[i::jobs]) for i in range(jobs)]
     work += [("calibration", calibrations[i::jobs]) for i in range(jobs)]
     done: dict[str, list[dict[str, Any]]] = {"rows": [], "calibration": []}
@@ -102,7 +102,7 @@ def run(jobs: int) -> dict[str, Any]:
 
 
 def piece(work: tuple[str, Sequence[Any]]) -> tuple[str, list[dict[str, Any]], float]:
-    """One process's share, and the CPU seconds that it took."""
+    """One process's share of the work, and its CPU seconds."""
     kind, part = work
     begun, told = process_time(), 0.0
 
@@ -120,7 +120,7 @@ def piece(work: tuple[str, Sequence[Any]]) -> tuple[str, list[dict[str, Any]], f
 
 
 def as_text(found: dict[str, Any]) -> str:
-    """JSON with one row on a line, so that a change is seen in a diff."""
+    """JSON with one row per line, for readable diffs."""
     lines = []
     for name, value in found.items():
         if isinstance(value, list):

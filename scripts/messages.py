@@ -1,8 +1,8 @@
-"""Collect the messages of the interface, and bring a language's catalogue up to date with them.
+"""Collect the messages of the interface and update the catalogue of a language.
 
-    python scripts/messages.py de      writes lessons/locale/de.po, keeping what is translated already
+    python scripts/messages.py de      writes lessons/locale/de.po and keeps existing translations
 
-No template of messages is kept: a catalogue is compared with what the templates and the code say now.
+There is no message template file: a catalogue is compared with the messages in templates and code.
 """
 
 import sys
@@ -34,7 +34,7 @@ NOT_FOR_READERS = {"styleguide.jinja"}
 
 
 def collected() -> Catalog:
-    """Every message, with the files that it stands in; no lines, which change with every edit."""
+    """Every message with its files, without line numbers, which change with every edit."""
     catalogue = Catalog(project="academy", fuzzy=False)
     for message, file, comments in _messages():
         catalogue.add(message, locations=[(file, 0)], auto_comments=comments)
@@ -59,7 +59,7 @@ def _messages() -> Iterator[tuple[str | tuple[str, ...], str, list[str]]]:
 
 
 def update(tag: str) -> Path:
-    """Write the catalogue of a language: new messages empty, old translations kept, what is gone left out."""
+    """Write the catalogue of a language: keep translations, add new messages, remove obsolete ones."""
     path = CATALOGUES / f"{tag}.po"
     catalogue = Catalog(locale=tag.replace("-", "_"), project="academy", fuzzy=False)
     if path.exists():

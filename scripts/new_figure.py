@@ -1,8 +1,8 @@
-"""Lay down a figure that works: its folder, its words, its test, and its place at the end of a section.
+"""Create a working figure: its folder, words and test, and its place at the end of a section.
 
     make figure NAME=spread [SECTION=02-rounding]
 
-It is a slider, a drawing and a read-out, to be changed into what the figure is to show.
+It has a slider, a drawing and a read-out, to be changed as needed.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ SECTION = "07-family"
 
 
 def main(name: str, section: str = SECTION) -> None:
-    """Write the files; refuse a name that is taken or cannot be one."""
+    """Write the files; refuse a name that is taken or invalid."""
     prose = LESSON / "en" / f"{section}.md"
     if not re.fullmatch("[a-z][a-z0-9_]{1,30}", name):
         sys.exit("Name the figure in small letters, digits and _: make figure NAME=spread")
     if not prose.is_file():
-        sys.exit(f"{prose.relative_to(ROOT)} is no section of the lesson")
+        sys.exit(f"{prose.relative_to(ROOT)} is not a section of the lesson")
     files = {
         LESSON / "figures" / name / "__init__.py": "__init__.py",
         LESSON / "figures" / name / "drawing.jinja": "drawing.jinja",
@@ -35,7 +35,7 @@ def main(name: str, section: str = SECTION) -> None:
     }
     taken = [str(path.relative_to(ROOT)) for path in files if path.exists()]
     if taken:
-        sys.exit(f"{', '.join(taken)}: is there already; nothing was written")
+        sys.exit(f"{', '.join(taken)}: is already there; nothing was written")
     label = next_label(prose.read_text("utf-8"))
     words = {"name": name, "label": label, "id": label.lower().replace(".", "-")}
     for path, template in files.items():

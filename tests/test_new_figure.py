@@ -23,7 +23,7 @@ SEEING = f"{NAME} or test_docs or test_arrows or test_bare_numbers or test_trans
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tree with a figure that was just laid down."""
+    """The tree with a figure that was just created."""
     tree = tmp_path_factory.mktemp("copy") / "tree"
     shutil.copytree(ROOT, tree, ignore=LEFT_OUT)
     shutil.copytree(ROOT / "docs", tree / "docs", dirs_exist_ok=True)
@@ -72,7 +72,7 @@ def test_every_suite_that_sees_figures_passes(copy: Path) -> None:
 
 def test_a_name_that_is_taken_is_refused_and_nothing_is_overwritten(copy: Path) -> None:
     before = (copy / f"tests/lessons/test_{NAME}.py").read_bytes()
-    with pytest.raises(AssertionError, match="is there already"):
+    with pytest.raises(AssertionError, match="is already there"):
         run(copy, "scripts/new_figure.py", NAME)
     with pytest.raises(AssertionError, match="small letters"):
         run(copy, "scripts/new_figure.py", "../Spread")

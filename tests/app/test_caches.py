@@ -14,13 +14,13 @@ from fastapi import FastAPI
 from app import create_app
 from app.settings import Settings
 from bench.states import FIGURES, fragment_path, random_state
-from fuzz.asking import Request, ask
-from fuzz.dearest import dear_state
+from fuzz.asgi import Request, ask
+from fuzz.expensive import expensive_state
 
 STATM = Path("/proc/self/statm")
 CACHE_MIB = 2
 GROWTH_MIB = 48  # beyond the cache: 40 models of 512 layers have lists of tensors of 70
-GIVEN = 40  # dear states that are asked for, each of another model or sentence
+GIVEN = 40  # expensive states that are asked for, each of another model or sentence
 
 
 def resident_mib() -> float:
@@ -38,15 +38,15 @@ def test_reader_input_does_not_grow_memory() -> None:
     app, dice = create_app(Settings(make_ahead=False, cache_mib=CACHE_MIB)), random.Random(0)
     app.state.ready = True
     some = [fragment_path(name, random_state(name, dice)) for name in FIGURES for _ in range(6)]
-    dear = {
-        name: [fragment_path(name, dear_state(FIGURES[name], turn, dice)) for turn in range(GIVEN)]
+    expensive = {
+        name: [fragment_path(name, expensive_state(FIGURES[name], turn, dice)) for turn in range(GIVEN)]
         for name in ("fit", "sentence")
     }
 
     async def test() -> None:
-        await ask_for(app, some + [paths[0] for paths in dear.values()])
+        await ask_for(app, some + [paths[0] for paths in expensive.values()])
         before = resident_mib()
-        for paths in dear.values():
+        for paths in expensive.values():
             await ask_for(app, paths)
         assert resident_mib() - before < CACHE_MIB + GROWTH_MIB
 

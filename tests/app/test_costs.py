@@ -16,8 +16,8 @@ from fastapi import FastAPI
 
 from app import create_app
 from app.settings import Settings
-from fuzz.asking import Request, ask
-from fuzz.dearest import dear_requests, routes
+from fuzz.asgi import Request, ask
+from fuzz.expensive import expensive_requests, routes
 from lessons.catalogue import all_slugs, load_lesson
 from lessons.kit.controls import Choice
 from lessons.quantization import small_model
@@ -73,10 +73,10 @@ def sentence_cost(seed: int) -> float:
 
 
 def test_cost_of_the_most_expensive_request_of_every_route(app: FastAPI) -> None:
-    dear: dict[str, float] = {}
+    expensive: dict[str, float] = {}
     for method, path in set(routes(app)) - set(NOT_ASKED):
-        asked = [dict(dear_requests(method, path, turn)) for turn in range(TURNS)]
-        assert asked[0], f"nothing is asked of {method} {path}: see fuzz/dearest.py"
+        asked = [dict(expensive_requests(method, path, turn)) for turn in range(TURNS)]
+        assert asked[0], f"nothing is asked of {method} {path}: see fuzz/expensive.py"
         statuses = []
         for of_what in asked[0]:
             ratios = []
@@ -87,7 +87,7 @@ def test_cost_of_the_most_expensive_request_of_every_route(app: FastAPI) -> None
                 if ratios[-1] <= MOST:
                     break
             if min(ratios) > MOST:
-                dear[f"{method} {path} {of_what}"] = round(min(ratios), 1)
+                expensive[f"{method} {path} {of_what}"] = round(min(ratios), 1)
         assert min(statuses) < 400, (path, statuses)
         assert max(statuses) < 500, (path, statuses)
-    assert not dear, f"times the cost of a sentence: {dear}"
+    assert not expensive, f"times the cost of a sentence: {expensive}"

@@ -27,8 +27,8 @@ from app.http import errors
 from app.http.turns import REQUESTS_OF_A_TURN, Turns
 from app.routes import common, lesson, own, task
 from app.settings import Settings
-from fuzz.asking import Answer, Request, ask
-from fuzz.dearest import FORM_HEADERS, dear_configs, dear_numbers, form
+from fuzz.asgi import Answer, Request, ask
+from fuzz.expensive import FORM_HEADERS, expensive_configs, expensive_numbers, form
 from lessons.catalogue import load_lesson
 from lessons.kit.controls import Text
 from lessons.kit.figure import Figure
@@ -101,7 +101,7 @@ def test_a_flood_of_sentences_of_one_client_leaves_another_its_turn(
 
 def test_a_flood_of_posts_of_one_client_gives_nobody_else_a_refusal(few_waiting: int, app: FastAPI) -> None:
     async def test() -> None:
-        own = post("rtn", dear_numbers(0)["numbers"])
+        own = post("rtn", expensive_numbers(0)["numbers"])
         flood = [asyncio.create_task(ask(app, own, ATTACKER)) for _ in range(few_waiting + 100)]
         students = []
         for number in range(5):
@@ -161,7 +161,7 @@ def test_clients_take_turns_in_the_event_loop() -> None:
 def test_refusal_is_delayed(app: FastAPI, monkeypatch: pytest.MonkeyPatch, leaves: bool) -> None:
     """Until then nothing of what it sent is kept; if it leaves, it is not waited for."""
     monkeypatch.setattr(errors, "REFUSED_SECONDS", LIMIT if leaves else 0.1)
-    own = post("rtn", dear_numbers(0)["numbers"])
+    own = post("rtn", expensive_numbers(0)["numbers"])
     pauses = 0
 
     async def crowded(*_: object, **__: object) -> None:
@@ -199,10 +199,10 @@ def test_class_behind_one_address_is_fully_served(app: FastAPI) -> None:
 
 
 EXPENSIVE = {
-    "a long list": post("fit", dear_configs(0)["zeros"]),
-    "many fields": post("fit", dear_configs(0)["fields"]),
-    "a deep nest": post("fit", dear_configs(0)["deep"]),
-    "own weights": post("rtn", dear_numbers(0)["numbers"]),
+    "a long list": post("fit", expensive_configs(0)["zeros"]),
+    "many fields": post("fit", expensive_configs(0)["fields"]),
+    "a deep nest": post("fit", expensive_configs(0)["deep"]),
+    "own weights": post("rtn", expensive_numbers(0)["numbers"]),
     "a sentence": sentence(),
     "a line": fragment("fit", source="config", config="num_hidden_layers=512 hidden_size=99999999"),
     "an escaped line": Request("GET", f"{LESSON}/figures/fit?c%6Fnfig=num_hidden_layers=512"),

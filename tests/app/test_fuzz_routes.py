@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from fuzz.asking import Answer, Request
-from fuzz.routes import DEAREST, HOST, faults, fuzz
+from fuzz.asgi import Answer, Request
+from fuzz.routes import HOST, MOST_EXPENSIVE, faults, fuzz
 
 GOOD = {
     "content-security-policy": "default-src 'none'",
@@ -22,8 +22,8 @@ def test_short_fuzz_run_passes() -> None:
     summary = asyncio.run(fuzz(300, seed=0))
     assert summary.passed, summary.failure
     assert {200, 404, 405, 422} <= set(summary.statuses)
-    assert len(summary.dearest) == DEAREST
-    assert min(milliseconds for milliseconds, _ in summary.dearest) > 0
+    assert len(summary.most_expensive) == MOST_EXPENSIVE
+    assert min(milliseconds for milliseconds, _ in summary.most_expensive) > 0
 
 
 def test_valid_response_has_no_faults() -> None:

@@ -1,7 +1,7 @@
-"""The dearest valid requests that can be made of each route: what one request may cost is held against them.
+"""The most expensive valid requests for each route, used to test the cost limit of one request.
 
-Everything is derived from the application's own routes, so that a new one cannot be forgotten: whoever adds a
-placeholder to a path says here what can stand in its place.
+They are derived from the application's routes, so that none is forgotten: add the values of a new path
+placeholder to `PLACES`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from fastapi.routing import iter_route_contexts
 
 from app.assets import static_files, version
 from app.http.query import FORM
-from fuzz.asking import Request
+from fuzz.asgi import Request
 from lessons.catalogue import Lesson, all_slugs, load_lesson, plain_pages
 from lessons.kit.controls import FigureControls, Text, plain
 from lessons.kit.figure import Figure
@@ -26,7 +26,7 @@ from lessons.kit.source import library_functions
 from quant_core.files.single import MOST_NUMBERS
 
 TYPED = 3
-"""Lengths and kinds of what a reader gives that are tried: no answer may be there already."""
+"""Number of variants of reader input, so that no response is cached."""
 
 FORM_HEADERS = (("content-type", FORM),)
 
@@ -38,7 +38,7 @@ OTHERS = (
 
 
 def routes(app: FastAPI) -> list[tuple[str, str]]:
-    """Method and path of every route, as the application has them."""
+    """Method and path of every route of the application."""
     return [
         (method, str(route.path))
         for route in iter_route_contexts(app.routes)
@@ -46,8 +46,8 @@ def routes(app: FastAPI) -> list[tuple[str, str]]:
     ]
 
 
-def dear_requests(method: str, path: str, turn: int) -> Iterator[tuple[str, Request]]:
-    """The dearest requests for a route, each with what it is of: other states for every `turn`."""
+def expensive_requests(method: str, path: str, turn: int) -> Iterator[tuple[str, Request]]:
+    """The most expensive requests for a route, each with a label; different states for every `turn`."""
     dice = random.Random(f"{method} {path} {turn}")
     if "{slug}" not in path or path == "/{slug}":
         yield from _without_lesson(method, path)
@@ -72,11 +72,11 @@ PLACES: dict[str, Callable[[Lesson], list[str]]] = {
     "{name}": lambda lesson: list(lesson.figures),
     "code/{function}": lambda lesson: [f"code/{name}" for name in list(library_functions())[::40]],
 }
-"""What stands in a path → what can stand there."""
+"""Path placeholder → its possible values."""
 
 
 def takes_states(path: str) -> bool:
-    """Whether an address of a lesson names the states of its figures."""
+    """Whether an address of a lesson holds states of its figures."""
     return path.endswith(("/lessons/{slug}", "/notebook.ipynb"))
 
 
@@ -99,7 +99,7 @@ def _of_name(
         kind, _, rest = name.partition("/")
         yield name, Request(method, f"{address}{_query_of(kind, rest, lesson, turn)}")
         return
-    state = dear_state(figure, turn, dice)
+    state = expensive_state(figure, turn, dice)
     query = [(key, plain(value)) for key, value in state]
     if method == "POST":
         if figure.takes_own and not (figure.from_file and path.endswith((".csv", ".svg"))):
@@ -129,32 +129,32 @@ def _query_of(kind: str, name: str, lesson: Lesson, turn: int) -> str:
     if kind == "questions":
         return "?skip=1"
     if kind == "jobs":
-        state = dear_state_of(lesson.jobs[name].controls, name, turn, random.Random(turn))
+        state = expensive_state_of(lesson.jobs[name].controls, name, turn, random.Random(turn))
         return f"?{urlencode(state.query())}"
     return ""
 
 
 def _lesson_query(lesson: Lesson, turn: int, dice: random.Random) -> str:
-    """Every figure in a state of its own, as many characters as fit."""
+    """Every figure in some state, up to the longest query."""
     pairs = [
         (f"{name}.{key}", value)
         for name, figure in lesson.figures.items()
-        for key, value in dear_state(figure, turn, dice).query()
+        for key, value in expensive_state(figure, turn, dice).query()
     ]
     pairs.sort(key=lambda pair: pair[0].endswith(("sentence", "config")), reverse=True)
     return f"?{urlencode(pairs[:127])}"
 
 
-def dear_state(figure: Figure[Any], turn: int, dice: random.Random) -> FigureControls:
-    """Some state of a figure, what can be typed into it as long and as dear as it may be."""
-    return dear_state_of(figure.controls, figure.name, turn, dice)
+def expensive_state(figure: Figure[Any], turn: int, dice: random.Random) -> FigureControls:
+    """A state of a figure whose text controls hold the longest and most expensive text."""
+    return expensive_state_of(figure.controls, figure.name, turn, dice)
 
 
-def dear_state_of(
+def expensive_state_of(
     controls: type[FigureControls], name: str, turn: int, dice: random.Random
 ) -> FigureControls:
     given = {
-        key: dear_text(widget, turn, dice) if isinstance(widget, Text) else dice.choice(widget.states())
+        key: expensive_text(widget, turn, dice) if isinstance(widget, Text) else dice.choice(widget.states())
         for key, widget in controls.widgets().items()
     }
     if "source" in given and "config" in given:
@@ -164,8 +164,8 @@ def dear_state_of(
     return controls.model_validate(given)
 
 
-def dear_text(widget: Text, turn: int, dice: random.Random) -> str:
-    """The dearest text that a control takes: a line of a model of many layers, or many short tokens."""
+def expensive_text(widget: Text, turn: int, dice: random.Random) -> str:
+    """The most expensive text of a control: a line of a model with many layers, or many short tokens."""
     model = f"{_layers(turn)} vocab_size={dice.randint(10**5, 10**6)}"
     tokens = "".join(dice.choices("~!@#$%^&*()_+{}|:<>?", k=widget.most))
     return next((text for text in (model, tokens) if widget.accepts(text)), max(widget.samples, key=len))
@@ -181,26 +181,26 @@ def _own(
     query: list[tuple[str, str]],
     turn: int,
 ) -> Iterator[tuple[str, Request]]:
-    sent = dear_configs(turn) if figure.from_file else dear_numbers(turn)
+    sent = expensive_configs(turn) if figure.from_file else expensive_numbers(turn)
     for kind, fields in sent.items():
         body = form([*query, *fields.items()])
         yield f"{figure.name} {kind}", Request("POST", address, FORM_HEADERS, body)
 
 
 def form(fields: Iterable[tuple[str, str]]) -> bytes:
-    """The body of a form, with nothing escaped that need not be: so most of it fits."""
+    """The body of a form with as little escaping as possible, so that most fits."""
     return urlencode(list(fields), safe=',:[]{}"').encode()
 
 
-def dear_numbers(turn: int) -> dict[str, dict[str, str]]:
-    """Readers' own weights: as many numbers as may be given, with as many digits as fit."""
+def expensive_numbers(turn: int) -> dict[str, dict[str, str]]:
+    """Readers' own weights: as many numbers as allowed, with as many digits as fit."""
     dice = random.Random(turn)
     numbers = " ".join(f"{dice.gauss(0, 1):.17f}" for _ in range(MOST_NUMBERS))
     return {"numbers": {"own.text": numbers}}
 
 
-def dear_configs(turn: int) -> dict[str, dict[str, str]]:
-    """Configurations of a model: long lists, many fields, a deep nest, and one that is out of range."""
+def expensive_configs(turn: int) -> dict[str, dict[str, str]]:
+    """Configurations of a model: long lists, many fields, deep nesting, and one value out of range."""
     config = dict(pair.split("=") for pair in f"{_layers(turn)} vocab_size=151936".split())
     read = {key: int(value) if value.isdigit() else value for key, value in config.items()}
     configs = {

@@ -1,4 +1,4 @@
-"""A request, its answer, and the application called as a server calls it, without a client between."""
+"""Call the application through ASGI, without an HTTP client."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ async def ask(
     app: Callable[..., Awaitable[None]],
     request: Request,
     client: str = "127.0.0.1",
-    before_it_leaves: Callable[[], Awaitable[None]] | None = None,
+    before_disconnect: Callable[[], Awaitable[None]] | None = None,
 ) -> Answer:
-    """Call the application as a server does: the path decoded once, the query as it came."""
+    """Call the application as a server does: the path decoded once, the query unchanged."""
     path, _, query = request.address.partition("?")
     answer = Answer()
     waiting = [{"type": "http.request", "body": request.body, "more_body": False}]
@@ -58,8 +58,8 @@ async def ask(
     async def receive() -> Message:
         if waiting:
             return waiting.pop()
-        if before_it_leaves is not None:
-            await before_it_leaves()
+        if before_disconnect is not None:
+            await before_disconnect()
         return {"type": "http.disconnect"}
 
     async def send(message: Message) -> None:
@@ -73,6 +73,6 @@ async def ask(
 
     try:
         await app(scope, receive, send)
-    except Exception as error:  # Starlette has answered 500 by then, and tells the server as well
+    except Exception as error:  # Starlette has sent a 500 and raises the error for the server's log
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
     return answer

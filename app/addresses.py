@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 from app.assets import version
 from app.site import current_site
-from lessons.kit.language import Language, spoken
+from lessons.kit.language import Language, current_language
 
 _LESSON = "/lessons/{slug}"
 _FIGURE = f"{_LESSON}/figures/{{name}}"
@@ -74,7 +74,7 @@ def local_address(page: str, *names: str, query: Iterable[tuple[str, str]] = (),
 
 def prefix() -> str:
     """Where the pages of this site in the current language begin."""
-    return current_site().root_path + spoken().prefix
+    return current_site().root_path + current_language().prefix
 
 
 def in_language(own: str, language: Language) -> str:

@@ -26,7 +26,7 @@ from app.server.job_runner import JobRunner
 from app.settings import Settings
 from app.site import Site
 from lessons.catalogue import lesson_slugs, load_lesson
-from lessons.kit.language import languages, speaking
+from lessons.kit.language import languages, use_language
 
 log = logging.getLogger("academy")
 
@@ -40,7 +40,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.ready = False
         for language in languages():
-            with speaking(language):
+            with use_language(language):
                 for slug in lesson_slugs():
                     load_lesson(slug)
         log.info("serving content version %s", version())

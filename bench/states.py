@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from app.addresses import path
 from lessons.catalogue import load_lesson
-from lessons.kit.controls import FigureControls, plain
+from lessons.kit.controls import FigureControls, as_parameter
 
 LESSON = load_lesson("quantization")
 FIGURES = LESSON.figures
@@ -33,14 +33,14 @@ def random_states(name: str, count: int, source: random.Random) -> list[FigureCo
 
 def fragment_path(name: str, state: FigureControls) -> str:
     """Path of the fragment of this state; a form sends every control, in order."""
-    query = {key: plain(value) for key, value in state}
+    query = {key: as_parameter(value) for key, value in state}
     return f"{path('fragment', LESSON.slug, name)}?{urlencode(query)}"
 
 
 def table_path(name: str, control: str, state: FigureControls) -> str:
     """Path of the state table along one control: the whole table, or the part around this state."""
     parted = type(state).parted()
-    query = {key: plain(value) for key, value in state if key != control or control in parted}
+    query = {key: as_parameter(value) for key, value in state if key != control or control in parted}
     return f"{path('along', LESSON.slug, name, control)}?{urlencode(query)}"
 
 

@@ -20,7 +20,7 @@ from app.assets import static_files, version
 from app.http.query import FORM
 from fuzz.asgi import Request
 from lessons.catalogue import Lesson, all_slugs, load_lesson, plain_pages
-from lessons.kit.controls import FigureControls, Text, plain
+from lessons.kit.controls import FigureControls, Text, as_parameter
 from lessons.kit.figure import Figure
 from lessons.kit.source import library_functions
 from quant_core.files.single import MOST_NUMBERS
@@ -100,7 +100,7 @@ def _of_name(
         yield name, Request(method, f"{address}{_query_of(kind, rest, lesson, turn)}")
         return
     state = expensive_state(figure, turn, dice)
-    query = [(key, plain(value)) for key, value in state]
+    query = [(key, as_parameter(value)) for key, value in state]
     if method == "POST":
         if figure.takes_own and not (figure.from_file and path.endswith((".csv", ".svg"))):
             yield from _own(address, figure, query, turn)

@@ -38,7 +38,7 @@ from app.settings import Settings
 from fuzz.asgi import Answer, Request, ask
 from fuzz.expensive import expensive_requests, routes
 from lessons.catalogue import lesson_slugs, load_lesson
-from lessons.kit.controls import plain
+from lessons.kit.controls import as_parameter
 
 SLUG = lesson_slugs()[0]
 LESSON = load_lesson(SLUG)
@@ -237,7 +237,7 @@ def any_pair(dice: random.Random, name: str) -> str:
         (60, 10, 6, 6, 2, 2, 4, 8, 2, 2, 8, 2, 4, 6, 2),
     )[0]
     values: list[Callable[[], str]] = [
-        lambda: plain(dice.choice(widget.states())),
+        lambda: as_parameter(dice.choice(widget.states())),
         lambda: noise(dice),
         lambda: str(dice.randint(-10, 10**9)),
         lambda: dice.choice(("0", "1", "lesson", "page", "guided", "faded")),

@@ -21,7 +21,7 @@ from lessons.kit.claims import Claim
 from lessons.kit.controls import FigureControls
 from lessons.kit.figure import Figure
 from lessons.kit.job import Job
-from lessons.kit.language import PSEUDO, SOURCE, speaking, spoken
+from lessons.kit.language import PSEUDO, SOURCE, current_language, use_language
 from lessons.kit.program import program
 from lessons.kit.prose import PIECES, Section, read_claims, read_section, read_translated
 from lessons.kit.question import Question
@@ -182,12 +182,12 @@ class Lesson:
 
 def course() -> Course:
     """The course path as `course.toml` tells it, in the present language."""
-    return _course(spoken().tag)
+    return _course(current_language().tag)
 
 
 @functools.cache
 def _course(language: str) -> Course:
-    with speaking(language):
+    with use_language(language):
         content = read_translated(ROOT / "course.toml", ("path", "title", "description"))
         read = checked(Course, content, "course.toml")
         return read.model_copy(update={"lessons": tuple(map(_numbered, read.lessons))})
@@ -195,7 +195,7 @@ def _course(language: str) -> Course:
 
 def _numbered(read: Numbered) -> Numbered:
     """The same with its number as the present language writes it."""
-    return read.model_copy(update={"number": spoken().coordinates(read.number)})
+    return read.model_copy(update={"number": current_language().coordinates(read.number)})
 
 
 @functools.cache
@@ -212,12 +212,12 @@ def all_slugs() -> tuple[str, ...]:
 
 def plain_pages() -> dict[str, Section]:
     """The pages that belong to no lesson, by slug, in the present language: `pages/LANGUAGE/*.md`."""
-    return _plain_pages(spoken().tag)
+    return _plain_pages(current_language().tag)
 
 
 @functools.cache
 def _plain_pages(language: str) -> dict[str, Section]:
-    with speaking(language):
+    with use_language(language):
         pages = [
             read_section(path, {}, "") for path in sorted((ROOT / "pages" / _words_of(language)).glob("*.md"))
         ]
@@ -226,12 +226,12 @@ def _plain_pages(language: str) -> dict[str, Section]:
 
 def load_lesson(slug: str) -> Lesson:
     """Read a lesson in the present language. Its figures stand in the order that the prose places them in."""
-    return _load_lesson(slug, spoken().tag)
+    return _load_lesson(slug, current_language().tag)
 
 
 @functools.cache
 def _load_lesson(slug: str, language: str) -> Lesson:
-    with speaking(language):
+    with use_language(language):
         return _read_lesson(slug, ROOT / slug, ROOT / slug / _words_of(language))
 
 
@@ -242,7 +242,7 @@ def _words_of(language: str) -> str:
 
 def style_sheets() -> list[tuple[Path, bool]]:
     """The style sheet of every figure that has one, and whether its drawing comes late."""
-    with speaking(SOURCE):
+    with use_language(SOURCE):
         lessons = [load_lesson(slug) for slug in all_slugs()]
     sheets = [
         (ROOT / figure.folder / "style.css", lesson.is_late(figure.name))
@@ -279,7 +279,7 @@ def _read_lesson(slug: str, folder: Path, words: Path) -> Lesson:
 
     return Lesson(
         slug=slug,
-        language=spoken().tag,
+        language=current_language().tag,
         about=about,
         sections=sections,
         figures=figures,

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from lessons.catalogue import Lesson, load_lesson  # noqa: E402
-from lessons.kit.controls import Choice, FigureControls, Slider, Text, Widget, plain  # noqa: E402
+from lessons.kit.controls import Choice, FigureControls, Slider, Text, Widget, as_parameter  # noqa: E402
 
 FIGURES = ROOT / "docs" / "figures.md"
 ACCESSIBILITY = ROOT / "docs" / "accessibility.md"
@@ -56,7 +56,7 @@ def figures_page(lesson: Lesson, written: str) -> str:
 def _contract(lesson: Lesson, name: str, notes: list[str]) -> str:
     figure = lesson.figures[name]
     rows = [
-        f"| `{key}` | {widget.allowed()} | {plain(figure.controls.model_fields[key].default) or 'empty'} |"
+        f"| `{key}` | {widget.allowed()} | {as_parameter(getattr(figure.controls(), key)) or 'empty'} |"
         for key, widget in figure.controls.widgets().items()
     ]
     table = "\n".join(["| control | allowed | default |", "|---|---|---|", *rows])
@@ -87,7 +87,7 @@ def some_states(controls: type[FigureControls]) -> Iterator[FigureControls]:
     for name, widget in controls.widgets().items():
         values = widget.states()
         for value in values[:: max(1, len(values) // SPREAD)]:
-            yield controls.parse([(name, plain(value))])
+            yield controls.parse([(name, as_parameter(value))])
 
 
 def accessibility_page(lesson: Lesson, written: str) -> str:

@@ -28,7 +28,7 @@ from app.views.styleguide import styleguide_page
 from lessons.catalogue import Lesson, all_slugs, lesson_slugs, load_lesson, plain_pages
 from lessons.kit.arrangement import FigureQuery
 from lessons.kit.controls import Choice
-from lessons.kit.language import PSEUDO, SOURCE, languages, speaking
+from lessons.kit.language import PSEUDO, SOURCE, languages, use_language
 from lessons.kit.source import shown_functions
 from lessons.kit.task import ROUTES
 
@@ -65,7 +65,7 @@ def read_everything(app: FastAPI) -> None:
         static_file(path)
     shown_functions()
     for language in (*languages(), *(PSEUDO if settings.pseudo_languages else ())):
-        with use_site(app.state.site), speaking(language):
+        with use_site(app.state.site), use_language(language):
             for key, make in first_pages():
                 cache.now(key, make)
             for slug in all_slugs():
@@ -124,7 +124,7 @@ def take(app: FastAPI) -> None:
         log.warning("%s is left alone: %s", file, error)
         return
     if found:
-        with use_site(app.state.site), speaking(SOURCE):
+        with use_site(app.state.site), use_language(SOURCE):
             wanted = {key for key, _make in likely_pages(cache)}
         for key in wanted & found.keys():
             cache.put(key, found[key])
@@ -140,7 +140,7 @@ def make(app: FastAPI, pause: float = PAUSE) -> bool:
     cache: ResponseCache = app.state.cache
     made: dict[str, CachedResponse] = {}
     settle()
-    with use_site(app.state.site), speaking(SOURCE):
+    with use_site(app.state.site), use_language(SOURCE):
         for key, make in likely_pages(cache):
             if stopping.wait(pause):
                 return False

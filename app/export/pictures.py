@@ -33,8 +33,7 @@ from app.assets import STATIC
 from app.export.sheets import Looks, Scheme, looks
 from app.views.environment import render
 from app.views.figure import FigureContext
-from lessons.kit.controls import Choice, Slider
-from lessons.kit.controls import plain as as_text
+from lessons.kit.controls import Choice, Slider, as_parameter
 
 WIDTH = 1080
 MARGIN = 32
@@ -363,7 +362,7 @@ def _said(shown: FigureContext) -> Iterator[str]:
             unit = f"\u202f{shown.text.unit(widget.unit)}" if widget.unit else ""
             yield f"{shown.text.control(name)}: {widget.text(value)}{unit}"
         elif not (isinstance(widget, Choice) and widget.drawn):
-            yield f"{shown.text.control(name)}: {shown.text.option(name, as_text(value), widget)}"
+            yield f"{shown.text.control(name)}: {shown.text.option(name, as_parameter(value), widget)}"
 
 
 def _wrapped(text: str) -> list[str]:

@@ -21,7 +21,7 @@ from app.site import current_site
 from app.views.environment import HTML, render
 from app.views.problems import Problem
 from lessons.catalogue import Lesson
-from lessons.kit.language import N_, spoken
+from lessons.kit.language import N_, current_language
 from lessons.kit.language import gettext as _
 
 log = logging.getLogger("academy")
@@ -145,7 +145,7 @@ async def _server_error(request: Request, error: Exception) -> Response:
 def _page(request: Request, status: int, title: str, detail: str, headers: dict[str, str]) -> Response:
     embedded = is_embed(request.scope)
     make = _body_of if status in (429, 503) else _body_of.__wrapped__
-    body = make(spoken().tag, current_site().root_path, status, title, detail, embedded)
+    body = make(current_language().tag, current_site().root_path, status, title, detail, embedded)
     headers = {"Cache-Control": "no-store", **headers}  # another replica, or the next moment, may know better
     return Response(body, status, headers, media_type=HTML)
 

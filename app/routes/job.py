@@ -31,7 +31,7 @@ from lessons.catalogue import Lesson, all_slugs, load_lesson
 from lessons.kit.controls import ControlError, FigureControls
 from lessons.kit.job import Job, State
 from lessons.kit.job_store import MOST_OF_ONE, FullError, FullOfOneError
-from lessons.kit.language import spoken
+from lessons.kit.language import current_language
 
 STREAM_SECONDS = 20.0
 """After that a browser asks again by itself; a server that stops does not wait longer."""
@@ -88,7 +88,8 @@ async def begin(request: Request, slug: str, name: str) -> Response:
                 case = replace(case, token=token)
         except FullError as full:
             status, key = (429, "full_of_one") if isinstance(full, FullOfOneError) else (503, "full")
-            words = case.lesson.job_texts[case.job.name].word(key, most=spoken().number(str(MOST_OF_ONE)))
+            most = current_language().number(str(MOST_OF_ONE))
+            words = case.lesson.job_texts[case.job.name].word(key, most=most)
             raise HTTPException(status, words, {"Retry-After": str(WHEN_FULL)}) from None
         await _look(request)
     return RedirectResponse(case.address(), 303)

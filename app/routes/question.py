@@ -26,7 +26,7 @@ from app.views.lesson import question_page, questions_page
 from app.views.problems import problems_for_people, without
 from lessons.catalogue import Lesson
 from lessons.kit.arrangement import Pairs
-from lessons.kit.controls import ControlError, plain
+from lessons.kit.controls import ControlError, as_parameter
 from lessons.kit.language import gettext as _
 from lessons.kit.question import ANSWER, SKIP, Guess
 
@@ -80,7 +80,7 @@ async def _question(
     route = read_route(parameters)
     parse = partial(_parse, lesson, name, parameters, whole_page=whole_page)
     committed, guess = await in_thread(request, parse)
-    commit = [] if not committed else [(SKIP, "1")] if guess is None else [(ANSWER, plain(guess))]
+    commit = [] if not committed else [(SKIP, "1")] if guess is None else [(ANSWER, as_parameter(guess))]
     query = [*commit, *([("route", route)] if route else [])]
     key = address("question" if whole_page else "question fragment", slug, name, query=query)
     make = partial(question_page, lesson, name, committed, guess, route, whole_page=whole_page)

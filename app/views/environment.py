@@ -17,8 +17,8 @@ from app.cache.response import QUICK, CachedResponse
 from app.site import current_site
 from lessons.catalogue import course
 from lessons.kit import numbers
-from lessons.kit.controls import Choice, Slider, Text, plain
-from lessons.kit.language import gettext, language, languages, ngettext, spoken
+from lessons.kit.controls import Choice, Slider, Text, as_parameter
+from lessons.kit.language import current_language, gettext, language, languages, ngettext
 from lessons.kit.mathml import mathml
 from lessons.kit.source import dotted_name, highlight, source_named, source_of
 from lessons.kit.typed import LONGEST
@@ -61,11 +61,11 @@ def environment() -> Environment:
     env.globals.update(
         address=address,
         in_language=in_language,
-        spoken=spoken,
+        current_language=current_language,
         language=language,
         languages=languages,
         modules=[path for path in static_files() if path.startswith(PRELOADED)],
-        plain=plain,
+        as_parameter=as_parameter,
         is_slider=lambda widget: isinstance(widget, Slider),
         is_choice=lambda widget: isinstance(widget, Choice),
         is_text=lambda widget: isinstance(widget, Text),
@@ -105,7 +105,7 @@ def table_rows(table: Table) -> Markup:
     Most of a view's elements are its cells: joined here they take a fifth of the time that a loop in the
     template takes. The next state has most of its rows in common with this one, so each is printed once.
     """
-    tag = spoken().tag
+    tag = current_language().tag
     marked = table.marked
     return Markup(
         "".join(_table_row(tag, table.columns, row, i in marked) for i, row in enumerate(table.rows))

@@ -15,7 +15,7 @@ from app.views.question import QuestionContext, reveal
 from lessons.catalogue import Lesson
 from lessons.kit.arrangement import Arrangement, FigureQuery, Pairs
 from lessons.kit.chart import Chart
-from lessons.kit.controls import Choice, FigureControls, plain
+from lessons.kit.controls import Choice, FigureControls, as_parameter
 from lessons.kit.figure import Figure
 from lessons.kit.own import read_own
 from lessons.kit.question import CHART, Mark, Placed, on_chart, placed
@@ -144,7 +144,7 @@ class FigureContext:
     def unused(self) -> Pairs:
         """What its form sends in place of controls that cannot be used now: they keep their values."""
         return [
-            (name, plain(getattr(self.controls, name)))
+            (name, as_parameter(getattr(self.controls, name)))
             for name, limit in self.view.limits.items()
             if limit.options is None and name not in self.arrangement.fixed
         ]
@@ -152,7 +152,7 @@ class FigureContext:
     @property
     def hidden_fields(self) -> Pairs:
         """What its form sends with every change: arrangement, guess, and the controls that are fixed."""
-        fixed = [(name, plain(getattr(self.controls, name))) for name in self.arrangement.fixed]
+        fixed = [(name, as_parameter(getattr(self.controls, name))) for name in self.arrangement.fixed]
         return [*fixed, *self.query.beside(), *self.own]
 
     @property
@@ -164,7 +164,7 @@ class FigureContext:
     def defaults(self) -> str:
         """The default of every control, as JSON, so that the browser can keep the URL short."""
         fields = type(self.controls).model_fields
-        return json.dumps({name: plain(field.default) for name, field in fields.items()})
+        return json.dumps({name: as_parameter(field.default) for name, field in fields.items()})
 
     @property
     def description(self) -> list[str]:

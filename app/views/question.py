@@ -7,7 +7,7 @@ from typing import Any
 
 from app.addresses import address, of_figures
 from lessons.catalogue import Lesson
-from lessons.kit.controls import FigureControls, Slider, plain
+from lessons.kit.controls import FigureControls, Slider, as_parameter
 from lessons.kit.figure import Figure
 from lessons.kit.question import ANSWER, GUESS, SKIP, Guess, Question, Reveal
 from lessons.kit.text import FigureText
@@ -61,7 +61,7 @@ class QuestionContext:
         """The commit as an address of the figure names it; "" before there is one."""
         if self.reveal is None:
             return ""
-        return SKIP if self.reveal.guess is None else plain(getattr(self.controls, ANSWER))
+        return SKIP if self.reveal.guess is None else as_parameter(getattr(self.controls, ANSWER))
 
     @property
     def mark_sentence(self) -> str:

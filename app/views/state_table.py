@@ -17,7 +17,7 @@ from app.cache.store import ResponseCache
 from app.views.figure import figure_context, figure_view
 from lessons.catalogue import Lesson
 from lessons.kit.arrangement import FigureQuery
-from lessons.kit.controls import plain
+from lessons.kit.controls import as_parameter
 
 TABLE_SECONDS = 0.18  # of a processor, that one request may spend
 LARGEST_TABLE = 64 * 1024  # bytes, compressed: beyond it the next state alone is the better answer
@@ -79,7 +79,7 @@ def state_table(
             cache.put(key, view)
             late = time.thread_time() > end
         states[value] = _ranges(view.raw.decode().split("\n"), lines)
-    beside = [plain(value) for value in query.controls.part(control).beside]
+    beside = [as_parameter(value) for value in query.controls.part(control).beside]
     table = orjson.dumps({"lines": list(lines), "states": states, "beside": beside})
     response = CachedResponse(table, "application/json")
     return response if response.size <= LARGEST_TABLE else NO_TABLE
@@ -88,7 +88,7 @@ def state_table(
 def _along(query: FigureQuery, control: str) -> dict[str, FigureQuery]:
     """The states of a part of one control, the others as they are, by its value as addresses write it."""
     return {
-        plain(value): query._replace(controls=query.controls.model_copy(update={control: value}))
+        as_parameter(value): query._replace(controls=query.controls.model_copy(update={control: value}))
         for value in query.controls.part(control).states
     }
 

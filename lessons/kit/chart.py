@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from lessons.kit.language import N_, gettext, spoken
+from lessons.kit.language import N_, current_language, gettext
 from lessons.kit.scales import Scale
 
 STATIC_HEIGHT = 340
@@ -265,10 +265,10 @@ class Chart:
 
 def _plotly_language() -> dict[str, Any]:
     """Plotly's own words in the present language; its default is English."""
-    if spoken().is_source:
+    if current_language().is_source:
         return {}
     words = {word: gettext(word) for word in PLOTLY_WORDS}
-    return {"locale": spoken().tag, "locales": {spoken().tag: {"dictionary": words}}}
+    return {"locale": current_language().tag, "locales": {current_language().tag: {"dictionary": words}}}
 
 
 def _outline(symbol: str, size: float) -> str:

@@ -20,8 +20,8 @@ from typing import Any, NamedTuple, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
+from lessons.kit.language import current_language
 from lessons.kit.language import gettext as _
-from lessons.kit.language import spoken
 
 MOST_TOGETHER = 40
 """States of a control that a page may fetch at once on first touch."""
@@ -45,7 +45,7 @@ class Slider:
     input_type = "range"
 
     def allowed(self) -> str:
-        low, high, step = plain(self.low), plain(self.high), plain(self.step)
+        low, high, step = as_parameter(self.low), as_parameter(self.high), as_parameter(self.step)
         if self.step == 1:
             return _("%(low)s to %(high)s", low=low, high=high)
         return _("%(low)s to %(high)s in steps of %(step)s", low=low, high=high, step=step)
@@ -66,7 +66,7 @@ class Slider:
 
     def text(self, value: float) -> str:
         """The value as printed beside the slider."""
-        return self.show(value) if self.show else spoken().number(plain(value))
+        return self.show(value) if self.show else current_language().number(as_parameter(value))
 
     @functools.cache  # noqa: B019 — widgets live as long as the program
     def characters(self) -> int:
@@ -76,7 +76,7 @@ class Slider:
     def texts(self) -> list[str]:
         """The printed text of every value, for the browser; empty where each is the number itself."""
         texts = [self.text(value) for value in self.states()]
-        return [] if texts == [plain(value) for value in self.states()] else texts
+        return [] if texts == [as_parameter(value) for value in self.states()] else texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -435,13 +435,13 @@ class FigureControls(BaseModel):
     def query(self) -> list[tuple[str, str]]:
         """The parameters that differ from the defaults: the shortest URL of these controls."""
         return [
-            (name, plain(getattr(self, name)))
+            (name, as_parameter(getattr(self, name)))
             for name, field in type(self).model_fields.items()
             if getattr(self, name) != field.default
         ]
 
 
-def plain(value: Any) -> str:
+def as_parameter(value: Any) -> str:
     """A control's value as it stands in a URL and in a form."""
     if isinstance(value, bool):
         return "on" if value else "off"

@@ -1,8 +1,8 @@
-"""The language that is spoken: its messages, numbers and dates, and the languages that only tests read.
+"""The present language: its messages, numbers and dates, and the languages that only tests read.
 
-The language is part of the address (`/de/lessons/…`; English has no prefix). While an answer is made it is
-the present one: `with speaking("de")`, and whatever prints a message or a number asks `spoken()`. Words of a
-lesson are files in a folder of the language's tag; messages of the interface are `lessons/locale/TAG.po`.
+The language is part of the address (`/de/lessons/…`; English has no prefix). A response is made under
+`with use_language("de")`; whatever prints a message or a number asks `current_language()`. Words of a lesson
+are files in a folder of the language's tag; messages of the interface are `lessons/locale/TAG.po`.
 
 Two pseudo-languages are made on the fly from English (`lessons.kit.pseudo`): one with an accent on every
 letter, one that runs from right to left. What stays plain in them no translator can reach.
@@ -175,38 +175,38 @@ def messages(catalogue: Catalog) -> dict[str, str | tuple[str, ...]]:
     return found
 
 
-_spoken: ContextVar[Language | None] = ContextVar("spoken", default=None)
+_current: ContextVar[Language | None] = ContextVar("language", default=None)
 
 
-def spoken() -> Language:
+def current_language() -> Language:
     """The present language."""
-    return _spoken.get() or language(SOURCE)
+    return _current.get() or language(SOURCE)
 
 
 def set_language(tag: str) -> None:
     """Make a language the present one for the rest of this task."""
-    _spoken.set(language(tag))
+    _current.set(language(tag))
 
 
 @contextmanager
-def speaking(tag: str | Language) -> Iterator[Language]:
+def use_language(tag: str | Language) -> Iterator[Language]:
     """Make a language the present one for a while."""
     present = language(tag) if isinstance(tag, str) else tag
-    before = _spoken.set(present)
+    before = _current.set(present)
     try:
         yield present
     finally:
-        _spoken.reset(before)
+        _current.reset(before)
 
 
 def gettext(message: str, **values: object) -> str:
     """A message of the interface in the present language, its `%(name)s` filled in."""
-    return spoken().gettext(message) % values if values else spoken().gettext(message)
+    return current_language().gettext(message) % values if values else current_language().gettext(message)
 
 
 def ngettext(singular: str, plural: str, count: int) -> str:
     """A message that depends on a count."""
-    return spoken().ngettext(singular, plural, count)
+    return current_language().ngettext(singular, plural, count)
 
 
 def N_(message: str) -> str:

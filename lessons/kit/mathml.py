@@ -8,12 +8,12 @@ import re
 
 from latex2mathml.converter import convert
 
-from lessons.kit.language import LEFT_TO_RIGHT, spoken
+from lessons.kit.language import LEFT_TO_RIGHT, current_language
 
 
 def mathml(latex: str) -> str:
     """Block MathML for a LaTeX formula. `latex` is written by our own code, never by a visitor."""
-    return _mathml(latex, spoken().decimal)
+    return _mathml(latex, current_language().decimal)
 
 
 @functools.lru_cache(maxsize=1024)

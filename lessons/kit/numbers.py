@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 
-from lessons.kit.language import N_, gettext, spoken
+from lessons.kit.language import N_, current_language, gettext
 
 NARROW_SPACE = "\u202f"
 MINUS = "\u2212"
@@ -61,7 +61,7 @@ def significant(value: float, digits: int = 3) -> str:
     ('0.0383', '1234', '26\u202f993', '3.79×10⁻⁵')
     """
     if value == 0 or not math.isfinite(value):
-        return "0" if value == 0 else ("∞" if value > 0 else spoken().minus(MINUS) + "∞")
+        return "0" if value == 0 else ("∞" if value > 0 else current_language().minus(MINUS) + "∞")
     mantissa, _, power = f"{value:.{digits - 1}e}".partition("e")
     exponent = int(power)
     if exponent < -4 or exponent >= 7:
@@ -94,7 +94,7 @@ def percent(fraction: float, places: int = 1) -> str:
     >>> percent(0.2531)
     '25.3\u202f%'
     """
-    return spoken().percent(fixed(100 * fraction, places))
+    return current_language().percent(fixed(100 * fraction, places))
 
 
 def ordinal(number: int) -> str:
@@ -103,7 +103,7 @@ def ordinal(number: int) -> str:
     >>> [ordinal(number) for number in (1, 2, 3, 4, 11, 22)]
     ['1st', '2nd', '3rd', '4th', '11th', '22nd']
     """
-    return gettext(_ORDINALS[spoken().locale.ordinal_form(number)], number=integer(number))
+    return gettext(_ORDINALS[current_language().locale.ordinal_form(number)], number=integer(number))
 
 
 def times(ratio: float, places: int = 2) -> str:
@@ -140,7 +140,8 @@ def with_unit(text: str, unit: str) -> str:
 
 def as_printed(text: str) -> str:
     """A written number of a data file, with or without a unit, in the way of the present language."""
-    return text if spoken().is_source else _NUMBER.sub(lambda found: spoken().number(found[0]), text)
+    language = current_language()
+    return text if language.is_source else _NUMBER.sub(lambda found: language.number(found[0]), text)
 
 
 def hold_units(text: str) -> str:
@@ -159,5 +160,5 @@ def _size(value: float, unit: str, places: int | None) -> str:
 
 
 def _signed(text: str, negative: bool) -> str:
-    language = spoken()
+    language = current_language()
     return (language.minus(MINUS) if negative else "") + language.number(text)

@@ -25,7 +25,7 @@ from mdit_py_plugins.deflist import deflist_plugin
 
 from lessons.kit.checked import checked
 from lessons.kit.claims import Claim, named_in, with_claims
-from lessons.kit.language import gettext, spoken
+from lessons.kit.language import current_language, gettext
 from lessons.kit.numbers import hold_units
 from lessons.kit.source import highlight
 
@@ -136,7 +136,7 @@ def read_translated(path: Path, words: Sequence[str]) -> dict[str, Any]:
     words, table by table.
     """
     content: dict[str, Any] = tomllib.loads(hold_units(path.read_text("utf-8")))
-    translation = path.parent / spoken().tag / path.name
+    translation = path.parent / current_language().tag / path.name
     if translation.exists():
         content = _merged(content, tomllib.loads(hold_units(translation.read_text("utf-8"))))
     translated: dict[str, Any] = _translated(content, words)
@@ -157,8 +157,9 @@ def _translated(content: Any, words: Sequence[str]) -> Any:
         return [_translated(entry, words) for entry in content]
     if not isinstance(content, dict):
         return content
+    word = current_language().word
     return {
-        key: spoken().word(value) if key in words and isinstance(value, str) else _translated(value, words)
+        key: word(value) if key in words and isinstance(value, str) else _translated(value, words)
         for key, value in content.items()
     }
 
@@ -175,7 +176,7 @@ def _split(body: str) -> list[tuple[str, str]]:
 
 def _as_html(content: str, opens: bool) -> str:
     """Markdown as HTML. In the section that opens the lesson, under the h1, headings are one level up."""
-    rendered = _mistakes(_tables_scroll(spoken().markup(_markdown.render(content))))
+    rendered = _mistakes(_tables_scroll(current_language().markup(_markdown.render(content))))
     return rendered.replace("<h3>", "<h2>").replace("</h3>", "</h2>") if opens else rendered
 
 

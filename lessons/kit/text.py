@@ -14,7 +14,7 @@ from typing import Any
 
 from lessons.kit.claims import Claim, named_in, with_claims
 from lessons.kit.controls import Choice, Text, Widget
-from lessons.kit.language import gettext, spoken
+from lessons.kit.language import current_language, gettext
 from lessons.kit.numbers import hold_units
 from lessons.kit.view import Sentence
 
@@ -41,7 +41,7 @@ class FigureText:
 
     @classmethod
     def read(cls, path: Path, claims: Mapping[str, Claim] | None = None) -> FigureText:
-        content = spoken().words(tomllib.loads(hold_units(path.read_text("utf-8"))))
+        content = current_language().words(tomllib.loads(hold_units(path.read_text("utf-8"))))
         return cls(content, path.name, claims)
 
     @property

@@ -14,7 +14,7 @@ from app import create_app
 from app.addresses import PATHS, address, in_language, of_figures
 from app.settings import Settings
 from app.site import Site, use_site
-from lessons.kit.language import language, speaking
+from lessons.kit.language import language, use_language
 
 ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / "app" / "addresses.py"
@@ -59,7 +59,7 @@ def test_no_other_place_spells_an_address(path: Path) -> None:
 
 def test_an_address_has_the_site_and_the_language_before_it() -> None:
     query = of_figures([("rtn", [("bits", "3")]), ("fit", [])])
-    with use_site(Site("/academy")), speaking("en-XA"):
+    with use_site(Site("/academy")), use_language("en-XA"):
         found = address("lesson", "quantization", query=query, anchor="fig-02")
         assert found == "/academy/en-XA/lessons/quantization?rtn.bits=3#fig-02"
         assert in_language(found, language("en")) == found.replace("/en-XA", "")

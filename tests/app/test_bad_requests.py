@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from app.assets import version
 from lessons.catalogue import load_lesson
-from lessons.kit.controls import plain
+from lessons.kit.controls import as_parameter
 from tests.app.html import parse
 from tests.app.test_pages import IDS, LESSON, PAGES
 
@@ -156,7 +156,7 @@ def test_correction_link_is_valid_and_keeps_every_other_value(client: TestClient
     controls = load_lesson("quantization").figures[name].controls
     for control, wrong in _refused(name):
         others = {
-            other: HOSTILE if other == "sentence" else plain(widget.states()[-1])
+            other: HOSTILE if other == "sentence" else as_parameter(widget.states()[-1])
             for other, widget in controls.widgets().items()
             if other != control
         }

@@ -19,7 +19,7 @@ from app.settings import Settings
 from app.site import Site, use_site
 from app.views.environment import render, table_rows
 from lessons.catalogue import load_lesson
-from lessons.kit.language import Language, speaking, spoken
+from lessons.kit.language import Language, current_language, use_language
 from lessons.kit.task import STAGES
 from lessons.kit.view import Column, Table
 from lessons.quantization import sources
@@ -226,7 +226,7 @@ def test_pseudo_languages_are_off_by_default(client: TestClient) -> None:
 
 
 def test_cached_rows_are_separate_for_each_language() -> None:
-    table = Table((Column("n", lambda value: f"{value} in {spoken().tag}"),), ((1,),))
+    table = Table((Column("n", lambda value: f"{value} in {current_language().tag}"),), ((1,),))
     for tag in ("en", "en-XA", "en"):
-        with speaking(tag):
+        with use_language(tag):
             assert f"1 in {tag}" in table_rows(table)

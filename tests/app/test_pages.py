@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from app.assets import version
 from app.cache.queue import Crowded
 from lessons.catalogue import Lesson, load_lesson
-from lessons.kit.controls import MOST_TOGETHER, plain
+from lessons.kit.controls import MOST_TOGETHER, as_parameter
 from tests.app.html import parse
 from tests.app.tables import table_of, views_of
 
@@ -140,7 +140,7 @@ def test_large_state_tables_are_sent_in_parts(client: TestClient, lesson: Lesson
         assert len(table["states"]) <= MOST_TOGETHER
         seen += table["states"]
         at = [f"memory={value}" for value in table["beside"] if value not in seen]
-    states = [plain(state) for state in lesson.figures["fit"].controls.widgets()["memory"].states()]
+    states = [as_parameter(state) for state in lesson.figures["fit"].controls.widgets()["memory"].states()]
     assert len(states) > MOST_TOGETHER
     assert seen == states
 

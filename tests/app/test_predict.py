@@ -14,7 +14,7 @@ from app import create_app
 from app.assets import version
 from app.settings import Settings
 from lessons.catalogue import Lesson
-from lessons.kit.controls import plain
+from lessons.kit.controls import as_parameter
 from lessons.kit.question import Reveal
 from tests.app.html import parse
 from tests.app.tables import table_of, views_of
@@ -76,7 +76,7 @@ def test_nothing_of_the_reveal_is_on_the_page_of_the_question(
 def test_guess_is_shown_beside_the_answer(client: TestClient, lesson: Lesson, name: str) -> None:
     question = lesson.questions[name]
     for guess in (question.widget.states()[0], question.widget.states()[-1]):
-        query = f"answer={plain(guess)}"
+        query = f"answer={as_parameter(guess)}"
         answer = client.get(alone(name, query))
         assert answer.status_code == 200
         page = parse(answer.text).one("aside")
@@ -122,7 +122,7 @@ def test_guess_is_marked_in_every_state_where_it_applies(
     client: TestClient, lesson: Lesson, name: str
 ) -> None:
     view = f"/fragments/{version()}/quantization/{name}"
-    guess = plain(lesson.questions[name].widget.states()[1])
+    guess = as_parameter(lesson.questions[name].widget.states()[1])
     with_guess = client.get(f"{view}?{state(lesson, name, guess)}")
     assert with_guess.status_code == 200
     assert marked(with_guess.text)

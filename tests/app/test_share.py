@@ -19,7 +19,7 @@ from app.assets import STATIC, version
 from app.export.sheets import plain
 from app.settings import Settings
 from lessons.catalogue import Lesson, load_lesson, style_sheets
-from lessons.kit.controls import plain as as_text
+from lessons.kit.controls import as_parameter
 from tests.app.html import Element, parse
 from tests.browser.covering import covering
 
@@ -209,7 +209,7 @@ def test_picture_accepts_every_control(client: TestClient) -> None:
     """Also one whose name is that of something else."""
     for name in DRAWN:
         for control, widget in FIGURES[name].controls.widgets().items():
-            query = f"{control}={as_text(widget.states()[0])}"
+            query = f"{control}={as_parameter(widget.states()[0])}"
             assert client.get(f"{LESSON}/figures/{name}.svg?{query}").status_code == 200, query
 
 

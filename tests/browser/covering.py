@@ -6,7 +6,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page
 
-from lessons.kit.controls import FigureControls, Slider, Widget, plain
+from lessons.kit.controls import FigureControls, Slider, Widget, as_parameter
 from tests.browser.figures import FIGURES
 
 CHANGE = Path(__file__).with_name("change.js").read_text()
@@ -25,7 +25,7 @@ def covering(name: str) -> list[State]:
 
 def values(widget: Widget) -> list[str]:
     """Both ends and the middle of a slider; all options of a choice, or as many of a long list, evenly."""
-    states = [plain(value) for value in widget.states()]
+    states = [as_parameter(value) for value in widget.states()]
     if isinstance(widget, Slider):
         return [states[0], states[len(states) // 2], states[-1]]
     if len(states) <= MANY:

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from playwright.sync_api import Locator, Page, expect
 
 from lessons.catalogue import load_lesson
-from lessons.kit.controls import Choice, FigureControls, Slider, Switch, plain
+from lessons.kit.controls import Choice, FigureControls, Slider, Switch, as_parameter
 
 LESSON = load_lesson("quantization")
 FIGURES = LESSON.figures
@@ -56,7 +56,7 @@ def computed(name: str, state: FigureControls) -> dict[str, str]:
 
 def expect_state(page: Page, name: str, **controls: Any) -> None:
     """Wait until the figure shows the state, and compare every read-out."""
-    state = FIGURES[name].controls.parse([(key, plain(value)) for key, value in controls.items()])
+    state = FIGURES[name].controls.parse([(key, as_parameter(value)) for key, value in controls.items()])
     wanted = computed(name, state)
     expect(figure(page, name).locator("output[name]")).to_have_text(list(wanted.values()))
     assert rendered(page, name) == wanted
@@ -98,7 +98,7 @@ def wait_for_table(page: Page, name: str, control: str, value: Any) -> None:
             const tables = await import(src.replace("page/figures.js", "figure/state_tables.js"));
             await tables.fetchStates({ form, name, value });
         }""",
-        [control, plain(value)],
+        [control, as_parameter(value)],
     )
 
 
@@ -116,12 +116,12 @@ def put(page: Page, name: str, control: str, value: Any) -> None:
     """Set a control of any kind as a person would: a menu's option, a slider's position, a radio's label."""
     field = figure(page, name).locator(f':is(input:not([type="hidden"]), select)[name="{control}"]')
     if field.first.get_attribute("type") == "radio":
-        cell = figure(page, name).locator(f'input[name="{control}"][value="{plain(value)}"]')
+        cell = figure(page, name).locator(f'input[name="{control}"][value="{as_parameter(value)}"]')
         cell.dispatch_event("click")
     elif field.get_attribute("type") == "range":
-        field.fill(plain(value))
+        field.fill(as_parameter(value))
     else:
-        field.select_option(plain(value))
+        field.select_option(as_parameter(value))
 
 
 def held(page: Page, name: str) -> dict[str, str]:
@@ -152,5 +152,5 @@ def expect_address(page: Page, states: dict[str, dict[str, Any]]) -> None:
 
 def full(name: str, **controls: Any) -> dict[str, str]:
     """Every control of a state as the form and the address write it."""
-    state = FIGURES[name].controls.parse([(key, plain(value)) for key, value in controls.items()])
-    return {key: plain(getattr(state, key)) for key in type(state).model_fields}
+    state = FIGURES[name].controls.parse([(key, as_parameter(value)) for key, value in controls.items()])
+    return {key: as_parameter(getattr(state, key)) for key in type(state).model_fields}

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from playwright.sync_api import Locator, Page, expect
 
-from lessons.kit.controls import Choice, Slider, Text, plain
+from lessons.kit.controls import Choice, Slider, Text, as_parameter
 from lessons.quantization import sources
 from lessons.quantization.figures.measured import ROWS
 from lessons.quantization.sources import name_of
@@ -132,7 +132,7 @@ class InPage(ABC):
 
     def step_to(self, slider: Slider, value: str) -> None:
         """On a slider that has the focus: from where it is or from an end, one arrow after the other."""
-        states = [plain(each) for each in slider.states()]
+        states = [as_parameter(each) for each in slider.states()]
         wanted = states.index(value)
         now = states.index(self.page.evaluate("document.activeElement.value"))
         starts = {"": now, "Home": 0, "End": len(states) - 1}

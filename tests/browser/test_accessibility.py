@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from lessons.kit.controls import Choice, Slider, Text, plain
+from lessons.kit.controls import Choice, Slider, Text, as_parameter
 from tests.browser.figures import (
     FIGURES,
     LESSON,
@@ -160,7 +160,7 @@ def test_every_choice_is_made_and_taken_back_with_the_keyboard_alone(page: Page,
         if len(options) == 1:  # SmolLM2 can be chosen where it is installed
             assert key == "model"
             continue
-        now = options.index(plain(getattr(FIGURES[name].controls(), key)))
+        now = options.index(as_parameter(getattr(FIGURES[name].controls(), key)))
         ahead = now + 1 < len(options)
         wanted = options[now + 1 if ahead else now - 1]
         page.keyboard.press("ArrowDown" if ahead else "ArrowUp")

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from bench.slow_line import SlowLine
-from lessons.kit.controls import plain
+from lessons.kit.controls import as_parameter
 from tests.browser.conftest import until
 from tests.browser.figures import (
     FIGURES,
@@ -57,7 +57,7 @@ def test_after_any_burst_the_drawing_the_controls_and_the_address_agree(
         for _ in range(8):
             name = chance.choice(names)
             control, widget = chance.choice(list(FIGURES[name].controls.widgets().items()))
-            value = plain(chance.choice(widget.states()))
+            value = as_parameter(chance.choice(widget.states()))
             page.evaluate(BURST, [FIGURES[name].id, control, value])
             page.wait_for_timeout(chance.choice((0, 0, 15, 60, 120)))
         for name in names:
@@ -162,7 +162,7 @@ def test_a_slow_answer_is_seen_to_be_waited_for(page: Page) -> None:
     page.route("**/fragments/**", lambda route: waiting.append(route))
     shown = figure(page, "smooth")
     shown.evaluate(RECORD_WAITING)
-    put(page, "smooth", "layer", plain(FIGURES["smooth"].controls.widgets()["layer"].states()[1]))
+    put(page, "smooth", "layer", as_parameter(FIGURES["smooth"].controls.widgets()["layer"].states()[1]))
     expect(shown).to_have_attribute("data-waiting", "answer")
     assert page.evaluate("seen - asked") > 500, "an answer as usual is not waited for"
     expect(shown.locator(".view")).to_have_attribute("aria-busy", "true")

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import pytest
 from playwright.sync_api import Page
 
-from lessons.kit.controls import plain
+from lessons.kit.controls import as_parameter
 from tests.browser.conftest import NewPage
 from tests.browser.figures import CHARTS, expect_state, figure, held, open_alone, put, sliders
 from tests.browser.test_contrast import wait_for_chart
@@ -126,7 +126,7 @@ def walk(page: Page, name: str, chance: random.Random) -> list[tuple[str, str]]:
         control = chance.choice(names)
         slider = sliders(name).get(control)
         options = (
-            [plain(value) for value in slider.states()]
+            [as_parameter(value) for value in slider.states()]
             if slider
             else figure(page, name)
             .locator(ENABLED.format(control))

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from lessons.kit.controls import Slider, plain
+from lessons.kit.controls import Slider, as_parameter
 from tests.browser.covering import MANY, change, covering
 from tests.browser.figures import FIGURES, LESSON, NAMES, computed, figure, open_alone, rendered
 
@@ -85,6 +85,6 @@ def test_the_states_cover_every_option(name: str) -> None:
     """Protects the tests above; of a long list a good part, first and last included."""
     for key, widget in FIGURES[name].controls.widgets().items():
         reached = {state[key] for state in covering(name)}
-        options = [plain(value) for value in widget.states()]
+        options = [as_parameter(value) for value in widget.states()]
         assert {options[0], options[-1]} <= reached
         assert len(reached) >= (3 if isinstance(widget, Slider) else min(len(options), MANY // 2))

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Page, expect
 
-from lessons.kit.controls import Choice, plain
+from lessons.kit.controls import Choice, as_parameter
 from tests.browser.figures import (
     FIGURES,
     KINDS,
@@ -47,8 +47,8 @@ def choose(page: Page, name: str, control: str, option: str) -> None:
 
 def other_option(name: str, control: str) -> str:
     """An option that is not the default."""
-    default = plain(FIGURES[name].controls.model_fields[control].default)
-    return next(plain(v) for v in choices(name)[control].states() if plain(v) != default)
+    default = as_parameter(FIGURES[name].controls.model_fields[control].default)
+    return next(as_parameter(v) for v in choices(name)[control].states() if as_parameter(v) != default)
 
 
 @pytest.mark.parametrize(("name", "control"), CHOICES)

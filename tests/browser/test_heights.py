@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
-from lessons.kit.controls import plain
+from lessons.kit.controls import as_parameter
 from tests.browser.conftest import NewPage
 from tests.browser.figures import FIGURES, NAMES, expect_state, figure, open_where_it_matters, sliders
 
@@ -51,7 +51,7 @@ def test_a_slider_leaves_the_figure_as_high_as_it_is(
 def heights_along(page: Page, name: str, control: str, needed: dict[str, str]) -> dict[str, float]:
     """The figure's height in states of a slider."""
     slider = figure(page, name).locator(f'input[type=range][name="{control}"]')
-    states = [plain(state) for state in FIGURES[name].controls.widgets()[control].states()]
+    states = [as_parameter(state) for state in FIGURES[name].controls.widgets()[control].states()]
     places = np.linspace(0, len(states) - 1, min(len(states), MOST_STATES))
     first, *between, last = (states[round(place)] for place in places)
     heights = {}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from lessons.kit.controls import Choice, Slider, plain
+from lessons.kit.controls import Choice, Slider, as_parameter
 from scripts import browser as chromium
 from tests.browser.conftest import NewPage, until
 from tests.browser.figures import (
@@ -58,8 +58,8 @@ def two_changes(name: str) -> list[tuple[str, str]]:
 
 def other_state(name: str, control: str) -> str:
     widget = FIGURES[name].controls.widgets()[control]
-    default = plain(FIGURES[name].controls.model_fields[control].default)
-    states = [plain(state) for state in widget.states() if plain(state) != default]
+    default = as_parameter(FIGURES[name].controls.model_fields[control].default)
+    states = [as_parameter(state) for state in widget.states() if as_parameter(state) != default]
     return states[len(states) // 2 if isinstance(widget, Slider) else 0]
 
 

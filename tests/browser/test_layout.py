@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import pytest
 from playwright.sync_api import Page
 
-from lessons.kit.controls import Slider, Widget, plain
+from lessons.kit.controls import Slider, Widget, as_parameter
 from tests.browser.conftest import NewPage
 from tests.browser.figures import FIGURES, NAMES, PAGE, WHERE_IT_MATTERS, open_alone, sliders
 
@@ -42,7 +42,7 @@ def drags(name: str) -> list[list[str]]:
 
 
 def shown_values(widget: Widget) -> list[str]:
-    states = [plain(value) for value in widget.states()]
+    states = [as_parameter(value) for value in widget.states()]
     return evenly(states, STEPS if isinstance(widget, Slider) else MOST_OPTIONS)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lessons.kit.controls import plain
+from lessons.kit.controls import as_parameter
 from tests.browser.conftest import NewPage
 from tests.browser.figures import FIGURES, LESSON
 from tests.browser.readers import ByKeyboard, ByName, ByTouch, Computed, InPage, Reader, WithoutScripts
@@ -154,7 +154,7 @@ def first_read_out_at_the_end_of_the_first_control(reader: Reader) -> str:
     """The task with a figure that has none of its own."""
     controls = FIGURES[reader.name].controls
     control, widget = next(iter(controls.widgets().items()))
-    reader.set(**{control: plain(widget.states()[-1])})
+    reader.set(**{control: as_parameter(widget.states()[-1])})
     return reader.read(FIGURES[reader.name].view(controls()).readouts[0].name)
 
 

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 import pytest
 
 from lessons.catalogue import load_lesson
-from lessons.kit.controls import Choice, FigureControls, plain
+from lessons.kit.controls import Choice, FigureControls, as_parameter
 from lessons.kit.figure import Figure
 from lessons.kit.view import View
 
@@ -27,7 +27,7 @@ def states(figure: Figure[Any]) -> Iterator[FigureControls]:
         values = widget.states()
         step = max(1, len(values) // MOST_STATES)
         for value in dict.fromkeys((*values[::step], values[-1])):
-            yield figure.controls.parse([(name, plain(value))])
+            yield figure.controls.parse([(name, as_parameter(value))])
 
 
 CHARTS = [name for name, figure in FIGURES.items() if figure.view(figure.controls()).chart]

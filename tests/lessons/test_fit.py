@@ -13,7 +13,7 @@ from app.views.environment import render
 from app.views.figure import figure_context
 from lessons.catalogue import load_lesson
 from lessons.kit.arrangement import FigureQuery
-from lessons.kit.controls import plain
+from lessons.kit.controls import as_parameter
 from lessons.kit.view import View
 from lessons.quantization import sources
 from lessons.quantization.figures.fit import FIGURE, GAP_LABEL, Controls
@@ -25,7 +25,7 @@ TEXT = LESSON.texts["fit"]
 
 
 def view(**controls: Any) -> View:
-    return FIGURE.view(Controls.parse([(name, plain(value)) for name, value in controls.items()]))
+    return FIGURE.view(Controls.parse([(name, as_parameter(value)) for name, value in controls.items()]))
 
 
 def value(shown: View, name: str) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from lessons.catalogue import ROOT, load_lesson
-from lessons.kit.controls import FigureControls, plain
+from lessons.kit.controls import FigureControls, as_parameter
 from lessons.quantization.figures import fit
 
 LESSON = load_lesson("quantization")
@@ -68,7 +68,7 @@ def state(name: str, query: str) -> FigureControls:
 def queries(name: str) -> list[str]:
     """The default and other states: those named above, or each control at its last value."""
     widgets = LESSON.figures[name].controls.widgets()
-    lasts = [f"{key}={plain(widget.states()[-1])}" for key, widget in widgets.items()]
+    lasts = [f"{key}={as_parameter(widget.states()[-1])}" for key, widget in widgets.items()]
     return ["", *OTHER_STATES.get(name, lasts)]
 
 

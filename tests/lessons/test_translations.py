@@ -17,7 +17,7 @@ from lessons.kit.language import (
     languages,
     messages,
     read_catalogue,
-    speaking,
+    use_language,
 )
 from lessons.translation import lacking, lacking_messages, translated
 from scripts.messages import collected, update
@@ -102,12 +102,12 @@ def test_a_catalogue_is_collected_filled_and_read(tmp_path: Path, monkeypatch: p
 
 
 def test_language_has_its_own_number_format() -> None:
-    with speaking(Language("de", Locale("de"))):
+    with use_language(Language("de", Locale("de"))):
         assert numbers.gigabytes(42_512_531_712) == "42,5\u202fGB"
         assert numbers.significant(0.0000379) == "3,79×10⁻⁵"
         assert numbers.signed(-3.98, 2) == "−3,98"
         assert numbers.as_printed("0.5–0.6") == "0,5–0,6"
-    with speaking(Language("tr", Locale("tr"))):
+    with use_language(Language("tr", Locale("tr"))):
         assert numbers.percent(0.2531) == "%25,3"
     assert numbers.percent(0.2531) == "25.3\u202f%"
 

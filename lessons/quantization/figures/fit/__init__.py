@@ -14,7 +14,7 @@ from typing import Any
 from lessons.kit import numbers
 from lessons.kit.controls import FigureControls, choice, line, slider, straight, switch
 from lessons.kit.figure import Figure
-from lessons.kit.language import N_, gettext, spoken
+from lessons.kit.language import N_, current_language, gettext
 from lessons.kit.mathml import tex
 from lessons.kit.scales import Scale, linear_ticks
 from lessons.kit.view import Column, PlotScales, Readout, Sentence, Table, View
@@ -563,7 +563,7 @@ def _notes(name: str, result: Result) -> tuple[Sentence, ...]:
         notes.append(Sentence("from_config", model=name, source=PRESETS[controls.model].source))
     if chosen.id != OWN:
         said = {"device": gettext(chosen.name), "source": gettext(chosen.source)}
-        day = spoken().date(chosen.read) if chosen.read else ""
+        day = current_language().date(chosen.read) if chosen.read else ""
         notes.append(Sentence("from_hardware", **said, day=day))
         if chosen.weak_source and not chosen.bandwidth_assumed:  # of which another note has told
             notes.append(Sentence("weak_source", **said))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lessons.kit import numbers
 from lessons.kit.controls import FigureControls, choice, slider, switch
 from lessons.kit.figure import Figure
-from lessons.kit.language import spoken
+from lessons.kit.language import current_language
 from lessons.kit.mathml import tex
 from lessons.kit.scales import Scale, linear_ticks
 from lessons.kit.view import Column, Readout, Sentence, Table, View
@@ -128,7 +128,7 @@ def view(result: Result) -> View:
             Readout.of(result, "output_error", lambda v: numbers.fixed(100 * v, 3), "%"),
         ),
         drawing={
-            "histogram": _histogram(result.controls.layer, spoken().tag),
+            "histogram": _histogram(result.controls.layer, current_language().tag),
             "bytes": _bytes_bars(result.memory, sixteen, rows, columns),
             "curve": _curve(layer.errors, at),
         },

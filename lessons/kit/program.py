@@ -26,19 +26,40 @@ _INDENTED: dict[str, Any] = {"initial_indent": "    ", "subsequent_indent": "   
 
 @dataclass(frozen=True, slots=True)
 class Computation:
-    """The code of a `compute`: its imports, line by line, and the definitions that it needs, in order."""
+    """The code of a `compute`, in pieces.
+
+    Attributes
+    ----------
+    imports
+        Line by line.
+    first
+        Constants and classes, each behind what it needs, with the functions that they need.
+    functions
+        `compute`, and the functions that it calls, each before what it calls.
+    """
 
     imports: tuple[str, ...]
-    definitions: tuple[str, ...]
+    first: tuple[str, ...]
+    functions: tuple[str, ...]
 
     @property
     def source(self) -> str:
-        """The definitions as a module has them: each behind what it needs, constants in one paragraph."""
-        paragraphs: list[str] = []
-        for are_blocks, group in groupby(self.definitions, key=lambda code: code.startswith(_BLOCK)):
-            codes = list(group)
-            paragraphs += codes if are_blocks else ["\n".join(codes)]
-        return "\n\n\n".join(paragraphs)
+        """The code in the order in which it runs."""
+        return _paragraphs((*self.first, *self.functions))
+
+    @property
+    def listing(self) -> str:
+        """The code in the order in which it is read: `compute` at the top."""
+        return _paragraphs((*self.functions, *self.first))
+
+
+def _paragraphs(definitions: Iterable[str]) -> str:
+    """Definitions as a module has them, constants that follow one another in one paragraph."""
+    paragraphs: list[str] = []
+    for are_blocks, group in groupby(definitions, key=lambda code: code.startswith(_BLOCK)):
+        codes = list(group)
+        paragraphs += codes if are_blocks else ["\n".join(codes)]
+    return "\n\n\n".join(paragraphs)
 
 
 def program(compute: Callable[..., Any], controls: FigureControls, read_outs: Iterable[str]) -> str:
@@ -63,8 +84,8 @@ def computation_of(compute: Callable[..., Any]) -> Computation:
     """The code of a figure's `compute`, read once: what runs, whatever is in the file later."""
     found = _Found(compute.__module__)
     found.take(compute.__module__, compute.__name__)
-    functions = [code for code in found.functions if code not in found.first]
-    return Computation(tuple(found.imports), (*found.first, *functions))
+    functions = tuple(code for code in found.functions if code not in found.first)
+    return Computation(tuple(found.imports), tuple(found.first), functions)
 
 
 class _Found:

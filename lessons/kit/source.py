@@ -40,7 +40,7 @@ class Source:
 def source_of(function: Callable[..., Any]) -> Source:
     """The source of a function as it stands in its file, of a figure's `compute` with what it names."""
     if not function.__module__.startswith("quant_core."):
-        return Source(dotted_name(function), highlight(computation_of(function).source), "", "")
+        return Source(dotted_name(function), highlight(computation_of(function).listing), "", "")
     where = function.__code__
     following = _lines(where.co_filename)[where.co_firstlineno - 1 :]
     code = textwrap.dedent("".join(inspect.getblock(following)))

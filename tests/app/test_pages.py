@@ -107,6 +107,21 @@ def test_only_the_library_shows_its_code(client: TestClient, name: str) -> None:
     assert client.get(f"/fragments/{version()}/quantization/rtn/code/{name}").status_code == 404
 
 
+@pytest.mark.parametrize("name", IDS)
+def test_python_that_ran_begins_with_the_computation_of_the_figure(client: TestClient, name: str) -> None:
+    function = f"lessons.quantization.figures.{name}.compute"
+    code = parse(client.get(f"{LESSON}/figures/{name}").text).one("details", class_="code")
+    first = code.all("p", class_="listing-name")[0]
+    assert first.text == function
+    assert "def compute(controls: Controls)" in code.text
+    assert (
+        "def compute(controls: Controls) -> Result:"
+        in parse(client.get(f"{LESSON}/code/{function}").text).text
+    )
+    part = client.get(f"/fragments/{version()}/quantization/{name}/code/{function}")
+    assert "compute" in part.text
+
+
 def test_a_function_has_a_page_with_its_lines(client: TestClient) -> None:
     page = parse(client.get(f"{LESSON}/code/quant_core.methods.rtn.round_to_nearest").text)
     assert "def round_to_nearest(" in "".join(pre.text for pre in page.all("pre"))

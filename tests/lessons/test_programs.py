@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import math
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 from lessons.catalogue import ROOT, load_lesson
 from lessons.kit.controls import FigureControls, as_parameter
+from lessons.kit.program import computation_of
 from lessons.quantization.figures import fit
 
 LESSON = load_lesson("quantization")
@@ -90,6 +92,15 @@ def test_python_gives_the_read_outs(name: str, query: str, capsys: pytest.Captur
             assert str(found) == readout.value, readout.name
         else:
             assert math.isclose(float(found), readout.value, rel_tol=1e-6, abs_tol=1e-12), readout.name
+
+
+@pytest.mark.parametrize("name", LESSON.figures)
+def test_what_is_shown_and_what_is_offered_is_what_ran(name: str) -> None:
+    figure = LESSON.figures[name]
+    computation = computation_of(figure.compute)
+    assert computation.listing.startswith(inspect.getsource(figure.compute).rstrip())
+    offered = LESSON.python(name, figure.controls())
+    assert all(code in offered for code in (*computation.first, *computation.functions))
 
 
 @pytest.mark.parametrize("name", ["rtn", "fit", "calibration"])

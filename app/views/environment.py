@@ -34,19 +34,10 @@ PRINTED = ("ordinal", "integer", "fixed", "significant", "percent", "times", "si
 """Functions of `lessons.kit.numbers` that templates use as filters."""
 
 
-class _Environment(Environment):
-    """Looks for a key of a dict first, before an attribute: drawings are dicts."""
-
-    def getattr(self, obj: Any, attribute: str) -> Any:
-        if type(obj) is dict and attribute in obj:
-            return obj[attribute]
-        return super().getattr(obj, attribute)
-
-
 @functools.cache
 def environment() -> Environment:
     """The Jinja environment; strict, so that a misspelt name fails instead of printing nothing."""
-    env = _Environment(
+    env = Environment(
         loader=FileSystemLoader([ROOT / "templates", ROOT / "lessons"]),
         autoescape=True,
         undefined=StrictUndefined,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import math
 import threading
@@ -139,7 +138,6 @@ def make(app: FastAPI, pause: float = PAUSE) -> bool:
     stopping: threading.Event = app.state.stopping
     cache: ResponseCache = app.state.cache
     made: dict[str, CachedResponse] = {}
-    settle()
     with use_site(app.state.site), use_language(SOURCE):
         for key, make in likely_pages(cache):
             if stopping.wait(pause):
@@ -147,7 +145,6 @@ def make(app: FastAPI, pause: float = PAUSE) -> bool:
             cache.give_way()
             made[key] = make()
             cache.put(key, made[key])
-    settle()
     app.state.made_ahead = True
     try:
         disk.save(_file(app), made.items())
@@ -163,12 +160,6 @@ def make_now() -> None:
     app = create_app(Settings())
     read_everything(app)
     make(app, pause=0.0)
-
-
-def settle() -> None:
-    """Take what is here now out of the sight of the garbage collector: to look through it takes long."""
-    gc.collect()
-    gc.freeze()
 
 
 def _view(lesson: Lesson, name: str, query: FigureQuery) -> Making:

@@ -93,7 +93,7 @@ def html(
 def table_rows(table: Table) -> Markup:
     """The rows of a data table, its first column as their headings.
 
-    Most of a view's elements are its cells: joined here they take a fifth of the time of a loop in a template.
+    Most of a view's elements are its cells: a loop in a template takes five times as long.
     """
     return Markup("".join(_table_row(table, i) for i in range(len(table.rows))))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import re
 
 from latex2mathml.converter import convert
@@ -21,28 +20,9 @@ def _mathml(latex: str, decimal: str) -> str:
     """LaTeX knows the point alone: any other decimal mark is set when the numbers are elements."""
     latex = latex.replace(LEFT_TO_RIGHT, "")
     if decimal == ".":
-        return _converted(latex)
-    pointed = _converted(re.sub(rf"(?<=\d){re.escape(decimal)}(?=\d)", ".", latex))
+        return str(convert(latex, display="block"))
+    pointed = convert(re.sub(rf"(?<=\d){re.escape(decimal)}(?=\d)", ".", latex), display="block")
     return re.sub(r"(?<=<mn>)[\d.]+", lambda number: number[0].replace(".", decimal), pointed)
-
-
-_NUMBER = re.compile(r"(?<![A-Za-z^_\d.])\d+(?:\.\d+)?")
-"""Not those that LaTeX would read digit by digit."""
-_FIRST_PLACE = 70_000_000
-_PLACE = re.compile(r"7\d{7}")
-
-
-def _converted(latex: str) -> str:
-    """The formulas of a figure's states differ in their numbers alone: their form is converted once."""
-    numbers = _NUMBER.findall(latex)
-    places = itertools.count(_FIRST_PLACE)
-    form = _form(_NUMBER.sub(lambda _: str(next(places)), latex))
-    return _PLACE.sub(lambda place: numbers[int(place[0]) - _FIRST_PLACE], form)
-
-
-@functools.lru_cache(maxsize=4096)
-def _form(latex: str) -> str:
-    return str(convert(latex, display="block"))
 
 
 def tex(printed: str) -> str:

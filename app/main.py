@@ -12,9 +12,9 @@ from starlette.responses import RedirectResponse
 
 from app.assets import version
 from app.cache import ahead
-from app.cache.queue import Asking
 from app.cache.store import ResponseCache
 from app.http import errors
+from app.http.client import ClientAddress
 from app.http.language import LanguagePrefix
 from app.http.limits import Bounds
 from app.http.origin import SameOrigin
@@ -90,5 +90,5 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     # Outside of all that answers, so that refusals have them too.
     app.add_middleware(SecurityHeaders, embed_ancestors=settings.embed_ancestors)
     app.add_middleware(Turns)
-    app.add_middleware(Asking)
+    app.add_middleware(ClientAddress)
     return app

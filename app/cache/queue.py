@@ -1,30 +1,23 @@
-"""Work that waits for a thread, in turn for each client: a loop from one address costs the others nothing.
+"""Work that waits for a thread, in turn for each client: a loop from one address does not delay the others.
 
-A client is an address, as the trusted proxies tell it; of IPv6 it is the /48 network, the largest that
-one site is given (RIPE-690, section 4.2). Whoever waits alone has all of the threads, and a class behind one
-address shares one line.
+A client that waits alone has all of the threads, and a class behind one address shares one line.
 """
 
 from __future__ import annotations
 
 import asyncio
-import functools
-import ipaddress
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from contextvars import Context, ContextVar, copy_context
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from app.http.client import current_client
 
 T = TypeVar("T")
-
-NETWORK_BITS = 48  # of an IPv6 address: a site may choose all others
-LONGEST_CLIENT = 64  # characters of what a proxy may call a client
 
 
 class Busy(Exception):
@@ -33,40 +26,6 @@ class Busy(Exception):
 
 class Crowded(Busy):
     """More of this client's work waits than may."""
-
-
-asking: ContextVar[str] = ContextVar("asking", default="")
-"""The client whose request is being answered."""
-
-
-class Asking:
-    """ASGI middleware: says whose request is being answered."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope.get("client"):
-            asking.set(client_of(str(scope["client"][0])[:LONGEST_CLIENT]))
-        await self.app(scope, receive, send)
-
-
-@functools.lru_cache(maxsize=4096)
-def client_of(address: str) -> str:
-    """The client that an address belongs to.
-
-    >>> client_of("192.0.2.7"), client_of("2001:db8:1:2:3:4:5:6"), client_of("::ffff:192.0.2.7")
-    ('192.0.2.7', '2001:db8:1::', '192.0.2.7')
-    """
-    try:
-        ip = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address[:LONGEST_CLIENT]
-    if ip.version == 4:
-        return str(ip)
-    if ip.ipv4_mapped:
-        return str(ip.ipv4_mapped)
-    return str(ipaddress.ip_network((ip, NETWORK_BITS), strict=False).network_address)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +85,7 @@ class FairQueue:
         Busy
             Where too much waits already; Crowded, where most of it is this client's.
         """
-        client = asking.get()
+        client = current_client.get()
         while True:
             work = self._running.get(key) or self._waiting.get(key)
             if work is None:

@@ -10,7 +10,8 @@ from urllib.parse import parse_qsl
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from app.cache.queue import Busy, Crowded, asking
+from app.cache.queue import Busy, Crowded
+from app.http.client import current_client
 from lessons.kit.language import gettext as _
 
 MAXIMUM_BYTES = 8192
@@ -87,7 +88,7 @@ class Forms:
         """
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
             raise HTTPException(415, f"A form is read here: {FORM}.")
-        client, taken, chunks = asking.get(), 0, []
+        client, taken, chunks = current_client.get(), 0, []
         try:
             async for chunk in request.stream():
                 taken += len(chunk)

@@ -11,13 +11,13 @@ from collections import OrderedDict, deque
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.cache.queue import asking
+from app.http.client import current_client
 
 REQUESTS_OF_A_TURN = 8
 
 
 class Turns:
-    """ASGI middleware: lets the clients take turns. It needs `Asking` before it."""
+    """ASGI middleware: lets the clients take turns. It needs `ClientAddress` before it."""
 
     def __init__(self, app: ASGIApp, requests_of_a_turn: int = REQUESTS_OF_A_TURN) -> None:
         self.app = app
@@ -28,7 +28,7 @@ class Turns:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            await self._turn(asking.get())
+            await self._turn(current_client.get())
         await self.app(scope, receive, send)
 
     async def _turn(self, client: str) -> None:

@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from app.addresses import PATHS, address
-from app.cache.queue import asking
+from app.http.client import current_client
 from app.http.errors import CannotShow
 from app.http.query import query_parameters
 from app.routes.common import NOT_KEPT, READ
@@ -84,7 +84,7 @@ async def begin(request: Request, slug: str, name: str) -> Response:
     if store is not None and case.job.runs_here() and not store.state(case.key).finished:
         token, query = secrets.token_urlsafe(16), urlencode(case.asked.query())
         try:
-            if store.ask(case.key, slug, case.job.name, query, token, asking.get()):
+            if store.ask(case.key, slug, case.job.name, query, token, current_client.get()):
                 case = replace(case, token=token)
         except FullError as full:
             status, key = (429, "full_of_one") if isinstance(full, FullOfOneError) else (503, "full")

@@ -50,7 +50,7 @@ class Claim:
 
     @property
     def text(self) -> str:
-        """The value as it is printed in the present language."""
+        """The value as it is printed in the current language."""
         return as_printed(self.value)
 
     def link(self, sources_url: str) -> str:

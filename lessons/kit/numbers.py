@@ -1,6 +1,6 @@
 """Numbers as people read them: rounded, with a true minus sign, thin spaces and named units.
 
-Every printed number goes through these functions, which use the present language (`lessons.kit.language`).
+Every printed number goes through these functions, which use the current language (`lessons.kit.language`).
 The page has the raw value beside it, in `data-value`.
 """
 

@@ -130,7 +130,7 @@ def read_claims(path: Path) -> dict[str, Claim]:
 
 
 def read_translated(path: Path, words: Sequence[str]) -> dict[str, Any]:
-    """A TOML file, the entries of these names in the present language.
+    """A TOML file, the entries of these names in the current language.
 
     Its structure and the English words are in the file; `TAG/NAME.toml` beside it holds a translation of the
     words, table by table.

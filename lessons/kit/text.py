@@ -87,7 +87,7 @@ class FigureText:
         return str(self._content.get("readouts", {}).get(name, {}).get("note", ""))
 
     def unit(self, unit: str) -> str:
-        """A unit in the present language: the figure's own word for it, else the translated symbol."""
+        """A unit in the current language: the figure's own word for it, else the translated symbol."""
         own = self._content.get("units", {}).get(unit)
         return str(own) if own else gettext(unit) if unit else ""
 

@@ -21,9 +21,10 @@ from starlette.types import Receive, Scope, Send
 from app import create_app
 from app.assets import version
 from app.cache import store
-from app.cache.queue import Asking, Crowded
+from app.cache.queue import Crowded
 from app.cache.store import BATCH
 from app.http import errors
+from app.http.client import ClientAddress
 from app.http.turns import REQUESTS_OF_A_TURN, Turns
 from app.routes import common, lesson, own, task
 from app.settings import Settings
@@ -147,7 +148,7 @@ def test_clients_take_turns_in_the_event_loop() -> None:
         begun.append(scope["client"][0])
 
     async def test() -> None:
-        app = Asking(Turns(note, requests_of_a_turn=2))
+        app = ClientAddress(Turns(note, requests_of_a_turn=2))
         async with asyncio.TaskGroup() as group:
             for client in "aaaaaaabbc":
                 scope = {"type": "http", "client": (client, 1)}

@@ -11,7 +11,8 @@ from starlette.requests import Request
 from starlette.testclient import TestClient
 from starlette.types import Message
 
-from app.cache.queue import Crowded, asking
+from app.cache.queue import Crowded
+from app.http.client import current_client
 from app.http.limits import HEADER_BYTES, PATH_BYTES
 from app.http.query import Forms
 from tests.app.html import parse
@@ -72,7 +73,7 @@ async def form_of(content: bytes) -> AsyncIterator[Message]:
 
 async def hold(forms: Forms, client: str, size: int, stack: AsyncExitStack) -> None:
     """Have a form of a client held as long as the stack is open."""
-    asking.set(client)
+    current_client.set(client)
     headers = [(b"content-type", b"application/x-www-form-urlencoded")]
     request = Request({"type": "http", "headers": headers}, form_of(b"x" * size).__anext__)
     await stack.enter_async_context(forms.read(request))

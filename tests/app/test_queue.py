@@ -11,7 +11,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from app import create_app
-from app.cache.queue import Busy, Crowded, FairQueue, Together, asking, client_of
+from app.cache.queue import Busy, Crowded, FairQueue, Together
+from app.http.client import client_of, current_client
 from app.settings import Settings
 
 WAIT = 10  # seconds until a test gives up
@@ -33,7 +34,7 @@ class Gate:
 async def ask(
     queue: FairQueue, client: str, key: str, call: Callable[[], str], together: Together | None = None
 ) -> str:
-    asking.set(client)  # in the context of this task alone
+    current_client.set(client)  # in the context of this task alone
     return await queue.do(key, call, together)
 
 
@@ -224,7 +225,7 @@ def test_request_belongs_to_its_sender(monkeypatch: pytest.MonkeyPatch) -> None:
     do = FairQueue.do
 
     async def noted(self: FairQueue, *arguments: object, **more: object) -> object:
-        seen.append(asking.get())
+        seen.append(current_client.get())
         return await do(self, *arguments, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(FairQueue, "do", noted)

@@ -47,6 +47,14 @@ IRRELEVANT = re.compile(
     r"|transformers_version|problem_type|return_dict|^output_(attentions|hidden)|use_cache|chunk_size_feed"
     r"|rope_theta|^rope_parameters|label_names|_coef|_std$|pretraining_tp|^attn_implementation|softcap"
 )
+KINDS = (
+    "MASKED_LM",
+    "CAUSAL_LM",
+    "IMAGE_TEXT_TO_TEXT",
+    "MULTIMODAL_LM",
+    "SEQ_TO_SEQ_CAUSAL_LM",
+    "TEXT_ENCODING",
+)
 MOST_PARAMETERS = 5e13
 
 
@@ -105,14 +113,7 @@ def _classes(config: Any, wanted: str | None) -> Iterator[Any]:
 
     if wanted and hasattr(transformers, wanted):
         yield getattr(transformers, wanted)
-    kinds = [
-        "MASKED_LM",
-        "CAUSAL_LM",
-        "IMAGE_TEXT_TO_TEXT",
-        "MULTIMODAL_LM",
-        "SEQ_TO_SEQ_CAUSAL_LM",
-        "TEXT_ENCODING",
-    ]
+    kinds = list(KINDS)
     if hasattr(config, "text_config"):
         kinds = ["IMAGE_TEXT_TO_TEXT", "MULTIMODAL_LM", *kinds]
     names = [getattr(auto, f"MODEL_FOR_{kind}_MAPPING_NAMES").get(config.model_type) for kind in kinds]
@@ -166,15 +167,7 @@ def is_text(model_type: str, config: Any) -> bool:
     """Whether transformers has a class for text, or text embeddings, for this configuration."""
     from transformers.models.auto import modeling_auto as auto
 
-    kinds = (
-        "MASKED_LM",
-        "CAUSAL_LM",
-        "IMAGE_TEXT_TO_TEXT",
-        "MULTIMODAL_LM",
-        "SEQ_TO_SEQ_CAUSAL_LM",
-        "TEXT_ENCODING",
-    )
-    mapped = any(model_type in getattr(auto, f"MODEL_FOR_{kind}_MAPPING_NAMES") for kind in kinds)
+    mapped = any(model_type in getattr(auto, f"MODEL_FOR_{kind}_MAPPING_NAMES") for kind in KINDS)
     return mapped or hasattr(config, "vocab_size") or hasattr(config, "text_config")
 
 

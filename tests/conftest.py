@@ -1,10 +1,10 @@
-"""What holds for all tests."""
+"""Settings of all tests."""
 
 from __future__ import annotations
 
 import hypothesis
 
-# A busy machine must not fail a property: there is no time limit, neither for one example nor for making it.
+# No time limits for examples of hypothesis: a busy machine must not fail a test.
 hypothesis.settings.register_profile(
     "no deadline", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )

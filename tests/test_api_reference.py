@@ -1,4 +1,4 @@
-"""docs/api.md is what the docstrings say, and the docstrings hold what the house rule demands."""
+"""docs/api.md matches the docstrings, and the docstrings follow the conventions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scripts import api_reference
 
 MODULES = dict(api_reference.module_files())
 
-#: Why some public functions have neither an example nor a reference, and which they are.
+#: Public functions without an example or a source, by reason.
 WITHOUT_EXAMPLE = {
     "checks of arguments: what they refuse is tested with every function that calls them": """
         quant_core.arrays.as_matrix quant_core.arrays.check_bits quant_core.arrays.check_group_size
@@ -52,7 +52,7 @@ def test_page_is_stale_if_a_word_or_a_link_changes() -> None:
 
 
 def public(module: ModuleType) -> dict[str, object]:
-    """What a module defines and does not hide, found by importing it."""
+    """The public names that a module defines, found by importing it."""
     return {
         name: one
         for name, one in vars(module).items()
@@ -75,7 +75,7 @@ def test_every_public_name_is_on_the_page_and_linked(name: str) -> None:
 
 
 def functions(path: Path) -> list[tuple[ast.FunctionDef, str]]:
-    """The public functions of a module, each with the docstrings that it may rest on."""
+    """The public functions of a module, each with the docstrings that may name its source."""
     tree = ast.parse(path.read_text("utf-8"))
     return [
         (node, (ast.get_docstring(node) or "") + "\n\n" + (ast.get_docstring(tree) or ""))
@@ -85,7 +85,7 @@ def functions(path: Path) -> list[tuple[ast.FunctionDef, str]]:
 
 
 def test_public_functions_have_an_example_or_a_source() -> None:
-    """A module that implements one source names it once, for all its functions."""
+    """A module with one source may name it once for all its functions."""
     without = {
         f"{name}.{node.name}"
         for name, path in MODULES.items()
@@ -105,7 +105,7 @@ def test_everything_public_has_a_docstring(name: str) -> None:
 
 
 def test_docstrings_have_one_markup() -> None:
-    """Numpydoc with plain backticks: no roles of Sphinx, no doubled backticks."""
+    """Numpydoc with single backticks: no Sphinx roles, no double backticks."""
     for path in api_reference.PACKAGE.rglob("*.py"):
         assert not re.findall(r"``|:[a-z]+:`", path.read_text("utf-8")), path
 

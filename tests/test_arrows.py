@@ -1,4 +1,4 @@
-"""The arrows of the architecture: app → lessons → quant_core, and quant_core needs numpy alone."""
+"""Imports follow the architecture: app → lessons → quant_core, and quant_core needs only numpy."""
 
 from __future__ import annotations
 

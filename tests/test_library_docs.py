@@ -1,4 +1,4 @@
-"""docs/quant_core.md says what the code says: types, file types, methods, packings, commands, numbers."""
+"""Compare docs/quant_core.md with the code: types, file types, methods, packings, commands, numbers."""
 
 from __future__ import annotations
 
@@ -21,23 +21,14 @@ from quant_core.ggml.mixes import MIXES, tensor_types
 from quant_core.memory import bits_per_weight, model_shape
 from quant_core.methods import clip, fp8, gptq, hqq, int8, nf4, packing, rtn, smoothquant
 from quant_core.methods.awq import search as awq_search
+from tests.quant_core import configurations
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "docs" / "quant_core.md").read_text("utf-8")
 
-LLAMA_8B = model_shape(
-    {
-        "hidden_size": 4096,
-        "num_hidden_layers": 32,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 8,
-        "intermediate_size": 14336,
-        "vocab_size": 128256,
-        "rope_scaling": {"rope_type": "llama3"},
-    }
-)
+LLAMA_8B = model_shape(configurations.LLAMA_8B)
 
-#: Modules and packages with a line on the map, by their short names.
+#: Modules and packages that the overview must name, by their short names.
 MODULES = {
     found.name.rpartition(".")[2]: found.name
     for folder in ("", ".methods", ".llm")
@@ -49,7 +40,7 @@ MODULES = {
 
 
 def rows(chapter: str) -> list[list[str]]:
-    """The cells of the first table of a chapter, without its head."""
+    """The cells of the first table of a section, without its head."""
     text = TEXT.split(f"\n## {chapter}\n")[1].split("\n## ")[0]
     table = [line for line in text.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table[2:]]
@@ -117,7 +108,7 @@ def int8_bits(layer: smoothquant.W8A8 | int8.MixedInt8) -> float:
     return 8 * (layer.weight_codes.nbytes + layer.weight_scale.nbytes) / layer.weight_codes.size
 
 
-#: Calls of the table of methods, in its order; those at 4 bits with groups of 128.
+#: The calls of the table of methods, in its order; at 4 bits with groups of 128 by default.
 METHODS: list[tuple[str, Callable[[], float]]] = [
     ("rtn.round_to_nearest", lambda: rtn.round_to_nearest(WEIGHTS, 4).bits_per_weight),
     ("rtn.round_to_nearest", lambda: rtn.round_to_nearest(WEIGHTS, 4, 128, "symmetric").bits_per_weight),

@@ -1,4 +1,4 @@
-"""Set-up may be interrupted anywhere, run twice at once, or find a tree half made: the next run mends it."""
+"""Set-up can be interrupted anywhere, run concurrently, or find a partial tree: the next run completes it."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ GOALS = ("run", "test", "tools")
 
 
 class Killed(BaseException):
-    """Stands for SIGKILL: nothing after it happens."""
+    """Simulates SIGKILL: nothing is executed after it."""
 
 
 class Machine:
-    """Counts what set-up does to the disk and through other programs, and ends it before one of these."""
+    """Counts disk and subprocess operations of set-up, and kills it before one of them."""
 
     def __init__(self) -> None:
         self.killed_before = -1
@@ -55,7 +55,7 @@ def machine() -> Machine:
 
 @pytest.fixture
 def setup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine: Machine) -> ModuleType:
-    """`scripts/bootstrap.py` in a project of its own, in which programs only leave their traces."""
+    """`scripts/bootstrap.py` in a temporary project, in which programs only leave traces."""
     for name in ("requirements.txt", "requirements-dev.txt", "requirements-node.txt"):
         (tmp_path / name).write_text(name)
     for name in ("package.json", "package-lock.json", ".npmrc"):
@@ -125,7 +125,7 @@ def check(folder: Path, goal: str) -> None:
 def test_setup_can_be_killed_before_any_step(
     setup: ModuleType, machine: Machine, tmp_path: Path, goals: tuple[str, ...]
 ) -> None:
-    """Before the last of these goals everything else was reached."""
+    """The other goals were completed before the last one."""
     *before, last = goals
     for goal in before:
         setup.main(goal)
@@ -175,7 +175,7 @@ def test_partial_setup_is_completed(setup: ModuleType, tmp_path: Path, made: lis
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("")
     setup.main(goal)
-    if goal == "tools":  # it leaves the browser's assets to the others
+    if goal == "tools":  # this goal does not include the browser's assets
         setup.main("test")
     check(tmp_path, goal)
 
@@ -227,7 +227,7 @@ def test_interrupted_copy_is_not_taken_as_complete(
         patch.setattr(setup, "add", add)
         with pytest.raises(Killed):
             setup.install("requirements-node.txt")
-    shutil.rmtree(tmp_path / ".venv.new" / "lib")  # as if the copy had not come so far
+    shutil.rmtree(tmp_path / ".venv.new" / "lib")  # as if the copy was incomplete
     shutil.rmtree(tmp_path / ".venv")
     setup.main("run")
     check(tmp_path, "run")
@@ -248,7 +248,7 @@ def test_added_packages_stay_when_the_lock_file_changes(setup: ModuleType, tmp_p
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A package of one line, as an index would give it."""
+    """A wheel of one line, as from a package index."""
     folder = tmp_path_factory.mktemp("wheels")
     path = folder / "tiny-1.0-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as archive:
@@ -290,7 +290,7 @@ if "--require-hashes" in sys.orig_argv:
 
 
 def run(project: Path, wheel: Path) -> subprocess.Popen[str]:
-    """Start set-up; its pip says that it is there, and waits until it may go on."""
+    """Start set-up; its pip signals its start and waits until it may continue."""
     (project / "site").mkdir(exist_ok=True)
     (project / "site" / "sitecustomize.py").write_text(WAITING_PIP)
     environment = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheel.parent), "PIP_NO_CACHE_DIR": "1"}
@@ -338,7 +338,7 @@ def test_two_concurrent_runs_complete_one_killed_during_pip(
         broken = run(project, wheel)
         ended.append(broken)
         wait_for(project / place, broken)
-        # The second time its pip goes on alone, and holds the lock.
+        # The second pip continues alone and holds the lock.
         os.killpg(broken.pid, signal.SIGKILL) if place.endswith("cfg") else broken.kill()
         broken.wait()
         assert not works(project)
@@ -356,7 +356,7 @@ def test_two_concurrent_runs_complete_one_killed_during_pip(
         ".venv",
     ]
     pip = subprocess.run([project / ".venv" / "bin" / "pip", "--version"], capture_output=True, check=False)
-    assert pip.returncode == 0  # its first line names the environment's place
+    assert pip.returncode == 0  # its first line holds the environment's path
 
 
 def test_ctrl_c_prints_one_line(project: Path, wheel: Path) -> None:
@@ -375,7 +375,7 @@ def test_ctrl_c_prints_one_line(project: Path, wheel: Path) -> None:
 def test_browser_files_are_replaced_as_a_whole(
     tmp_path: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A run that is killed leaves the old files, or none: never some of each."""
+    """A killed run leaves the old files or none, never a mixture."""
     from scripts import assets
 
     if not assets.NODE_MODULES.is_dir():
@@ -393,7 +393,7 @@ def test_browser_files_are_replaced_as_a_whole(
     machine.killed_before, ended = 0, False
     while not ended:
         if vendor.exists():
-            (vendor / "manifest.json").write_text("{}")  # as if the lock file were another one
+            (vendor / "manifest.json").write_text("{}")  # as if the lock file had changed
         machine.done = 0
         try:
             assets.main()

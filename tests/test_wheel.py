@@ -18,7 +18,7 @@ MODEL = ROOT / "lessons" / "quantization" / "weights" / "tinylm" / "model.safete
 
 
 class Environment:
-    """An environment with numpy and the wheel, and nothing else: this machine's numpy, no package index."""
+    """An environment with only numpy and the wheel; numpy is copied, without a package index."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -37,7 +37,7 @@ class Environment:
         run([*pip, "install", "--no-index", str(wheel)], cwd=self.folder)
 
     def run(self, *command: str) -> str:
-        """What a command of the environment prints, in a folder without the checkout."""
+        """The output of a command of the environment, in a folder without the checkout."""
         return run([str(self.programs / command[0]), *command[1:]], cwd=self.folder)
 
 
@@ -89,7 +89,7 @@ def test_the_commands_of_the_readme_run(fresh: Environment) -> None:
 
 
 def test_the_command_and_the_module_are_the_same_program(fresh: Environment) -> None:
-    """Help and errors name what was typed."""
+    """Help and errors name the command as typed."""
     helps = [fresh.run("quant-core", "--help"), fresh.run("python", "-m", "quant_core", "--help")]
     assert helps[0].startswith("usage: quant-core ")
     assert helps[0].split()[2:] == helps[1].split()[2:]

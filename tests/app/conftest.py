@@ -1,4 +1,4 @@
-"""The app as a host runs it, without a network between."""
+"""The application as a host runs it, without a network."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from app import create_app
 from app.settings import Settings
 from lessons.catalogue import Lesson, load_lesson
 
-os.environ["ACADEMY_MAKE_AHEAD"] = "0"  # a test asks for little, and is soon over
+os.environ["ACADEMY_MAKE_AHEAD"] = "0"  # tests send few requests
 
 
 @pytest.fixture(scope="session")

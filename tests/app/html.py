@@ -1,4 +1,4 @@
-"""Reading an answer as a browser would: elements by tag and attribute, and their text."""
+"""Parse HTML: elements by tag and attribute, and their text."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Element:
 
     @functools.cached_property
     def text(self) -> str:
-        """All that is written in this element and below it."""
+        """The text of this element and its descendants."""
         return "".join(self.pieces)
 
     def all(self, tag: str, **attributes: str) -> list[Element]:
-        """Every element below this one with the tag and the attributes; `class_` and `data_x` as in HTML."""
+        """Every descendant with the tag and attributes; `class_` and `data_x` stand for class and data-x."""
         wanted = {name.rstrip("_").replace("_", "-"): value for name, value in attributes.items()}
         found = []
         for child in self.children:
@@ -64,7 +64,7 @@ class _Builder(HTMLParser):
 
 @functools.lru_cache(maxsize=24)
 def parse(markup: str) -> Element:
-    """The tree of a document, to be read only: the lesson's page is large and many tests look at it."""
+    """The read-only tree of a document, cached because the lesson's page is large."""
     builder = _Builder()
     builder.feed(markup)
     return builder.root

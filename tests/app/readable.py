@@ -1,4 +1,4 @@
-"""What a reader is given of a page: every text between tags and in attributes, with where it stands."""
+"""Every text of a page that readers see or hear, in elements and attributes, with its place."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CODE = {"code", "pre", "script", "style", "math", "textarea"}
 
 @dataclass(frozen=True)
 class Text:
-    """A text with where it stands: the path of elements, or the attribute of one."""
+    """A text with its place: the path of elements, or an attribute."""
 
     text: str
     where: str
@@ -36,7 +36,7 @@ class Text:
 
 
 def _printed(spec: Any, key: str = "") -> Iterator[str]:
-    """What Plotly prints of a chart's specification."""
+    """The texts that Plotly shows of a chart's specification."""
     if isinstance(spec, dict):
         for name, value in spec.items():
             yield from _printed(value, name)
@@ -93,7 +93,7 @@ class _Reader(HTMLParser):
 
 
 def texts(markup: str) -> Iterator[Text]:
-    """Every text of a page that is read, seen or spoken; code and formulas are not words."""
+    """Every text of a page that is seen or spoken, without code and formulas."""
     reader = _Reader()
     reader.feed(markup)
     return (text for text in reader.found if not CODE & set(text.tags))

@@ -1,4 +1,4 @@
-"""Start the lesson's server in a process of its own, as `make run` does, and stop it."""
+"""Start the lesson's server in a separate process, as `make run` does, and stop it."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _held: list[socket.socket] = []
 
 
 def free_port() -> int:
-    """A port for a server that is about to start; no other process is given it meanwhile.
+    """A port reserved for a server that is about to start.
 
-    It stays bound and never listens: servers set `SO_REUSEADDR` too, and can bind it all the same.
+    It stays bound without listening: servers set `SO_REUSEADDR` and can still bind it.
     """
     probe = socket.socket()
     probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -46,7 +46,7 @@ def start(port: int, root: Path = ROOT, /, **environment: str) -> subprocess.Pop
 
 
 def fetch(port: int, path: str) -> bytes:
-    # A connection of its own each time, so that the kernel may hand it to any worker.
+    # A new connection each time, so that the kernel can give it to any worker.
     request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers={"Connection": "close"})
     with urllib.request.urlopen(request, timeout=LIMIT) as answer:
         return bytes(answer.read())
@@ -66,18 +66,18 @@ def wait(port: int, process: subprocess.Popen[str], path: str = "/readyz") -> No
 
 @contextlib.contextmanager
 def serving(root: Path = ROOT, /, **environment: str) -> Iterator[tuple[int, subprocess.Popen[str]]]:
-    """A server that is ready: its port and its process."""
+    """A ready server: its port and its process."""
     port = free_port()
     process = start(port, root, **environment)
     try:
         wait(port, process, environment.get("ACADEMY_ROOT_PATH", "") + "/readyz")
         yield port, process
     finally:
-        print(stop(process))  # for whoever reads why a test failed
+        print(stop(process))  # shown if a test fails
 
 
 def stop(process: subprocess.Popen[str]) -> str:
-    """End a server, and give what it has said."""
+    """Stop a server and return its output."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
     try:
@@ -104,7 +104,7 @@ def gone(pid: int) -> bool:
 
 
 def until(true: object, seconds: float = LIMIT) -> bool:
-    """Whether something comes true in time."""
+    """Whether a condition becomes true in time."""
     assert callable(true)
     end = time.monotonic() + seconds
     while time.monotonic() < end:

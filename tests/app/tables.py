@@ -1,4 +1,4 @@
-"""Tables of states, read as the page reads them."""
+"""Read state tables as the page does."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from starlette.testclient import TestClient
 
 
 def table_of(client: TestClient, address: str) -> dict[str, Any]:
-    """The table at an address; what takes longer than a request may is asked for again."""
+    """The state table at an address, requested again while it is incomplete."""
     for _ in range(20):
         table: dict[str, Any] = client.get(address).json()
         if table:
@@ -17,7 +17,7 @@ def table_of(client: TestClient, address: str) -> dict[str, Any]:
 
 
 def views_of(table: dict[str, Any]) -> dict[str, str]:
-    """The views of a table of states, put together as the page does it."""
+    """The views of a state table, assembled as the page does it."""
     lines = table["lines"]
     return {
         value: "\n".join(line for a, b in zip(bounds[::2], bounds[1::2], strict=True) for line in lines[a:b])

@@ -1,4 +1,4 @@
-"""What a worker makes when it has nothing else to do, so that its readers need not wait for it."""
+"""Responses that an idle worker makes ahead."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NOTHING = CachedResponse(b"", "text/html")
 
 @pytest.fixture(scope="module")
 def patch() -> Iterator[pytest.MonkeyPatch]:
-    """Without what takes seconds: the page, the tables' views, and all figures but one of few states."""
+    """Without slow parts: the page, the views of tables, and all figures but one with few states."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ahead, "FEW_STATES", FIGURES[FEW].controls.combinations())
         patch.setattr(ahead, "lesson_page", lambda *_, **__: NOTHING)

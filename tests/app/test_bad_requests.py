@@ -1,4 +1,4 @@
-"""A wrong address is answered by words that name the control and its range, and never by a traceback."""
+"""Wrong addresses get an error that names the control and its range, never a traceback."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def _way_back(page: str) -> str:
 
 
 def _refused(name: str) -> list[tuple[str, str]]:
-    """Of each control a value that is refused."""
+    """An invalid value for each control."""
     return [(control, "½\t") for control in load_lesson("quantization").figures[name].controls.model_fields]
 
 

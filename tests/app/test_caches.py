@@ -1,4 +1,4 @@
-"""What readers give takes no memory that stays: every cache with a key that a reader can choose is small."""
+"""Caches with keys from reader input are small, so that memory does not grow."""
 
 from __future__ import annotations
 

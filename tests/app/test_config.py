@@ -1,4 +1,4 @@
-"""FIG.06 on any model: a config.json or a GGUF header is posted, and the answer is an ordinary address."""
+"""FIG.06 with any model: a posted config.json or GGUF header becomes an ordinary address."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No client can hold a connection for ever, or all of them: each limit is met on a real socket."""
+"""Limits of connections, tested on real sockets."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Connect = Callable[..., socket.socket]
 
 
 class Quick(BoundedHttp):
-    """The same limits, small enough to be reached in a test."""
+    """Limits small enough to be reached in a test."""
 
     request_bytes = head_bytes = 4096
     request_seconds = 0.4
@@ -87,12 +87,12 @@ def port() -> Iterator[int]:
 
 @contextlib.contextmanager
 def connecting(port: int) -> Iterator[Connect]:
-    """Give a function that opens a connection and sends the start of a request."""
+    """Return a function that opens a connection and sends the start of a request."""
     with contextlib.ExitStack() as open_ones:
 
         def opened(start: bytes = b"") -> socket.socket:
             client = open_ones.enter_context(socket.create_connection(("127.0.0.1", port), WAIT))
-            with contextlib.suppress(ConnectionError):  # one too many may be dropped by then
+            with contextlib.suppress(ConnectionError):  # an excess connection may be dropped already
                 client.sendall(start)
             return client
 
@@ -107,7 +107,7 @@ def connect(port: int) -> Iterator[Connect]:
 
 @pytest.fixture
 def connect_slowly() -> Iterator[Connect]:
-    """As `connect`, to a server whose limits a busy machine does not meet."""
+    """As `connect`, to a server with limits that a busy machine does not reach."""
     with serving(Patient) as (_, port), connecting(port) as opened:
         yield opened
 
@@ -121,7 +121,7 @@ def status(client: socket.socket) -> int:
 
 
 def until_closed(client: socket.socket) -> bytes:
-    """Everything that the server sends before it ends the connection; a timeout fails the test."""
+    """Everything that the server sends before it closes the connection; a timeout fails the test."""
     received = []
     with contextlib.suppress(ConnectionResetError):
         while data := client.recv(1 << 20):
@@ -130,7 +130,7 @@ def until_closed(client: socket.socket) -> bytes:
 
 
 def keep_sending(client: socket.socket, piece: bytes, most: int, pause: float = 0) -> int:
-    """Send until the server ends the connection; how much it has taken."""
+    """Send until the server closes the connection; return the number of bytes sent."""
     sent = 0
     with contextlib.suppress(ConnectionError):
         while sent < most:
@@ -196,7 +196,7 @@ def test_body_has_the_same_time_limit_as_a_head(connect: Connect, start: bytes) 
     ended = until_closed(connect(start)).removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n")
     assert ended.startswith(b"HTTP/1.1 408 ")
     assert b"connection: close" in ended
-    assert time.monotonic() - begun < 10 * Quick.request_seconds  # of a busy machine
+    assert time.monotonic() - begun < 10 * Quick.request_seconds  # on a busy machine
     assert gone.wait(WAIT)
 
 
@@ -257,7 +257,7 @@ def test_response_that_is_not_read_does_not_fill_kernel_buffers() -> None:
         client = connect(get())
         head = client.recv(1)
         (connection,) = server.server_state.connections
-        # What is neither here nor at the other end is between them, bounded by the window of that end.
+        # The rest is in transit, bounded by the receive window.
         assert until(lambda: connection.transport.get_write_buffer_size() > LARGE / 2)
         if hasattr(socket, "TCP_NOTSENT_LOWAT"):
             own = connection.transport.get_extra_info("socket")
@@ -268,7 +268,7 @@ def test_response_that_is_not_read_does_not_fill_kernel_buffers() -> None:
 
 def test_computing_and_idle_time_do_not_count_as_a_slow_request(connect: Connect) -> None:
     client = connect(get("/slow"))
-    assert status(client) == 200  # later than a request may take
+    assert status(client) == 200  # later than the limit of a request
     time.sleep(Quick.request_seconds + 0.1)
     client.sendall(get())
     assert status(client) == 200
@@ -280,7 +280,7 @@ def test_idle_connection_is_closed_after_the_limit() -> None:
         socket.create_connection(("127.0.0.1", port), WAIT) as client,
     ):
         client.sendall(get())
-        assert until_closed(client).endswith(b"done")  # and it does not wait for the timeout of this end
+        assert until_closed(client).endswith(b"done")  # and before the timeout of this end
 
 
 def test_idle_connection_is_closed_for_a_new_one(connect: Connect) -> None:
@@ -324,13 +324,13 @@ class FewIncomplete(Patient):
 
 
 def incomplete(server: uvicorn.Server) -> int:
-    """How many requests of all clients lack their body."""
+    """The number of requests with an incomplete body."""
     clients = BoundedHttp.of_servers.get(server.server_state)
     return sum(client.incomplete for client in clients.by_name.values()) if clients else 0
 
 
 def hold(server: uvicorn.Server, connect: Connect, count: int) -> list[socket.socket]:
-    """Requests without their body that the server has seen."""
+    """Open requests without a body and wait until the server has seen them."""
     held = [connect(POST) for _ in range(count)]
     assert until(lambda: incomplete(server) == count)
     return held
@@ -381,7 +381,7 @@ def test_input_of_a_refused_connection_is_dropped() -> None:
 
 
 def closed(client: socket.socket) -> bool:
-    """Whether a connection was ended before anything was answered."""
+    """Whether a connection was closed without a response."""
     try:
         return client.recv(65536) == b""
     except ConnectionResetError:
@@ -392,7 +392,7 @@ def test_connections_far_beyond_the_limit_are_dropped(connect_slowly: Connect) -
     silent = [connect_slowly() for _ in range(int(SPARE * CONNECTIONS))]
     assert until_closed(connect_slowly(get())) == b""
     silent[0].sendall(get())
-    assert status(silent[0]) == 200  # who was there before is answered
+    assert status(silent[0]) == 200  # earlier connections get a response
 
 
 def test_stop_finishes_the_current_response_and_does_not_wait_for_requests() -> None:
@@ -479,8 +479,8 @@ def test_connections_are_limited_by_client_but_not_for_a_trusted_proxy(
         release.clear()
         busy = [connect(get("/held")) for _ in range(FewOfOne.client_connections)]
         assert status(connect(get())) == status_of_next
-        assert status(connect(get(), source="127.0.1.1")) == 200  # somebody else
+        assert status(connect(get(), source="127.0.1.1")) == 200  # another client
         release.set()
         assert [status(client) for client in busy] == [200] * len(busy)
         if status_of_next == 429:
-            assert status(connect(get())) == 200  # one that rests has given way
+            assert status(connect(get())) == 200  # an idle one was closed

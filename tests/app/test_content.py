@@ -1,4 +1,4 @@
-"""After the start nothing is read from the project's files any more, whatever is asked."""
+"""After the start no request reads files of the project."""
 
 from __future__ import annotations
 

@@ -23,8 +23,8 @@ from lessons.kit.controls import Choice
 from lessons.quantization import small_model
 
 MOST = 7.0  # sentences
-CHEAP = 0.1  # seconds of a processor below which nothing is compared
-TURNS = 3  # different states for each request; the cheapest counts, because a process reads its files once
+CHEAP = 0.1  # CPU seconds below which nothing is compared
+TURNS = 3  # different states of each request; the cheapest counts, because files are read once
 SENTENCE = "The train to London leaves from platform nine at half past seven."
 
 NOT_ASKED = {
@@ -38,7 +38,7 @@ MOST_WARMED = 30  # states of a figure that are computed before
 
 @pytest.fixture(scope="module")
 def app() -> FastAPI:
-    """The application, with what a worker computes once and keeps: each figure in all of its choices."""
+    """The application with the caches of a worker filled: each figure with all options."""
     for slug in all_slugs():
         for figure in load_lesson(slug).figures.values():
             choices = {
@@ -54,7 +54,7 @@ def app() -> FastAPI:
 
 
 def cost(app: FastAPI, request: Request) -> tuple[float, int]:
-    """Seconds of this process's processors, all threads together, and the status."""
+    """CPU seconds of this process, all threads together, and the status."""
 
     async def asked() -> int:
         return (await ask(app, request)).status
@@ -65,7 +65,7 @@ def cost(app: FastAPI, request: Request) -> tuple[float, int]:
 
 
 def sentence_cost(seed: int) -> float:
-    """Seconds of a processor that one sentence takes, read and continued anew."""
+    """CPU seconds of one new sentence, read and continued."""
     small_model.forget()
     begun = time.process_time()
     small_model.read(SENTENCE, seed)

@@ -47,7 +47,7 @@ def _of_one_figure_all_states() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a server has left: the page, a stub for each table, and of one figure all states."""
+    """The stored file of a server: the page, a stub for each table, and all states of one figure."""
     folder = tmp_path_factory.mktemp("answers")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ahead, "state_table", lambda *_: STUB)
@@ -57,7 +57,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def file(folder: Path, tmp_path: Path) -> Path:
-    """A copy of that file, which a test may damage."""
+    """A copy of that file for tests to damage."""
     (written,) = folder.iterdir()
     copy = tmp_path / written.name
     copy.write_bytes(written.read_bytes())
@@ -99,7 +99,7 @@ def test_responses_of_other_settings_are_not_loaded(folder: Path, settings: dict
 def test_responses_of_a_host_without_a_package_are_not_loaded(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The page says what this host lacks."""
+    """The page depends on the installed packages."""
     missing = Choice.missing
     monkeypatch.setattr(Choice, "missing", lambda self: () if missing(self) else tuple(self.needs or ()))
     assert not taken(folder).state.made_ahead
@@ -228,6 +228,6 @@ def test_image_build_stores_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(ahead, "likely_pages", lambda _cache: iter([(page, lambda: STUB)]))
     ahead.make_now()
     (file,) = (tmp_path / "build" / "answers").iterdir()
-    assert file.stat().st_mode & 0o777 == 0o644  # root writes it, and the server is another user
+    assert file.stat().st_mode & 0o777 == 0o644  # root writes it, but the server is another user
     assert [address for address, _ in disk.load(file)] == [page]
     assert "make_now()" in (ROOT / "Dockerfile").read_text("utf-8")

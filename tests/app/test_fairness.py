@@ -1,7 +1,7 @@
-"""One client cannot stop a class: whoever else asks is answered in turn, and the event loop goes on.
+"""One client cannot block a class: other clients get their turns, and the event loop continues.
 
-What is held here is an order and a number, no time, so that a busy machine does not matter. `make bench-web
-PARTS=hostile` measures the times.
+The tests compare orders and counts, not times, so that they do not depend on the machine's load. `make bench-
+web PARTS=hostile` measures the times.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def test_a_flood_of_sentences_of_one_client_leaves_another_its_turn(
     app: FastAPI, asked: Callable[[], Request]
 ) -> None:
     async def test() -> None:
-        await ask(app, Request("GET", LESSON), STUDENT)  # as after every start: it is no work of a moment
+        await ask(app, Request("GET", LESSON), STUDENT)  # as after every start: it takes a while
         flood = [asyncio.create_task(ask(app, sentence(), ATTACKER)) for _ in range(40)]
         await asyncio.wait(flood, return_when=asyncio.FIRST_COMPLETED)
         before = sum(task.done() for task in flood)
@@ -160,7 +160,7 @@ def test_clients_take_turns_in_the_event_loop() -> None:
 
 @pytest.mark.parametrize("leaves", [True, False])
 def test_refusal_is_delayed(app: FastAPI, monkeypatch: pytest.MonkeyPatch, leaves: bool) -> None:
-    """Until then nothing of what it sent is kept; if it leaves, it is not waited for."""
+    """Meanwhile its form is not held; if the client disconnects, the delay ends."""
     monkeypatch.setattr(errors, "REFUSED_SECONDS", LIMIT if leaves else 0.1)
     own = post("rtn", expensive_numbers(0)["numbers"])
     pauses = 0
@@ -217,7 +217,7 @@ EXPENSIVE = {
 def test_reader_input_is_never_parsed_in_the_event_loop(
     app: FastAPI, request_: Request, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every validation of controls, file and view happens in another thread than the loop's."""
+    """Controls, files and views are validated in other threads than the loop's."""
     threads: list[str] = []
 
     def noting(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,4 +1,4 @@
-"""A short seeded run of fuzz/routes.py, which `make fuzz-routes` runs at length, and faults that it sees."""
+"""A short seeded run of fuzz/routes.py (`make fuzz-routes`), and the faults that it detects."""
 
 from __future__ import annotations
 

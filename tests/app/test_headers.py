@@ -1,4 +1,4 @@
-"""Security headers: on every answer, and as strict as the lesson allows."""
+"""Security headers: on every response, as strict as possible."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_responses_other_than_pages_may_load_nothing(client: TestClient, address
 
 @pytest.mark.parametrize("address", [LESSON, f"/static/{version()}/lesson.css"])
 def test_304_keeps_the_headers_of_the_cached_page(client: TestClient, address: str) -> None:
-    """Headers of a 304 replace those that the browser has kept with the page."""
+    """Headers of a 304 replace those of the page in the browser's cache."""
     kept = client.get(address).headers
     answer = client.get(address, headers={"If-None-Match": kept["etag"]})
     assert answer.status_code == 304
@@ -73,7 +73,7 @@ def test_policy_allows_no_inline_code_and_no_other_host() -> None:
     assert "http" not in text
     assert "*" not in text
     assert POLICY["default-src"] == "'none'"
-    # `default-src` does not stand in for these two.
+    # `default-src` is no fallback for these two.
     assert {"base-uri", "form-action"} <= set(POLICY)
 
 
@@ -117,7 +117,7 @@ def test_shipped_files_name_no_other_host(files: list[Path]) -> None:
     assert named <= {
         "http://www.w3.org/2000/svg",
         "http://www.w3.org/1999/xhtml",
-    }  # the name of a language, which nothing is asked from
+    }  # a namespace, not requested
 
 
 def embed(ancestors: str) -> Mapping[str, str]:
@@ -126,7 +126,7 @@ def embed(ancestors: str) -> Mapping[str, str]:
 
 
 def test_static_files_may_be_used_in_a_sandboxed_frame(client: TestClient) -> None:
-    """Such a frame has an origin of its own, which is nobody's."""
+    """Such a frame has an opaque origin."""
     headers = client.get(f"/static/{version()}/vendor/fonts.css").headers
     assert headers["cross-origin-resource-policy"] == "cross-origin"
     assert headers["access-control-allow-origin"] == "*"
@@ -135,7 +135,7 @@ def test_static_files_may_be_used_in_a_sandboxed_frame(client: TestClient) -> No
 def test_embeds_may_be_framed_by_configured_sites() -> None:
     headers = embed("https://lms.example")
     assert headers["content-security-policy"].endswith("; frame-ancestors https://lms.example")
-    assert "x-frame-options" not in headers  # it knows no list, and would forbid what the policy allows
+    assert "x-frame-options" not in headers  # it supports no list and would forbid what the policy allows
 
 
 @pytest.mark.parametrize(("ancestors", "option"), [("'self'", "SAMEORIGIN"), ("'none'", "DENY")])
@@ -171,7 +171,7 @@ def test_error_pages_of_an_embed_may_be_framed(address: str) -> None:
     assert "x-frame-options" not in answer.headers
     assert answer.headers["cross-origin-resource-policy"] == "cross-origin"
     page = parse(answer.text)
-    assert page.one("base").attributes == {"target": "_blank"}  # of the pages around it none may be framed
+    assert page.one("base").attributes == {"target": "_blank"}  # pages other than embeds may not be framed
     alone = hosted.get(address.replace("embed=1", "other=1")).headers["content-security-policy"]
     assert alone == content_security_policy("'none'")
 

@@ -1,4 +1,4 @@
-"""Long computations on the web: begun by a form of our own pages, followed by events, stopped."""
+"""Jobs on the web: started by a form of our own pages, followed by events, stopped."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def client(tmp_path: Path) -> Iterator[TestClient]:
 
 
 def begun(client: TestClient, part: str = PAGE) -> str:
-    """Begin it, and give an address with the token of the page that did."""
+    """Start the job and return an address with the page's token."""
     token = client.post(PAGE, follow_redirects=False).headers["location"].partition("?")[2]
     assert token.startswith("begun=")
     return f"{part}?{token}"
@@ -140,7 +140,7 @@ def test_page_explains_how_to_install_a_missing_package(
     assert "<form" not in page
 
 
-# --- a sentence, and the figures that show what was found --------------------------------------------------
+# --- sentence jobs, and the figures that show results -----------------------------------------------------
 
 SENTENCE = "/lessons/quantization/jobs/sentence"
 FIGURE = "/lessons/quantization/figures/sentence"
@@ -149,12 +149,12 @@ ASKED = "sentence=A+wise+king&seed=3"
 
 @pytest.fixture
 def stand_in(monkeypatch: Patch) -> None:
-    """The lesson's own model in SmolLM2's place: the code that follows is the same."""
+    """The lesson's own model in place of SmolLM2, with the same code."""
     monkeypatch.setattr("lessons.quantization.smollm2.model_file", lambda: measuring.WEIGHTS_FILE)
 
 
 def read(client: TestClient, sentence: str, seed: str, widths: int = 7) -> None:
-    """What the process of the job does, here: it would look for the package."""
+    """Run the job in this process, without the package."""
     asked = JOB.controls.parse([("sentence", sentence), ("seed", seed)])
     store = client.app.state.job_runner.store()  # type: ignore[attr-defined]
     done = store.compute(JOB.key(asked), lambda known: islice(JOB.steps(asked, known), 1 + 2 * widths))
@@ -181,7 +181,7 @@ def test_sentence_job_is_offered_and_its_result_shown(client: TestClient) -> Non
 
 @pytest.mark.usefixtures("stand_in")
 def test_response_that_depends_on_a_job_is_not_cached(client: TestClient) -> None:
-    """Neither by this worker, nor by a browser for good: the same address says more an hour later."""
+    """Neither by the worker nor permanently by a browser: it changes as the job progresses."""
     addresses = [
         f"{FIGURE}?{ASKED}&model=smollm2",
         f"/fragments/{version()}/quantization/sentence?{ASKED}&model=smollm2",
@@ -214,7 +214,7 @@ def test_invalid_sentence_is_refused_by_name(client: TestClient) -> None:
 
 @pytest.fixture
 def slow(monkeypatch: Patch) -> None:
-    """Nobody computes: what is asked for waits."""
+    """No job runner: jobs stay in the queue."""
 
     async def nothing(*_: Any) -> None:
         pass
@@ -254,7 +254,7 @@ def test_only_the_starter_can_stop_a_waiting_job(client: TestClient) -> None:
 def test_only_the_starter_can_stop_a_running_job(client: TestClient) -> None:
     mine = begun(client, f"{PAGE}/stop")
     second = client.post(PAGE, follow_redirects=False).headers["location"]
-    assert second == PAGE  # it is under way: nobody is given another token
+    assert second == PAGE  # it is running: no other token is given
     assert client.post(f"{PAGE}/stop").status_code == 403
     assert f'action="{PAGE}/stop' in client.get(PAGE).text
     assert "It was stopped at" in client.post(mine).text
@@ -269,7 +269,7 @@ def test_next_job_starts_automatically(client: TestClient) -> None:
     while runner.store().tickets() and time.monotonic() < end:
         time.sleep(0.1)
     assert runner.store().tickets() == []
-    assert runner.store().failure("other-0") == "failed"  # its key is not that of this question
+    assert runner.store().failure("other-0") == "failed"  # its key does not match
 
 
 @pytest.mark.usefixtures("slow")
@@ -348,7 +348,7 @@ def test_folder_that_disappears_or_becomes_unusable_is_no_server_error(
 
 
 def test_reader_input_is_on_no_command_line(tmp_path: Path, monkeypatch: Patch) -> None:
-    """Every user of a machine can read those of all processes."""
+    """Every user of a machine can read the command lines of all processes."""
     started: list[str] = []
     begin = asyncio.create_subprocess_exec
 
@@ -389,5 +389,5 @@ def test_fig05d_links_to_the_job_and_back(client: TestClient) -> None:
 
 
 def shipped_rows() -> list[dict[str, Any]]:
-    """Rows in the form in which the job leaves them: those of the lesson's own model."""
+    """The rows of the lesson's own model, as the job stores them."""
     return [asdict(row) for row in sources.measured() if row.family in ("original", "gguf")]

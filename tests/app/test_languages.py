@@ -1,7 +1,7 @@
-"""Ready for languages: in a pseudo-language no word and no number of any page is left as English has it.
+"""Translations: in a pseudo-language no word and no number of any page stays English.
 
-What is found here is written where no translator can reach it: in a template without `_()`, in code, or in a
-table of data. What may stay as it is has its reason in `NAMES` and `SYMBOLS`.
+Text that stays English cannot be translated: it is in a template without `_()`, in code, or in a table of
+data. `NAMES` and `SYMBOLS` list the exceptions with reasons.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def everywhere() -> Iterator[TestClient]:
 
 
 def left(text: Text, known: set[str]) -> list[str]:
-    """What of a text is still English."""
+    """The parts of a text that are still English."""
     if CITED & text.classes:
         return []
     said = text.text
@@ -131,12 +131,12 @@ def left(text: Text, known: set[str]) -> list[str]:
 
 
 def _pieces(word: str) -> set[str]:
-    """Every part of a word: a token may be any."""
+    """Every part of a word: tokens may be any part."""
     return {word[a:b] for a in range(len(word)) for b in range(a + 1, len(word) + 1)}
 
 
 def untranslated(markup: str, known: set[str]) -> dict[str, list[str]]:
-    """The texts of a page that are still English, with what is."""
+    """The texts of a page that are still English, with those parts."""
     return {
         f"{text.where}: {text.text[:120]}": found for text in texts(markup) if (found := left(text, known))
     }
@@ -144,7 +144,7 @@ def untranslated(markup: str, known: set[str]) -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("address", PLACES)
 def test_every_visible_text_is_translatable(everywhere: TestClient, address: str) -> None:
-    everywhere.get(address)  # nothing that was said in English may be kept for the others
+    everywhere.get(address)  # clear caches: English text must not be reused
     answer = everywhere.get(f"/en-XA{address}")
     assert answer.status_code == 200
     assert "⟦" in answer.text
@@ -153,7 +153,7 @@ def test_every_visible_text_is_translatable(everywhere: TestClient, address: str
 
 @pytest.mark.parametrize("address", PROBLEMS)
 def test_every_error_message_is_translatable(everywhere: TestClient, address: str) -> None:
-    """Names and numbers that an address takes are the same in every language."""
+    """Names and numbers in addresses are the same in every language."""
     answer = everywhere.get(f"/en-XA{address}")
     assert answer.status_code >= 400
     assert "⟦" in answer.text
@@ -176,7 +176,7 @@ def test_untranslatable_text_is_found(markup: str) -> None:
 
 
 def test_links_stay_in_the_language(everywhere: TestClient) -> None:
-    """Every link of its pages stays in the language; what is the same in all of them stays where it is."""
+    """Links to pages stay in the language; files that all languages share have one address."""
     page = parse(everywhere.get(f"/en-XA{LESSON}").text)
     assert page.one("html").attributes["lang"] == "en-XA"
     links = [a.attributes["href"] for a in page.all("a") if a.attributes["href"].startswith("/")]
@@ -205,7 +205,7 @@ def test_right_to_left_pages_have_dir_rtl(everywhere: TestClient) -> None:
 
 
 def test_pages_link_to_their_translations() -> None:
-    """With one language there is nothing to name; with two, each page leads to its other form."""
+    """With one language there are no links; with two, each page links to its translation."""
     assert "hreflang" not in TestClient(create_app(Settings())).get(LESSON).text
     both = {tag: Language(tag, Locale(tag)) for tag in ("en", "de")}
     context = {"lesson": load_lesson("quantization")}

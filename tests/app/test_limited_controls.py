@@ -1,4 +1,4 @@
-"""Controls that can do nothing in a state are disabled, with the reason beside them."""
+"""Controls without effect in a state are disabled, with the reason beside them."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_missing_model_is_disabled(
 ) -> None:
     monkeypatch.setattr(smollm2, "model_file", lambda: Path("here") if installed else None)
     state = f"family={'rtn' if installed else 'awq'}" if name == "measured" else f"seed={4 + installed}"
-    shown = figure(client, f"{name}?{state}")  # a state for each, for answers are kept
+    shown = figure(client, f"{name}?{state}")  # another state each time, because responses are cached
     assert ("disabled" in radios(shown, "model")["smollm2"]) is not installed
     assert ("is not installed on this server" in shown.text) is not installed
 

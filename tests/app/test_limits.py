@@ -1,4 +1,4 @@
-"""What is too large is refused before it costs anything."""
+"""Too large requests are refused early."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ async def form_of(content: bytes) -> AsyncIterator[Message]:
 
 
 async def hold(forms: Forms, client: str, size: int, stack: AsyncExitStack) -> None:
-    """Have a form of a client held as long as the stack is open."""
+    """Hold a form of a client while the stack is open."""
     current_client.set(client)
     headers = [(b"content-type", b"application/x-www-form-urlencoded")]
     request = Request({"type": "http", "headers": headers}, form_of(b"x" * size).__anext__)
@@ -92,7 +92,7 @@ def test_few_clients_cannot_use_all_space_for_forms() -> None:
                         await hold(forms, client, size, stack)
                 held.append(forms.of_client[client] // size)
             await hold(forms, "d", size, stack)
-            with pytest.raises(Crowded):  # what is free to a newcomer is not to whoever holds more
+            with pytest.raises(Crowded):  # space that is free for a new client is not for one that holds more
                 await hold(forms, "a", size, stack)
         assert (forms.held, forms.of_client) == (0, {})
 

@@ -1,4 +1,4 @@
-"""Where little memory is left a server says that it should get no more readers."""
+"""A server with little free memory reports that it is not ready."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ V2 = MACHINE | {
     "cgroup/a/memory.current": f"{200 * MIB}\n",
     "cgroup/a/memory.stat": f"anon 1\ninactive_file {40 * MIB}\nactive_file 5\n",
 }
-CONTAINER = MACHINE | {  # in a name space of its own the group is the root
+CONTAINER = MACHINE | {  # in a cgroup namespace the group is the root
     "proc/self/cgroup": "0::/\n",
     "cgroup/memory.max": f"{512 * MIB}\n",
     "cgroup/memory.current": f"{500 * MIB}\n",
@@ -101,6 +101,6 @@ def test_starting_or_stopping_server_is_not_ready() -> None:
 
 @pytest.mark.parametrize("level", ["debug", "WARNING"])
 def test_log_level_is_applied(level: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logging.getLogger("academy"), "level", logging.INFO)  # and back to it afterwards
+    monkeypatch.setattr(logging.getLogger("academy"), "level", logging.INFO)  # restored afterwards
     create_app(Settings(log_level=level, make_ahead=False))
     assert logging.getLogger("academy").level == getattr(logging, level.upper())

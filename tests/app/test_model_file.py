@@ -1,4 +1,4 @@
-"""What the browser cuts out of a model file is, to the last bit, what the whole file holds there."""
+"""The part of a model file that the browser extracts equals the file, bit for bit."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def pair(key: str, kind: int, value: bytes) -> bytes:
 
 
 def gguf() -> bytes:
-    """A file with every kind of metadata that has to be walked past, and its own alignment."""
+    """A file with every kind of metadata to skip, and its own alignment."""
     tokens = b"".join(struct.pack("<Q", 3) + b"abc" for _ in range(1000))
     metadata = [
         pair("general.alignment", 4, struct.pack("<I", 64)),
@@ -88,7 +88,7 @@ def test_extracted_block_equals_the_file(
 ROWS = np.random.default_rng(8).normal(0, 40, (3, 2, 300))
 INTEGERS = {f"{kind}{size}": ROWS.astype(f"{kind}{size}") for kind in "iu" for size in (1, 2, 4, 8)}
 BITS = np.random.default_rng(9).integers(0, 256, (3, 2, 300)).astype(np.uint8)
-BITS[(BITS & 0x7F) >= 0x7C] = 0x38  # neither infinite nor none
+BITS[(BITS & 0x7F) >= 0x7C] = 0x38  # neither infinite nor NaN
 BF16 = (ROWS.astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
 AS_FLOATS = {
     **{name: (values, values.astype(np.float32)) for name, values in INTEGERS.items()},
@@ -102,7 +102,7 @@ AS_FLOATS = {
 
 
 def cut(tmp_path: Path, data: bytes, name: str, row: int, column: int) -> tuple[int, int, bytes]:
-    """Rows and columns that the browser sees, and what it sends."""
+    """The rows and columns that the browser reads, and what it sends."""
     (tmp_path / "model").write_bytes(data)
     (tmp_path / "model_file.mjs").write_text(MODEL_FILE.read_text("utf-8"), "utf-8")
     (tmp_path / "run.mjs").write_text(SCRIPT, "utf-8")
@@ -181,7 +181,7 @@ try {
 
 
 def sent_of(tmp_path: Path, data: bytes) -> bytes | str:
-    """What the browser sends of a file for the model's shape, or why it does not."""
+    """What the browser sends of a file for the model's shape, or its error."""
     (tmp_path / "file").write_bytes(data)
     shutil.copy(MODEL_FILE, tmp_path / "model_file.mjs")
     (tmp_path / "shape.mjs").write_text(SHAPE)
@@ -195,7 +195,7 @@ def sent_of(tmp_path: Path, data: bytes) -> bytes | str:
 
 @pytest.mark.parametrize("name", ["llama-3.1-8b", "qwen3-8b"])
 def test_only_shape_metadata_of_a_gguf_file_is_sent(tmp_path: Path, name: str) -> None:
-    """A vocabulary of a megabyte, an alignment and a list of other tensors are left behind."""
+    """A vocabulary of a megabyte, an alignment and a list of other tensors are not sent."""
     architecture = name[:5]
     tokens = [struct.pack("<Q", 8) + b"token%03d" % (i % 1000) for i in range(70_000)]
     more = [

@@ -1,4 +1,4 @@
-"""What another site's page sends is refused; what our own pages send, or no page at all, is answered."""
+"""POSTs from other sites are refused; those from our own pages and from non-browsers are accepted."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ FOREIGN: list[dict[str, str]] = [
 OWN: list[dict[str, str]] = [
     {},
     {"Origin": "http://lesson.example"},
-    {"Origin": "https://lesson.example"},  # a proxy has taken HTTPS off
+    {"Origin": "https://lesson.example"},  # a proxy terminates HTTPS
     {"Origin": "https://Lesson.example:443"},
-    {"Sec-Fetch-Site": "same-origin", "Origin": "https://public.example"},  # a proxy has changed the host
+    {"Sec-Fetch-Site": "same-origin", "Origin": "https://public.example"},  # a proxy changes the host
     {"Sec-Fetch-Site": "none"},
 ]
 

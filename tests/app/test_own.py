@@ -1,4 +1,4 @@
-"""A reader's own weights: pasted or from a file, drawn strictly, never kept."""
+"""A reader's own weights: pasted or from a file, validated, never stored."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_pasted_block_of_the_lesson_gives_the_same_numbers(client: TestClient, n
     text = ", ".join(repr(row[at]) for row in table.rows)
     shown = parse(post(client, name, own_text=text).text)
     for readout in figure.view(figure.controls()).readouts:
-        if readout.name != "weighted_error":  # of a channel's importance, which pasted numbers have not
+        if readout.name != "weighted_error":  # needs the channel's importance
             assert shown.one("output", name=readout.name).attributes["data-value"] == str(readout.value)
 
 
@@ -194,7 +194,7 @@ def test_form_size_is_limited(client: TestClient) -> None:
 
 
 def test_damaged_files_never_break_the_server(client: TestClient) -> None:
-    """A few hundred files with bytes turned or cut off, in every figure: drawn or refused, never more."""
+    """A few hundred files with changed or missing bytes, in every figure: drawn or refused."""
     chance = random.Random(7)
     for i in range(240):
         data = bytearray(chance.choice(list(FILES.values())))

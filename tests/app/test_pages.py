@@ -1,4 +1,4 @@
-"""Every address answers as its reader expects: pages, figures alone, fragments, embeds, tables, health."""
+"""Every address: pages, figures, fragments, embeds, state tables, health."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ def test_fragment_of_this_version_is_immutable(client: TestClient) -> None:
     ],
 )
 def test_other_versions_get_404_with_no_store(client: TestClient, address: str) -> None:
-    """During a deployment another replica may know it, or this one a moment later."""
+    """During a deployment another replica may have it, or this one a moment later."""
     answer = client.get(address)
     assert (answer.status_code, answer.headers["cache-control"]) == (404, "no-store")
 
@@ -285,7 +285,7 @@ def test_source_lists_uses_of_its_claim(client: TestClient) -> None:
 def test_summary_shows_pieces_of_figures_in_the_states_that_it_names(
     client: TestClient, lesson: Lesson
 ) -> None:
-    """What is drawn and said there is computed, not copied."""
+    """Drawings and sentences there are computed, not copied."""
     page = parse(client.get(f"{LESSON}/summary").text)
     assert len(page.all("circle", class_="snap-mark")) == 16
     state = [("model", "llama-3.1-8b"), ("scope", "everything"), ("device", "rtx-3060-12")]
@@ -329,7 +329,7 @@ def test_late_figure_has_words_and_fetches_its_drawing(client: TestClient, name:
     assert not figure.all("svg")
     assert not figure.all("math")
     (link,) = figure.one("div", class_="drawing").all("a")
-    assert link.attributes["href"] == f"{LESSON}/figures/{name}"  # where it stands without scripts
+    assert link.attributes["href"] == f"{LESSON}/figures/{name}"  # its place without scripts
     arrived = parse(client.get(fragment(name)).text).one("div", id=f"{IDS[name]}-view")
     assert figure.one("p", class_="description").text == arrived.one("p", class_="description").text
     drawing = arrived.one("div", class_="drawing")
@@ -344,7 +344,7 @@ def test_late_figures_have_their_own_style_sheet(client: TestClient) -> None:
     first = client.get(f"/static/{version()}/lesson.css").text
     place = r"(?::where\(\.js \*\) \.drawing\[data-late\]| \.description)"
     room = rf"\.fig-(\w+){place} ?\{{ ?min-height: ?\d+(?:px|lh);? ?\}}"
-    # at once comes the room that the drawing will take, and no more
+    # only the height of the drawing is sent at once
     assert not any(f".fig-{name}" in re.sub(room, "", first) for name in LATE)
     assert f'href="{sheet}"' in client.get(f"{LESSON}/figures/measured").text
     assert f'href="{sheet}"' in client.get(f"{LESSON}/figures/measured?embed=1").text

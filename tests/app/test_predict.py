@@ -1,4 +1,4 @@
-"""Predict, then see: the server keeps what is so to itself until there is a guess."""
+"""Questions: the server does not send the answer before there is a guess."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_the_lesson_asks_before_the_figure(client: TestClient, lesson: Lesson, n
 
 
 def test_no_page_computes_the_answer_before_a_guess(lesson: Lesson, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was never computed cannot have slipped into the HTML."""
+    """What was never computed cannot be in the HTML."""
 
     def refuse(guess: object) -> Reveal:
         raise AssertionError("the truth was asked for without a guess")
@@ -111,7 +111,7 @@ def state(lesson: Lesson, name: str, guess: str, **changed: str) -> str:
 
 
 def marked(html: str) -> bool:
-    """Whether a guess, or what is so, is drawn: as a mark, a ring of a chart or an outlined cell."""
+    """Whether a guess or the answer is drawn: as a mark, a ring of a chart or an outlined cell."""
     drawn = bool(re.search(r'class="(told (guess|truth)|marks (guess|truth)|[^"]*\bguessed)"', html))
     assert ("Marked in the drawing" in html) == drawn, "in words wherever it is drawn"
     return drawn

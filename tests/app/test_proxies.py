@@ -1,4 +1,4 @@
-"""Behind nginx and Caddy, with the very files of `deploy/`: what docs/hosting.md says of proxies."""
+"""The lesson behind nginx and Caddy with the files of `deploy/`: statements of docs/hosting.md."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SMALL_WEIGHTS = "own.text=" + "+".join(str(number / 10) for number in range(64))
 
 @dataclass
 class Proxy:
-    """A proxy that is running: its name and port, and where the lesson behind it keeps jobs."""
+    """A running proxy: its name and port, and the jobs folder of the lesson behind it."""
 
     name: str
     port: int
@@ -79,7 +79,7 @@ def nginx(folder: Path, port: int, lesson: int) -> Iterator[subprocess.Popen[str
         ("127.0.0.1:8000", f"127.0.0.1:{lesson}"),
         ("/etc/ssl/certs/lesson.example.pem", str(folder / "lesson.pem")),
         ("/etc/ssl/private/lesson.example.key", str(folder / "lesson.key")),
-        ("rate=200r/s", "rate=20r/s"),  # so that a test reaches it
+        ("rate=200r/s", "rate=20r/s"),  # reachable by the test
         ("burst=1000", "burst=50"),
     ):
         assert text.count(given) == 1
@@ -98,7 +98,7 @@ def nginx(folder: Path, port: int, lesson: int) -> Iterator[subprocess.Popen[str
     command = [program("nginx"), "-e", "stderr", "-p", str(folder), "-c", str(folder / "nginx.conf")]
     tested = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
     assert tested.returncode == 0, tested.stderr
-    assert "[warn]" not in tested.stderr  # nothing that is deprecated
+    assert "[warn]" not in tested.stderr  # nothing deprecated
     with running(command) as process:
         yield process
 
@@ -185,12 +185,12 @@ def test_only_forms_of_own_pages_are_accepted(proxy: Proxy) -> None:
 
 def test_too_large_a_body_is_refused_by_the_proxy(proxy: Proxy) -> None:
     status, _, _ = proxy.ask(OWN, "POST", "own.text=" + "1+" * 200_000, **FORM)
-    assert status in (413, 502)  # Caddy before 2.7 calls it the fault of what is behind it
+    assert status in (413, 502)  # Caddy before 2.7 reports a bad gateway
 
 
 def test_events_are_not_buffered(proxy: Proxy) -> None:
     with open(proxy.jobs / "lock", "a+") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # somebody computes, so that this one waits
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another job runs, so that this one waits
         assert proxy.ask(JOB, "POST")[0] == 303
         began = time.monotonic()
         with contextlib.closing(proxy.connect()) as connection:
@@ -201,7 +201,7 @@ def test_events_are_not_buffered(proxy: Proxy) -> None:
                 line = answer.readline()
                 assert line, "the stream ended"
                 first += line
-            assert time.monotonic() - began < STREAM_SECONDS  # what is held back comes when the stream ends
+            assert time.monotonic() - began < STREAM_SECONDS  # buffered events would arrive later
 
 
 def test_slow_reader_gets_the_whole_response(proxy: Proxy) -> None:
@@ -246,7 +246,7 @@ def test_http_2_and_ipv6_are_supported(proxy: Proxy) -> None:
 
 
 def assert_limited(proxy: Proxy, requests: Sequence[Mapping[str, str]]) -> None:
-    """As fast as one connection allows: the first of them are answered, and then one is refused."""
+    """Send as fast as one connection allows: the first requests are served, then one is refused."""
     statuses = []
     with contextlib.closing(proxy.connect()) as flooding:
         for headers in requests:

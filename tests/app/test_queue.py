@@ -19,7 +19,7 @@ WAIT = 10  # seconds until a test gives up
 
 
 class Gate:
-    """Work that notes its name and waits until the gate is opened."""
+    """Work that records its name and waits until the gate is opened."""
 
     def __init__(self) -> None:
         self.done: list[str] = []
@@ -34,7 +34,7 @@ class Gate:
 async def ask(
     queue: FairQueue, client: str, key: str, call: Callable[[], str], together: Together | None = None
 ) -> str:
-    current_client.set(client)  # in the context of this task alone
+    current_client.set(client)  # only in the context of this task
     return await queue.do(key, call, together)
 
 
@@ -66,7 +66,7 @@ def test_clients_take_turns() -> None:
         await asyncio.gather(*tasks)
 
     run(test(), queue)
-    assert gate.done[:4] == ["a0", "a1", "b0", "c0"]  # two of a's were there before the others
+    assert gate.done[:4] == ["a0", "a1", "b0", "c0"]  # two of a's were there first
     assert sorted(gate.done[4:]) == ["a2", "a3", "a4", "a5"]
 
 

@@ -1,7 +1,7 @@
-"""The container as the README starts it, `docker run --read-only`: nothing can be written anywhere.
+"""The container as in the README, `docker run --read-only`: nothing is writable.
 
-A mount namespace stands for the container where no container engine is: every place for temporary files, and
-the project itself, are mounted read-only in it.
+A mount namespace replaces the container: the project and every place for temporary files are mounted read-
+only.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def test_health_check_of_the_image_passes(port: int) -> None:
     assert python == "python"
     for host, asked, status in (("0.0.0.0", port, 0), ("127.0.0.1", port, 0), ("0.0.0.0", free_port(), 1)):
         settings = {"HOST": host, "PORT": str(asked), "ACADEMY_ROOT_PATH": PREFIX}
-        settings["http_proxy"] = "http://127.0.0.1:9"  # as Docker may set it for all containers
+        settings["http_proxy"] = "http://127.0.0.1:9"  # Docker may set it for all containers
         done = subprocess.run([sys.executable, *arguments], cwd=ROOT, env=os.environ | settings, check=False)
         assert done.returncode == status
 

@@ -1,4 +1,4 @@
-"""The receipts page shows every case, with the numbers that the formulas give now."""
+"""The receipts page shows every case with the current results of the formulas."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_tally_counts_the_passing_cases(client: TestClient) -> None:
 
 
 def test_prediction_is_beside_the_logged_value(client: TestClient) -> None:
-    """One row read back: the 2144 MiB that Mistral-7B logged at 32K tokens."""
+    """One row: the 2144 MiB that Mistral-7B logged at 32K tokens."""
     row = page(client).one("tr", id="cb-mistral-32k")
     assert [cell.text for cell in row.all("td")[:3]] == ["2144.00", "2144.00", "MiB"]
     assert row.all("a")[-1].attributes["href"].startswith("https://github.com/fedora-copr/logdetective")

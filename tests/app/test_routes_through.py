@@ -1,4 +1,4 @@
-"""Two routes through one lesson, and the page that looks back."""
+"""Two routes through one lesson, and the review page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hosting: workers agree, a stop is graceful, and a wrong setting is one line."""
+"""Hosting: workers agree, stops are graceful, wrong settings give one line."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def trusting_nobody() -> Iterator[tuple[int, int]]:
         ("TRUSTED_PROXIES", "10.0.0.1/8", "'10.0.0.1/8' is neither"),
         ("TRUSTED_PROXIES", "10.0.0.1,*", "'*' is neither"),
         ("HOST", "256.1.1.1", "Cannot serve on 256.1.1.1"),
-        ("HOST", "192.0.2.1", "Cannot serve on 192.0.2.1"),  # for documentation: nobody has it
+        ("HOST", "192.0.2.1", "Cannot serve on 192.0.2.1"),  # reserved for documentation
         ("ACADEMY_JOBS_FOLDER", "/proc/jobs", "ACADEMY_JOBS_FOLDER='/proc/jobs' cannot be used: "),
         ("ACADEMY_JOBS_FOLDER", "/dev/null", "ACADEMY_JOBS_FOLDER='/dev/null' cannot be used: "),
         ("ACADEMY_ROOT_PATH", "academy/", "ACADEMY_ROOT_PATH='academy/' cannot be used"),
@@ -137,7 +137,7 @@ def test_gigabyte_body_is_refused_unread(
             while sent < 2**30:
                 client.sendall(piece)
                 sent += len(piece)
-    assert sent < 2**26  # what fits between the two ends, before the connection is closed
+    assert sent < 2**26  # what fits into the buffers before the connection is closed
     assert peak_kib(process) - before < 2**14
 
 
@@ -162,8 +162,8 @@ def test_gigabyte_body_is_refused_unread(
 )
 def test_no_address_leaves_the_static_folder(trusting_nobody: tuple[int, int], address: str) -> None:
     address = address.format(assets.version())
-    fetch(trusting_nobody[0], f"/static/{assets.version()}/icon.svg")  # of this version files are sent
-    # A connection of our own: clients tidy such addresses before they send them.
+    fetch(trusting_nobody[0], f"/static/{assets.version()}/icon.svg")  # files of this version are sent
+    # Our own connection: clients normalise such addresses.
     with socket.create_connection(("127.0.0.1", trusting_nobody[0]), LIMIT) as client:
         client.sendall(f"GET {address} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         assert client.recv(65536).startswith(b"HTTP/1.1 404 ")

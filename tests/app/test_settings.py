@@ -1,4 +1,4 @@
-"""A setting that would break a header or a link is refused by name, in one line."""
+"""Settings that would break a header or a link are refused by name, in one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be taken away from a figure: link, embed, picture, data, Python."""
+"""Sharing a figure: link, embed, picture, data, Python."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_picture_is_self_contained(client: TestClient, name: str, scheme: str) -
 
 @pytest.mark.parametrize("name", DRAWN)
 def test_picture_has_the_marks_of_the_page(client: TestClient, name: str) -> None:
-    """Every mark that the page draws in a plane is in the file, at the same place."""
+    """Every mark of the page's plot is in the file, at the same place."""
     page = parse(client.get(f"{LESSON}/figures/{name}").text).one("figure")
     root = ElementTree.fromstring(client.get(f"{LESSON}/figures/{name}.svg").text)
     drawn = {
@@ -110,7 +110,7 @@ def test_picture_has_the_marks_of_the_page(client: TestClient, name: str) -> Non
 
 @pytest.mark.parametrize("name", DRAWN)
 def test_every_rule_of_a_drawn_class_shows_in_the_picture(client: TestClient, name: str) -> None:
-    """What the sheets of the page declare for a mark, some mark of that class has, or what overrides it."""
+    """Each declaration of the page's style sheets for a mark is applied to a mark, or overridden."""
     on_page: set[tuple[frozenset[str], ...]] = set()
     marks: set[Mark] = set()
     for state in covering(name):
@@ -143,7 +143,7 @@ Mark = tuple[str, frozenset[str], frozenset[tuple[str, str]]]
 
 @dataclass(frozen=True)
 class Declared:
-    """A declaration of a sheet, in light colours on a wide screen: of what, and within what."""
+    """A declaration of a style sheet, for light colours and wide screens, with its selector."""
 
     around: tuple[frozenset[str], ...]
     tag: str
@@ -154,7 +154,7 @@ class Declared:
 
     @property
     def rank(self) -> tuple[int, bool, int]:
-        """By what the cascade decides."""
+        """The cascade's order."""
         return len(self.classes.union(*self.around)), bool(self.tag), self.order
 
     def reaches(self, *path: frozenset[str]) -> bool:
@@ -172,7 +172,7 @@ class Declared:
 
 
 def paths(element: Element, *around: frozenset[str]) -> Iterator[tuple[frozenset[str], ...]]:
-    """The classes of an element and of each below it, after those of what it stands in."""
+    """The classes of an element and its descendants, each after those of its ancestors."""
     path = *around, frozenset(element.attributes.get("class", "").split())
     yield path
     for child in element.children:
@@ -180,7 +180,7 @@ def paths(element: Element, *around: frozenset[str]) -> Iterator[tuple[frozenset
 
 
 def declared(name: str) -> Iterator[Declared]:
-    """What the sheets of a figure say of paint and place."""
+    """The declarations of a figure's style sheets about paint and position."""
     sheets = [STATIC / "css" / f"{each}.css" for each in ("tokens", "figure", "chart")]
     sheets += [sheet for sheet, _ in style_sheets() if sheet.parent.name == name]
     assert len(sheets) == 4
@@ -206,7 +206,7 @@ def named(compound: str) -> frozenset[str]:
 
 
 def test_picture_accepts_every_control(client: TestClient) -> None:
-    """Also one whose name is that of something else."""
+    """Also one whose name has another meaning elsewhere."""
     for name in DRAWN:
         for control, widget in FIGURES[name].controls.widgets().items():
             query = f"{control}={as_parameter(widget.states()[0])}"
@@ -255,7 +255,7 @@ def test_invalid_requests_are_refused(client: TestClient, address: str, status: 
 def test_notebook_runs_from_the_first_cell_to_the_last(
     client: TestClient, lesson: Lesson, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One process, one namespace, as Jupyter runs it; every read-out of every figure is printed."""
+    """In one process and namespace, as in Jupyter; every read-out of every figure is printed."""
     answer = client.get(f"{LESSON}/notebook.ipynb?rtn.bits=5&fit.mix=Q8_0")
     assert answer.headers["content-disposition"] == 'attachment; filename="quantization.ipynb"'
     content = answer.json()

@@ -1,4 +1,4 @@
-"""The style guide shows everything that there is: no token, control, role, macro or component is left out."""
+"""The style guide shows every token, control, role, macro and component."""
 
 from __future__ import annotations
 
@@ -106,7 +106,10 @@ def chart() -> Chart:
 
 def test_every_role_kind_and_symbol_of_a_series_is_in_the_specimen() -> None:
     roles = set(re.findall(r"\.role-([\w-]+)", (CSS / "chart.css").read_text()))
-    assert {series.role for series in chart().series} == {*roles, "true"}  # a true value has the plain look
+    assert {series.role for series in chart().series} == {
+        *roles,
+        "true",
+    }  # true: the default style
     assert {series.kind for series in chart().series} == {"line", "points", "both"}
     assert {series.symbol for series in chart().series} <= {"circle", *SHAPES}
     drawn = {series.symbol for series in chart().series if series.kind != "line"}
@@ -131,7 +134,7 @@ def template_text(name: str) -> str:
 
 
 def used_templates() -> dict[str, str]:
-    """The guide's template and all that it takes in, with their text."""
+    """The guide's template and all templates that it includes, with their text."""
     waiting = ["styleguide.jinja", *(figure.template for figure in SPECIMEN.figures.values())]
     found: dict[str, str] = {}
     while waiting:
@@ -153,7 +156,7 @@ def test_every_macro_and_part_of_the_kit_is_used() -> None:
 
 @pytest.mark.parametrize("sheet", ["base", "page", "figure"])
 def test_every_component_is_shown(markup: str, sheet: str) -> None:
-    """A class that a shared style sheet knows has a place in the guide."""
+    """Every class of a shared style sheet is in the guide."""
     rules = re.sub(r"/\*.*?\*/", "", (CSS / f"{sheet}.css").read_text(), flags=re.DOTALL)
     selectors = "".join(re.findall(r"[^{}]+(?={)", rules))
     known = set(re.findall(r"\.([a-z][\w-]*)", selectors)) - SET_BY_SCRIPTS
@@ -167,7 +170,7 @@ def test_the_measured_claim_is_what_the_specimen_shows() -> None:
 
 
 def test_specimens_are_interactive(client: TestClient, page: Element) -> None:
-    """Their controls, links and tables lead somewhere."""
+    """Their controls, links and tables work."""
     for form in page.all("form"):
         if form.attributes.get("method") != "post":
             assert client.get(form.attributes["action"]).status_code == 200

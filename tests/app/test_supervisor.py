@@ -1,4 +1,4 @@
-"""Workers are copies of one process: replaced, stopped in time, and never left alone."""
+"""Workers are forked from one process, replaced, stopped in time, and never outlive it."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def server(sign):
 sys.exit(Supervisor({workers}, server, [listening]).run())
 """
 
-HANGS_AFTER = 5.0  # of a worker that is to be replaced; no busy machine holds one up for so long
+HANGS_AFTER = 5.0  # of a worker that is to be replaced; longer than any delay of a busy machine
 NOWHERE = Path("/nowhere")
 
 
@@ -78,7 +78,7 @@ def small(
     hangs_after: float = LIMIT,
     grace: tuple[float, float] = (supervisor.GRACE, supervisor.KILLED_AFTER),
 ) -> Iterator[tuple[int, subprocess.Popen[str]]]:
-    """A supervisor of a small application, which hangs or waits when it is asked to.
+    """A supervisor of a small application, which hangs or waits on request.
 
     It does not start while there is a file `fails`, and waits until there is a file `goes_on`. `no_news`:
     whoever started it ignores ends of processes.
@@ -111,13 +111,13 @@ def answer(client: socket.socket) -> bytes:
 
 
 def says(process: subprocess.Popen[str], words: str) -> None:
-    """Wait until a server has printed these words."""
+    """Wait until a server prints these words."""
     assert process.stdout
     assert any(words in line for line in process.stdout)
 
 
 def all_workers(port: int, process: subprocess.Popen[str], number: int) -> list[int]:
-    """Wait until all workers are there and one answers."""
+    """Wait until all workers run and one responds."""
     wait(port, process, "/")
     assert until(lambda: len(workers_of(process.pid)) == number)
     return workers_of(process.pid)
@@ -184,7 +184,7 @@ def test_failed_fork_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     monkeypatch.setattr(os, "fork", fork)
-    with pytest.raises(BlockingIOError):  # at the start there is nobody to go on
+    with pytest.raises(BlockingIOError):  # at the start no other worker runs
         keeping._fill_places()
     keeping._served = True
     keeping._fill_places()
@@ -200,7 +200,7 @@ def test_workers_suspended_with_their_supervisor_are_not_killed() -> None:
         time.sleep(HANGS_AFTER + 1)
         for pid in (process.pid, *workers):
             os.kill(pid, signal.SIGCONT)
-            time.sleep(0.3)  # the supervisor may look before they can show themselves
+            time.sleep(0.3)  # the supervisor may check before they can report
         assert fetch(port, "/") == b"done"
         assert workers_of(process.pid) == workers
 
@@ -262,7 +262,7 @@ ADDRESSES = [
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """The parts of the project that a server reads, where they may be changed."""
+    """A copy of the project files that a server reads."""
     without = shutil.ignore_patterns("__pycache__")
     for folder in ("app", "lessons", "quant_core", "templates", "static"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=without)
@@ -272,7 +272,7 @@ def copy(tmp_path: Path) -> Path:
 
 
 def test_server_uses_the_files_of_its_start(copy: Path) -> None:
-    """As after a `git pull` beneath it: nothing has been asked for before, and a worker is replaced."""
+    """As after `git pull`: without earlier requests, and with a replaced worker."""
     with serving(copy, ACADEMY_MAKE_AHEAD="0") as (port, process):
         ready = fetch(port, "/readyz")
         version = ready.decode().split('"version":"')[1][:16]

@@ -1,4 +1,4 @@
-"""The page of a task: a plain form whose address is the exercise and the attempt."""
+"""The page of a task: a form whose address holds the exercise and the attempt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a teacher sets: fixed and hidden controls, explanations kept back, links, and the docs on it."""
+"""Arrangements: locked and hidden controls, hidden explanations, links, and their documentation."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Ask a server that has read everything for every kind of answer; tell which files of the project it opened.
+"""Request every kind of response from a ready server; list the project files that it opens.
 
-python -m tests.app.walk FOLDER     the folder is for what jobs would keep
+python -m tests.app.walk FOLDER     the folder is for job results
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ URL, FRAGMENTS = "/lessons/quantization", f"/fragments/{version()}/quantization"
 
 
 def addresses() -> Iterator[str]:
-    """One of each kind, for each figure, question, task and job; of the library every ninth function."""
+    """One address of each kind for each figure, question, task and job; every ninth library function."""
     yield from ("/", "/accessibility", "/styleguide", "/nowhere", "/readyz", "/en-XA/", f"/en-XA{URL}")
     yield from (f"/ar-XB{URL}/figures/fit", "/lessons/specimen", "/lessons/specimen/jobs/squares")
     for rest in (
@@ -67,7 +67,7 @@ def addresses() -> Iterator[str]:
 
 
 def main(jobs: str) -> int:
-    """Walk; the last line says how many addresses there were, those before it what was opened for which."""
+    """Request all addresses; print the files opened for each, then the number of addresses."""
     lesson = create_app(Settings(pseudo_languages=True, jobs_folder=jobs))
     read_everything(lesson)
     asked, found, walked = "the start of a worker", set(), 0

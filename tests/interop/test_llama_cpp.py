@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -26,8 +25,8 @@ from quant_core.llm.evaluate import Windows, evaluate, windows
 from quant_core.llm.model import load
 from tests.quant_core.model_files import (
     CONFIG,
-    ROOT,
-    TINYLM,
+    DIGESTS,
+    WEIGHTS,
     importance_of,
     tensors_of,
     write_checkpoint,
@@ -39,8 +38,6 @@ llama_cpp = pytest.importorskip(
     reason="LLAMA.CPP IS NOT COMPARED WITH: llama-cpp-python is not installed; `make interop` builds it",
 )
 
-WEIGHTS = TINYLM / "model.safetensors"
-DIGESTS: Mapping[str, Any] = json.loads((ROOT / "tests" / "data" / "tinylm_gguf.json").read_text("utf-8"))
 F32, Q8_0 = 0, 8
 
 # What llama-cpp-python leaves open is no matter of ours.

@@ -17,6 +17,9 @@ from quant_core.files.split import split_metadata
 
 ROOT = Path(__file__).resolve().parents[2]
 TINYLM = ROOT / "lessons" / "quantization" / "weights" / "tinylm"
+WEIGHTS = TINYLM / "model.safetensors"
+#: Digests of the files that llama-quantize wrote of this model, see tests/data/README.md.
+DIGESTS: Mapping[str, Any] = json.loads((ROOT / "tests" / "data" / "tinylm_gguf.json").read_text("utf-8"))
 
 
 def text(value: bytes) -> bytes:

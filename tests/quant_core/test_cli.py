@@ -35,6 +35,7 @@ from quant_core.llm.model import load
 from quant_core.methods.imatrix import ImportanceMatrix, Statistics
 from tests.quant_core.model_files import (
     CONFIG,
+    DIGESTS,
     ROOT,
     TINYLM,
     gguf_bytes,
@@ -115,7 +116,7 @@ def test_the_file_with_an_importance_matrix_is_the_one_that_llama_quantize_wrote
     write_imatrix(matrix_of(importance_of(open_model(WEIGHTS).tensors), "a.txt"), tmp_path / "i.gguf")
     command = ("quantize", tmp_path / "half.gguf", tmp_path / "out.gguf", "--type", "Q4_K_M", "--jobs", 1)
     assert run(*command, "--imatrix", tmp_path / "i.gguf")[0] == 0
-    digests = json.loads((ROOT / "tests" / "data" / "tinylm_gguf.json").read_text("utf-8"))["imatrix"]
+    digests = DIGESTS["imatrix"]
     assert hashlib.sha256((tmp_path / "out.gguf").read_bytes()).hexdigest() == digests["Q4_K_M"]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import multiprocessing
 import os
 import signal
@@ -37,15 +36,13 @@ from quant_core.ggml import QUANTIZABLE
 from quant_core.ggml.mixes import tensor_types
 from tests.quant_core.model_files import (
     CONFIG,
+    DIGESTS,
     ROOT,
-    TINYLM,
+    WEIGHTS,
     importance_of,
     tensors_of,
     write_checkpoint,
 )
-
-WEIGHTS = TINYLM / "model.safetensors"
-DIGESTS: Mapping[str, Any] = json.loads((ROOT / "tests" / "data" / "tinylm_gguf.json").read_text("utf-8"))
 
 
 @pytest.fixture(scope="module")

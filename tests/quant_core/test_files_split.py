@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,8 +16,7 @@ from quant_core.files import FormatError, Meta, TensorSpec, create_gguf, open_mo
 from quant_core.files.gguf_writer import string, uint32
 from quant_core.files.model import config_of_header
 from quant_core.files.split import read_parts
-from tests.quant_core.conftest import DATA
-from tests.quant_core.model_files import CONFIG, TINYLM, split, tensors_of, write_checkpoint
+from tests.quant_core.model_files import CONFIG, DIGESTS, TINYLM, split, tensors_of, write_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +89,7 @@ def test_the_files_are_those_that_llama_quantize_wrote(tmp_path: Path) -> None:
     quantize_model(open_model(TINYLM / "model.safetensors"), half, "F16")
     first = split(half, tmp_path, (0, 10, 20))[0]
     written = quantize_model(open_model(first), tmp_path / "out.gguf", "Q4_K_M", keep_split=True)
-    digests = json.loads((DATA / "tinylm_gguf.json").read_text("utf-8"))["split"]
+    digests = DIGESTS["split"]
     assert [hashlib.sha256(path.read_bytes()).hexdigest() for path in written.files] == digests
 
 

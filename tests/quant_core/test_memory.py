@@ -28,17 +28,8 @@ from quant_core.memory import (
     weight_buffers,
     weight_bytes,
 )
+from tests.quant_core.configurations import LLAMA_8B
 
-LLAMA_8B: dict[str, Any] = {
-    "model_type": "llama",
-    "hidden_size": 4096,
-    "num_hidden_layers": 32,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 8,
-    "intermediate_size": 14336,
-    "vocab_size": 128256,
-    "rope_scaling": {"rope_type": "llama3"},
-}
 GEMMA_270M: dict[str, Any] = {
     "model_type": "gemma3_text", "hidden_size": 640, "num_hidden_layers": 18, "num_attention_heads": 4,
     "num_key_value_heads": 1, "head_dim": 256, "intermediate_size": 2048, "vocab_size": 262144,

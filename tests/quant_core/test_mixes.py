@@ -12,19 +12,10 @@ import pytest
 from quant_core.ggml.mixes import BLOCK_SIZES, FALLBACK, MIXES, tensor_types, uses_more_bits
 from quant_core.llm.shapes import model_shape
 from quant_core.memory import bits_per_weight
+from tests.quant_core.configurations import LLAMA_8B
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "data" / "tensor_types.json").read_text("utf-8"))
 
-LLAMA_8B: dict[str, Any] = {
-    "model_type": "llama",
-    "hidden_size": 4096,
-    "num_hidden_layers": 32,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 8,
-    "intermediate_size": 14336,
-    "vocab_size": 128256,
-    "rope_scaling": {"rope_type": "llama3"},
-}
 
 # llama.cpp, tools/quantize/README.md, the table of meta-llama/Llama-3.1-8B (bits per weight).
 PUBLISHED_BITS = {

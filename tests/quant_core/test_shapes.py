@@ -10,16 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quant_core.llm.shapes import NOT_MODELLED, generic_shape, model_shape
+from tests.quant_core import configurations
 
-LLAMA_8B: dict[str, Any] = {
-    "model_type": "llama",
-    "hidden_size": 4096,
-    "num_hidden_layers": 32,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 8,
-    "intermediate_size": 14336,
-    "vocab_size": 128256,
-}
+LLAMA_8B = {name: value for name, value in configurations.LLAMA_8B.items() if name != "rope_scaling"}
 GPT2: dict[str, Any] = {
     "model_type": "gpt2", "n_embd": 768, "n_layer": 12, "n_head": 12, "n_inner": 3072, "vocab_size": 50257,
 }  # fmt: skip

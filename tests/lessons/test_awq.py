@@ -1,4 +1,4 @@
-"""FIG.04: the valley, the catch and the control layer; figures of the reference and of the paper's claim."""
+"""FIG.04: the minimum over α, its limits and the control layer; numbers of the reference and of the paper."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_loud_channel_gets_finer_and_its_neighbour_coarser() -> None:
 @pytest.mark.parametrize("layer", GROUP_SIZES)
 @pytest.mark.parametrize("alpha", [0.2, 0.45, 0.7, 1.0])
 def test_the_range_of_the_block_changes_and_the_spacing_with_it(layer: str, alpha: float) -> None:
-    """The grid would be s times finer only if the range stayed; the description says what it does."""
+    """The grid would be s times finer only with an unchanged range; the description states the change."""
     plain, shown = (view(Controls(layer=layer, alpha=a)) for a in (0.0, alpha))
     step, finer, coarser = changes(sweep(layer, 3), round(alpha * 20))
     assert finer == pytest.approx(readout(plain, "spacing") / readout(shown, "spacing"), rel=1e-5)

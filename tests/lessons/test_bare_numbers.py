@@ -1,7 +1,7 @@
-"""No number stands bare in the lesson: it is computed, a claim, or allowed here with a reason.
+"""Every number of the lesson is computed, a claim, or allowed here with a reason.
 
-What a figure computes comes in slots (`{bits}`), a claim as `{{ id }}`. What is left of a text is searched
-for digits: prose, captions, tables, the words of figures and of questions alike.
+Computed numbers are slots (`{bits}`), claims are `{{ id }}`. The rest of every text is searched for digits:
+prose, captions, tables, the words of figures and questions.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def test_every_number_is_computed_claimed_or_allowed() -> None:
 
 
 def test_every_allowed_number_is_used() -> None:
-    """One that nothing uses any more goes."""
+    """Remove unused ones."""
     idle = [
         (name, keys, number)
         for name, keys, which in ALLOWED

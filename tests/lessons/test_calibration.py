@@ -1,4 +1,4 @@
-"""FIG.04B: the loud channels, and how much and which text calibration wants."""
+"""FIG.04B: loud channels, and how much and which text calibration needs."""
 
 from __future__ import annotations
 

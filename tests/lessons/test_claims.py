@@ -1,4 +1,4 @@
-"""The claim ledger: a measured claim is measured again, by the function and on the block that it names."""
+"""The claims: measured ones are measured again, with the function and block that they name."""
 
 from __future__ import annotations
 
@@ -273,7 +273,7 @@ def test_printed_duration_follows_its_rule() -> None:
 
 
 def test_every_popular_mistake_has_evidence() -> None:
-    """The common sentence first, then what is so: with a claim, or with the figure that shows it."""
+    """The common sentence, then the correction with a claim or a figure as evidence."""
     found = [
         told
         for section in LESSON.sections

@@ -1,4 +1,4 @@
-"""The published tables agree with themselves, with each other, and with what the library computes."""
+"""The published tables are consistent in themselves, with each other and with the library."""
 
 from __future__ import annotations
 

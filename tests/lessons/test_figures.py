@@ -1,4 +1,4 @@
-"""What every figure promises, in every state of every control."""
+"""Requirements of every figure, in every state of every control."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MACHINE_NUMBER = re.compile(r"\bnan\b|\binf\b|\b\d+(\.\d+)?e[-+]?\d+\b|(?<![\w.]
 
 
 def states(figure: Figure[Any]) -> Iterator[FigureControls]:
-    """The default, then each control through its states (a spread of them) with the others at rest."""
+    """The default, then each control through some of its states with the others at their defaults."""
     yield figure.controls()
     for name, widget in figure.controls.widgets().items():
         values = widget.states()
@@ -85,7 +85,7 @@ def test_every_word_exists(name: str) -> None:
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_description_starts_with_a_readout(name: str) -> None:
-    """What a screen reader hears after a change says more than that something changed."""
+    """The sentence announced after a change contains a result."""
     for state, view in views(name):
         assert re.search(r"\d", LESSON.texts[name].sentence(view.description[0])), state
 

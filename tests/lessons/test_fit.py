@@ -1,4 +1,4 @@
-"""FIG.06: the sums are right, the bar meets the machine's edge, and every machine is told the same truth."""
+"""FIG.06: the sums, the bar and its limit, and consistent verdicts for every machine."""
 
 from __future__ import annotations
 

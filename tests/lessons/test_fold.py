@@ -1,4 +1,4 @@
-"""FIG.00: the bits, the level and the size that the fold shows are those of the weight and of the model."""
+"""FIG.00: the shown bits, level and size are those of the weight and the model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""FIG.03B: the trace against another algorithm, the errors against the outputs, the drawing against both."""
+"""FIG.03B: compare the trace with another algorithm, the errors with the outputs, the drawing with both."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Long computations: one at a time, told through files, stopped when asked to, gone when their process is."""
+"""Jobs: one at a time, reported through files, stopped on request, not running without their process."""
 
 from __future__ import annotations
 

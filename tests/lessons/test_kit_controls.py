@@ -1,4 +1,4 @@
-"""Controls: a state survives the trip through its URL, and a wrong one is named."""
+"""Controls: states survive a round trip through their URL; invalid ones are named."""
 
 from __future__ import annotations
 

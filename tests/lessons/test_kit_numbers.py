@@ -1,4 +1,4 @@
-"""Numbers as people read them; values by hand."""
+"""Numbers formatted for readers; values by hand."""
 
 from __future__ import annotations
 

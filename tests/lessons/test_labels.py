@@ -1,4 +1,4 @@
-"""Labels of a chart stand beside their marks without touching one another, on a phone and on a desktop."""
+"""Labels of a chart are beside their marks and do not overlap, on phones and desktops."""
 
 from __future__ import annotations
 

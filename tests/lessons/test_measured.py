@@ -1,4 +1,4 @@
-"""FIG.05D and the table behind it: what `make measure` wrote is current, and can be measured again."""
+"""FIG.05D and its data: the file of `make measure` is current and reproducible."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_fingerprint_depends_on_code_and_not_on_words() -> None:
 
 @pytest.mark.parametrize("key", SAMPLED)
 def test_a_sample_is_measured_again(key: str) -> None:
-    """The first windows of the text: their perplexity was written down beside that of the whole."""
+    """The first windows of the text; their perplexity is stored beside that of the whole."""
     recipe = next(recipe for recipe in measuring.RECIPES if recipe.key == key)
     sample = Windows(measuring.text().tokens[: measuring.SAMPLE_WINDOWS], 1)
     (row,) = measuring.measure([recipe], sample)
@@ -81,7 +81,7 @@ def test_a_sample_is_measured_again(key: str) -> None:
 
 
 def test_calibration_text_is_generated_by_the_model() -> None:
-    """A few windows of it: one window's numbers are drawn together with all others', so the first token."""
+    """The first token of a few windows: the random numbers of all windows are drawn together."""
     made = measuring.tiny_model().generate(np.zeros((measuring.CONTEXT, 1), int), 3, 1.0, measuring.SEED)
     np.testing.assert_array_equal(made, measuring.calibration()[:, 1:4])
 
@@ -139,7 +139,7 @@ def test_statements_about_the_methods_hold() -> None:
 
 
 def test_every_format_and_method_is_measured_at_every_width() -> None:
-    """What is left out is named in the note of the figure and in the head of `measuring`."""
+    """Omissions are listed in the note of the figure and in the docstring of `measuring`."""
     measured = {(row.name, row.bits, row.group_size) for row in sources.measured()}
     for name in ("rtn", "gptq", "awq", "awq-clip", "hqq", "gptq-act-order"):
         assert {(name, bits, 64) for bits in (4, 3, 2)} <= measured
@@ -157,7 +157,7 @@ def test_every_format_and_method_is_measured_at_every_width() -> None:
 
 
 def test_statements_about_llm_int8_hold() -> None:
-    """Of the down projections half of the channels or more have an outlier, next to none of the others."""
+    """In down projections at least half of the channels have outliers, in others almost none."""
     outliers: dict[str, float] = {}
 
     def listen(name: str, x: NDArray[np.float32]) -> None:

@@ -1,4 +1,4 @@
-"""FIG.07C: methods against `quant_core` called directly, errors by plain arithmetic, ranks by counting."""
+"""FIG.07C: compare methods with `quant_core`, errors with plain arithmetic, ranks with counting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""FIG.05C: the picture is llama.cpp's decision for every tensor, and its numbers are llama.cpp's own."""
+"""FIG.05C: types and numbers equal those of llama.cpp for every tensor."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_bits_and_size_are_those_of_llama_cpp(mix: str) -> None:
 
 
 def test_the_m_of_q4_k_m_is_half_of_two_tensors() -> None:
-    """Claim c29 of the lesson: attn_v and ffn_down in 16 of 32 layers; the output is not the suffix's."""
+    """attn_v and ffn_down in 16 of 32 layers; the output does not depend on the suffix."""
     favoured = [0, 1, 2, 3, 6, 9, 12, 15, 18, 21, 24, 27, 28, 29, 30, 31]
     shown = view(Controls(mix="Q4_K_M"))
     for kind in KINDS:

@@ -1,4 +1,4 @@
-"""A reader's own model: its config.json becomes a line, and FIG.06 counts it like a listed one."""
+"""A reader's own model: its config.json becomes a line that FIG.06 counts like a listed model."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LISTED: dict[str, dict[str, Any]] = {e["id"]: e["config"] for e in DATA["models"
 
 
 def published(config: dict[str, Any]) -> str:
-    """A configuration with all that a published file has beside what decides the memory."""
+    """A configuration with the usual fields of a published file, also those that do not affect memory."""
     return json.dumps(
         {
             "_name_or_path": "somewhere/model",
@@ -200,7 +200,7 @@ Written = tuple[dict[str, Any], dict[str, int]]
 
 
 def of_deepseek(config: dict[str, Any]) -> Written:
-    """The attention as it is run: one key for all heads, as wide as the latent and the turned part."""
+    """The attention as computed: one key for all heads, as wide as the latent and the rotated part."""
     latent, turned = config["kv_lora_rank"], config["qk_rope_head_dim"]
     return {"num_key_value_heads": 1, "head_dim": latent + turned}, {
         "attention.value_length": latent,

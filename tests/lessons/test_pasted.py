@@ -1,4 +1,4 @@
-"""Pasted numbers: read as they were meant, or asked back; never other numbers without a word."""
+"""Pasted numbers are read unambiguously or asked back, never misread silently."""
 
 from __future__ import annotations
 

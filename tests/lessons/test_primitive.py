@@ -1,4 +1,4 @@
-"""FIG.0A: the three conventions, by hand and against one another; the drawing agrees with its numbers."""
+"""FIG.0A: the three conventions, by hand and compared with each other; the drawing matches its numbers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def percent(position: str) -> float:
 
 
 def parsed(printed: str) -> float:
-    """A printed number read back as a student would type it."""
+    """A printed number, parsed as if a student typed it."""
     text = printed.strip("()").replace(numbers.MINUS, "-").replace("+", "")
     superscript = re.fullmatch(r"(.+)×10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)", text)
     if superscript:
@@ -106,7 +106,7 @@ def test_weights_are_joined_to_their_nearest_level(block: str, convention: str) 
 
 @pytest.mark.parametrize(("convention", "weight"), [*itertools.product(CONVENTIONS, range(32))])
 def test_the_printed_equations_hold_as_printed(convention: str, weight: int) -> None:
-    """A student who types the numbers in gets the code, the level and the error that stand there."""
+    """The printed numbers give the printed code, level and error."""
     shown = view(Controls(convention=convention, weight=str(weight)))
     store, restore, lose = (token_values(shown, i) for i in range(3))
     start = store.get("min", 0.0)

@@ -1,4 +1,4 @@
-"""Prose: Markdown with claims and figures, nothing else; and every claim stands for something."""
+"""Prose: Markdown with claims and figures only; every claim is used."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ OPERATORS = {
 
 
 def arithmetic(node: ast.AST) -> float:
-    """The value of an expression of numbers, + − × ÷, powers and log10; nothing else is understood."""
+    """The value of an expression of numbers, + − × ÷, powers and log10."""
     if isinstance(node, ast.Expression):
         return arithmetic(node.body)
     if isinstance(node, ast.BinOp):

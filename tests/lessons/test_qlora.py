@@ -1,4 +1,4 @@
-"""FIG.07B: bytes by hand, the repair against plain matrices, and that the drawing shows both."""
+"""FIG.07B: bytes by hand, the repair compared with plain matrices, and the drawing of both."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""FIG.05: the two data sets stay apart, a row is its point, and noise is not sold as a difference."""
+"""FIG.05: the data sets are not mixed, rows match points, and noise is not called a difference."""
 
 from __future__ import annotations
 

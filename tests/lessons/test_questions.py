@@ -1,4 +1,4 @@
-"""The questions before the figures: what was so is what the figure shows, and each guess has its reason."""
+"""The questions: answers match the figures, and each guess has a reason."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_every_main_figure_has_its_question() -> None:
 
 @pytest.mark.parametrize("name", MAIN)
 def test_every_guess_has_its_words(name: str) -> None:
-    """No slot is empty, whatever is guessed, and who skips is told the same truth."""
+    """No slot is empty for any guess, and skipping gives the same answer."""
     question, text = QUESTIONS[name], LESSON.question_texts[name]
     skipped = question.reveal(None)
     assert skipped.verdict == "skipped"
@@ -132,7 +132,7 @@ def marks(name: str, guess: Guess | None) -> dict[str, Mark]:
 
 
 def test_guess_is_marked_at_its_value() -> None:
-    """Each is measured again with the library, or against the figure's own numbers."""
+    """Each is compared with the library or with the figure's numbers."""
     weights = block_weights("calm", 32)
     stored = primitive.compute(primitive.Controls(bits="2"))
     for guess in range(33):
@@ -212,7 +212,7 @@ def test_value_beyond_the_plot_is_at_its_edge_with_an_arrow() -> None:
 
 @pytest.mark.parametrize("name", MAIN)
 def test_marks_are_drawn_only_where_they_apply(name: str) -> None:
-    """The controls that a question calls free change nothing of what it asks about; the others undo it."""
+    """The free controls of a question do not affect its answer; the others do."""
     question = QUESTIONS[name]
     assert question.holds(question.seen)
     assert question.holds(question.reveal(None).controls)

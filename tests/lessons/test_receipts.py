@@ -1,4 +1,4 @@
-"""The receipts page rests on this: every published case is predicted within the case's own tolerance."""
+"""Every published case is predicted within its tolerance: the basis of the receipts page."""
 
 from __future__ import annotations
 

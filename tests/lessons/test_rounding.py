@@ -1,4 +1,4 @@
-"""FIG.03: the four roundings against arithmetic in plain Python, and what a student sees while dragging."""
+"""FIG.03: compare the four roundings with plain Python, and test the states of a drag."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_the_roundings_of_n_weights_do_not_follow_the_drag() -> None:
 
 
 def test_the_best_rounding_for_one_token_is_not_the_best_for_all() -> None:
-    """The figure must not sell the fit to one token: over the whole sample it is worse than nearest here."""
+    """The best rounding for one token is worse than nearest over the whole sample; the figure must say so."""
     (said,) = (one.values for one in view(Controls()).description if one.key == "one_token")
     assert float(said["best_mean"]) > 2 * float(said["nearest_mean"])
     place, chosen = PAIRS["query"], weights_of("query", 3, 8)

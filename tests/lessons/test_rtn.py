@@ -1,4 +1,4 @@
-"""FIG.02: what a student reads is the rounding of a real block, by hand where a hand suffices."""
+"""FIG.02: the rounding of a real block, checked by hand where possible."""
 
 from __future__ import annotations
 

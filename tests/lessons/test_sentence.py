@@ -1,4 +1,4 @@
-"""FIG.05E: what a reader types is bounded, read as it stands, and measured by the same model as the table."""
+"""FIG.05E: typed text is bounded, normalised, and measured by the same model as the table."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_too_long_or_multi_line_text_is_refused_by_name(sentence: str) -> None:
 
 
 def test_the_longest_sentence_fits_the_models_context() -> None:
-    """Every character a token of its own is the worst that there is."""
+    """The worst case: every character is a token."""
     worst = "~" * MOST_CHARACTERS
     assert len(measuring.tokenizer().encode(worst)) <= MOST_CHARACTERS
     assert 1 + MOST_CHARACTERS + small_model.CONTINUED <= measuring.CONTEXT
@@ -109,7 +109,7 @@ def test_continuations_start_equal_and_diverge() -> None:
 
 
 def test_batched_sentences_equal_single_ones() -> None:
-    """To the bit: what a reader sees must not depend on who else asks."""
+    """Bit for bit: results must not depend on other readers."""
     asked = [(text, seed) for seed, text in enumerate((*EXAMPLES.values(), "a", "~" * MOST_CHARACTERS), 1)]
     small_model.forget()
     together = small_model.read_each([*asked, asked[0]])

@@ -1,6 +1,6 @@
-"""SmolLM2 in the background: what measures it, on a stand-in that is here; and the model itself, where it is.
+"""The jobs of SmolLM2: with a stand-in, and with the model itself if it is installed.
 
-The stand-in is the lesson's own model: what the job finds must be what `measuring` and `small_model` find.
+The stand-in is the lesson's own model: the job must give the results of `measuring` and `small_model`.
 """
 
 from __future__ import annotations

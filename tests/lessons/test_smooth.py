@@ -1,4 +1,4 @@
-"""FIG.07: factors by hand, the two panels against each other, the error against plain arithmetic."""
+"""FIG.07: factors by hand, consistent panels, and the error by plain arithmetic."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def test_the_output_is_that_of_the_integers_to_the_bit(layer: str) -> None:
 @pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
 def test_marks_match_the_table(layer: str, alpha: float) -> None:
-    """Loudest first, and the same ratio is the same distance in both panels."""
+    """Sorted by magnitude; both panels have the same scale."""
     shown = view(Controls(layer=layer, alpha=alpha))
     table, s = rows(shown), sweep(layer)
     assert len(table) == SHOWN

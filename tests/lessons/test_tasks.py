@@ -1,4 +1,4 @@
-"""The tasks: seeds give exercises, slips give what they are said to give, and input is read strictly."""
+"""The tasks: seeds determine exercises, slips give their described values, and input is validated."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_every_sentence_has_its_numbers(section: str) -> None:
 
 @pytest.mark.parametrize("section", TASKS)
 def test_every_described_slip_can_occur(section: str) -> None:
-    """And each wrong answer is told its own slip, or one that it shares its value with."""
+    """Each wrong answer gets its slip, or one with the same value."""
     written = {key for key in LESSON.task_texts[section]._content["sentences"] if key.startswith("slip_")}
     met = set()
     for seed in (EXAMPLE_SEED, *SEEDS):
@@ -126,7 +126,7 @@ def test_the_protected_channel_is_the_one_that_awq_scales_up_most() -> None:
 
 
 def test_the_byte_decodes_to_what_ggml_reads() -> None:
-    """Built anew from the printed numbers alone: one super-block with this byte and these scales."""
+    """Rebuilt from the printed numbers: one super-block with this byte and these scales."""
     for seed in SEEDS:
         said = TASKS["gguf"].make(seed).given[0].values
         value = steps_of("gguf", seed)["value"]

@@ -1,4 +1,4 @@
-"""A translation is complete: each file, word, slot, claim and message of English. What lacks is listed."""
+"""Translations contain every file, word, slot, claim and message of English; missing ones are listed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WANTED = {
 
 
 def test_every_language_is_complete() -> None:
-    """Also one that is not offered yet, for want of a catalogue: then this is its list of work."""
+    """Also languages that are not offered yet: the failures list what is missing."""
     missing = {tag: lacking(ROOT, tag) for tag in sorted(translated(ROOT))}
     for tag in languages()[1:]:
         missing[tag] = missing.get(tag, []) + lacking_messages(WANTED, language(tag).messages)
@@ -84,7 +84,7 @@ def test_missing_parts_are_named(copy: Path, file: str, old: str | None, new: st
 
 
 def test_a_catalogue_is_collected_filled_and_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From the templates to what a page says: nothing is compiled in between."""
+    """From the templates to the page, without compiled catalogues."""
     monkeypatch.setattr("scripts.messages.CATALOGUES", tmp_path)
     path = update("de")
     assert len(lacking_messages(WANTED, messages(read_catalogue(path)))) == len(WANTED) > 100

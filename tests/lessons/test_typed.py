@@ -1,4 +1,4 @@
-"""Typed numbers: what people write is read by the unit of the field, all else refused with a sentence."""
+"""Typed numbers are read by the unit of their field; other input is refused with a message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The shipped weights are the ones whose provenance is stated, and show what the lesson says they show."""
+"""The shipped weights match their stated provenance and the statements of the lesson."""
 
 from __future__ import annotations
 

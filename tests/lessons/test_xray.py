@@ -1,4 +1,4 @@
-"""FIG.05B: the bytes are llama.cpp's, the cells are true to them, and a turned bit moves what it should."""
+"""FIG.05B: bytes equal llama.cpp's, cells match them, and a flipped bit changes the right weights."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ GOLDEN = ROOT / "tests/data/ggml.npz"
 
 
 def printed(shown: View) -> list[str]:
-    """Every sentence and number that a reader meets."""
+    """Every sentence and number that readers see."""
     rows = [
         column.text(value)
         for row in shown.table.rows
@@ -112,7 +112,7 @@ def test_the_printed_sum_adds_up() -> None:
 
 
 def by_hand(type_name: str, data: bytes, i: int) -> float:
-    """A weight straight from the bytes, as the layouts in llama.cpp's ggml-common.h say; no library."""
+    """A weight from the bytes by the layouts in llama.cpp's ggml-common.h, without the library."""
 
     def half(at: int) -> float:
         return float(np.frombuffer(data[at : at + 2], "<f2")[0])

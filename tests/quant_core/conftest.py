@@ -1,4 +1,4 @@
-"""What several test files of the library share: reference vectors and real weights."""
+"""Fixtures of several test files: reference vectors and real weights."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ Vectors = Mapping[str, NDArray[Any]]
 
 @pytest.fixture(scope="session")
 def ggml_vectors() -> Vectors:
-    """What llama.cpp's C writes and reads."""
+    """Output of llama.cpp's C code."""
     return dict(np.load(DATA / "ggml.npz"))
 
 
 @pytest.fixture(scope="session")
 def method_vectors() -> Vectors:
-    """What the authors' code of each method gives."""
+    """Output of the authors' code of each method."""
     return dict(np.load(DATA / "methods.npz"))
 
 

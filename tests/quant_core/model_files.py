@@ -1,4 +1,4 @@
-"""Small model files for the tests: made field by field, so that each field can be made wrong."""
+"""Small model files for the tests, built field by field so that each field can be invalid."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A forward pass written a second time, from Hugging Face's conventions, in double precision.
+"""A second implementation of the forward pass, in the conventions of Hugging Face and double precision.
 
-`tests/interop` holds it against llama.cpp, `test_model.py` holds `quant_core.llm.model` against it.
+`tests/interop` compares it with llama.cpp, `test_model.py` compares `quant_core.llm.model` with it.
 """
 
 from __future__ import annotations

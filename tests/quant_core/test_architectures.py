@@ -389,7 +389,7 @@ def test_read_fields_are_those_that_decide() -> None:
 
 
 def test_the_worst_configuration_is_cheap() -> None:
-    """64 kB with 512 layers and a list that names one layer over and over."""
+    """64 kB with 512 layers and a list that repeats one layer."""
     config = {**LLAMA, "num_hidden_layers": 512, "num_experts": 8, "num_experts_per_tok": 2}
 
     def seconds(count: int) -> float:

@@ -1,4 +1,4 @@
-"""Texts that are continued together: each as it is alone, to the bit, and as `generate` continues it."""
+"""Batched texts are continued as separately, bit for bit, and as by `generate`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tokenizer: the held-out tokens are what another implementation made of the held-out text."""
+"""The tokenizer, compared with tokens from another implementation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calibration on the lesson's model: what is collected, and that rounding by it does what it is for."""
+"""Calibration on the lesson's model: the collected statistics and their effect on rounding."""
 
 from __future__ import annotations
 

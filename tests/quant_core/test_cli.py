@@ -1,4 +1,4 @@
-"""The command line: what it prints, how it ends, and that a bad file never gives a traceback."""
+"""The command line: output, exit codes, and no traceback for bad files."""
 
 from __future__ import annotations
 

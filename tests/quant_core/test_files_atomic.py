@@ -1,4 +1,4 @@
-"""What is written appears whole or not at all, and replaces nothing but a file that is not read."""
+"""Written files appear complete or not at all, and replace only regular files that are not inputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever the bytes, a reader answers with a file or with one line: a `FormatError`, and nothing else."""
+"""For any bytes, a reader returns a file or raises a one-line `FormatError`."""
 
 from __future__ import annotations
 

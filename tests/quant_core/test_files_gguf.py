@@ -1,4 +1,4 @@
-"""GGUF headers: what the reference package writes is read, what is wrong is named with its place."""
+"""GGUF headers: files of the reference package are read, errors are named with their place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Importance matrix files: the bytes that llama.cpp writes, and what a broken file gives."""
+"""Importance matrix files: llama.cpp's bytes, and errors of broken files."""
 
 import struct
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""safetensors headers: what the reference package writes is read, what is wrong is named."""
+"""safetensors headers: files of the reference package are read, errors are named."""
 
 from __future__ import annotations
 

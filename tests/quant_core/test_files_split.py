@@ -1,4 +1,4 @@
-"""GGUF models in several files: read as one, written as several on request, refused where one is wrong."""
+"""GGUF models in several files: read as one, written as several on request, refused if one is invalid."""
 
 from __future__ import annotations
 

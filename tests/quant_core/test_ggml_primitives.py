@@ -1,4 +1,4 @@
-"""The search primitives: the arithmetic that byte equality rests on, and what the searches minimise."""
+"""The search primitives: the arithmetic that byte equality depends on, and what the searches minimise."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def test_sums_add_in_index_order(seed: int, n: int, columns: int) -> None:
 
 
 def test_pairwise_sums_differ() -> None:
-    """The trap is real: numpy's own sum of one column is another number."""
+    """numpy's own sum of one column gives another number."""
     rng = np.random.default_rng(0)
     columns = [rng.standard_normal((256, 1)).astype(np.float32) for _ in range(50)]
     assert any(sum_in_order(column)[0] != column.sum(axis=0)[0] for column in columns)
@@ -116,7 +116,7 @@ def test_a_negative_scale_wraps_to_the_largest_code() -> None:
 
 
 def plainly(x: np.ndarray, top: int, w: np.ndarray, search: Search) -> tuple[float, float, list[float]]:
-    """Fit one block, code by code: the asymmetric search as it is told, without a thought for speed."""
+    """Fit one block code by code: the asymmetric search written plainly, without regard to speed."""
     f32 = np.float32
 
     def total(terms: np.ndarray) -> np.float32:

@@ -47,7 +47,7 @@ def test_eckart_young_by_hand() -> None:
 
 
 def test_weighted_by_hand() -> None:
-    """E H^(1/2) = diag(2, 3): the smaller error is repaired first, for more flows through its column."""
+    """E H^(1/2) = diag(2, 3): the smaller error is repaired first, because its column has larger inputs."""
     error, second_moment = np.diag([2.0, 1.0]), np.diag([1.0, 9.0])
     repair = product_of(error, second_moment)
     np.testing.assert_allclose(repair, [[0, 0], [0, 1]], atol=1e-6)
@@ -87,7 +87,7 @@ def test_rank_zero_repairs_nothing() -> None:
 
 
 def test_unused_input_gets_no_repair() -> None:
-    """Nothing flows through column 1: its error costs nothing, and the adapter does not blow up there."""
+    """Column 1 has no input: its error costs nothing, and the adapter stays finite there."""
     error = np.array([[1.0, 5.0], [2.0, 7.0]])
     second_moment = np.diag([4.0, 0.0])
     repair = product_of(error, second_moment, 2)

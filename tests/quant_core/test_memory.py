@@ -1,4 +1,4 @@
-"""Memory: sizes that were published or logged, by hand where the sum is short, and what must always hold."""
+"""Memory: published and logged sizes, short sums by hand, and invariants."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The mixes decide as llama-quantize does: its golden files, its published bits per weight, its options."""
+"""The mixes equal llama-quantize: its golden files, published bits per weight and options."""
 
 from __future__ import annotations
 

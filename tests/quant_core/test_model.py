@@ -1,4 +1,4 @@
-"""The forward pass: against one written a second time, against itself in pieces, and what it refuses."""
+"""The forward pass, compared with a second implementation and with itself in pieces, and its errors."""
 
 from __future__ import annotations
 

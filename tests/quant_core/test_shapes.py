@@ -1,4 +1,4 @@
-"""A shape read from config.json: exact parameter counts of known models, and a clear no to anything else."""
+"""Shapes from config.json: exact parameter counts of known models; everything else is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Towers: what reads pictures and sound, counted like transformers counts it."""
+"""Towers, the parts for pictures and sound, counted as transformers counts them."""
 
 from __future__ import annotations
 

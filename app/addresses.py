@@ -31,6 +31,7 @@ PATHS = {
     "receipts": f"{_LESSON}/receipts",
     "sources": f"{_LESSON}/sources",
     "summary": f"{_LESSON}/summary",
+    "faq": f"{_LESSON}/faq",
     "teach": f"{_LESSON}/teach",
     "code": f"{_LESSON}/code/{{function}}",
     "figure": _FIGURE,

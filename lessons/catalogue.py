@@ -34,7 +34,7 @@ ROOT = Path(__file__).parent
 class About(Whole):
     """What `lesson.toml` tells of a lesson.
 
-    `sections` and `summary` are files of its prose. `hidden`: it has addresses, and nothing lists it.
+    `sections`, `summary` and `faq` are files of its prose. `hidden`: it has addresses, and nothing lists it.
     `guided` has, by figure, the controls that it begins with on the guided route.
     """
 
@@ -47,6 +47,7 @@ class About(Whole):
     description: str
     sections: tuple[str, ...]
     summary: str = ""
+    faq: str = ""
     hidden: bool = False
     guided: dict[str, tuple[str, ...]] | None = None
 
@@ -89,7 +90,7 @@ class Use:
 class Lesson:
     """A lesson in one language: prose, figures, words and claims.
 
-    `summary` is its one page to print. `receipts` is the lesson's module of that name, with `receipts()` and
+    `summary` is its one page to print, `faq` the page of questions that people ask. `receipts` is the lesson's module of that name, with `receipts()` and
     `not_covered()`: predictions beside what was published. Each is None in a lesson without it. `questions`
     are asked before the figures of the same names; `words` are those around them. `tasks` and their texts go
     by the slugs of the sections.
@@ -104,6 +105,7 @@ class Lesson:
     texts: dict[str, FigureText]
     claims: dict[str, Claim]
     summary: Section | None = None
+    faq: Section | None = None
     receipts: ModuleType | None = None
     questions: dict[str, Question] = field(default_factory=dict)
     question_texts: dict[str, FigureText] = field(default_factory=dict)
@@ -149,6 +151,8 @@ class Lesson:
         ]
         if self.summary and claim in self.summary.claims:
             places.append(Use("summary", title=self.summary.title))
+        if self.faq and claim in self.faq.claims:
+            places.append(Use("faq", title=self.faq.title))
         return places
 
     def python(self, name: str, controls: FigureControls) -> str:
@@ -286,6 +290,7 @@ def _read_lesson(slug: str, folder: Path, words: Path) -> Lesson:
         texts=texts("figures", placed),
         claims=claims,
         summary=_summary(words / about.summary, claims, figures) if about.summary else None,
+        faq=_faq(words / about.faq, claims) if about.faq else None,
         receipts=_part(slug, "receipts"),
         questions=questions,
         question_texts=texts("questions", questions),
@@ -308,6 +313,12 @@ def _summary(path: Path, claims: Mapping[str, Claim], figures: Mapping[str, Figu
     for piece in (part for part in summary.parts if part.kind in PIECES):
         figures[piece.name].controls.parse(piece.state)  # an error now, not when the page is asked for
     return summary
+
+
+def _faq(path: Path, claims: Mapping[str, Claim]) -> Section:
+    faq = read_section(path, claims, "sources")
+    only([faq], "html")
+    return faq
 
 
 def _refuse(names: Iterable[str], known: Container[str], problem: str) -> None:

@@ -89,6 +89,16 @@ async def summary(request: Request, slug: str) -> Response:
     return await cached(request, address("summary", slug), partial(summary_page, lesson))
 
 
+@router.api_route(PATHS["faq"], methods=READ)
+async def faq(request: Request, slug: str) -> Response:
+    """Questions that people ask, with short answers."""
+    lesson = find_lesson(slug)
+    query_parameters(request)
+    if lesson.faq is None:
+        raise HTTPException(404, _("This lesson has no answers to common questions."))
+    return await cached(request, address("faq", slug), partial(html, "faq.jinja", lesson=lesson))
+
+
 @router.api_route(PATHS["sources"], methods=READ)
 async def sources(request: Request, slug: str) -> Response:
     """Every number of the prose with its kind and its source."""

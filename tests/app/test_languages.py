@@ -34,6 +34,7 @@ PLACES = [
     "/accessibility",
     LESSON,
     f"{LESSON}/summary",
+    f"{LESSON}/faq",
     f"{LESSON}/sources",
     f"{LESSON}/receipts",
     f"{LESSON}/teach",

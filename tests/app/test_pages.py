@@ -21,8 +21,12 @@ LESSON = "/lessons/quantization"
 QUANTIZATION = load_lesson("quantization")
 IDS = {name: figure.id for name, figure in QUANTIZATION.figures.items()}
 LATE = [name for name in IDS if QUANTIZATION.is_late(name)]
-PAGES = ["/", "/accessibility", LESSON, f"{LESSON}/summary", f"{LESSON}/sources", f"{LESSON}/receipts"] + [
-    f"{LESSON}/figures/{name}" for name in IDS
+PAGES = [
+    "/",
+    "/accessibility",
+    LESSON,
+    *(f"{LESSON}/{page}" for page in ("summary", "faq", "sources", "receipts")),
+    *(f"{LESSON}/figures/{name}" for name in IDS),
 ]
 
 
@@ -266,7 +270,7 @@ def test_every_page_links_to_the_accessibility_statement(client: TestClient, add
 def test_every_claim_of_the_prose_links_to_its_source(client: TestClient, lesson: Lesson) -> None:
     sources = parse(client.get(f"{LESSON}/sources").text)
     known = {element.attributes["id"] for element in sources.all("div") if "id" in element.attributes}
-    for page in (LESSON, f"{LESSON}/summary"):
+    for page in (LESSON, f"{LESSON}/summary", f"{LESSON}/faq"):
         links = {
             urljoin(page, a.attributes["href"])
             for a in parse(client.get(page).text).all("a")
@@ -296,6 +300,24 @@ def test_summary_shows_pieces_of_figures_in_the_states_that_it_names(
 def test_lesson_links_to_its_summary(client: TestClient) -> None:
     links = parse(client.get(LESSON).text).one("section", id="close").all("a")
     assert f"{LESSON}/summary" in {urljoin(LESSON, a.attributes["href"]) for a in links}
+
+
+@pytest.mark.parametrize("section", ["family", "close"])
+def test_lesson_links_to_the_questions_people_ask(client: TestClient, section: str) -> None:
+    links = parse(client.get(LESSON).text).one("section", id=section).all("a")
+    assert f"{LESSON}/faq" in {urljoin(LESSON, a.attributes["href"]) for a in links}
+
+
+def test_links_of_the_questions_people_ask_lead_somewhere(client: TestClient) -> None:
+    page = f"{LESSON}/faq"
+    links = {urljoin(page, a.attributes["href"]) for a in parse(client.get(page).text).all("a")}
+    figures = {link for link in links if "/figures/" in link}
+    assert len(figures) > 10
+    assert {link: client.get(link).status_code for link in figures} == dict.fromkeys(figures, 200)
+
+
+def test_a_lesson_without_such_questions_says_so(client: TestClient) -> None:
+    assert client.get("/lessons/specimen/faq").status_code == 404
 
 
 def test_static_file_of_this_version_is_immutable_and_compressed(client: TestClient) -> None:

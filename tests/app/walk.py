@@ -46,7 +46,7 @@ def addresses() -> Iterator[str]:
         "/teach?figure=rtn",
     ):
         yield URL + rest
-    for page in ("summary", "sources", "receipts", "questions", "notebook.ipynb"):
+    for page in ("summary", "faq", "sources", "receipts", "questions", "notebook.ipynb"):
         yield f"{URL}/{page}"
     yield f"{FRAGMENTS}/questions"
     yield from (f"{URL}/jobs/{name}" for name in LESSON.jobs)

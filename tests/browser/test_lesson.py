@@ -16,7 +16,12 @@ from tests.browser.watch import Watch
 pytestmark = pytest.mark.tidy
 
 Axe = Callable[..., list[str]]
-READ_PAGES = ["/", "/accessibility", PAGE, f"{PAGE}/summary", f"{PAGE}/sources", f"{PAGE}/receipts"]
+READ_PAGES = [
+    "/",
+    "/accessibility",
+    PAGE,
+    *(f"{PAGE}/{page}" for page in ("summary", "faq", "sources", "receipts")),
+]
 ALL_PAGES = [*READ_PAGES, "/styleguide", "/nowhere", f"{PAGE}/figures/rtn?bits=9"]
 
 

@@ -133,6 +133,17 @@ def importance(weighted: bool) -> float:
     return errors[0] / errors[1]
 
 
+def requantized(first: str) -> float:
+    """The squared error of Q4_K after another format, over that of Q4_K alone."""
+    weights = np.ascontiguousarray(main().weights[:, :256])
+
+    def through(values: Matrix, name: str) -> Matrix:
+        return ggml.dequantize(ggml.quantize(values, name), name)
+
+    twice, once = through(through(weights, first), "Q4_K"), through(weights, "Q4_K")
+    return metrics.relative_weight_error(weights, twice) / metrics.relative_weight_error(weights, once)
+
+
 def noise_share(n: int) -> float:
     """RMS of the error of the outputs over RMS of the outputs, when only n input channels are added up."""
     layer = main()
@@ -202,6 +213,8 @@ MEASURED: dict[str, Callable[[], float | str]] = {
     "awq-overshoot": lambda: float(fig_awq.sweep(MAIN, BITS).held_out[-1] / output_error("rtn")),
     "imatrix-weighted": lambda: 100 * importance(weighted=True),
     "imatrix-plain": lambda: 100 * (importance(weighted=False) - 1),
+    "requantize-q8": lambda: 100 * (requantized("Q8_0") - 1),
+    "requantize-q5": lambda: 100 * (requantized("Q5_K") - 1),
     "w8a8-plain": lambda: smoothing("int8", None),
     "w8a8-gain": lambda: smoothing("int8", None) / smoothing("int8", 0.5),
     "fp8-plain": lambda: smoothing("e4m3", None),

@@ -90,10 +90,10 @@ class Use:
 class Lesson:
     """A lesson in one language: prose, figures, words and claims.
 
-    `summary` is its one page to print, `faq` the page of questions that people ask. `receipts` is the lesson's module of that name, with `receipts()` and
-    `not_covered()`: predictions beside what was published. Each is None in a lesson without it. `questions`
-    are asked before the figures of the same names; `words` are those around them. `tasks` and their texts go
-    by the slugs of the sections.
+    `summary` is its one page to print, `faq` the page of questions that people ask. `receipts` is the
+    lesson's module of that name, with `receipts()` and `not_covered()`: predictions beside what was
+    published. Each is None in a lesson without it. `questions` are asked before the figures of the same
+    names; `words` are those around them. `tasks` and their texts go by the slugs of the sections.
     `jobs` are its computations that take minutes.
     """
 

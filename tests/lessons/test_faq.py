@@ -1,4 +1,4 @@
-"""The page of questions that people ask: every answer is short, and has a source and a figure that shows it."""
+"""The page of questions that people ask: every answer is short, with a source and a figure that shows it."""
 
 from __future__ import annotations
 

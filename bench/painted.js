@@ -1,14 +1,14 @@
-// What the bench reads in a page: when each change began, when a frame that shows a figure's new state was painted,
-// long tasks, shifts of the layout, the largest contentful paint and the state tables that arrived.
+// Measurements in a page: the start of each change, the paint of the frame that shows a figure's new state, long tasks,
+// layout shifts, the largest contentful paint and the state tables that arrived.
 (() => {
   const bench = {
     changes: [], frames: [], longTasks: [], shifts: [], tables: [], touched: 0, largest: 0, watched: null,
-    /** Begin anew, with one figure. */
+    /** Start measuring one figure. */
     watch(id) {
       bench.watched = id;
       bench.take();
     },
-    /** What happened since the last call, and what is shown now. */
+    /** The events since the last call, and the words shown now. */
     take() {
       const { changes, frames, longTasks } = bench;
       bench.changes = [];
@@ -16,20 +16,20 @@
       bench.longTasks = [];
       return { changes, frames: frames.filter(({ shown }) => shown), longTasks, words: bench.words() };
     },
-    /** The words of the figure's view: what tells its states apart. */
+    /** The words of the figure's view, which identify its state. */
     words() {
       const view = document.querySelector(`#${bench.watched}-view`);
       const readouts = [...view.querySelectorAll("output[name]")].map((output) => output.textContent);
       return [...readouts, view.querySelector(`#${bench.watched}-description`).textContent].join("|");
     },
-    /** Resolve when a frame was painted after the last change, at the latest after so many milliseconds. */
+    /** Resolve when a frame was painted after the last change, or after `limit` milliseconds. */
     async painted(limit) {
       const end = performance.now() + limit;
       while (performance.now() < end && !((bench.frames.at(-1)?.shown ?? 0) > (bench.changes.at(-1)?.at ?? 0))) {
         await new Promise((resolve) => setTimeout(resolve, 5));
       }
     },
-    /** Resolve with the first state table after so many, or with nothing after so many milliseconds. */
+    /** Resolve with state table number `before`, or with nothing after `limit` milliseconds. */
     async table(before, limit) {
       const end = performance.now() + limit;
       while (bench.tables.length <= before && performance.now() < end) await new Promise((resolve) => setTimeout(resolve, 5));
@@ -38,7 +38,7 @@
   };
   window.bench = bench;
 
-  // A change begins with the event of the hardware, not with the `input` that the browser derives from it.
+  // A change starts with the hardware event, not with the `input` event that the browser derives from it.
   let began = 0;
   for (const type of ["keydown", "pointerdown", "pointermove", "click"]) {
     addEventListener(type, (event) => { began = event.timeStamp; }, true);
@@ -51,7 +51,7 @@
     bench.changes.push({ at: began, handled: performance.now(), query: new URLSearchParams(new FormData(target.form)).toString() });
   }, true);
 
-  // A frame is painted when a task runs that was posted from its own animation callback: style, layout and paint lie between.
+  // A frame counts as painted when a task runs that its animation callback posted: after style, layout and paint.
   let asked = false;
   let drawn = null;
   const { port1, port2 } = new MessageChannel();

@@ -8,7 +8,7 @@ allows one run at a time.
     python scripts/bootstrap.py run        what `make run` needs
     python scripts/bootstrap.py test       the same, the developers' tools, axe-core, a browser and proxies
     python scripts/bootstrap.py tools      the developers' tools only (`make lint`)
-    python scripts/bootstrap.py lock       uv, which writes the lock files anew
+    python scripts/bootstrap.py lock       uv, which writes the lock files
     python scripts/bootstrap.py smollm2    SmolLM2-135M, 93 MB, to be measured by the lesson (`make smollm2`)
     python scripts/bootstrap.py packages   the lesson's Python packages only (the container's first stage)
 """

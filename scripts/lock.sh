@@ -1,5 +1,5 @@
 #!/bin/sh
-# Write the lock files anew: every package with its hashes, for Python 3.11 and later on every platform.
+# Rewrite the lock files: every package with its hashes, for Python 3.11 and later on every platform.
 # UPGRADE=1 takes the newest versions that pyproject.toml allows; without it what is locked stays.
 set -eu
 cd "$(dirname "$0")/.."
@@ -22,5 +22,5 @@ if command -v npm >/dev/null; then
     npm update --package-lock-only --ignore-scripts --silent
     echo "· package-lock.json"
 else
-    echo "· package-lock.json is left as it is: install npm to write it anew"
+    echo "· package-lock.json is unchanged: install npm to update it"
 fi

@@ -1,12 +1,12 @@
 #!/bin/sh
-# Checks with tools that cannot be had everywhere, and that are therefore no part of `make test`.
+# Checks with tools that are not available everywhere and are therefore not part of `make test`.
 #
-#   scripts/optional.sh interop       llama.cpp itself: it writes the files that we write, and text from them
-#   scripts/optional.sh fuzz SECONDS  atheris (libFuzzer): damaged files for the readers of model files
-#   scripts/optional.sh count         transformers counts the parameters of models, and ours are compared
+#   scripts/optional.sh interop       compare files and generated text with llama.cpp
+#   scripts/optional.sh fuzz SECONDS  fuzz the readers of model files with atheris (libFuzzer)
+#   scripts/optional.sh count         compare parameter counts with transformers
 #
-# The tools have environments of their own. Where one cannot be installed, this says so loudly and ends
-# without an error; what a check finds is an error.
+# The tools have separate environments. If one cannot be installed, this prints a warning and ends without an
+# error; a failed check is an error.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -15,16 +15,16 @@ use() {
     python=$environment/bin/python
 }
 use .venv-interop
-llama=llama-cpp-python==0.3.36 # carries llama.cpp 0c1e57098bba, the reference of quant_core
+llama=llama-cpp-python==0.3.36 # contains llama.cpp 0c1e57098bba, the reference of quant_core
 
-# install IMPORTED PACKAGE...: false where the packages cannot be installed
+# install IMPORTED PACKAGE...: false if the packages cannot be installed
 install() {
     "$python" -c "import $1" 2>/dev/null && return
     shift
     [ -x "$python" ] || .venv/bin/python -m venv --clear "$environment" || return
     .venv/bin/python -m pip freeze --exclude-editable >"$environment/constraints.txt"
-    echo "· Installing $* in $environment; what has to be built takes minutes"
-    # Fused multiply-add, which compilers for aarch64 use by themselves, rounds differently.
+    echo "· Installing $* in $environment; building takes minutes"
+    # Fused multiply-add, the default of compilers for aarch64, rounds differently.
     CFLAGS="${CFLAGS:-} -ffp-contract=off" CXXFLAGS="${CXXFLAGS:-} -ffp-contract=off" \
         "$python" -m pip install -qq --disable-pip-version-check --constraint "$environment/constraints.txt" "$@"
 }

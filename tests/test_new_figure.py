@@ -1,4 +1,4 @@
-"""What CONTRIBUTING.md says of a new figure is all that it takes: done in a copy of the tree, checks pass."""
+"""The steps of CONTRIBUTING.md for a new figure suffice: in a copy of the tree all checks pass."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LEFT_OUT = shutil.ignore_patterns(
 NAME = "spread"
 SUITES = ["tests/lessons", "tests/app", "tests/test_docs.py", "tests/test_arrows.py"]
 SEEING = f"{NAME} or test_docs or test_arrows or test_bare_numbers or test_translations or test_styleguide"
-"""The tests that run once for each figure, and those that look at all of them."""
+"""Tests that run for each figure, and those that check all figures."""
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(tree: Path, *arguments: str) -> str:
-    """Run Python in the copy, and give what it prints."""
+    """Run Python in the copy and return its output."""
     environment = os.environ | {"PYTHONPATH": str(tree), "OPENBLAS_NUM_THREADS": "1"}
     environment.pop("PYTEST_XDIST_WORKER", None)
     done = subprocess.run(
@@ -44,8 +44,8 @@ def run(tree: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def test_a_new_figure_is_its_folder_its_words_and_its_test(copy: Path) -> None:
-    """Beside them only what is derived from them has changed, and the line of the prose that places it."""
+def test_new_figure_consists_of_folder_words_and_test(copy: Path) -> None:
+    """Apart from these only generated files and the line in the prose change."""
     written = {path.relative_to(copy).as_posix() for path in copy.rglob(f"*{NAME}*")}
     folder = {path.name for path in (copy / "lessons/quantization/figures" / NAME).iterdir()}
     assert folder - {"__pycache__"} == {"__init__.py", "drawing.jinja", "style.css"}
@@ -64,13 +64,13 @@ def test_lint_and_types_pass(copy: Path) -> None:
     run(copy, "-m", "mypy", "lessons", "tests/lessons")
 
 
-def test_every_suite_that_sees_figures_passes(copy: Path) -> None:
+def test_suites_that_iterate_over_figures_pass(copy: Path) -> None:
     printed = run(copy, "-m", "pytest", "-q", "-p", "no:cacheprovider", *SUITES, "-k", SEEING)
     (passed,) = re.findall(r"(\d+) passed", printed)
     assert int(passed) > 50
 
 
-def test_a_name_that_is_taken_is_refused_and_nothing_is_overwritten(copy: Path) -> None:
+def test_taken_name_is_refused_and_nothing_overwritten(copy: Path) -> None:
     before = (copy / f"tests/lessons/test_{NAME}.py").read_bytes()
     with pytest.raises(AssertionError, match="is already there"):
         run(copy, "scripts/new_figure.py", NAME)

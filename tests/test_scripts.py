@@ -1,4 +1,4 @@
-"""The scripts of the browser: their folders, their imports, and what there is one of."""
+"""The browser's scripts: folders, imports, and functions with one implementation."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DYNAMIC = re.compile(r'\bimport\("([^"]+)"\)')
 
 
 def imports(name: str, *patterns: re.Pattern[str]) -> set[str]:
-    """The scripts that one imports, by their names."""
+    """The scripts that a script imports, by name."""
     found = {path for pattern in patterns for path in pattern.findall(SCRIPTS[name])}
     return {((FOLDER / name).parent / path).resolve().relative_to(FOLDER).as_posix() for path in found}
 
@@ -57,7 +57,7 @@ def test_preloaded_scripts_are_those_every_page_with_figures_imports() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(SCRIPTS))
-def test_the_first_line_says_what_a_script_is_for(name: str) -> None:
+def test_scripts_start_with_their_purpose(name: str) -> None:
     first = SCRIPTS[name].partition("\n")[0]
     assert re.fullmatch(r"// [A-Z].{20,140}[.:]", first)
 
@@ -79,8 +79,8 @@ def test_shared_functions_have_one_implementation(what: str, places: set[str]) -
 
 
 @pytest.mark.parametrize("name", sorted(SCRIPTS))
-def test_no_script_makes_a_path(name: str) -> None:
-    """The page says where things are: a script adds a query at most."""
+def test_scripts_build_no_paths(name: str) -> None:
+    """Addresses come from the page: a script at most adds a query."""
     code = STATIC.sub("", DYNAMIC.sub("", re.sub(r"(?<!:)//.*", "", SCRIPTS[name])))
     paths = re.findall(r"\}/|/\$\{|[\"'`]\.{0,2}/\w", code)
     assert not paths

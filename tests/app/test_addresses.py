@@ -1,4 +1,4 @@
-"""Every address is spelled in one place, and each of them is that of a route."""
+"""All addresses are defined in one module and match the routes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_routes_are_the_addresses() -> None:
 
 
 def texts(path: Path) -> Iterator[str]:
-    """What a template prints, and the strings of a module but for its docstrings."""
+    """The text of a template, or the strings of a module without docstrings."""
     text = path.read_text("utf-8")
     if path.suffix == ".jinja":
         yield re.sub("(?s){#.*?#}", "", text)
@@ -53,11 +53,11 @@ def texts(path: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_other_place_spells_an_address(path: Path) -> None:
+def test_addresses_are_spelled_only_in_one_module(path: Path) -> None:
     assert [text for text in texts(path) if SPELLED.search(text)] == []
 
 
-def test_an_address_has_the_site_and_the_language_before_it() -> None:
+def test_addresses_have_root_path_and_language_prefix() -> None:
     query = of_figures([("rtn", [("bits", "3")]), ("fit", [])])
     with use_site(Site("/academy")), use_language("en-XA"):
         found = address("lesson", "quantization", query=query, anchor="fig-02")

@@ -38,7 +38,7 @@ def ready(patch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -
     return app
 
 
-def test_of_every_figure_the_tables_of_a_first_touch_are_made(ready: FastAPI) -> None:
+def test_first_state_tables_of_every_figure_are_made(ready: FastAPI) -> None:
     for name, figure in FIGURES.items():
         start = FigureQuery(figure.controls())
         for control in start.controls.tabled():
@@ -46,17 +46,17 @@ def test_of_every_figure_the_tables_of_a_first_touch_are_made(ready: FastAPI) ->
             assert ready.state.cache.find(table_address(LESSON, name, control, query))
 
 
-def test_of_a_figure_with_few_states_all_are_made(ready: FastAPI) -> None:
+def test_all_states_of_a_figure_with_few_are_made(ready: FastAPI) -> None:
     for controls in FIGURES[FEW].controls.every():
         assert ready.state.cache.find(fragment_address(LESSON, FEW, FigureQuery(controls)))
 
 
-def test_of_one_with_very_many_none_but_those_of_its_tables(ready: FastAPI) -> None:
+def test_only_state_tables_of_a_figure_with_many_states_are_made(ready: FastAPI) -> None:
     query = FigureQuery(FIGURES[MANY].controls())
     assert not ready.state.cache.find(fragment_address(LESSON, MANY, query))
 
 
-def test_a_worker_that_is_to_stop_makes_no_more(patch: pytest.MonkeyPatch) -> None:
+def test_stopping_worker_makes_no_more_responses(patch: pytest.MonkeyPatch) -> None:
     stopping = create_app(Settings())
     stopping.state.stop()
     assert not ahead.make(stopping)

@@ -1,4 +1,4 @@
-"""The cache: what was made once is not made again, it stays within its bound, and a busy worker says so."""
+"""The cache: responses are made once, its size is bounded, and a busy worker refuses requests."""
 
 from __future__ import annotations
 
@@ -191,7 +191,7 @@ def test_requests_have_priority_over_prefetched_tables(monkeypatch: pytest.Monke
 
 
 def test_typed_input_does_not_block_other_work() -> None:
-    """One of it is computed at a time; all others go on meanwhile."""
+    """Typed input is computed one at a time; other work continues meanwhile."""
     cache, ready = ResponseCache(2**20), threading.Event()
     running: list[str] = []
 

@@ -1,4 +1,4 @@
-"""What was made ahead survives a restart, and nothing else gets into a server from that file."""
+"""Responses made ahead survive a restart; invalid files are not loaded."""
 
 from __future__ import annotations
 

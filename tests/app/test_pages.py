@@ -15,7 +15,7 @@ from app.cache.queue import Crowded
 from lessons.catalogue import Lesson, load_lesson
 from lessons.kit.controls import MOST_TOGETHER, as_parameter
 from tests.app.html import parse
-from tests.app.tables import table_of, views_of
+from tests.app.state_tables import table_of, views_of
 
 LESSON = "/lessons/quantization"
 QUANTIZATION = load_lesson("quantization")

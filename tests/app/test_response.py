@@ -1,4 +1,4 @@
-"""Bodies: kept compressed, sent as the browser likes them, the same bytes whatever the form."""
+"""Responses: cached compressed, sent in the requested encoding, with the same content in each."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ LARGE = b"".join(b"%d " % number for number in range(200_000))
 
 @pytest.mark.parametrize("raw", [LARGE, b"a" * 10_000_000, LARGE[:50_000]])
 def test_large_response_without_encoding_is_sent_in_pieces(raw: bytes) -> None:
-    """They are unpacked one by one, so that nobody holds a copy of the whole."""
+    """The pieces are decompressed one by one, so that no copy of the whole is held."""
     body = CachedResponse(raw, "text/plain")
     _status, headers, content = body.answer("identity", "", "no-cache")
     assert isinstance(content, Unpacked)

@@ -1,4 +1,4 @@
-"""Every figure's Python, run as a reader would run it, gives the numbers that the figure shows."""
+"""The Python of every figure, run by itself, gives the numbers that the figure shows."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_python_gives_the_read_outs(name: str, query: str, capsys: pytest.Captur
 
 
 @pytest.mark.parametrize("name", LESSON.figures)
-def test_what_is_shown_and_what_is_offered_is_what_ran(name: str) -> None:
+def test_shown_and_offered_code_is_the_code_that_ran(name: str) -> None:
     figure = LESSON.figures[name]
     computation = computation_of(figure.compute)
     assert computation.listing.startswith(inspect.getsource(figure.compute).rstrip())
@@ -104,8 +104,8 @@ def test_what_is_shown_and_what_is_offered_is_what_ran(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["rtn", "fit", "calibration"])
-def test_python_runs_alone_in_the_repository(name: str) -> None:
-    """As a file that was downloaded: nothing but the repository around it."""
+def test_downloaded_python_runs_in_the_repository(name: str) -> None:
+    """As a downloaded file, with only the repository."""
     controls = LESSON.figures[name].controls()
     done = subprocess.run(
         [sys.executable, "-"],

@@ -14,7 +14,7 @@ from lessons.catalogue import Lesson, load_lesson
 from lessons.kit.arrangement import NAMES
 from lessons.kit.controls import Choice, FigureControls
 from tests.app.html import Element, parse
-from tests.app.tables import table_of, views_of
+from tests.app.state_tables import table_of, views_of
 
 LESSON = "/lessons/quantization"
 FIGURES = load_lesson("quantization").figures

@@ -17,7 +17,7 @@ from lessons.catalogue import Lesson
 from lessons.kit.controls import as_parameter
 from lessons.kit.question import Reveal
 from tests.app.html import parse
-from tests.app.tables import table_of, views_of
+from tests.app.state_tables import table_of, views_of
 
 PAGE = "/lessons/quantization"
 NAMES = ("primitive", "rtn", "rounding", "gptq", "awq", "quality", "xray", "fit")

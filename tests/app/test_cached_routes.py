@@ -1,4 +1,4 @@
-"""A response of the cache is the very one that was made."""
+"""Cached responses equal the first one."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_cached_address_still_refuses_post(client: TestClient) -> None:
 
 
 def test_evicted_response_is_made_again() -> None:
-    """With room for hardly any response, each one gives way to the next."""
+    """With a small cache each response is soon evicted."""
     app = create_app(Settings(cache_mib=1, make_ahead=False))
     with TestClient(app) as small:
         first = small.get(f"{LESSON}/figures/xray")

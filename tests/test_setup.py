@@ -435,3 +435,29 @@ def test_proxy_is_extracted_from_its_debian_package(
     assert [path.name for path in (tmp_path / "build").iterdir()] == ["proxy"] * may_update
     proxies.main()
     assert ("Taking proxy" in capsys.readouterr().out) != may_update
+
+
+# --- the browser of the tests -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("in_debian", [True, False])
+def test_headless_shell_is_preferred_and_added_where_debian_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], in_debian: bool
+) -> None:
+    from scripts import browser
+
+    add = 'for name; do :; done; printf x > "$(dirname "$0")/$name"; chmod +x "$(dirname "$0")/$name"'
+    install = add if in_debian else "exit 100"
+    apt = f'#!/bin/sh\nPATH={os.environ["PATH"]}\n[ "$1" = install ] || exit 0\n{install}\n'
+    for name, content in (("apt-get", apt), ("dpkg", "#!/bin/sh\n"), ("chromium", "#!/bin/sh\n")):
+        (tmp_path / name).write_text(content)
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CHROMIUM_PATH", raising=False)
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr("sys.argv", ["browser.py", "--install"])
+    monkeypatch.setattr(Path, "exists", lambda self: True)
+    assert browser.find() == str(tmp_path / "chromium")
+    browser.main()
+    assert browser.find() == str(tmp_path / ("chromium-headless-shell" if in_debian else "chromium"))
+    assert "Playwright" not in capsys.readouterr().out

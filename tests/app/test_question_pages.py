@@ -112,7 +112,7 @@ def state(lesson: Lesson, name: str, guess: str, **changed: str) -> str:
 
 def marked(html: str) -> bool:
     """Whether a guess or the answer is drawn: as a mark, a ring of a chart or an outlined cell."""
-    drawn = bool(re.search(r'class="(told (guess|truth)|marks (guess|truth)|[^"]*\bguessed)"', html))
+    drawn = bool(re.search(r'class="(reveal-mark (guess|truth)|marks (guess|truth)|[^"]*\bguessed)"', html))
     assert ("Marked in the drawing" in html) == drawn, "in words wherever it is drawn"
     return drawn
 

@@ -33,7 +33,7 @@ DECORATION = {
     ".level": "a level's place is told by its code at the edge, and by the marks that lie on it",
     ".code-bit": "the bits of the code that is printed above them",
     ".cell": "a cell is told from others by the sign, the code or the number printed in it",
-    ".to-come": "what the next steps of the slider will show at full strength",
+    ".pending": "what the next steps of the slider will show at full strength",
     ".restore span, .cell span": "a button that is known by its words, not by its edge",
 }
 """Marks that may be fainter, and why nobody misses them."""

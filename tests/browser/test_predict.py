@@ -39,11 +39,11 @@ def test_a_guess_by_keyboard_is_drawn_on_the_figure_wherever_it_is_true(page: Pa
     expect(asked.locator(".reveal")).to_be_visible()
     expect(asked.locator(".verdict")).to_be_focused()
     expect_state(page, "gptq", bits="2", step=16)
-    guess, truth = (figure.locator(f".told.{role} line") for role in ("guess", "truth"))
+    guess, truth = (figure.locator(f".reveal-mark.{role} line") for role in ("guess", "truth"))
     expect(guess).to_have_count(1)
     ends = figure.locator("circle.mark")  # of the two running errors, whose end the question calls 100 %
     gptq, rtn = (float(ends.nth(i).get_attribute("cy") or "nan") for i in range(2))
-    foot = float(figure.locator(".told").first.locator("xpath=..").get_attribute("height") or "nan")
+    foot = float(figure.locator(".reveal-mark").first.locator("xpath=..").get_attribute("height") or "nan")
     assert abs(foot - float(guess.get_attribute("y1") or "nan") - 0.55 * (foot - rtn)) < 0.05
     assert abs(float(truth.get_attribute("y1") or "nan") - gptq) < 0.05
     expect(figure.locator(".description")).to_contain_text("your guess, 55")
@@ -125,7 +125,7 @@ def test_without_scripts_the_form_leads_to_its_own_page_and_back(no_js: Page) ->
 def test_a_revealed_question_has_nothing_that_axe_finds(page: Page, axe: Callable[..., list[str]]) -> None:
     page.goto(f"{PAGE}/questions/fit?answer=60")
     page.locator("html.js").wait_for()
-    expect(page.locator("#fig-06 .told")).to_have_count(2)
+    expect(page.locator("#fig-06 .reveal-mark")).to_have_count(2)
     assert axe(page, ".ask") == []
     assert axe(page, "#fig-06 .drawing") == []
 
@@ -168,22 +168,22 @@ def test_after_a_reload_what_was_answered_is_answered_and_drawn(page: Page) -> N
     asked, shown = question(page, "gptq"), page.locator("#fig-03b")
     asked.get_by_role("button", name="Commit").click()
     expect(asked.locator("output[name=truth]")).to_be_visible()
-    expect(shown.locator(".told.guess")).to_have_count(1)
+    expect(shown.locator(".reveal-mark.guess")).to_have_count(1)
     page.wait_for_url("**gptq.*")
-    told, drawn = asked.inner_text(), shown.locator(".told").all_inner_texts()
+    told, drawn = asked.inner_text(), shown.locator(".reveal-mark").all_inner_texts()
     address = page.url
 
     page.reload()
     expect(asked.locator("output[name=truth]")).to_be_visible()
     assert asked.inner_text() == told
-    expect(shown.locator(".told.guess")).to_have_count(1)
-    assert shown.locator(".told").all_inner_texts() == drawn
+    expect(shown.locator(".reveal-mark.guess")).to_have_count(1)
+    assert shown.locator(".reveal-mark").all_inner_texts() == drawn
     assert page.url == address
     expect(question(page, "rtn").get_by_role("button", name="Commit")).to_be_visible()
 
     asked.get_by_role("link", name="Ask me again").click()
     expect(asked.get_by_role("button", name="Commit")).to_be_visible()
-    expect(shown.locator(".told")).to_have_count(0)
+    expect(shown.locator(".reveal-mark")).to_have_count(0)
     page.reload()
     expect(asked.get_by_role("button", name="Commit")).to_be_visible()
 

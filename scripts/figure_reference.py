@@ -25,7 +25,7 @@ WIDTH = 150
 SPREAD = 12
 """Number of states of a control that are tried: read-outs change with options, not with every number."""
 
-_CHAPTER = re.compile(r"^#{2,3} FIG\.\w+ `(\w+)`", re.MULTILINE)
+_SECTION = re.compile(r"^#{2,3} FIG\.\w+ `(\w+)`", re.MULTILINE)
 
 
 def main() -> int:
@@ -95,11 +95,11 @@ def accessibility_page(lesson: Lesson, written: str) -> str:
     head, _, rest = written.partition("\n### FIG.")
     _, _, tail = rest.partition("\n## ")
     notes = _written_notes(f"### FIG.{rest.partition(chr(10) + '## ')[0]}", ("Controls: ", "> "))
-    chapters = [_chapter(lesson, name, notes.get(name, [])) for name in lesson.figures]
-    return "\n".join([head, *chapters, f"## {tail}"])
+    sections = [_section(lesson, name, notes.get(name, [])) for name in lesson.figures]
+    return "\n".join([head, *sections, f"## {tail}"])
 
 
-def _chapter(lesson: Lesson, name: str, notes: list[str]) -> str:
+def _section(lesson: Lesson, name: str, notes: list[str]) -> str:
     figure, text = lesson.figures[name], lesson.texts[name]
     widgets = figure.controls.widgets().items()
     controls = " · ".join(f"{text.control(key)} ({kind(widget)})" for key, widget in widgets)
@@ -121,7 +121,7 @@ def kind(widget: Widget) -> str:
 
 def _written_notes(written: str, generated: tuple[str, ...]) -> dict[str, list[str]]:
     """The paragraphs of each figure's section that are not generated."""
-    starts = list(_CHAPTER.finditer(written))
+    starts = list(_SECTION.finditer(written))
     ends = [*(match.start() for match in starts[1:]), len(written)]
     return {
         match[1]: _paragraphs(written[match.end() : end], generated)
@@ -129,8 +129,8 @@ def _written_notes(written: str, generated: tuple[str, ...]) -> dict[str, list[s
     }
 
 
-def _paragraphs(chapter: str, generated: Iterable[str]) -> list[str]:
-    _, _, body = chapter.partition("\n")
+def _paragraphs(section: str, generated: Iterable[str]) -> list[str]:
+    _, _, body = section.partition("\n")
     return [part for part in body.strip().split("\n\n") if part and not part.startswith(tuple(generated))]
 
 

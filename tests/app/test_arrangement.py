@@ -88,7 +88,8 @@ def test_explain_off_keeps_the_text_alternative(client: TestClient) -> None:
 
 def test_each_figure_of_the_lesson_has_its_own_arrangement(client: TestClient) -> None:
     page = parse(client.get(f"{LESSON}?rtn.lock=bits&fit.hide=mix&rtn.bits=6").text)
-    assert page.one("figure", id="fig-02").one("p", class_="arrangement-note").text == "Fixed here: Bits per weight"
+    note = page.one("figure", id="fig-02").one("p", class_="arrangement-note")
+    assert note.text == "Fixed here: Bits per weight"
     assert [e.attributes["value"] for e in page.one("figure", id="fig-06").all("input", name="hide")] == [
         "mix"
     ]

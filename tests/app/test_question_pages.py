@@ -16,11 +16,12 @@ from app.settings import Settings
 from lessons.catalogue import Lesson
 from lessons.kit.controls import as_parameter
 from lessons.kit.question import Reveal
+from lessons.quantization.questions import QUESTIONS
 from tests.app.html import parse
 from tests.app.state_tables import table_of, views_of
 
 PAGE = "/lessons/quantization"
-NAMES = ("primitive", "rtn", "rounding", "gptq", "awq", "quality", "xray", "fit")
+NAMES = tuple(QUESTIONS)
 
 
 def alone(name: str, query: str = "") -> str:

@@ -148,7 +148,7 @@ def test_unknown_choice_is_reported_beside_its_field(client: TestClient) -> None
 
 
 def test_unknown_task_is_not_found(client: TestClient) -> None:
-    assert client.get(f"{PAGE}/tasks/close").status_code == 404
+    assert client.get(f"{PAGE}/tasks/nowhere").status_code == 404
     assert client.get("/lessons/specimen/tasks/opening").status_code == 404
 
 

@@ -14,13 +14,12 @@ from app.assets import version
 from app.cache import ahead
 from app.cache.store import ResponseCache
 from app.http import errors
-from app.http.client import ClientAddress
+from app.http.clients import ClientAddress, Turns
 from app.http.language import LanguagePrefix
 from app.http.limits import Bounds
 from app.http.origin import SameOrigin
 from app.http.query import Forms
 from app.http.security import SecurityHeaders
-from app.http.turns import Turns
 from app.routes import figure, job, lesson, misc, own, question, task
 from app.server.job_runner import JobRunner
 from app.settings import Settings
@@ -70,25 +69,34 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.settings = settings
     app.state.stop = stop
     app.state.job_runner = JobRunner(settings)
-    app.state.site = site = Site(settings.root_path, settings.embed_ancestors, app.state.job_runner.found)
+    app.state.site = Site(settings.root_path, settings.embed_ancestors, app.state.job_runner.found)
     app.state.cache = ResponseCache(settings.cache_mib * 2**20)
     app.state.made_ahead = False  # whether all that `ahead.make` makes is in the cache
     app.state.stopping = threading.Event()
     app.state.forms = Forms()
     app.state.ready = False
-    for prefix in {"", settings.root_path}:
+    _add_routes(app, settings.root_path)
+    errors.install(app)
+    _add_middleware(app, settings)
+    return app
+
+
+def _add_routes(app: FastAPI, root_path: str) -> None:
+    for prefix in {"", root_path}:
         app.include_router(misc.probes, prefix=prefix)
     for routes in (job, question, task, figure, own, lesson, misc):
-        app.include_router(routes.router, prefix=settings.root_path)
-    app.include_router(misc.plain, prefix=settings.root_path)
-    if settings.root_path:
-        app.add_route(settings.root_path, lambda _: RedirectResponse(f"{settings.root_path}/"))
-    errors.install(app)
+        app.include_router(routes.router, prefix=root_path)
+    app.include_router(misc.plain, prefix=root_path)  # last: it matches every path of one part
+    if root_path:
+        app.add_route(root_path, lambda _: RedirectResponse(f"{root_path}/"))
+
+
+def _add_middleware(app: FastAPI, settings: Settings) -> None:
+    """From the innermost to the outermost."""
     app.add_middleware(SameOrigin)
     app.add_middleware(Bounds)
-    app.add_middleware(LanguagePrefix, site=site, pseudo=settings.pseudo_languages)
+    app.add_middleware(LanguagePrefix, site=app.state.site, pseudo=settings.pseudo_languages)
     # Outside of all that answers, so that refusals have them too.
     app.add_middleware(SecurityHeaders, embed_ancestors=settings.embed_ancestors)
     app.add_middleware(Turns)
     app.add_middleware(ClientAddress)
-    return app

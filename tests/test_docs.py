@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.cache import store
-from app.http import client, connections, limits, query
+from app.http import clients, connections, limits, query
 from app.routes import job
 from app.server import supervisor
 from app.settings import Settings
@@ -94,7 +94,7 @@ def test_numbers_in_hosting_match_the_code() -> None:
     assert f"stands still for {supervisor.HANGS_AFTER:.0f} s" in text
     assert "within 9 s; Docker waits for 10" in text
     assert supervisor.GRACE < supervisor.KILLED_AFTER < 9
-    assert f"the /{client.NETWORK_BITS} network" in text
+    assert f"the /{clients.NETWORK_BITS} network" in text
 
 
 @pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])

@@ -15,7 +15,7 @@ from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
-from app.http.client import current_client
+from app.http.clients import current_client
 
 T = TypeVar("T")
 

@@ -25,7 +25,7 @@ from uvicorn.middleware.proxy_headers import _TrustedHosts
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from app.http.client import client_of
+from app.http.clients import client_of
 from app.http.errors import RETRY_AFTER
 from app.http.limits import announces_body
 from app.http.security import DATA_POLICY, HEADERS

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from app.cache.queue import Busy, Crowded
-from app.http.client import current_client
+from app.http.clients import current_client
 from lessons.kit.language import gettext as _
 
 MAXIMUM_BYTES = 8192

@@ -16,9 +16,8 @@ from starlette.responses import Response
 from app.addresses import address
 from app.assets import version
 from app.cache.queue import Together
-from app.cache.response import CachedResponse
+from app.cache.response import CachedResponse, response_with
 from app.cache.store import QueueName, ResponseCache
-from app.cache.unpacked import response_with
 from app.http.errors import CannotShow
 from app.http.query import query_parameters, read_query
 from app.views.problems import problems_for_people, without

@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from app.addresses import PATHS, address
-from app.http.client import current_client
+from app.http.clients import current_client
 from app.http.errors import CannotShow
 from app.http.query import query_parameters
 from app.routes.common import NOT_KEPT, READ

@@ -201,7 +201,8 @@ class FigureContext:
 def figure_context(lesson: Lesson, name: str, query: FigureQuery, *, brief: bool = False) -> FigureContext:
     """A figure with the view of its controls."""
     figure = lesson.figures[name]
-    found = current_site().find_result(lesson, figure, query.controls)
+    waits = figure.waits_for(query.controls) is not None
+    found = current_site().find_result(lesson, figure, query.controls) if waits else None
     view = figure.shown(query.controls, found)
     return FigureContext(lesson, figure, query, view, brief, answered=_answered(lesson, name, query))
 

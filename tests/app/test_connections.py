@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.cache.unpacked import PIECE, Unpacked, response_with
+from app.cache.response import PIECE, Unpacked, response_with
 from app.http.connections import PIPELINED, SPARE, UNTAKEN_BYTES, BoundedHttp
 from tests.app.servers import until
 

@@ -24,8 +24,7 @@ from app.cache import store
 from app.cache.queue import Crowded
 from app.cache.store import BATCH
 from app.http import errors
-from app.http.client import ClientAddress
-from app.http.turns import REQUESTS_OF_A_TURN, Turns
+from app.http.clients import REQUESTS_OF_A_TURN, ClientAddress, Turns
 from app.routes import common, lesson, own, task
 from app.settings import Settings
 from fuzz.asgi import Answer, Request, ask

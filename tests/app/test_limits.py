@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from starlette.types import Message
 
 from app.cache.queue import Crowded
-from app.http.client import current_client
+from app.http.clients import current_client
 from app.http.limits import HEADER_BYTES, PATH_BYTES
 from app.http.query import Forms
 from tests.app.html import parse

@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 
 from app import create_app
 from app.cache.queue import Busy, Crowded, FairQueue, Together
-from app.http.client import client_of, current_client
+from app.http.clients import client_of, current_client
 from app.settings import Settings
 
 WAIT = 10  # seconds until a test gives up

@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.assets import static_file
-from app.cache.response import CachedResponse, preferred
-from app.cache.unpacked import PIECE, Unpacked
+from app.cache.response import PIECE, CachedResponse, Unpacked, preferred
 
 TEXT = ("A weight is one small vote in a sum over thousands. " * 40).encode()
 

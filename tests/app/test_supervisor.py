@@ -295,8 +295,8 @@ def test_server_uses_the_files_of_its_start(copy: Path) -> None:
 
 
 def test_start_is_refused_if_files_change_meanwhile(copy: Path) -> None:
-    module = copy / "app" / "server" / "content.py"
-    change = 'open(__file__.replace("content.py", "more.py"), "w").write("")'
+    module = copy / "lessons" / "quantization" / "questions.py"  # imported with its lesson
+    change = 'open(__file__.replace("questions.py", "more.py"), "w").write("")'
     module.write_text(module.read_text() + f"\n{change}\n")
     with subprocess.Popen(
         [sys.executable, copy / "scripts" / "serve.py"],

@@ -42,7 +42,7 @@ def _row(name: str) -> list[str]:
     for state in [random_state(name, source) for _ in range(STATES)]:
         view.append(_timed(functools.partial(FIGURES[name].view, state)))
         context = figure_context(LESSON, name, FigureQuery(state))
-        draw = functools.partial(render, "fragment.jinja", f=context)
+        draw = functools.partial(render, "kit/view.jinja", f=context)
         markup.append(_timed(draw))
         packing.append(_timed(functools.partial(CachedResponse, draw(), HTML)))
         raw.append(len(draw()) / 1000)

@@ -193,7 +193,7 @@ def _document(shown: FigureContext) -> Element:
     )
     document: Element = tinyhtml5.parse(
         f'<figure class="fig fig-{shown.figure.name}"><p><svg>{probes}</svg>{keys}</p><div class="drawing">'
-        f"{render('drawing.jinja', f=shown).decode()}</div></figure>",
+        f"{render(shown.figure.template, f=shown).decode()}</div></figure>",
         namespace_html_elements=False,
     )
     return document

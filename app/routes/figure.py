@@ -143,7 +143,7 @@ async def listing(request: Request, slug: str, name: str, function: str) -> Resp
 async def share(request: Request, slug: str, name: str) -> Response:
     """What is offered to take away from a figure, fetched when it is unfolded."""
     lesson, query = await read_figure(request, slug, name, whole_page=False)
-    make = partial(_page, "share.jinja", None)
+    make = partial(_page, "kit/share.jinja", None)
     query = FigureQuery(query.controls)
     return await _cached(request, "share", lesson, name, query, make, cache_control=IMMUTABLE)
 
@@ -151,9 +151,10 @@ async def share(request: Request, slug: str, name: str) -> Response:
 @router.api_route(PATHS["own"], methods=READ, dependencies=OF_THIS_VERSION)
 async def own_panel(request: Request, slug: str, name: str) -> Response:
     """What a reader gives weights or a model of their own with, fetched when it is unfolded."""
-    check_takes_own(find_figure(slug, name)[1])
+    figure = find_figure(slug, name)[1]
+    check_takes_own(figure)
     lesson, query = await read_figure(request, slug, name, whole_page=False)
-    make = partial(_page, "own.jinja", None)
+    make = partial(_page, "kit/own.jinja" if figure.on_own else "kit/config.jinja", None)
     query = FigureQuery(query.controls)
     return await _cached(request, "own", lesson, name, query, make, cache_control=IMMUTABLE)
 

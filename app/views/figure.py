@@ -223,7 +223,7 @@ def figure_on_own(lesson: Lesson, name: str, query: FigureQuery, own: Mapping[st
 
 def figure_view(f: FigureContext) -> CachedResponse:
     """A figure's view alone: what htmx swaps in."""
-    return html("fragment.jinja", f=f)
+    return html("kit/view.jinja", f=f)
 
 
 def _answered(lesson: Lesson, name: str, query: FigureQuery) -> QuestionContext | None:

@@ -247,6 +247,6 @@ def test_any_combination_of_controls_has_a_view() -> None:
 
 
 def test_the_machines_are_radio_buttons_of_the_form() -> None:
-    markup = render("fragment.jinja", f=figure_context(LESSON, "fit", FigureQuery(Controls()))).decode()
+    markup = render("kit/view.jinja", f=figure_context(LESSON, "fit", FigureQuery(Controls()))).decode()
     assert markup.count('name="device"') == len(sources.hardware()) + 1
     assert len(re.findall(r'name="device"[^>]* checked', markup)) == 1

@@ -175,7 +175,7 @@ def test_scheme_missing_from_the_set_is_named_and_replaced() -> None:
 def test_table_works_without_javascript(data: str, scheme: str) -> None:
     """Sorting and choosing are radio buttons of the form, one of each checked; rows and marks share keys."""
     controls = Controls(data=data, scheme=scheme)
-    markup = render("fragment.jinja", f=figure_context(LESSON, FIGURE.name, FigureQuery(controls))).decode()
+    markup = render("kit/view.jinja", f=figure_context(LESSON, FIGURE.name, FigureQuery(controls))).decode()
     assert markup.count('<input type="radio" name="scheme"') == len(rows_of(data))
     assert markup.count('<input type="radio" name="sort"') == len(SETS[data])
     assert len(re.findall(r'<input type="radio"[^>]* checked', markup)) == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from fastapi import APIRouter
 from starlette.exceptions import HTTPException
@@ -41,12 +42,12 @@ from app.views.lesson import (
 from app.views.problems import Problem, problems_for_people, without
 from lessons.catalogue import Lesson, lesson_slugs
 from lessons.kit.arrangement import Pairs, read_figure_query
-from lessons.kit.controls import ControlError
+from lessons.kit.controls import ControlError, FigureControls
+from lessons.kit.figure import Figure
 from lessons.kit.language import gettext as _
 from lessons.kit.source import source_named
 
 router = APIRouter()
-MakeWhole = Callable[[Lesson, FigureQueries], CachedResponse]
 
 
 @router.api_route(PATHS["lesson"], methods=READ)
@@ -54,9 +55,9 @@ async def lesson(request: Request, slug: str) -> Response:
     """The whole lesson. `rtn.bits=3` sets a control of a figure; other parameters are not ours to judge."""
     route = read_route(query_parameters(request))
     lesson, queries = await _read_figures(request, slug)
-    return await _cached_whole(
-        request, lesson, queries, lesson_address(lesson, queries, route), partial(lesson_page, route=route)
-    )
+    key = lesson_address(lesson, queries, route)
+    make = partial(lesson_page, lesson, queries, route)
+    return await cached(request, key, make, figures=_shown(lesson, queries))
 
 
 @router.api_route(PATHS["notebook"], methods=READ)
@@ -66,45 +67,34 @@ async def notebook(request: Request, slug: str) -> Response:
         raise HTTPException(404, _("This lesson has no notebook."))
     lesson, queries = await _read_figures(request, slug)
     key = lesson_address(lesson, queries, page="notebook")
-    return await _cached_whole(request, lesson, queries, key, notebook_file)
+    return await cached(
+        request, key, partial(notebook_file, lesson, queries), figures=_shown(lesson, queries)
+    )
 
 
 @router.api_route(PATHS["receipts"], methods=READ)
 async def receipts(request: Request, slug: str) -> Response:
     """Predicted beside logged, for every published case of the memory formulas."""
-    lesson = find_lesson(slug)
-    query_parameters(request)
-    if lesson.receipts is None:
-        raise HTTPException(404, _("This lesson has no receipts."))
-    return await cached(request, address("receipts", slug), partial(receipts_page, lesson))
+    return await _cached_page(request, slug, "receipts", receipts_page, _("This lesson has no receipts."))
 
 
 @router.api_route(PATHS["summary"], methods=READ)
 async def summary(request: Request, slug: str) -> Response:
     """The lesson on one page, to print."""
-    lesson = find_lesson(slug)
-    query_parameters(request)
-    if lesson.summary is None:
-        raise HTTPException(404, _("This lesson has no summary."))
-    return await cached(request, address("summary", slug), partial(summary_page, lesson))
+    return await _cached_page(request, slug, "summary", summary_page, _("This lesson has no summary."))
 
 
 @router.api_route(PATHS["faq"], methods=READ)
 async def faq(request: Request, slug: str) -> Response:
     """Questions that people ask, with short answers."""
-    lesson = find_lesson(slug)
-    query_parameters(request)
-    if lesson.faq is None:
-        raise HTTPException(404, _("This lesson has no answers to common questions."))
-    return await cached(request, address("faq", slug), partial(html, "faq.jinja", lesson=lesson))
+    missing = _("This lesson has no answers to common questions.")
+    return await _cached_page(request, slug, "faq", partial(_html, "faq.jinja"), missing)
 
 
 @router.api_route(PATHS["sources"], methods=READ)
 async def sources(request: Request, slug: str) -> Response:
     """Every number of the prose with its kind and its source."""
-    lesson = find_lesson(slug)
-    query_parameters(request)
-    return await cached(request, address("sources", slug), partial(html, "sources.jinja", lesson=lesson))
+    return await _cached_page(request, slug, "sources", partial(_html, "sources.jinja"))
 
 
 @router.api_route(PATHS["code"], methods=READ)
@@ -143,11 +133,23 @@ async def teach(request: Request, slug: str) -> Response:
     )
 
 
-async def _cached_whole(
-    request: Request, lesson: Lesson, queries: FigureQueries, key: str, make: MakeWhole
+async def _cached_page(
+    request: Request, slug: str, page: str, make: Callable[[Lesson], CachedResponse], missing: str = ""
 ) -> Response:
-    figures = [(lesson.figures[name], query.controls) for name, query in queries.items()]
-    return await cached(request, key, lambda: make(lesson, queries), figures=figures)
+    """A page that depends on the lesson alone; 404 in a lesson that has nothing for it."""
+    lesson = find_lesson(slug)
+    query_parameters(request)
+    if missing and getattr(lesson, page) is None:
+        raise HTTPException(404, missing)
+    return await cached(request, address(page, slug), partial(make, lesson))
+
+
+def _shown(lesson: Lesson, queries: FigureQueries) -> list[tuple[Figure[Any], FigureControls]]:
+    return [(lesson.figures[name], query.controls) for name, query in queries.items()]
+
+
+def _html(template: str, lesson: Lesson) -> CachedResponse:
+    return html(template, lesson=lesson)
 
 
 async def _read_figures(request: Request, slug: str) -> tuple[Lesson, FigureQueries]:

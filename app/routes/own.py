@@ -22,7 +22,7 @@ from app.http.query import Forms, read_form
 from app.routes.common import NOT_KEPT, OF_THIS_VERSION, find_figure, in_thread, parse_figure, respond
 from app.routes.figure import check_drawing, check_takes_own, read_ground
 from app.views.environment import HTML, html, render
-from app.views.figure import figure_on_own
+from app.views.figure import figure_on_own, figure_view
 from lessons.catalogue import Lesson
 from lessons.kit.arrangement import FigureQuery, Pairs
 from lessons.kit.figure import Figure
@@ -109,4 +109,6 @@ def _drawn(
         return csv_file(f, f"{f.id}-own")
     if wanted == "svg":
         return svg_file(f, scheme, f"{f.id}-own")
-    return html(f"{wanted}.jinja", lesson=lesson, f=f)
+    if wanted == "fragment":
+        return figure_view(f)
+    return html("figure.jinja", lesson=lesson, f=f)

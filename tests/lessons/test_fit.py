@@ -104,7 +104,7 @@ def test_conversations_multiply_the_cache_and_are_counted() -> None:
     assert part(eight, "cache") == 8 * part(one, "cache")
     long = view(model="llama-3.1-8b", scope="everything", device="rtx-4090", context="131072")
     assert "holds one conversation of 131\u202f072 tokens" in words(long)
-    assert "holds 19 at once" in words(one)
+    assert "holds 19 conversations" in words(one)
 
 
 def test_speed_is_a_band_below_the_bound() -> None:

@@ -105,10 +105,10 @@ check-types:
 
 # One BLAS thread for each of the parallel workers: two would compete for one core.
 check-unit:
-	OPENBLAS_NUM_THREADS=1 $(PY) -m pytest -q -n $(JOBS) --dist worksteal -p no:pytest_cov --doctest-modules \
+	OPENBLAS_NUM_THREADS=1 $(PY) -m pytest -q -n $(JOBS) --dist worksteal --doctest-modules \
 	    $(CODE) tests --ignore=tests/browser
 
 check-browser:
-	$(PY) -m pytest -q -n $(JOBS) --dist worksteal -p no:pytest_cov tests/browser
+	$(PY) -m pytest -q -n $(JOBS) --dist worksteal tests/browser
 
 .PHONY: help run test coverage smollm2 lint format figure docs messages measure screenshots interop fuzz fuzz-routes count bench bench-core bench-web lock docker clean prepare-test prepare-tools check-lint check-types check-unit check-browser

@@ -203,7 +203,7 @@ def figure_context(lesson: Lesson, name: str, query: FigureQuery, *, brief: bool
     figure = lesson.figures[name]
     waits = figure.waits_for(query.controls) is not None
     found = current_site().find_result(lesson, figure, query.controls) if waits else None
-    view = figure.shown(query.controls, found)
+    view = figure.view_with(query.controls, found)
     return FigureContext(lesson, figure, query, view, brief, answered=_answered(lesson, name, query))
 
 

@@ -86,11 +86,11 @@ class QuestionContext:
 def ask(lesson: Lesson, name: str, route: str = "") -> QuestionContext:
     """A question before its commit. Nothing of its answer is computed."""
     question = lesson.questions[name]
-    return QuestionContext(lesson, question, question.answer(), None, route)
+    return QuestionContext(lesson, question, question.controls(), None, route)
 
 
 def reveal(lesson: Lesson, name: str, guess: Guess | None, route: str = "") -> QuestionContext:
     """A question after its commit; without a guess when it was skipped."""
     question = lesson.questions[name]
-    controls = question.answer.model_validate({} if guess is None else {ANSWER: guess})
+    controls = question.controls.model_validate({} if guess is None else {ANSWER: guess})
     return QuestionContext(lesson, question, controls, question.reveal(guess), route)

@@ -86,8 +86,8 @@ class TaskContext:
         if checked.problem:
             return checked.problem
         if checked.reason.startswith("slip_"):
-            return self.text.sentence(Sentence(checked.reason, **checked.said))
-        return self.lesson.words.word(checked.reason, **checked.said)
+            return self.text.sentence(Sentence(checked.reason, **checked.slots))
+        return self.lesson.words.word(checked.reason, **checked.slots)
 
 
 def task_context(lesson: Lesson, section: str, attempt: Attempt, exercise: Exercise) -> TaskContext:

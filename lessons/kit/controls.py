@@ -42,7 +42,6 @@ class Slider:
     step: float
     unit: str = ""
     show: Callable[[float], str] | None = None
-    input_type = "range"
 
     def allowed(self) -> str:
         low, high, step = as_parameter(self.low), as_parameter(self.high), as_parameter(self.step)
@@ -413,16 +412,16 @@ class FigureControls(BaseModel):
             else:
                 given[name] = value
         try:
-            state = cls.model_validate(given)
+            controls = cls.model_validate(given)
         except ValidationError as error:
             for name in dict.fromkeys(str(item["loc"][0]) for item in error.errors()):
                 widget, value = cls.widgets()[name], given.pop(name)
                 allowed = widget.refusal(value) if isinstance(widget, Text) else widget.allowed()
                 problems.append(ControlProblem(name, value[:ECHO_LIMIT], allowed))
-            state = cls.model_validate(given)
+            controls = cls.model_validate(given)
         if problems:
-            raise ControlError(tuple(problems), state)
-        return state
+            raise ControlError(tuple(problems), controls)
+        return controls
 
     @classmethod
     def _unknown(cls, name: str, value: str) -> ControlProblem:

@@ -86,7 +86,7 @@ class Figure(Generic[C]):
         """The computation whose results this state shows."""
         return self.job(controls) if self.job else None
 
-    def shown(self, controls: C, found: Found | None) -> View:
+    def view_with(self, controls: C, found: Found | None) -> View:
         """The view, with what is known of the computation that the state waits for."""
         return (
             self.view(controls) if found is None or self.on_found is None else self.on_found(controls, found)

@@ -88,8 +88,8 @@ class Question:
     ----------
     figure
         The figure that it belongs to.
-    answer
-        A model with one control, `answer`; see `answered_by`.
+    controls
+        The model of its one control, `answer`; see `answered_by`.
     reveal
         From a guess, or None where the question was skipped, to the answer.
     given
@@ -103,7 +103,7 @@ class Question:
     """
 
     figure: str
-    answer: type[FigureControls]
+    controls: type[FigureControls]
     reveal: Callable[[Guess | None], Reveal]
     seen: FigureControls
     free: tuple[str, ...] = ()
@@ -112,7 +112,7 @@ class Question:
 
     @property
     def widget(self) -> Widget:
-        return self.answer.widgets()[ANSWER]
+        return self.controls.widgets()[ANSWER]
 
     def holds(self, controls: FigureControls) -> bool:
         """Whether the figure shows with these controls what the question asks about."""
@@ -150,17 +150,17 @@ class Question:
         skips = [value for name, value in given if name == SKIP]
         own = [(name, value) for name, value in given if name != SKIP]
         try:
-            state = self.answer.parse(own)
+            controls = self.controls.parse(own)
         except ControlError as error:
             if not skips or any(problem.control != ANSWER for problem in error.problems):
                 raise
-            state = error.nearest  # a skipped question needs no answer
+            controls = error.nearest  # a skipped question needs no answer
         if skips and skips != ["1"]:
             problem = ControlProblem(SKIP, ", ".join(skips)[:40], "1")
-            raise ControlError((problem,), self.answer())
+            raise ControlError((problem,), self.controls())
         if skips:
             return True, None
-        return bool(own), cast(Guess, getattr(state, ANSWER)) if own else None
+        return bool(own), cast(Guess, getattr(controls, ANSWER)) if own else None
 
 
 def answered_by(field_info: Any, kind: type = str) -> type[FigureControls]:

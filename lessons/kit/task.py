@@ -46,7 +46,7 @@ class Step:
     """One blank: a number (`text` as printed), or one of `options`.
 
     `exact` answers are whole numbers; others may be off by half of `rounded`, the last place that is printed.
-    `said` fills the step's own sentences: `how_NAME`, which writes its arithmetic out, and `slip_KEY`.
+    `slots` fills the step's own sentences: `how_NAME`, which writes its arithmetic out, and `slip_KEY`.
     """
 
     name: str
@@ -57,13 +57,13 @@ class Step:
     unit: str = ""
     exact: bool = False
     rounded: float = 0.0
-    said: Mapping[str, str] = field(default_factory=dict)
+    slots: Mapping[str, str] = field(default_factory=dict)
     how: str = ""
 
     @property
     def way(self) -> Sentence:
         """The sentence with the step's arithmetic; `how` is its key where that is not the step's name."""
-        return Sentence(f"how_{self.how or self.name}", **self.said)
+        return Sentence(f"how_{self.how or self.name}", **self.slots)
 
     def read(self, text: str) -> float | str:
         """A given answer.
@@ -122,7 +122,7 @@ class Checked:
     given: str
     outcome: Outcome
     reason: str = ""
-    said: Mapping[str, str] = field(default_factory=dict)
+    slots: Mapping[str, str] = field(default_factory=dict)
     shown: bool = False
     problem: str = ""
 
@@ -217,17 +217,17 @@ def _checked(step: Step, text: str | None) -> Checked:
         return Checked(step, text, "unread", problem=str(error))
     if step.near(given, step.answer):
         return Checked(step, text, "right")
-    reason, said = explain(step, given)
-    return Checked(step, text, "wrong", reason, said)
+    reason, slots = explain(step, given)
+    return Checked(step, text, "wrong", reason, slots)
 
 
 def explain(step: Step, given: float | str) -> tuple[str, Mapping[str, str]]:
     """The probable reason of a wrong answer: a slip of this step, a sign, a decimal point, or a distance."""
     for slip in step.slips:
         if step.near(given, slip.value) and not step.near(slip.value, step.answer):
-            return f"slip_{slip.key}", step.said
+            return f"slip_{slip.key}", step.slots
     if isinstance(given, str) or isinstance(step.answer, str):
-        return "other", step.said
+        return "other", step.slots
     if given and step.near(-given, step.answer):
         return "sign", {}
     if any(step.near(given, step.answer * shift) for shift in _SHIFTS) and given:

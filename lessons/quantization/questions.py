@@ -50,7 +50,7 @@ def _reveal(
     truth: str,
     verdict: Verdict,
     why: str,
-    said: dict[str, str],
+    slots: dict[str, str],
     marks: tuple[Mark, ...],
     controls: Any,
 ) -> Reveal:
@@ -58,7 +58,7 @@ def _reveal(
     own = None if guess is None else printed(question().widget, guess)
     if own is None:
         verdict, why = "skipped", "right"
-    values = said | {"truth": truth, "guess": own or ""}
+    values = slots | {"truth": truth, "guess": own or ""}
     return Reveal(
         truth, own, verdict, (Sentence("so", **values), Sentence(f"why_{why}", **values)), marks, controls
     )
@@ -107,9 +107,9 @@ def _zeros(guess: Guess | None) -> Reveal:
         None if own is None else (str(guess), (-reach, reach), None),
         (str(truth), (-half, half), None),
     )
-    said = {"total": str(total), "levels": str(levels), "even": numbers.integer(even)}
+    slots = {"total": str(total), "levels": str(levels), "even": numbers.integer(even)}
     verdict: Verdict = "right" if off <= 2 else "close" if off <= 5 else "off"
-    return _reveal(lambda: QUESTIONS["primitive"], guess, str(truth), verdict, why, said, marks, ZERO_AT)
+    return _reveal(lambda: QUESTIONS["primitive"], guess, str(truth), verdict, why, slots, marks, ZERO_AT)
 
 
 def _primitive_given() -> dict[str, str]:
@@ -148,7 +148,7 @@ def _spacing(guess: Guess | None) -> Reveal:
         None if own is None else (f"{guess}×", at - 0.5, (foot, foot + own * fine)),
         (truth_text, at + 0.5, (foot, foot + coarse)),
     )
-    said = {
+    slots = {
         "fine": numbers.significant(fine),
         "coarse": numbers.significant(coarse),
         "fine_steps": str(2**FINE.bits - 1),
@@ -156,7 +156,7 @@ def _spacing(guess: Guess | None) -> Reveal:
         "powers": numbers.integer(powers),
     }
     verdict: Verdict = "right" if off < 0.5 else "close" if off <= 2 else "off"
-    return _reveal(lambda: QUESTIONS["rtn"], guess, truth_text, verdict, why, said, marks, COARSE)
+    return _reveal(lambda: QUESTIONS["rtn"], guess, truth_text, verdict, why, slots, marks, COARSE)
 
 
 def _gap(free: Any) -> float:
@@ -186,7 +186,7 @@ def _beaten(guess: Guess | None) -> Reveal:
     beaten = min(2 ** int(own) if own else 0, total - 1)
     error = float(np.sort(crowd.errors)[beaten])
     marks = _marks("crowd", None if own is None else (_power(own), error, None), None)
-    said = {
+    slots = {
         "total": numbers.integer(total),
         "n": str(CROWD.n),
         "share": numbers.percent(truth / total, 0),
@@ -195,7 +195,7 @@ def _beaten(guess: Guess | None) -> Reveal:
     }
     verdict: Verdict = "right" if off <= 1 else "close" if off <= 2 else "off"
     truth_text = numbers.integer(truth)
-    return _reveal(lambda: QUESTIONS["rounding"], guess, truth_text, verdict, why, said, marks, CROWD)
+    return _reveal(lambda: QUESTIONS["rounding"], guess, truth_text, verdict, why, slots, marks, CROWD)
 
 
 # --- FIG.03B: what is left of RTN's error -------------------------------------------------------------------
@@ -226,14 +226,14 @@ def _left_over(guess: Guess | None) -> Reveal:
         None if own is None else (percent(own), None, own / 100 * theirs),
         (percent(truth), None, ours),
     )
-    said = {
+    slots = {
         "ours": numbers.percent(ours, run.places),
         "theirs": numbers.percent(theirs, run.places),
         "columns": str(gptq.COLUMNS),
         "last": numbers.percent(float(run.after[-1] / run.running[-1]), 0),
     }
     verdict: Verdict = "right" if off <= 7.5 else "close" if off <= 15 else "off"
-    return _reveal(lambda: QUESTIONS["gptq"], guess, percent(truth), verdict, why, said, marks, TWO_BITS)
+    return _reveal(lambda: QUESTIONS["gptq"], guess, percent(truth), verdict, why, slots, marks, TWO_BITS)
 
 
 # --- FIG.04: the best α where no channel is loud ------------------------------------------------------------
@@ -279,7 +279,7 @@ def _best_alpha(guess: Guess | None) -> Reveal:
         None if own is None else (text(own), own, float(sweep.held_out[at_own])),
         (text(truth), truth, float(sweep.held_out[best])),
     )
-    said = {
+    slots = {
         "loudness": numbers.times(sweep.loudness, 1),
         "loud": numbers.times(loud.loudness, 1),
         "usual": text(loud.alpha),
@@ -288,7 +288,7 @@ def _best_alpha(guess: Guess | None) -> Reveal:
     }
     verdict: Verdict = "right" if off < 0.075 else "close" if off < 0.175 else "off"
     controls = awq.Controls(layer=QUIET.layer, alpha=truth)
-    return _reveal(lambda: QUESTIONS["awq"], guess, text(truth), verdict, why, said, marks, controls)
+    return _reveal(lambda: QUESTIONS["awq"], guess, text(truth), verdict, why, slots, marks, controls)
 
 
 def _awq_given() -> dict[str, str]:
@@ -329,14 +329,14 @@ def _cliff(guess: Guess | None) -> Reveal:
         None if own is None else (text(own), row.bits_per_weight, own),
         (text(truth), row.bits_per_weight, truth),
     )
-    said = {
+    slots = {
         "bits": numbers.fixed(row.bits_per_weight, 2),
         "straight": text(straight),
         "full": numbers.fixed(full, 2),
         "times": numbers.times(truth / full, 0),
     }
     verdict: Verdict = "right" if off <= 0.5 else "close" if off <= 1 else "off"
-    return _reveal(lambda: QUESTIONS["quality"], guess, text(truth), verdict, why, said, marks, CLIFF)
+    return _reveal(lambda: QUESTIONS["quality"], guess, text(truth), verdict, why, slots, marks, CLIFF)
 
 
 def _quality_given() -> dict[str, str]:
@@ -367,7 +367,7 @@ def _moved(guess: Guess | None) -> Reveal:
     count = int(np.count_nonzero(moved))
     truth = next(option for option in COUNTS if int(option) >= count)
     marks = _marks("cells", None if guess is None else (str(guess), (0.0, float(guess)), None), None)
-    said = {
+    slots = {
         "count": str(count),
         "span": truth,
         "idle": str(int(truth) - count),
@@ -382,7 +382,7 @@ def _moved(guess: Guess | None) -> Reveal:
         str(count),
         "right" if right else "off",
         "right" if right else f"{guess}",
-        said,
+        slots,
         marks,
         TURNED,
     )
@@ -416,12 +416,12 @@ def _whole(guess: Guess | None) -> Reveal:
         None if own is None else (text(own), (0.0, 1e9 * own), None),
         (text(total), (0.0, 1e9 * total), None),
     )
-    said = {name: numbers.gigabytes(1e9 * size) for name, size in parts.items()} | {
+    slots = {name: numbers.gigabytes(1e9 * size) for name, size in parts.items()} | {
         "context": numbers.integer(int(LONG.context)),
         "usable": numbers.gibibytes(1e9 * total + readout(view, "margin") * GIB),
     }
     verdict: Verdict = "right" if off <= 0.08 else "close" if off <= 0.2 else "off"
-    return _reveal(lambda: QUESTIONS["fit"], guess, text(total), verdict, why, said, marks, LONG)
+    return _reveal(lambda: QUESTIONS["fit"], guess, text(total), verdict, why, slots, marks, LONG)
 
 
 def _parts(view: View) -> tuple[float, float, float]:

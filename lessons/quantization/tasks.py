@@ -55,7 +55,7 @@ def _number(
     answer: float,
     places: int,
     slips: Iterable[tuple[str, float]] = (),
-    said: dict[str, str] | None = None,
+    slots: dict[str, str] | None = None,
     *,
     exact: bool = False,
     unit: str = "",
@@ -63,15 +63,15 @@ def _number(
 ) -> Step:
     text = numbers.integer(answer) if exact else _fixed(answer, places)
     known = tuple(Slip(key, float(value)) for key, value in slips)
-    values = (said or {}) | {"answer": text}
+    values = (slots or {}) | {"answer": text}
     return Step(name, float(answer), text, known, (), unit, exact, 10.0**-places, values, how)
 
 
 def _choice(
-    name: str, answer: str, options: tuple[str, ...], slips: Iterable[tuple[str, str]], said: dict[str, str]
+    name: str, answer: str, options: tuple[str, ...], slips: Iterable[tuple[str, str]], slots: dict[str, str]
 ) -> Step:
     known = tuple(Slip(key, value) for key, value in slips)
-    return Step(name, answer, answer, known, options, said=said | {"answer": answer})
+    return Step(name, answer, answer, known, options, slots=slots | {"answer": answer})
 
 
 def _as_grid(scale: float, zero_point: int, bits: int = BITS) -> Grid:
@@ -106,7 +106,7 @@ def _primitive(seed: int) -> Exercise:
             break
     code = _code(levels, weight)
     restored = _level(levels, code)
-    said = {
+    slots = {
         "w": _fixed(weight, 3),
         "s": _fixed(scale, 4),
         "z": str(zero_point),
@@ -116,7 +116,7 @@ def _primitive(seed: int) -> Exercise:
         "restored": _fixed(restored, 4),
     }
     return Exercise(
-        (Sentence("given", bits=str(BITS), last=str(2**BITS - 1), **said),),
+        (Sentence("given", bits=str(BITS), last=str(2**BITS - 1), **slots),),
         (
             _number(
                 "code",
@@ -127,7 +127,7 @@ def _primitive(seed: int) -> Exercise:
                     ("truncated", _clipped(math.trunc(steps) + zero_point)),
                     ("minus", _clipped(float(np.rint(steps)) - zero_point)),
                 ),
-                said,
+                slots,
                 exact=True,
             ),
             _number(
@@ -135,9 +135,9 @@ def _primitive(seed: int) -> Exercise:
                 restored,
                 4,
                 (("zero_point", scale * code), ("plus", scale * (code + zero_point)), ("weight", weight)),
-                said,
+                slots,
             ),
-            _number("error", restored - weight, 4, (("turned", weight - restored),), said),
+            _number("error", restored - weight, 4, (("turned", weight - restored),), slots),
         ),
     )
 
@@ -151,7 +151,7 @@ def _cost(seed: int) -> Exercise:
     per_weight = rtn.bits_per_weight(bits, size)
     extra = (per_weight - bits) * size
     scale = rtn.SCALE_BITS
-    said = {
+    slots = {
         "bits": str(bits),
         "n": str(size),
         "scale": str(scale),
@@ -160,14 +160,14 @@ def _cost(seed: int) -> Exercise:
         "bpw": _fixed(per_weight, 4),
     }
     return Exercise(
-        (Sentence("given", **said),),
+        (Sentence("given", **slots),),
         (
             _number(
                 "extra",
                 extra,
                 0,
                 (("scale_only", scale), ("float_offset", 2 * scale), ("codes", bits * size)),
-                said,
+                slots,
                 exact=True,
             ),
             _number(
@@ -180,14 +180,14 @@ def _cost(seed: int) -> Exercise:
                     ("share_only", extra / size),
                     ("added", bits + extra),
                 ),
-                said,
+                slots,
             ),
             _number(
                 "smaller",
                 16 / per_weight,
                 2,
                 (("ideal", 16 / bits), ("turned", per_weight / 16)),
-                said,
+                slots,
                 unit=numbers.TIMES,
             ),
         ),
@@ -213,7 +213,7 @@ def _block(seed: int) -> Exercise:
     code = _code(fitted, weight)
     restored = _level(fitted, code)
     with_sixteen = _as_grid(sixteen, round(-low / sixteen))
-    said = {
+    slots = {
         "low": _fixed(low, 3),
         "high": _fixed(high, 3),
         "range": _fixed(high - low, 3),
@@ -228,7 +228,7 @@ def _block(seed: int) -> Exercise:
         "q": str(code),
     }
     return Exercise(
-        (Sentence("given", bits=str(BITS), **said),),
+        (Sentence("given", bits=str(BITS), **slots),),
         (
             _number(
                 "scale",
@@ -240,14 +240,14 @@ def _block(seed: int) -> Exercise:
                     ("half", float(np.abs(weights).max()) / (2**BITS - 1)),
                     ("range", high - low),
                 ),
-                said,
+                slots,
             ),
             _number(
                 "zero_point",
                 zero_point,
                 0,
                 (("sign", -zero_point), ("middle", 2 ** (BITS - 1)), ("floor", math.floor(-low / scale))),
-                said,
+                slots,
                 exact=True,
             ),
             _number(
@@ -259,7 +259,7 @@ def _block(seed: int) -> Exercise:
                     ("truncated", _clipped(math.trunc(steps) + zero_point)),
                     ("sixteen", _code(with_sixteen, weight)),
                 ),
-                said,
+                slots,
                 exact=True,
             ),
             _number(
@@ -271,7 +271,7 @@ def _block(seed: int) -> Exercise:
                     ("weight", weight),
                     ("sixteen", sixteen * (code - zero_point)),
                 ),
-                said,
+                slots,
             ),
         ),
         rows=(("w", tuple(_fixed(float(value), 3) for value in weights)),),
@@ -315,7 +315,7 @@ def _four(seed: int) -> Exercise:
             ("distance", float(four.weight_error[row])),
         )
 
-    said = {
+    slots = {
         "near": near,
         "best": best,
         "near_terms": terms(four.nearest),
@@ -329,9 +329,9 @@ def _four(seed: int) -> Exercise:
     return Exercise(
         (Sentence("given"),),
         (
-            _number("nearest_error", float(four.output_error[four.nearest]), 4, slips(four.nearest), said),
-            _choice("best", best, names, (("nearest", near), ("worst", worst), *others), said),
-            _number("best_error", float(four.output_error[four.best]), 4, slips(four.best), said),
+            _number("nearest_error", float(four.output_error[four.nearest]), 4, slips(four.nearest), slots),
+            _choice("best", best, names, (("nearest", near), ("worst", worst), *others), slots),
+            _number("best_error", float(four.output_error[four.best]), 4, slips(four.best), slots),
         ),
         rows=(
             ("w", tuple(_fixed(float(v), 3) for v in weights)),
@@ -365,7 +365,7 @@ def _protect(seed: int) -> Exercise:
     named = tuple(str(channel) for channel in channels)
     s = float(scales[loud])
     powers = x**ALPHA
-    said = {
+    slots = {
         "loud": named[loud],
         "x": _fixed(float(x[loud]), 2),
         "heavy": named[int(np.argmax(w))],
@@ -377,9 +377,9 @@ def _protect(seed: int) -> Exercise:
     }
     others = tuple(("other", name) for i, name in enumerate(named) if i not in (loud, int(np.argmax(w))))
     return Exercise(
-        (Sentence("given", **said),),
+        (Sentence("given", **slots),),
         (
-            _choice("channel", named[loud], named, (("heavy", named[int(np.argmax(w))]), *others), said),
+            _choice("channel", named[loud], named, (("heavy", named[int(np.argmax(w))]), *others), slots),
             _number(
                 "scale",
                 s,
@@ -391,9 +391,9 @@ def _protect(seed: int) -> Exercise:
                     ("product", float(powers[loud] / (powers.max() * powers.min()))),
                     ("turned", 1 / s),
                 ),
-                said,
+                slots,
             ),
-            _number("finer", 1 / s, 3, (("turned", s), ("squared", 1 / s**2)), said),
+            _number("finer", 1 / s, 3, (("turned", s), ("squared", 1 / s**2)), slots),
         ),
         rows=(
             ("channel", named),
@@ -428,7 +428,7 @@ def _byte(seed: int) -> Exercise:
     value = d * sc * code - dmin * m
     assert abs(value - float(block.weights[weight])) < 1e-4 * abs(d * sc * 15)
     text = functools.partial(numbers.significant, digits=5)
-    said = {
+    slots = {
         "byte": str(byte),
         "hex": f"{int(block.data[byte]):02X}",
         "bits": f"{int(block.data[byte]):08b}"[:4] + " " + f"{int(block.data[byte]):08b}"[4:],
@@ -443,18 +443,18 @@ def _byte(seed: int) -> Exercise:
         "m": str(m),
     }
     return Exercise(
-        (Sentence("given", **said), Sentence("given_high" if upper else "given_low", **said)),
+        (Sentence("given", **slots), Sentence("given_high" if upper else "given_low", **slots)),
         (
             _number(
                 "code",
                 code,
                 0,
                 (("nibble", other), ("byte", int(block.data[byte])), ("signed", code - 8)),
-                said,
+                slots,
                 exact=True,
                 how="code_high" if upper else "code_low",
             ),
-            _number("level", d * sc * code, 5, (("scale", d * code), ("nibble", d * sc * other)), said),
+            _number("level", d * sc * code, 5, (("scale", d * code), ("nibble", d * sc * other)), slots),
             _number(
                 "value",
                 value,
@@ -466,7 +466,7 @@ def _byte(seed: int) -> Exercise:
                     ("scale", d * code - dmin * m),
                     ("nibble", d * sc * other - dmin * m),
                 ),
-                said,
+                slots,
             ),
         ),
     )
@@ -499,7 +499,7 @@ def _fits(seed: int) -> Exercise:
             break
     verdict = "fits" if total <= usable else "over"
     nominal = int("".join(c for c in scheme[:2] if c.isdigit()))
-    said = {
+    slots = {
         "model": preset.name,
         "scheme": scheme,
         "count": _fixed(count, 2),
@@ -517,7 +517,7 @@ def _fits(seed: int) -> Exercise:
     }
     wrong = "over" if verdict == "fits" else "fits"
     return Exercise(
-        (Sentence("given", **said), Sentence("given_rest", **said)),
+        (Sentence("given", **slots), Sentence("given_rest", **slots)),
         (
             _number(
                 "gb",
@@ -529,7 +529,7 @@ def _fits(seed: int) -> Exercise:
                     ("sixteen", count * 2),
                     ("gib", gib),
                 ),
-                said,
+                slots,
                 unit="GB",
             ),
             _number(
@@ -543,10 +543,10 @@ def _fits(seed: int) -> Exercise:
                     ("buffer", gib + cache),
                     ("turned", weights * GIB / 1e9 + cache + buffer),
                 ),
-                said,
+                slots,
                 unit="GiB",
             ),
-            _choice("verdict", verdict, VERDICTS, ((f"is_{verdict}", wrong),), said),
+            _choice("verdict", verdict, VERDICTS, ((f"is_{verdict}", wrong),), slots),
         ),
     )
 
@@ -569,7 +569,7 @@ def _smooth(seed: int) -> Exercise:
             break
     s = float(smoothquant.smoothing_factors([[x]], [[w]], alpha)[0])
     of_x, of_w = x**alpha, w ** (1 - alpha)
-    said = {
+    slots = {
         "channel": str(channel),
         "x": _fixed(x, 2),
         "w": _fixed(w, 3),
@@ -580,7 +580,7 @@ def _smooth(seed: int) -> Exercise:
         "s": _fixed(s, 3),
     }
     return Exercise(
-        (Sentence("given", **said),),
+        (Sentence("given", **slots),),
         (
             _number(
                 "factor",
@@ -593,10 +593,10 @@ def _smooth(seed: int) -> Exercise:
                     ("turned", 1 / s),
                     ("activation", of_x),
                 ),
-                said,
+                slots,
             ),
-            _number("activation", x / s, 3, (("times", x * s), ("factor", s)), said),
-            _number("weight", w * s, 3, (("divided", w / s), ("factor", s)), said),
+            _number("activation", x / s, 3, (("times", x * s), ("factor", s)), slots),
+            _number("weight", w * s, 3, (("divided", w / s), ("factor", s)), slots),
         ),
     )
 

@@ -67,7 +67,7 @@ def test_every_sentence_has_its_numbers(section: str) -> None:
             assert text.sentence(step.way)
             assert all(text.option(step.name, option, Choice(step.options)) for option in step.options)
             for slip in step.slips:
-                assert text.sentence(Sentence(f"slip_{slip.key}", **step.said))
+                assert text.sentence(Sentence(f"slip_{slip.key}", **step.slots))
 
 
 @pytest.mark.parametrize("section", TASKS)

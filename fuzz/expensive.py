@@ -25,9 +25,6 @@ from lessons.kit.figure import Figure
 from lessons.kit.source import library_functions
 from quant_core.files.single import MOST_NUMBERS
 
-TYPED = 3
-"""Number of variants of reader input, so that no response is cached."""
-
 FORM_HEADERS = (("content-type", FORM),)
 
 LAYERS = 512

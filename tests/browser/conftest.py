@@ -232,12 +232,6 @@ def no_js(new_page: NewPage) -> Page:
     return new_page(javascript=False)
 
 
-@pytest.fixture
-def phone_no_js(new_page: NewPage) -> Page:
-    """A phone's page without JavaScript."""
-    return new_page("phone", javascript=False)
-
-
 @pytest.fixture(scope="session")
 def axe_source() -> str:
     return (ROOT / "node_modules" / "axe-core" / "axe.min.js").read_text()

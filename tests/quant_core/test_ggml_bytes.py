@@ -18,7 +18,6 @@ Vectors = Mapping[str, NDArray[Any]]
 TYPES = [name for name in ggml.QUANTIZABLE if ggml.FORMATS[name].block_size > 1]
 EVERY_TYPE = pytest.mark.parametrize("type_name", TYPES)
 WITHOUT_IMPORTANCE = ("Q8_0", "MXFP4", "NVFP4")
-LEGACY_4 = ("Q4_0", "Q4_1", "Q5_0", "Q5_1")
 
 
 def compare(vectors: Vectors, keys: list[str], type_name: str) -> int:

@@ -24,7 +24,7 @@ const SAYS_NOTHING = /^(quantization|compression|auto_map$|id2label$|label2id$|t
 const PYTHON_NUMBERS = /(?<=[:[,\s])(?:-?Infinity|NaN)(?=\s*[,\]}])/g;
 
 /** What keeps a file from being read: "truncated", "strange", "large" or "none". */
-export class FileError extends Error {
+class FileError extends Error {
   constructor(problem) {
     super(problem);
     this.problem = problem;

@@ -50,7 +50,7 @@ export async function send(panel, fields, parse) {
 }
 
 /** Say what is wrong; the words are in the data of the place where they are shown. */
-export function showProblem(panel, problem, words = wordsOf(panel)[problem]) {
+function showProblem(panel, problem, words = wordsOf(panel)[problem]) {
   const place = panel.querySelector(".own-problem");
   place.hidden = !problem;
   place.textContent = problem ? words : "";

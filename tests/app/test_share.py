@@ -18,7 +18,7 @@ from app import create_app
 from app.assets import STATIC, version
 from app.export.sheets import plain
 from app.settings import Settings
-from lessons.catalogue import Lesson, load_lesson, style_sheets
+from lessons.catalogue import Lesson, all_slugs, load_lesson, style_sheets
 from lessons.kit.controls import as_parameter
 from tests.app.html import Element, parse
 from tests.browser.covering import covering
@@ -278,6 +278,14 @@ def test_notebook_runs_from_the_first_cell_to_the_last(
     assert "levels = 32" in printed
     assert "rtn.bits=5" not in "".join(code)
     assert any("`bits=5`" in "".join(cell["source"]) for cell in content["cells"])
+
+
+@pytest.mark.parametrize("slug", all_slugs())
+def test_every_address_that_is_offered_to_take_away_answers(client: TestClient, slug: str) -> None:
+    for name in load_lesson(slug).figures:
+        shared = parse(client.get(f"/fragments/{version()}/{slug}/{name}/share").text)
+        for address in {link.attributes["href"] for link in shared.all("a")}:
+            assert client.get(address).status_code == 200, address
 
 
 def test_notebook_names_errors_of_its_address(client: TestClient) -> None:

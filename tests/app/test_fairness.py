@@ -233,7 +233,7 @@ def test_reader_input_is_never_parsed_in_the_event_loop(
         (own, "figure_on_own"),
         (task, "read_attempt"),
         (errors, "problem_page"),
-        (Figure, "shown"),
+        (Figure, "view_with"),
         (Text, "accepts"),
     ):
         monkeypatch.setattr(owner, name, noting(getattr(owner, name)))

@@ -16,9 +16,8 @@ from app.cache.store import ResponseCache
 from app.http import errors
 from app.http.clients import ClientAddress, Turns
 from app.http.language import LanguagePrefix
-from app.http.limits import Bounds
-from app.http.origin import SameOrigin
 from app.http.query import Forms
+from app.http.refusals import Refusals
 from app.http.security import SecurityHeaders
 from app.routes import figure, job, lesson, misc, own, question, task
 from app.server.job_runner import JobRunner
@@ -93,8 +92,7 @@ def _add_routes(app: FastAPI, root_path: str) -> None:
 
 def _add_middleware(app: FastAPI, settings: Settings) -> None:
     """From the innermost to the outermost."""
-    app.add_middleware(SameOrigin)
-    app.add_middleware(Bounds)
+    app.add_middleware(Refusals)
     app.add_middleware(LanguagePrefix, site=app.state.site, pseudo=settings.pseudo_languages)
     # Outside of all that answers, so that refusals have them too.
     app.add_middleware(SecurityHeaders, embed_ancestors=settings.embed_ancestors)

@@ -27,7 +27,7 @@ from uvicorn.server import ServerState
 
 from app.http.clients import client_of
 from app.http.errors import RETRY_AFTER
-from app.http.limits import announces_body
+from app.http.refusals import announces_body
 from app.http.security import DATA_POLICY, HEADERS
 
 REQUEST_BYTES = 256 * 1024

@@ -13,8 +13,8 @@ from starlette.types import Message
 
 from app.cache.queue import Crowded
 from app.http.clients import current_client
-from app.http.limits import HEADER_BYTES, PATH_BYTES
 from app.http.query import Forms
+from app.http.refusals import HEADER_BYTES, PATH_BYTES
 from tests.app.html import parse
 from tests.app.test_pages import LESSON
 

@@ -1,4 +1,8 @@
-"""How large a request may be. How many answers are computed side by side is bounded in `app.cache.store`."""
+"""Requests that are refused before they are routed: too large ones, and POSTs of other sites' pages.
+
+Browsers say where a request comes from, and no script can make them lie. What is no browser says nothing, and
+is let through: it carries nobody's rights. Queries have limits of their own, in `app.http.query`.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +18,11 @@ PATH_BYTES = 1024
 HEADER_BYTES = 32 * 1024
 """Much more than a browser sends, even with the cookies of other applications on the same host."""
 
+READ = ("GET", "HEAD", "OPTIONS")
 
-class Bounds:
-    """ASGI middleware: refuses a request that is larger than any that the lesson can use.
 
-    Queries have their own limits, in `app.http.query`.
-    """
+class Refusals:
+    """ASGI middleware: answers such a request with an error page."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -34,7 +37,7 @@ class Bounds:
 
 
 def refused(scope: Scope) -> tuple[int, str] | None:
-    """Status and words for a request that is too large, None for one that is not."""
+    """Status and words for a request that is too large or not ours, None for any other."""
     if len(scope.get("raw_path") or scope["path"].encode()) > PATH_BYTES:
         return 414, _(
             "The address is too long: at most %(most)s bytes may come before the question mark.",
@@ -44,6 +47,8 @@ def refused(scope: Scope) -> tuple[int, str] | None:
         return 431, _("The headers of a request may hold at most %(most)s KiB.", most=HEADER_BYTES // 1024)
     if scope["method"] in ("GET", "HEAD") and announces_body(scope["headers"]):
         return 413, _("Nothing here takes a request with a body.")
+    if scope["method"] not in READ and not is_own(scope):
+        return 403, _("This can only be asked for on its own page.")
     return None
 
 
@@ -53,3 +58,25 @@ def announces_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:
         name == b"transfer-encoding" or (name == b"content-length" and value.strip(b" 0"))
         for name, value in headers
     )
+
+
+def is_own(scope: Scope) -> bool:
+    """Tell whether a request comes from a page of this server, or from no page at all.
+
+    `Sec-Fetch-Site` is what the browser itself has compared, so it holds behind a proxy that changes the
+    Host header too. Older browsers send `Origin` alone; a page in a frame with `sandbox` sends `null`.
+    """
+    headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+    site = headers.get(b"sec-fetch-site")
+    if site is not None:
+        return site in ("same-origin", "none")
+    origin = headers.get(b"origin")
+    if origin is None:
+        return True
+    _scheme, mark, host = origin.lower().partition("://")
+    return mark != "" and _bare(host) == _bare(headers.get(b"host", "").lower())
+
+
+def _bare(host: str) -> str:
+    """A host without a default port. The scheme is not compared: a proxy may have taken HTTPS off."""
+    return host.removesuffix(":80").removesuffix(":443")

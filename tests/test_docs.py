@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.cache import store
-from app.http import clients, connections, limits, query
+from app.http import clients, connections, query, refusals
 from app.routes import job
 from app.server import supervisor
 from app.settings import Settings
@@ -46,9 +46,9 @@ def test_limits_are_documented() -> None:
     rows = dict(
         re.findall(r"^\| ([^|]+) \| ([^|]+) \| [^|]+ \|$", text.split("## Security")[1], re.MULTILINE)
     )
-    assert rows["path"] == f"{limits.PATH_BYTES} bytes"
+    assert rows["path"] == f"{refusals.PATH_BYTES} bytes"
     assert rows["query"] == f"{query.MAXIMUM_BYTES} bytes, {query.MAXIMUM_FIELDS} parameters"
-    assert rows["headers"] == f"{limits.HEADER_BYTES // 1024} KiB"
+    assert rows["headers"] == f"{refusals.HEADER_BYTES // 1024} KiB"
     assert rows["a request, head and body"] == (
         f"{connections.REQUEST_BYTES // 1024} KiB, {connections.REQUEST_SECONDS:.0f} s"
     )

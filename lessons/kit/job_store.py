@@ -68,7 +68,7 @@ class FullOfOneError(FullError):
 
 
 class Ticket(BaseModel):
-    """A computation that was asked for: which, by whom, and how often it was begun.
+    """A requested computation: which, by which client, and how often it was begun.
 
     `name` is the time in nanoseconds, so that names sort as they were asked. `owner` is the hash of the token
     that the page which asked was given: who has it may stop the computation. `client` is the hash of the

@@ -3,7 +3,7 @@
 `[[figure: rtn]]` on a line of its own places a figure, `[[late: measured]]` one whose drawing a lesson page
 fetches when its reader is near; `[[source: quant_core.methods.rtn.round_to_nearest]]` shows a function's own
 source; `{{ claim-id }}` prints a claim of `claims.toml` and links to its source. Between `:::mistake` and
-`:::` stand a sentence that is often said, and then what is so, with its evidence. A summary takes a figure
+`:::` stand a common mistake and its correction, with the evidence. A summary takes a figure
 apart: `[[drawing: rtn?bits=3]]`, `[[formulas: rtn]]` and `[[description: fit]]` show one piece of it, in the
 state that is named as in an address. There is nothing else: no HTML, no layout.
 """

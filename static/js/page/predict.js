@@ -1,4 +1,4 @@
-// Commit a guess without leaving the page: what is so takes the place of the question's form, and the guess is drawn on the figure.
+// Commit a guess without leaving the page: the answer replaces the question's form, and the guess is drawn on the figure.
 //
 // The server draws it wherever it is true of the figure's state. Guesses are remembered in this browser only. Without this script
 // the form leads to the question's own page.
@@ -116,7 +116,7 @@ async function fetchQuestion(question, query) {
   return page?.querySelector(".ask") ?? null;
 }
 
-/** The figure goes to the state in which it shows what is so, with the guess on it. */
+/** Set the figure to the state that shows the answer, with the guess on it. */
 function see(question, link) {
   const form = formBelow(question);
   const { guess, ...changed } = parametersOf(link);

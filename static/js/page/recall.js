@@ -1,4 +1,4 @@
-// Show what this browser remembers of the questions and tasks beside what is so: the server is asked for each answer again.
+// Show the guesses and results that this browser remembers, beside the correct answers, which the server is asked for again.
 //
 // It works on the page that looks back, and at the end of the lesson once its reader is near.
 import { load } from "../lib/assets.js";

@@ -4,12 +4,20 @@
   const cuts = (overflow) => overflow === "hidden" || overflow === "clip";
   const scrolls = (overflow) => overflow === "auto" || overflow === "scroll";
 
+  const known = new Map(); // thousands of texts share the boxes around them
+  function boundary(element) {
+    if (!known.has(element)) {
+      const { overflowX, overflowY, clipPath, opacity } = getComputedStyle(element);
+      known.set(element, { overflowX, overflowY, clipPath, opacity, edge: element.getBoundingClientRect() });
+    }
+    return known.get(element);
+  }
+
   function isLost(element, box) {
     for (let around = element; around; around = around.parentElement) {
-      const { overflowX, overflowY, clipPath, opacity } = getComputedStyle(around);
+      const { overflowX, overflowY, clipPath, opacity, edge } = boundary(around);
       if (opacity === "0" || clipPath.startsWith("inset(50")) return false; // not meant to be seen
       if (around === document.body) break;
-      const edge = around.getBoundingClientRect();
       if (scrolls(overflowX)) return false;
       if (cuts(overflowX) && (box.left < edge.left - SLACK || box.right > edge.right + SLACK)) return true;
       if (cuts(overflowY) && (box.top < edge.top - SLACK || box.bottom > edge.bottom + SLACK)) return true;

@@ -46,7 +46,12 @@
     // Glyphs are hit where they are painted, boxes anywhere: what comes after the text in the document covers it.
     const under = stack.filter((each) =>
       each === element || each.contains(element) || element.compareDocumentPosition(each) & Node.DOCUMENT_POSITION_PRECEDING);
-    return under.map((each) => surface(each, x, y)).reduceRight((below, top) => over(top, below), [1, 1, 1, 1]);
+    const painted = [];
+    for (const each of under) {
+      painted.push(surface(each, x, y));
+      if (painted.at(-1)[3] === 1) break; // it hides what is beneath
+    }
+    return painted.reduceRight((below, top) => over(top, below), [1, 1, 1, 1]);
   }
 
   function read(node) {

@@ -460,4 +460,5 @@ def test_headless_shell_is_preferred_and_added_where_debian_has_it(
     assert browser.find() == str(tmp_path / "chromium")
     browser.main()
     assert browser.find() == str(tmp_path / ("chromium-headless-shell" if in_debian else "chromium"))
+    assert browser.find_full() == str(tmp_path / "chromium")
     assert "Playwright" not in capsys.readouterr().out

@@ -207,9 +207,11 @@ def test_what_a_browser_fills_in_by_itself_is_put_right(page: Page) -> None:
 
 @pytest.fixture
 def remembering(browser: Browser, server: str) -> Iterator[Page]:
-    """A page of a Chromium that keeps the pages that it leaves, as people's browsers do."""
+    """A page of a full Chromium that keeps the pages that it leaves, as people's browsers do."""
+    path = chromium.find_full()
+    assert path, chromium.HELP
     other = browser.browser_type.launch(
-        executable_path=chromium.find(),
+        executable_path=path,
         args=chromium.launch_arguments(),
         ignore_default_args=["--disable-back-forward-cache"],
     )

@@ -29,7 +29,7 @@ from app.views.environment import HTML, render
 from app.views.problems import problems_for_people
 from lessons.catalogue import Lesson, all_slugs, load_lesson
 from lessons.kit.controls import ControlError, FigureControls
-from lessons.kit.job import Job, State
+from lessons.kit.job import Job, JobState
 from lessons.kit.job_store import MOST_OF_ONE, FullError, FullOfOneError
 from lessons.kit.language import current_language
 
@@ -55,17 +55,17 @@ class Case:
 
     lesson: Lesson
     job: Job
-    asked: FigureControls
+    controls: FigureControls
     token: str = ""
 
     @property
     def key(self) -> str:
-        return self.job.key(self.asked)
+        return self.job.key(self.controls)
 
     def address(self, page: str = "job") -> str:
         """The address of its page, or of what belongs to it."""
         token = [(TOKEN, self.token)] if self.token else []
-        return address(page, self.lesson.slug, self.job.name, query=[*self.asked.query(), *token])
+        return address(page, self.lesson.slug, self.job.name, query=[*self.controls.query(), *token])
 
 
 @router.api_route(PATHS["job"], methods=READ)
@@ -82,7 +82,7 @@ async def begin(request: Request, slug: str, name: str) -> Response:
     case = _case(request, slug, name)
     store = _runner(request).store()
     if store is not None and case.job.runs_here() and not store.state(case.key).finished:
-        token, query = secrets.token_urlsafe(16), urlencode(case.asked.query())
+        token, query = secrets.token_urlsafe(16), urlencode(case.controls.query())
         try:
             if store.ask(case.key, slug, case.job.name, query, token, current_client.get()):
                 case = replace(case, token=token)
@@ -159,8 +159,8 @@ def _case(request: Request, slug: str, name: str) -> Case:
     parameters = query_parameters(request)
     token = dict(parameters).get(TOKEN, "")[:64]
     try:
-        asked = job.controls.parse([pair for pair in parameters if pair[0] != TOKEN])
-        return Case(lesson, job, asked, token)
+        controls = job.controls.parse([pair for pair in parameters if pair[0] != TOKEN])
+        return Case(lesson, job, controls, token)
     except ControlError as error:
         problems = problems_for_people(error, lesson.texts.get(job.figure, lesson.job_texts[name]))
         case = Case(lesson, job, job.controls.model_validate(error.nearest.model_dump()))
@@ -177,7 +177,7 @@ async def _look(request: Request) -> None:
 
 def _known(request: Request, case: Case) -> dict[str, Any]:
     store, lesson, job, key = _runner(request).store(), case.lesson, case.job, case.key
-    state = store.state(key) if store else State()
+    state = store.state(key) if store else JobState()
     tickets = store.tickets() if store else []
     place = next((number for number, ticket in enumerate(tickets) if ticket.key == key), None)
     awaited = state.running or place is not None
@@ -187,7 +187,7 @@ def _known(request: Request, case: Case) -> dict[str, Any]:
         "lesson": lesson,
         "job": job,
         "text": lesson.job_texts[job.name],
-        "asked": job.asked(case.asked),
+        "asked": job.asked(case.controls),
         "state": state,
         "installed": job.runs_here(),
         "writable": store is not None,
@@ -200,7 +200,7 @@ def _known(request: Request, case: Case) -> dict[str, Any]:
         "url": case.address(),
         "url_of_steps": case.address("job steps"),
         "url_of_stop": case.address("job stop"),
-        "url_of_figure": address("figure", lesson.slug, job.figure, query=job.state(case.asked)),
+        "url_of_figure": address("figure", lesson.slug, job.figure, query=job.figure_query(case.controls)),
         "f": figure
         and {
             "id": figure.id,

@@ -17,7 +17,7 @@ from app.settings import Settings
 from lessons.catalogue import Lesson
 from lessons.kit.controls import FigureControls
 from lessons.kit.figure import Figure
-from lessons.kit.job import Found, State
+from lessons.kit.job import Found, JobState
 from lessons.kit.job_store import SUPPORTED, JobStore
 
 BEGINS_WITHIN = 15.0  # seconds
@@ -57,7 +57,7 @@ class JobRunner:
         name, asked = waits_for
         job = lesson.jobs[name]
         store = self.store() if job.runs_here() else None
-        return Found(store.state(job.key(asked)) if store else State(), job.runs_here())
+        return Found(store.state(job.key(asked)) if store else JobState(), job.runs_here())
 
     async def see_to(self, store: JobStore) -> None:
         """Let a process compute what is waiting, if none does: the last one may have been killed."""

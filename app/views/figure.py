@@ -18,7 +18,7 @@ from lessons.kit.chart import Chart
 from lessons.kit.controls import Choice, FigureControls, as_parameter
 from lessons.kit.figure import Figure
 from lessons.kit.own import read_own
-from lessons.kit.question import CHART, Mark, Placed, on_chart, placed
+from lessons.kit.question import CHART, Mark, PlacedMark, on_chart, placed
 from lessons.kit.text import FigureText
 from lessons.kit.view import View
 
@@ -175,7 +175,7 @@ class FigureContext:
         """The sentences of the description as HTML, their claims leading to their sources."""
         return [self.text.linked(sentence, self.sources_address) for sentence in self.view.description]
 
-    def marks(self, plot: str) -> list[Placed]:
+    def marks(self, plot: str) -> list[PlacedMark]:
         """Guess and truth, where they stand on a plot of the drawing."""
         return [placed(mark, self.view.plots[plot], self._mark_label(mark)) for mark in self._marks(plot)]
 

@@ -17,7 +17,7 @@ from app.views.question import QuestionContext, ask, reveal
 from lessons.catalogue import lesson_slugs, load_lesson
 from lessons.kit.arrangement import FigureQuery
 from lessons.kit.controls import ControlError
-from lessons.kit.job import State
+from lessons.kit.job import JobState
 from lessons.kit.source import source_named
 
 SPECIMEN = "specimen"
@@ -78,7 +78,7 @@ def styleguide_page() -> CachedResponse:
         },
         questions=_questions(),
         job=next(iter(specimen.jobs.values())),
-        job_state=State(True, 0.4, ({"number": 1, "square": 1}, {"number": 2, "square": 4}), 41.0),
+        job_state=JobState(True, 0.4, ({"number": 1, "square": 1}, {"number": 2, "square": 4}), 41.0),
         listing_of=source_named("quant_core.methods.metrics.sqnr_db"),
         problems=_problems(),
     )

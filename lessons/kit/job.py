@@ -51,8 +51,8 @@ class Job:
         The rows found so far as a table; its second argument gives the words of the job by key.
     drawing
         The rows found so far as the template of `figure` draws them, in place of a table.
-    figure, state
-        The figure that shows what was found, and the query of its state.
+    figure, figure_query
+        The figure that shows what was found, and the parameters with which it does.
     controls, asked
         Its controls, and those of their values that decide the result, as the reader is shown them.
     depends_on
@@ -65,19 +65,19 @@ class Job:
     table: Callable[[Sequence[Row], Words], Table] | None = None
     drawing: Callable[[Sequence[Row]], Mapping[str, Any]] | None = None
     figure: str = ""
-    state: Callable[[Any], list[tuple[str, str]]] = lambda _: []
+    figure_query: Callable[[Any], list[tuple[str, str]]] = lambda _: []
     controls: type[FigureControls] = Nothing
     asked: Callable[[Any], Mapping[str, str]] = _nothing
     depends_on: Callable[[], str] = str
 
-    def key(self, asked: FigureControls) -> str:
+    def key(self, controls: FigureControls) -> str:
         """The name of a result: the same for the same controls and the same code."""
-        question = json.dumps([self.depends_on(), dict(self.asked(asked))])
+        question = json.dumps([self.depends_on(), dict(self.asked(controls))])
         return f"{self.name}-{hashlib.sha256(question.encode()).hexdigest()[:24]}"
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class JobState:
     """What is known of a job: all rows so far, and whether it is running."""
 
     running: bool = False
@@ -94,5 +94,5 @@ class State:
 class Found:
     """What is known of the job that a figure shows, and whether what the job needs is installed."""
 
-    state: State = field(default_factory=State)
+    state: JobState = field(default_factory=JobState)
     installed: bool = False

@@ -28,7 +28,7 @@ from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from lessons.kit.job import Job, Progress, Row, State
+from lessons.kit.job import Job, JobState, Progress, Row
 
 try:
     import fcntl
@@ -115,9 +115,9 @@ class JobStore:
                 raise PermissionError(f"{folder} belongs to another user")
         self.folder = folder
 
-    def state(self, key: str) -> State:
+    def state(self, key: str) -> JobState:
         """What is known of a job; nothing where its file is damaged."""
-        known = self._read(key) or State()
+        known = self._read(key) or JobState()
         return replace(known, running=self.at_work() == key)
 
     def is_damaged(self, key: str) -> bool:
@@ -228,16 +228,16 @@ class JobStore:
         part.write_text(ticket.model_dump_json())
         part.replace(self.folder / f"{ticket.name}.ticket")
 
-    def _read(self, key: str) -> State | None:
+    def _read(self, key: str) -> JobState | None:
         """What was found; None where there is nothing, or what is there is damaged."""
         file = self._file(key, "json")
         try:
             known = json.loads(file.read_bytes())
             rows, done, seconds = known["rows"], known["done"], known["seconds"]
             whole = known.get("check") in (None, _check(rows)) and all(isinstance(row, dict) for row in rows)
-            return (
-                State(False, float(done), tuple(rows), float(seconds)) if whole and 0 <= done <= 1 else None
-            )
+            if not whole or not 0 <= done <= 1:
+                return None
+            return JobState(False, float(done), tuple(rows), float(seconds))
         except (OSError, ValueError, TypeError, LookupError, AttributeError):
             return None
 
@@ -265,11 +265,11 @@ class JobStore:
             parent, began, rows = os.getppid(), time.monotonic() - known.seconds, list(known.rows)
             for left in ("stop", "failure"):
                 self._file(key, left).unlink(missing_ok=True)
-            self._write(key, State(True, min(known.done, 0.999), known.rows, known.seconds))
+            self._write(key, JobState(True, min(known.done, 0.999), known.rows, known.seconds))
             for step in steps(known.rows):
                 if step.row is not None:
                     rows.append(step.row)
-                self._write(key, State(True, step.done, tuple(rows), time.monotonic() - began))
+                self._write(key, JobState(True, step.done, tuple(rows), time.monotonic() - began))
                 if step.done < 1 and (self._file(key, "stop").exists() or os.getppid() != parent):
                     self._file(key, "stop").unlink(missing_ok=True)
                     return False  # who asked, or the server that began it, is gone
@@ -285,7 +285,7 @@ class JobStore:
         for path in results[: max(0, len(results) - MOST_KEPT + 1)]:
             path.unlink()
 
-    def _write(self, key: str, state: State) -> None:
+    def _write(self, key: str, state: JobState) -> None:
         part = self._file(key, "part")
         part.write_text(json.dumps(asdict(state) | {"check": _check(state.rows)}))
         part.replace(self._file(key, "json"))

@@ -196,7 +196,7 @@ LABELS = {"guess": ("top", 25.0), "truth": ("bottom", 75.0)}
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class PlacedMark:
     """A mark's place: two positions along x in per cent and two along y in pixels, equal for a point.
 
     `anchor` holds the label inside the drawing; `beyond` is an arrow where the value lies outside the plot:
@@ -211,13 +211,13 @@ class Placed:
     beyond: str
 
 
-def placed(mark: Mark, plot: PlotScales, text: str) -> Placed:
+def placed(mark: Mark, plot: PlotScales, text: str) -> PlacedMark:
     """A mark on its plot, labelled with `text`."""
     x, x_beyond = _positions(mark.x, plot.x, "←→")
     y, y_beyond = _positions(mark.y, plot.y, "↓↑")
     end = x[1]
     anchor = "start" if end < 25 else "end" if end > 75 else "middle"
-    return Placed(mark.role, text, x, y, anchor, x_beyond or y_beyond)
+    return PlacedMark(mark.role, text, x, y, anchor, x_beyond or y_beyond)
 
 
 def _positions(place: Place, scale: Scale | None, arrows: str) -> tuple[tuple[float, float], str]:

@@ -322,6 +322,6 @@ JOB = Job(
     steps,
     table,
     figure="measured",
-    state=lambda _: [("model", "smollm2")],
+    figure_query=lambda _: [("model", "smollm2")],
     depends_on=depends_on,
 )

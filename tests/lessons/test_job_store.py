@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lessons.kit import job_store
-from lessons.kit.job import Nothing, Progress, Row, State
+from lessons.kit.job import JobState, Nothing, Progress, Row
 from lessons.kit.job_store import JobStore, Ticket
 from lessons.specimen.jobs import COUNT, JOBS
 
@@ -30,7 +30,7 @@ def store(tmp_path: Path) -> JobStore:
 
 
 def test_unknown_job_has_no_result(store: JobStore) -> None:
-    assert store.state("job") == State()
+    assert store.state("job") == JobState()
     assert store.at_work() is None
 
 
@@ -53,7 +53,7 @@ def test_running_job_shows_progress_and_excludes_others(store: JobStore) -> None
 
     assert store.compute("job", watched)
     assert seen[0] == "job"
-    assert isinstance(seen[1], State)
+    assert isinstance(seen[1], JobState)
     assert (seen[1].running, seen[1].done, seen[1].rows) == (True, 0.25, ({"n": 1},))
     assert seen[2] is False
 
@@ -211,7 +211,7 @@ def test_job_with_progress_may_be_interrupted_any_number_of_times(
 
     def a_row_further(store: JobStore, ticket: Ticket) -> bool:
         rows = (*store.state(ticket.key).rows, {"n": 1})
-        store._write(ticket.key, State(True, 0.5, rows))
+        store._write(ticket.key, JobState(True, 0.5, rows))
         raise Killed
 
     store.ask("job", "specimen", "squares", "", "token")

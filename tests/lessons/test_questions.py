@@ -10,7 +10,7 @@ import pytest
 from lessons.catalogue import load_lesson
 from lessons.kit.chart import Chart
 from lessons.kit.controls import ControlError
-from lessons.kit.question import CHART, Guess, Mark, Place, Placed, on_chart, placed
+from lessons.kit.question import CHART, Guess, Mark, Place, PlacedMark, on_chart, placed
 from lessons.kit.scales import Scale
 from lessons.kit.view import PlotScales
 from lessons.quantization.blocks import block_weights
@@ -195,7 +195,7 @@ def test_marks_are_on_a_plot_of_their_figure(name: str) -> None:
 
 def test_value_beyond_the_plot_is_at_its_edge_with_an_arrow() -> None:
     upwards = PlotScales(Scale((0, 10)), Scale((0, 10), (100.0, 0.0)))
-    assert placed(Mark("guess", "p", "", 12, 5), upwards, "") == Placed(
+    assert placed(Mark("guess", "p", "", 12, 5), upwards, "") == PlacedMark(
         "guess", "", (100, 100), (50, 50), "end", "→"
     )
     assert placed(Mark("guess", "p", "", 5, 11), upwards, "").beyond == "↑"

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from lessons.catalogue import load_lesson
-from lessons.kit.job import Found, Nothing, Row, State
+from lessons.kit.job import Found, JobState, Nothing, Row
 from lessons.kit.job_store import JobStore
 from lessons.kit.view import View
 from lessons.quantization import measuring, small_model, smollm2, smollm2_sentence, sources
@@ -153,7 +153,7 @@ def words(name: str, shown: View) -> str:
 def test_until_measured_the_small_model_is_shown_with_a_note() -> None:
     own = FIGURE_05D.view(measured.Controls())
     for installed, key in ((False, "missing"), (True, "measure")):
-        shown = measured.on_found(SMOL, Found(State(), installed))
+        shown = measured.on_found(SMOL, Found(JobState(), installed))
         assert shown.drawing["awaited"] == key
         assert shown.readouts == own.readouts
         assert shown.table.rows == own.table.rows
@@ -166,7 +166,7 @@ def test_until_measured_the_small_model_is_shown_with_a_note() -> None:
 
 
 def test_measured_rows_are_compared_with_the_shipped_model() -> None:
-    shown = measured.on_found(SMOL, Found(State(False, 1.0, some_rows()), True))
+    shown = measured.on_found(SMOL, Found(JobState(False, 1.0, some_rows()), True))
     assert shown.drawing["awaited"] == ""
     assert [row["key"] for row in shown.drawing["rows"]] == ["F16", "Q8_0", "rtn-4-g64", "rtn-2-g64"]
     assert [readout.value for readout in shown.readouts][:1] == ["Q8_0"]
@@ -180,17 +180,17 @@ def test_measured_rows_are_compared_with_the_shipped_model() -> None:
     assert "Q4_K_M is not among the rows shown" in said
     assert len(shown.chart.y.ticks) >= 3
     picked = measured.on_found(
-        measured.Controls(model="smollm2", row="F16"), Found(State(False, 1.0, some_rows()), True)
+        measured.Controls(model="smollm2", row="F16"), Found(JobState(False, 1.0, some_rows()), True)
     )
     assert picked.readouts[0].value == "SmolLM2 Q4_1"
     assert "As shipped, in Q4_1" in words("measured", picked)
 
 
 def test_partial_results_are_shown_with_a_link_to_the_job() -> None:
-    shown = measured.on_found(SMOL, Found(State(True, 0.4, some_rows()), True))
+    shown = measured.on_found(SMOL, Found(JobState(True, 0.4, some_rows()), True))
     assert shown.drawing["awaited"] == "rest"
     assert len(shown.table.rows) == 4
-    one = measured.on_found(SMOL, Found(State(True, 0.1, some_rows()[:1]), True))
+    one = measured.on_found(SMOL, Found(JobState(True, 0.1, some_rows()[:1]), True))
     assert one.drawing["of"] == "tinylm"
 
 
@@ -199,7 +199,7 @@ def test_partial_results_are_shown_with_a_link_to_the_job() -> None:
 def test_every_family_has_a_drawing(family: str, quoted: bool) -> None:
     rows = some_rows(("F16", "Q8_0", "rtn-4-g64", "rtn-2-g64", "nf4", "rtn-4-g32", "Q2_K"))
     state = measured.Controls(model="smollm2", family=family, quoted=quoted, group="32")
-    shown = measured.on_found(state, Found(State(False, 1.0, rows), True))
+    shown = measured.on_found(state, Found(JobState(False, 1.0, rows), True))
     assert shown.chart
     low, high = shown.chart.y.domain
     assert all(low < p.y < high for s in shown.chart.series if not s.right for p in s.points)
@@ -244,7 +244,7 @@ def test_python_is_for_the_selected_row(monkeypatch: pytest.MonkeyPatch, family:
     monkeypatch.setattr(smollm2, "RECIPES", tuple(r for r in ALL if r.key in (*FEW, "Q8_0", "rtn-8-g64")))
     state = measured.Controls(model="smollm2", family=family, row="gptq-3-g64")
     rows = tuple(rows_of(smollm2.steps(Nothing(), ())))
-    shown = measured.on_found(state, Found(State(False, 1.0, rows), True))
+    shown = measured.on_found(state, Found(JobState(False, 1.0, rows), True))
     python = LESSON.python("measured", state)
     assert run(python).row == shown.readouts[0].value
     assert max(len(line) for line in python.splitlines()) <= 110
@@ -277,7 +277,7 @@ def test_figure_draws_the_result_of_the_job() -> None:
     state = sentence.Controls(sentence="A wise king", seed="3", model="smollm2")
     rows = tuple(rows_of(smollm2_sentence.steps("A wise king", 3)))
     own = FIGURE_05E.view(sentence.Controls(sentence="A wise king", seed="3"))
-    shown = sentence.on_found(state, Found(State(False, 1.0, rows), True))
+    shown = sentence.on_found(state, Found(JobState(False, 1.0, rows), True))
     assert shown.drawing["rows"] == own.drawing["rows"]
     assert shown.readouts == own.readouts
     assert "rounding twice" in words("sentence", shown)
@@ -285,7 +285,7 @@ def test_figure_draws_the_result_of_the_job() -> None:
     assert drawing
     assert drawing(rows[:2])["rows"] == own.drawing["rows"][:2]
     for part, installed, key in ((rows[:3], True, "read"), ((), True, "read"), ((), False, "missing")):
-        waiting = sentence.on_found(state, Found(State(bool(part), 0.4, part), installed))
+        waiting = sentence.on_found(state, Found(JobState(bool(part), 0.4, part), installed))
         assert waiting.drawing["awaited"] == key
         assert waiting.drawing["query"] == "sentence=A+wise+king&seed=3"
         assert "has not read this sentence here" in words("sentence", waiting)

@@ -279,7 +279,7 @@ JOB = Job(
     lambda controls, known: smollm2_sentence.steps(sentence_of(controls), int(controls.seed), known),
     drawing=lambda rows: drawing_of(reading_of(rows)),
     figure="sentence",
-    state=lambda controls: [*controls.query(), ("model", "smollm2")],
+    figure_query=lambda controls: [*controls.query(), ("model", "smollm2")],
     controls=JobControls,
     asked=lambda controls: {"sentence": sentence_of(controls), "seed": controls.seed},
     depends_on=smollm2.depends_on,

@@ -22,7 +22,11 @@ PREFIX = "/academy"
 NOWHERE = """
 set -e
 for folder in /tmp /var/tmp /usr/tmp /dev/shm /run; do
-    [ ! -d "$folder" ] || mount -t tmpfs -o ro,size=4k none "$folder"
+    [ -d "$folder" ] || continue
+    case "$1/" in
+    "$folder"/*) mount --bind "$folder" "$folder"; mount -o remount,ro,bind "$folder" ;;
+    *) mount -t tmpfs -o ro,size=4k none "$folder" ;;
+    esac
 done
 mount --bind "$1" "$1"
 mount -o remount,ro,bind "$1"

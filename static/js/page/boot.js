@@ -49,7 +49,9 @@
   addEventListener("DOMContentLoaded", () => {
     const figure = document.querySelector("figure[data-figure]");
     if (!document.getElementById("later") || !figure) return;
-    inView = new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && wake());
+    // Its head alone, at the lower edge of the window, is not read yet.
+    const seen = { rootMargin: "0px 0px -15% 0px" };
+    inView = new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && wake(), seen);
     inView.observe(figure);
   });
 

@@ -49,13 +49,13 @@
   addEventListener("DOMContentLoaded", () => {
     const figure = document.querySelector("figure[data-figure]");
     if (!document.getElementById("later") || !figure) return;
-    // Its head alone, at the lower edge of the window, is not read yet.
-    const seen = { rootMargin: "0px 0px -15% 0px" };
-    inView = new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && wake(), seen);
+    inView = new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && wake());
     inView.observe(figure);
   });
 
-  function wake() {
+  function wake(event) {
+    // A page that appears under a resting pointer gets an event too, of no distance.
+    if (event?.type === "pointermove" && !event.movementX && !event.movementY) return;
     const later = document.getElementById("later");
     if (!later) return; // not read yet, or done
     for (const move of MOVES) removeEventListener(move, wake, options);

@@ -219,9 +219,9 @@ class JobStore:
         return ""
 
     def _fail(self, ticket: Ticket, why: str) -> None:
-        self.drop(ticket)
         with contextlib.suppress(OSError):
             self._file(ticket.key, "failure").write_text(why)
+        self.drop(ticket)  # afterwards: there is always one of the two to be seen
 
     def _put(self, ticket: Ticket) -> None:
         part = self.folder / f"{ticket.name}.part"

@@ -8,6 +8,7 @@ PY := .venv/bin/python
 CODE = $(wildcard quant_core lessons app)
 CHECKED = $(CODE) $(wildcard scripts tests bench fuzz)
 JOBS ?= 3
+BROWSERS ?= 2
 IMAGE ?= quant-lesson
 COVERAGE_AT_LEAST := 95
 SECONDS ?= 60
@@ -109,6 +110,6 @@ check-unit:
 	    $(CODE) tests --ignore=tests/browser
 
 check-browser:
-	$(PY) -m pytest -q -n $(JOBS) --dist worksteal tests/browser
+	$(PY) -m pytest -q -n $(BROWSERS) --dist worksteal tests/browser
 
 .PHONY: help run test coverage smollm2 lint format figure docs messages measure screenshots interop fuzz fuzz-routes count bench bench-core bench-web lock docker clean prepare-test prepare-tools check-lint check-types check-unit check-browser

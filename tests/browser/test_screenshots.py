@@ -25,7 +25,7 @@ KEPT = Path(__file__).with_name("screenshots")
 README = ROOT / "docs" / "screenshot.png"
 RESULTS = ROOT / "test-results"
 ANEW = os.environ.get("SCREENSHOTS") == "new"
-LARGEST = 40 * 1024  # bytes
+LARGEST = 44 * 1024
 MARGIN = 32  # pixels of paper around the picture of the README
 
 

@@ -55,7 +55,7 @@
 
   function wake(event) {
     // A page that appears under a resting pointer gets an event too, of no distance.
-    if (event?.type === "pointermove" && !event.movementX && !event.movementY) return;
+    if (event?.type === "pointermove" && event.movementX === 0 && event.movementY === 0) return;
     const later = document.getElementById("later");
     if (!later) return; // not read yet, or done
     for (const move of MOVES) removeEventListener(move, wake, options);

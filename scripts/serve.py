@@ -106,6 +106,7 @@ def lesson() -> FastAPI:
         sys.exit("Files of the lesson were changed while they were read: start it again.")
     if settings.make_ahead:
         ahead.take(app)
+    ahead.settle()
     return app
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 import threading
@@ -138,6 +139,7 @@ def make(app: FastAPI, pause: float = PAUSE) -> bool:
     stopping: threading.Event = app.state.stopping
     cache: ResponseCache = app.state.cache
     made: dict[str, CachedResponse] = {}
+    settle()
     with use_site(app.state.site), use_language(SOURCE):
         for key, make in likely_pages(cache):
             if stopping.wait(pause):
@@ -145,6 +147,7 @@ def make(app: FastAPI, pause: float = PAUSE) -> bool:
             cache.give_way()
             made[key] = make()
             cache.put(key, made[key])
+    settle()
     app.state.made_ahead = True
     try:
         disk.save(_file(app), made.items())
@@ -160,6 +163,16 @@ def make_now() -> None:
     app = create_app(Settings())
     read_everything(app)
     make(app, pause=0.0)
+
+
+def settle() -> None:
+    """Exclude the objects that exist now from garbage collection.
+
+    Scanning them stops every response of a worker. Of a class of 1,000 (`make bench-web PARTS=class`), whose
+    aim is a 99th percentile of 100 ms, it was 265 ms without this and is 113 ms with it.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _view(lesson: Lesson, name: str, query: FigureQuery) -> Making:

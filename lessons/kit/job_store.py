@@ -33,7 +33,7 @@ from lessons.kit.job import Job, JobState, Progress, Row
 try:
     import fcntl
 except ImportError:  # not a POSIX system
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None  # type: ignore[assignment]  # a module elsewhere
 
 SUPPORTED = fcntl is not None
 KEY = r"[a-z0-9-]{1,64}"

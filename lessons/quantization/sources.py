@@ -447,7 +447,8 @@ def _read(name: str) -> dict[str, Any]:
 
 def _rows(kind: type[Kind], entries: list[dict[str, Any]], key: str, file: str) -> tuple[Kind, ...]:
     """The entries of a file as rows; an error names the entry by what stands in its field `key`."""
-    return tuple(checked(dict[str, kind], {entry[key]: entry for entry in entries}, file).values())  # type: ignore[valid-type]
+    rows = {entry[key]: entry for entry in entries}
+    return tuple(checked(dict[str, kind], rows, file).values())  # type: ignore[valid-type]  # made here
 
 
 _Row = TypeVar("_Row", ModelPreset, Device)

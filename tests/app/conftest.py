@@ -7,8 +7,10 @@ import os
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the server does, before numpy is imported
 
 from collections.abc import Iterator
+from typing import cast
 
 import pytest
+from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from app import create_app
@@ -27,3 +29,8 @@ def client() -> Iterator[TestClient]:
 @pytest.fixture(scope="session")
 def lesson() -> Lesson:
     return load_lesson("quantization")
+
+
+def application(client: TestClient) -> FastAPI:
+    """The application that a client asks; Starlette's type says only that it can be called."""
+    return cast(FastAPI, client.app)

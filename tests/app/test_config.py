@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 from app.assets import version
 from lessons.catalogue import load_lesson
 from lessons.quantization.own_model import line_of
+from tests.app.conftest import application
 from tests.app.html import parse
 from tests.lessons.test_own_model import LISTED, header, published
 
@@ -134,7 +135,7 @@ def test_lesson_links_to_the_panel_which_a_script_can_fetch(client: TestClient) 
 
 
 def test_uploaded_files_are_not_stored(client: TestClient) -> None:
-    cache = client.app.state.cache  # type: ignore[attr-defined]
+    cache = application(client).state.cache
     client.post(FRAGMENT, data={"own.text": QWEN})
     client.post(PAGE, data={"own.text": QWEN})
     assert not any(b"somewhere/model" in response.raw for _, response in cache.items())

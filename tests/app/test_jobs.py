@@ -25,6 +25,7 @@ from lessons.kit.job import Nothing, Progress
 from lessons.quantization import measuring, smollm2, sources
 from lessons.quantization.figures.sentence import JOB
 from lessons.specimen.jobs import COUNT, JOBS
+from tests.app.conftest import application
 
 Patch = pytest.MonkeyPatch
 PAGE = "/lessons/specimen/jobs/squares"
@@ -156,7 +157,7 @@ def stand_in(monkeypatch: Patch) -> None:
 def read(client: TestClient, sentence: str, seed: str, widths: int = 7) -> None:
     """Run the job in this process, without the package."""
     asked = JOB.controls.parse([("sentence", sentence), ("seed", seed)])
-    store = client.app.state.job_runner.store()  # type: ignore[attr-defined]
+    store = application(client).state.job_runner.store()
     done = store.compute(JOB.key(asked), lambda known: islice(JOB.steps(asked, known), 1 + 2 * widths))
     assert done
 
@@ -261,7 +262,7 @@ def test_only_the_starter_can_stop_a_running_job(client: TestClient) -> None:
 
 
 def test_next_job_starts_automatically(client: TestClient) -> None:
-    runner = client.app.state.job_runner  # type: ignore[attr-defined]
+    runner = application(client).state.job_runner
     client.post(PAGE)
     runner.store().ask("other-0", "specimen", "squares", "", "token")
     assert events(client)[-1] == "event: end\ndata:"
@@ -294,7 +295,7 @@ def test_one_client_cannot_fill_the_queue(client: TestClient) -> None:
 
 
 def test_waiting_job_of_a_killed_server_starts_at_the_next_request(client: TestClient) -> None:
-    store = client.app.state.job_runner.store()  # type: ignore[attr-defined]
+    store = application(client).state.job_runner.store()
     store.ask(KEY, "specimen", "squares", "", "token")
     assert f'action="{PAGE}/stop' in client.get(PAGE).text
     assert events(client)[-1] == "event: end\ndata:"
@@ -377,7 +378,7 @@ def test_reader_input_is_on_no_command_line(tmp_path: Path, monkeypatch: Patch) 
 def test_fig05d_links_to_the_job_and_back(client: TestClient) -> None:
     address = "/lessons/quantization/figures/measured?model=smollm2"
     assert 'href="/lessons/quantization/jobs/bigger"' in client.get(address).text
-    store = client.app.state.job_runner.store()  # type: ignore[attr-defined]
+    store = application(client).state.job_runner.store()
     rows = [row | {"name": "Q4_1"} if not place else row for place, row in enumerate(shipped_rows())]
     steps = [Progress((place + 1) / len(rows), row) for place, row in enumerate(rows)]
     store.compute(smollm2.JOB.key(Nothing()), lambda _: iter(steps))

@@ -15,6 +15,7 @@ from app.cache.queue import Crowded
 from app.http.clients import current_client
 from app.http.query import Forms
 from app.http.refusals import HEADER_BYTES, PATH_BYTES
+from tests.app.conftest import application
 from tests.app.html import parse
 from tests.app.test_pages import LESSON
 
@@ -59,7 +60,7 @@ def test_total_size_of_waiting_forms_is_limited(
     client: TestClient, most: int, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forms = Forms(most)
-    monkeypatch.setitem(client.app.state._state, "forms", forms)  # type: ignore[attr-defined]
+    monkeypatch.setitem(application(client).state._state, "forms", forms)
     weights = {"own.text": " ".join(f"{i / 256:.2f}" for i in range(256))}
     answer = client.post(f"{LESSON}/figures/rtn", data=weights)
     assert answer.status_code == status

@@ -12,6 +12,7 @@ from app.main import create_app
 from app.server import memory
 from app.server.memory import MIB, available_mib
 from app.settings import Settings
+from tests.app.conftest import application
 
 
 def written(folder: Path, files: dict[str, str]) -> int | None:
@@ -95,7 +96,7 @@ def test_starting_or_stopping_server_is_not_ready() -> None:
     assert client.get("/readyz").status_code == 503
     with client:
         assert client.get("/readyz").status_code == 200
-        client.app.state.stop()  # type: ignore[attr-defined]
+        application(client).state.stop()
         assert client.get("/readyz").status_code == 503
 
 

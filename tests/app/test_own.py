@@ -19,6 +19,7 @@ from lessons.catalogue import load_lesson
 from quant_core import ggml
 from quant_core.files.single import MOST_BYTES
 from quant_core.methods import fp8
+from tests.app.conftest import application
 from tests.app.html import parse
 
 LESSON = "/lessons/quantization"
@@ -119,7 +120,7 @@ def test_without_scripts_weights_are_kept_in_the_form(client: TestClient) -> Non
 
 
 def test_weights_are_not_stored(client: TestClient) -> None:
-    cache = client.app.state.cache  # type: ignore[attr-defined]
+    cache = application(client).state.cache
     post(client, "rtn", own_text=TEXT, bits="7")
     post(client, "rtn", whole=True, own_text=TEXT, bits="7")
     assert not any(TEXT.encode() in response.raw for _, response in cache.items())

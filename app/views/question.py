@@ -9,7 +9,7 @@ from app.addresses import address, of_figures
 from lessons.catalogue import Lesson
 from lessons.kit.controls import FigureControls, Slider, as_parameter
 from lessons.kit.figure import Figure
-from lessons.kit.question import ANSWER, GUESS, SKIP, Guess, Question, Reveal
+from lessons.kit.question import ANSWER, GUESS, SKIP, Guess, GuessScale, Question, Reveal, guess_scale
 from lessons.kit.text import FigureText
 from lessons.kit.view import Sentence
 
@@ -57,6 +57,23 @@ class QuestionContext:
         return self.text.option(ANSWER, self.reveal.guess, self.question.widget)
 
     @property
+    def scale(self) -> GuessScale | None:
+        """The slider's scale, with guess and answer on it once there is one."""
+        if self.reveal is None:
+            return guess_scale(self.question.widget)
+        guess = None if self.reveal.guess is None else getattr(self.controls, ANSWER)
+        return guess_scale(self.question.widget, guess, self.reveal.place)
+
+    @property
+    def verdict(self) -> str:
+        """How near the guess came, in words."""
+        assert self.reveal is not None
+        distance, words = self.reveal.distance, self.lesson.words
+        key = self.reveal.verdict + ("_choice" if self.reveal.verdict == "off" and not distance else "")
+        off = words.word(distance.key, **distance.slots) if distance else ""
+        return words.word(key, guess=self.guess, distance=off)
+
+    @property
     def marked(self) -> str:
         """The commit as an address of the figure names it; "" before there is one."""
         if self.reveal is None:
@@ -73,6 +90,11 @@ class QuestionContext:
     @property
     def route_query(self) -> list[tuple[str, str]]:
         return [("route", self.route)] if self.route else []
+
+    @property
+    def figure_address(self) -> str:
+        """The lesson at this figure, as the prose goes on with it."""
+        return address("lesson", self.lesson.slug, query=self.route_query, anchor=self.figure.id)
 
     @property
     def seen_address(self) -> str:

@@ -8,6 +8,7 @@ that the question is about.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
@@ -45,16 +46,6 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
-    """The empty axes of the figure: x in per cent, y in pixels."""
-
-    height: int
-    x_ticks: tuple[Mapping[str, Any], ...]
-    y_ticks: tuple[Mapping[str, Any], ...]
-    x_title: str
-
-
-@dataclass(frozen=True, slots=True)
 class Reveal:
     """The answer, beside the guess.
 
@@ -64,20 +55,26 @@ class Reveal:
         As printed; no guess when the question was skipped.
     verdict
         "right", "close" or "off": how near the guess came.
+    distance
+        How far off it was, in the lesson's words around questions: "3× too small".
     sentences
         The answer, then its explanation, chosen to fit the guess.
     marks
         The guess, and the answer where the figure does not show it by itself.
     controls
         The controls of the figure that show it.
+    place
+        Where the answer lies on the slider of the guess; None for a choice.
     """
 
     truth: str
     guess: str | None
     verdict: Verdict
+    distance: Sentence | None
     sentences: tuple[Sentence, ...]
     marks: tuple[Mark, ...]
     controls: FigureControls
+    place: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +91,6 @@ class Question:
         From a guess, or None where the question was skipped, to the answer.
     given
         The slots of the question's sentence, computed.
-    scene
-        The axes of the figure on which the guess is marked, the slider lying along x.
     seen
         The controls of the figure that show the answer, as far as they are known before the guess.
     free
@@ -108,7 +103,6 @@ class Question:
     seen: FigureControls
     free: tuple[str, ...] = ()
     given: Callable[[], Mapping[str, str]] = field(default=dict)
-    scene: Callable[[], Scene] | None = None
 
     @property
     def widget(self) -> Widget:
@@ -178,6 +172,62 @@ def printed(widget: Widget, guess: Guess) -> str:
             else numbers.with_unit(text, widget.unit)
         )
     return str(guess)
+
+
+def ratio_off(guess: float, truth: float) -> Sentence:
+    """How many times a guess is too large or too small."""
+    larger = guess > truth
+    ratio = max(guess, truth) / max(min(guess, truth), 1e-12)
+    return Sentence(
+        "times_large" if larger else "times_small", amount=numbers.fixed(ratio, 0 if ratio >= 3 else 1)
+    )
+
+
+def difference_off(
+    guess: float, truth: float, show: Callable[[float], str], counted: bool = False
+) -> Sentence:
+    """By how much a guess is too high or too low; of what is counted, too many or too few."""
+    words = ("many", "few") if counted else ("high", "low")
+    return Sentence(words[guess < truth], amount=show(abs(guess - truth)))
+
+
+# --- on the scale of the guess -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class GuessScale:
+    """The slider's scale with the guess and the answer on it, positions in per cent of its width.
+
+    `ticks` are positions with their texts. `beyond`: the answer lies outside, and stands at the end.
+    """
+
+    ticks: tuple[tuple[float, str], ...]
+    guess: float | None
+    truth: float | None
+    beyond: bool = False
+
+    @property
+    def stem(self) -> tuple[float, float] | None:
+        """From the guess to the answer."""
+        if self.guess is None or self.truth is None:
+            return None
+        return min(self.guess, self.truth), max(self.guess, self.truth)
+
+
+def guess_scale(widget: Widget, guess: float | None = None, truth: float | None = None) -> GuessScale | None:
+    """The scale of a slider, with what is known on it; None for a choice."""
+    if not isinstance(widget, Slider):
+        return None
+    scale = Scale((widget.low, widget.high))
+    states = widget.states()
+    every = next(n * widget.step for n in (1, 2, 5, 10, 20, 25, 50, 100) if len(states) / n <= 8)
+    shown = [value for value in states if math.isclose(value / every, round(value / every), abs_tol=1e-6)]
+    ends = tuple(
+        min(max(value, widget.low), widget.high) if value is not None else None for value in (guess, truth)
+    )
+    places = [None if value is None else round(scale(value), 3) for value in ends]
+    ticks = tuple((round(scale(value), 3), widget.text(value)) for value in shown)
+    return GuessScale(ticks, places[0], places[1], truth is not None and ends[1] != truth)
 
 
 # --- where a mark is drawn ---------------------------------------------------------------------------------

@@ -10,12 +10,11 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from lessons.kit import numbers
-from lessons.kit.chart import Chart
 from lessons.kit.controls import choice, slider
 from lessons.kit.question import (
     CHART,
@@ -24,12 +23,12 @@ from lessons.kit.question import (
     Place,
     Question,
     Reveal,
-    Scene,
     Verdict,
     answered_by,
+    difference_off,
     printed,
+    ratio_off,
 )
-from lessons.kit.scales import Scale, linear_ticks
 from lessons.kit.view import Sentence, View
 from lessons.quantization.anatomy import byte_roles, flipped
 from lessons.quantization.blocks import block_weights
@@ -45,23 +44,25 @@ def readout(view: View, name: str) -> float:
 
 
 def _reveal(
-    question: Callable[[], Question],
+    name: str,
     guess: Guess | None,
     truth: str,
+    *,
     verdict: Verdict,
     why: str,
     slots: dict[str, str],
     marks: tuple[Mark, ...],
     controls: Any,
+    distance: Sentence | None = None,
+    place: float | None = None,
 ) -> Reveal:
     """The sentences are `so` and the reason that fits the guess; skipped, that of a right guess."""
-    own = None if guess is None else printed(question().widget, guess)
+    own = None if guess is None else printed(QUESTIONS[name].widget, guess)
     if own is None:
-        verdict, why = "skipped", "right"
+        verdict, why, distance = "skipped", "right", None
     values = slots | {"truth": truth, "guess": own or ""}
-    return Reveal(
-        truth, own, verdict, (Sentence("so", **values), Sentence(f"why_{why}", **values)), marks, controls
-    )
+    sentences = (Sentence("so", **values), Sentence(f"why_{why}", **values))
+    return Reveal(truth, own, verdict, distance, sentences, marks, controls, place)
 
 
 def _marks(
@@ -109,7 +110,18 @@ def _zeros(guess: Guess | None) -> Reveal:
     )
     slots = {"total": str(total), "levels": str(levels), "even": numbers.integer(even)}
     verdict: Verdict = "right" if off <= 2 else "close" if off <= 5 else "off"
-    return _reveal(lambda: QUESTIONS["primitive"], guess, str(truth), verdict, why, slots, marks, ZERO_AT)
+    return _reveal(
+        "primitive",
+        guess,
+        str(truth),
+        verdict=verdict,
+        why=why,
+        slots=slots,
+        marks=marks,
+        controls=ZERO_AT,
+        distance=None if own is None else difference_off(own, truth, numbers.integer, counted=True),
+        place=truth,
+    )
 
 
 def _primitive_given() -> dict[str, str]:
@@ -156,7 +168,18 @@ def _spacing(guess: Guess | None) -> Reveal:
         "powers": numbers.integer(powers),
     }
     verdict: Verdict = "right" if off < 0.5 else "close" if off <= 2 else "off"
-    return _reveal(lambda: QUESTIONS["rtn"], guess, truth_text, verdict, why, slots, marks, COARSE)
+    return _reveal(
+        "rtn",
+        guess,
+        truth_text,
+        verdict=verdict,
+        why=why,
+        slots=slots,
+        marks=marks,
+        controls=COARSE,
+        distance=None if own is None else ratio_off(own, truth),
+        place=truth,
+    )
 
 
 def _gap(free: Any) -> float:
@@ -195,7 +218,20 @@ def _beaten(guess: Guess | None) -> Reveal:
     }
     verdict: Verdict = "right" if off <= 1 else "close" if off <= 2 else "off"
     truth_text = numbers.integer(truth)
-    return _reveal(lambda: QUESTIONS["rounding"], guess, truth_text, verdict, why, slots, marks, CROWD)
+    return _reveal(
+        "rounding",
+        guess,
+        truth_text,
+        verdict=verdict,
+        why=why,
+        slots=slots,
+        marks=marks,
+        controls=CROWD,
+        distance=None
+        if own is None
+        else difference_off(2**own if own else 0, truth, numbers.integer, counted=True),
+        place=at,
+    )
 
 
 # --- FIG.03B: what is left of RTN's error -------------------------------------------------------------------
@@ -233,25 +269,23 @@ def _left_over(guess: Guess | None) -> Reveal:
         "last": numbers.percent(float(run.after[-1] / run.running[-1]), 0),
     }
     verdict: Verdict = "right" if off <= 7.5 else "close" if off <= 15 else "off"
-    return _reveal(lambda: QUESTIONS["gptq"], guess, percent(truth), verdict, why, slots, marks, TWO_BITS)
+    return _reveal(
+        "gptq",
+        guess,
+        percent(truth),
+        verdict=verdict,
+        why=why,
+        slots=slots,
+        marks=marks,
+        controls=TWO_BITS,
+        distance=None if own is None else difference_off(own, truth, percent),
+        place=truth,
+    )
 
 
 # --- FIG.04: the best α where no channel is loud ------------------------------------------------------------
 
-AXES_HEIGHT = 200
 QUIET = awq.Controls(layer="minilm.1.query", alpha=0)
-
-
-def _alpha_axes() -> Scene:
-    """The axes of the figure's chart of this layer, from 0 to 1: no curve yet."""
-    chart = cast(Chart, awq.FIGURE.view(QUIET).chart)
-    x, y = Scale((0, 1)), Scale(chart.y.domain, (float(AXES_HEIGHT), 0.0), chart.y.log)
-    return Scene(
-        AXES_HEIGHT,
-        tuple({"at": x.percent(value), "text": numbers.fixed(value, 1)} for value in linear_ticks(0, 1, 5)),
-        tuple({"at": y(value), "text": text} for value, text in chart.y.ticks),
-        "x",
-    )
 
 
 def _best_alpha(guess: Guess | None) -> Reveal:
@@ -288,7 +322,18 @@ def _best_alpha(guess: Guess | None) -> Reveal:
     }
     verdict: Verdict = "right" if off < 0.075 else "close" if off < 0.175 else "off"
     controls = awq.Controls(layer=QUIET.layer, alpha=truth)
-    return _reveal(lambda: QUESTIONS["awq"], guess, text(truth), verdict, why, slots, marks, controls)
+    return _reveal(
+        "awq",
+        guess,
+        text(truth),
+        verdict=verdict,
+        why=why,
+        slots=slots,
+        marks=marks,
+        controls=controls,
+        distance=None if own is None else difference_off(own, truth, text),
+        place=truth,
+    )
 
 
 def _awq_given() -> dict[str, str]:
@@ -336,7 +381,18 @@ def _cliff(guess: Guess | None) -> Reveal:
         "times": numbers.times(truth / full, 0),
     }
     verdict: Verdict = "right" if off <= 0.5 else "close" if off <= 1 else "off"
-    return _reveal(lambda: QUESTIONS["quality"], guess, text(truth), verdict, why, slots, marks, CLIFF)
+    return _reveal(
+        "quality",
+        guess,
+        text(truth),
+        verdict=verdict,
+        why=why,
+        slots=slots,
+        marks=marks,
+        controls=CLIFF,
+        distance=None if own is None else ratio_off(own, truth),
+        place=math.log10(truth),
+    )
 
 
 def _quality_given() -> dict[str, str]:
@@ -377,14 +433,14 @@ def _moved(guess: Guess | None) -> Reveal:
     }
     right = guess == truth
     return _reveal(
-        lambda: QUESTIONS["xray"],
+        "xray",
         guess,
         str(count),
-        "right" if right else "off",
-        "right" if right else f"{guess}",
-        slots,
-        marks,
-        TURNED,
+        verdict="right" if right else "off",
+        why="right" if right else f"{guess}",
+        slots=slots,
+        marks=marks,
+        controls=TURNED,
     )
 
 
@@ -421,7 +477,18 @@ def _whole(guess: Guess | None) -> Reveal:
         "usable": numbers.gibibytes(1e9 * total + readout(view, "margin") * GIB),
     }
     verdict: Verdict = "right" if off <= 0.08 else "close" if off <= 0.2 else "off"
-    return _reveal(lambda: QUESTIONS["fit"], guess, text(total), verdict, why, slots, marks, LONG)
+    return _reveal(
+        "fit",
+        guess,
+        text(total),
+        verdict=verdict,
+        why=why,
+        slots=slots,
+        marks=marks,
+        controls=LONG,
+        distance=None if own is None else difference_off(own, total, text),
+        place=total,
+    )
 
 
 def _parts(view: View) -> tuple[float, float, float]:
@@ -469,7 +536,6 @@ QUESTIONS = {
             QUIET,
             ("alpha",),
             _awq_given,
-            _alpha_axes,
         ),
         Question(
             "quality",

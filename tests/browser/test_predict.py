@@ -38,6 +38,7 @@ def test_a_guess_by_keyboard_is_drawn_on_the_figure_wherever_it_is_true(page: Pa
     slider.press("Enter")
     expect(asked.locator(".reveal")).to_be_visible()
     expect(asked.locator(".verdict")).to_be_focused()
+    asked.get_by_role("link", name="See it in the figure").click()
     expect_state(page, "gptq", bits="2", step=16)
     guess, truth = (figure.locator(f".reveal-mark.{role} line") for role in ("guess", "truth"))
     expect(guess).to_have_count(1)
@@ -58,23 +59,23 @@ def test_a_guess_by_keyboard_is_drawn_on_the_figure_wherever_it_is_true(page: Pa
     expect(guess).to_have_count(0)
     figure.locator("input[name=bits][value='2']").check()
     expect(guess).to_have_count(1)
-    asked.get_by_role("link", name="Ask me again").click()
+    asked.get_by_role("link", name="Guess again").click()
     expect(guess).to_have_count(0)
     assert "guess" not in page.url, "the address has the state of the figure, and the browser the guess"
 
 
-def test_a_mark_on_the_axes_becomes_a_ring_of_the_chart(page: Page) -> None:
+def test_a_guess_stands_where_the_slider_was_and_becomes_a_ring_of_the_chart(page: Page) -> None:
     page.goto(f"{PAGE}/questions/awq")
     page.locator("html.js").wait_for()
     asked = question(page, "awq")
-    slider, line = asked.locator("input[type=range]"), asked.locator(".scene .stalk")
+    slider = asked.locator("input[type=range]")
     slider.fill("0.85")
-    put = centre(line)
     box = placed(slider)
     thumb = 24  # CSS pixels: its middle travels that much less than the track
-    assert abs(box["x"] + thumb / 2 + 0.85 * (box["width"] - thumb) - put) < 1.5, "over the slider's thumb"
+    put = box["x"] + thumb / 2 + 0.85 * (box["width"] - thumb)
     slider.press("Enter")
     expect(asked.locator(".reveal")).to_be_visible()
+    assert abs(centre(asked.locator("circle.guess")) - put) < 1.5, "where the slider's thumb was"
     chart = page.locator("#fig-04-chart")
     chart.scroll_into_view_if_needed()
     ring = chart.locator(".role-guess .point")
@@ -166,22 +167,24 @@ def test_after_a_reload_what_was_answered_is_answered_and_drawn(page: Page) -> N
     page.goto(f"{PAGE}#ask-gptq")
     page.locator("html.js").wait_for()
     asked, shown = question(page, "gptq"), page.locator("#fig-03b")
+    asked.locator("input[type=range]").fill("60")
     asked.get_by_role("button", name="Commit").click()
-    expect(asked.locator("output[name=truth]")).to_be_visible()
+    expect(asked.locator(".answer-scale")).to_be_visible()
+    asked.get_by_role("link", name="See it in the figure").click()
     expect(shown.locator(".reveal-mark.guess")).to_have_count(1)
     page.wait_for_url("**gptq.*")
     told, drawn = asked.inner_text(), shown.locator(".reveal-mark").all_inner_texts()
     address = page.url
 
     page.reload()
-    expect(asked.locator("output[name=truth]")).to_be_visible()
+    expect(asked.locator(".answer-scale")).to_be_visible()
     assert asked.inner_text() == told
     expect(shown.locator(".reveal-mark.guess")).to_have_count(1)
     assert shown.locator(".reveal-mark").all_inner_texts() == drawn
     assert page.url == address
     expect(question(page, "rtn").get_by_role("button", name="Commit")).to_be_visible()
 
-    asked.get_by_role("link", name="Ask me again").click()
+    asked.get_by_role("link", name="Guess again").click()
     expect(asked.get_by_role("button", name="Commit")).to_be_visible()
     expect(shown.locator(".reveal-mark")).to_have_count(0)
     page.reload()
@@ -196,11 +199,13 @@ def test_the_page_of_a_question_has_its_figure_with_the_answer(
     shown.goto(f"{PAGE}/questions/xray")
     expect(question(shown, "xray").get_by_role("button", name="Commit")).to_be_visible()
     expect(shown.locator("figure")).to_have_count(0)
+    if scripts:
+        expect(question(shown, "xray").get_by_role("button", name="Commit")).to_be_disabled()
     question(shown, "xray").locator('input[value="8"]').check(force=True)
     question(shown, "xray").get_by_role("button", name="Commit").click()
     expect(shown).to_have_url(re.compile(r"/questions/xray\?answer=8$"))
     expect(shown.locator("#fig-05b label.guessed")).to_have_count(8)
-    question(shown, "xray").get_by_role("link", name="Ask me again").click()
+    question(shown, "xray").get_by_role("link", name="Guess again").click()
     expect(shown.locator("figure")).to_have_count(0)
 
 
@@ -225,7 +230,7 @@ def test_what_was_predicted_is_put_beside_what_is_so_on_a_page_and_at_the_end_of
     expect(right.locator("[name=guess]")).to_have_text("9×")
     expect(again.locator("[data-why]")).to_contain_text("cache")
     assert axe(page, ".recall") == []
-    question(page, "gptq").get_by_role("button", name="Just show me").click()
+    question(page, "gptq").get_by_role("button", name="Show me").click()
     expect(again).to_have_count(2)
     again.first.locator("a").click()
     expect(page).to_have_url(re.compile("#ask-gptq$"))

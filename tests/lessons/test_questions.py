@@ -9,8 +9,8 @@ import pytest
 
 from lessons.catalogue import load_lesson
 from lessons.kit.chart import Chart
-from lessons.kit.controls import ControlError
-from lessons.kit.question import CHART, Guess, Mark, Place, PlacedMark, on_chart, placed
+from lessons.kit.controls import ControlError, Slider
+from lessons.kit.question import CHART, Guess, Mark, Place, PlacedMark, guess_scale, on_chart, placed
 from lessons.kit.scales import Scale
 from lessons.kit.view import PlotScales
 from lessons.quantization.blocks import block_weights
@@ -223,3 +223,24 @@ def test_marks_are_drawn_only_where_they_apply(name: str) -> None:
 
 def states(name: str, control: str) -> list[Any]:
     return list(type(QUESTIONS[name].seen).widgets()[control].states())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_feedback_says_how_far_off_a_guess_is_and_on_which_side(name: str) -> None:
+    question = QUESTIONS[name]
+    if not isinstance(question.widget, Slider):
+        return
+    low, high = question.reveal(question.widget.low), question.reveal(question.widget.high)
+    assert low.distance is not None
+    assert high.distance is not None
+    assert low.distance.key in ("times_small", "low", "few")
+    assert high.distance.key in ("times_large", "high", "many")
+    assert question.reveal(None).distance is None
+    assert low.place is not None
+
+
+def test_an_answer_beyond_the_slider_stands_at_its_end() -> None:
+    scale = guess_scale(Slider(0, 10, 1), 4, 12)
+    assert scale is not None
+    assert scale.beyond
+    assert (scale.guess, scale.truth, scale.stem) == (40, 100, (40, 100))

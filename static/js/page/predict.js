@@ -1,7 +1,7 @@
-// Commit a guess without leaving the page: the answer replaces the question's form, and the guess is drawn on the figure.
+// Commit a guess without leaving the page: the answer replaces the question's form and uncovers the figure.
 //
-// The server draws it wherever it is true of the figure's state. Guesses are remembered in this browser only. Without this script
-// the form leads to the question's own page.
+// The server marks the guess wherever it is true of the figure's state. Guesses are remembered in this browser only. Without this
+// script the form leads to the question's own page.
 import { prefix } from "../figure/address.js";
 import { defaultsOf, setControls, showValue, stateOf } from "../figure/controls.js";
 import { ask } from "../figure/requests.js";
@@ -23,13 +23,14 @@ function watch() {
     const fields = submitter?.name ? { [submitter.name]: submitter.value } : new FormData(event.target);
     commit(question, `${new URLSearchParams(fields)}`);
   });
-  document.addEventListener("input", ({ target }) => target.type === "range" && target.closest(".ask") && show(target));
+  for (const type of ["pointerdown", "keydown", "input", "change"]) document.addEventListener(type, settle);
   document.addEventListener("click", (event) => {
-    const link = event.target.closest?.(".ask [data-see], .ask [data-ask-afresh]");
+    const link = event.target.closest?.(".ask :is([data-continue], [data-see], [data-ask-afresh])");
     if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
     const question = link.closest(".ask");
     event.preventDefault();
     if (link.matches("[data-see]")) see(question, link).scrollIntoView({ block: "nearest" });
+    else if (link.matches("[data-continue]")) goOn(question, link);
     else if (!isAlone(question)) askAfresh(question);
     else { // its own page asks again when it is loaded without an answer
       remember(question, "");
@@ -42,8 +43,8 @@ function watch() {
 }
 
 function start(question) {
-  question.querySelectorAll("input[type=range]").forEach(show);
   const query = read(KEY)[nameOf(question)];
+  unset(question);
   const answered = question.querySelector("[data-query]");
   if (answered) remember(question, answered.dataset.query); // the question's own page, after a commit without us
   else if (query && isAlone(question)) putBack(question, query);
@@ -65,7 +66,7 @@ async function commit(question, query) {
   if (arrived) {
     remember(question, query);
     replace(question, arrived);
-    see(arrived, arrived.querySelector("[data-see]"));
+    markWhereTrue(formBelow(arrived), arrived);
     arrived.querySelector(".verdict").focus({ preventScroll: true });
   } else if (navigator.onLine) {
     location.assign(`${question.querySelector("form").action}?${query}`); // the page that needs no script says what is wrong
@@ -82,11 +83,29 @@ async function showAgain(question, query) {
     return;
   }
   const form = formBelow(question);
-  if (!form.querySelector("[name=guess]")) mark(form, parametersOf(arrived.querySelector("[data-see]")).guess); // else a link has brought one
   question.replaceWith(arrived);
+  if (!form.querySelector("[name=guess]")) markWhereTrue(form, arrived); // else a link has brought one
+}
+
+/** The figure stays in its state, with the guess on it where that is true of it. */
+function markWhereTrue(form, answered) {
+  mark(form, parametersOf(answered.querySelector("[data-see]")).guess);
   const state = stateWithoutGuess(form);
   const moved = Object.entries(defaultsOf(form)).some(([name, value]) => state[name] !== value);
   if (moved && !form.querySelector("[data-late]")) ask(form, state);
+}
+
+/** On to the figure, in the state that the text goes on with. */
+function goOn(question, link) {
+  const form = formBelow(question);
+  if (!form) {
+    location.assign(link.href);
+    return;
+  }
+  setControls(form, defaultsOf(form));
+  ask(form, defaultsOf(form));
+  form.closest("figure").scrollIntoView({ block: "start" });
+  form.querySelector("input:not([type=hidden]), select")?.focus({ preventScroll: true });
 }
 
 async function askAfresh(question) {
@@ -97,7 +116,7 @@ async function askAfresh(question) {
   mark(form, "");
   ask(form, stateWithoutGuess(form));
   replace(question, arrived);
-  arrived.querySelectorAll("input[type=range]").forEach(show);
+  unset(arrived);
   arrived.querySelector("input").focus({ preventScroll: true });
 }
 
@@ -160,12 +179,35 @@ function isAlone(question) {
   return location.pathname === question.dataset.page;
 }
 
-/** A slider's value, and the line of its mark where it lies along the axes of a figure. */
-function show(input) {
-  showValue(input);
-  const line = input.closest(".scene")?.querySelector(".stalk");
-  const at = `${(100 * (input.value - input.min)) / (input.max - input.min)}%`;
-  for (const end of ["x1", "x2"]) line?.setAttribute(end, at);
+/** Before the first touch there is no guess: nothing is chosen, and nothing can be committed but not to guess. */
+function unset(question) {
+  const inputs = question.querySelectorAll("form .control input");
+  if (!inputs.length) return;
+  for (const input of inputs) {
+    input.dataset.unset = "";
+    if (input.type === "radio") input.checked = false;
+    else input.setAttribute("aria-valuetext", question.querySelector("[data-words]").dataset.words);
+  }
+  question.querySelector("form button").disabled = true;
+}
+
+/** The first touch of a control sets the guess. */
+function settle({ type, target, key }) {
+  if (!target.matches?.(".ask .control input")) return;
+  const slides = target.type === "range";
+  if (type === "keydown" && !(slides && /^(Arrow|Page|Home|End)/.test(key))) return;
+  if (type === "pointerdown" && !slides) return;
+  set(target);
+}
+
+function set(input) {
+  const form = input.closest("form");
+  for (const each of form.querySelectorAll("[data-unset]")) {
+    delete each.dataset.unset;
+    each.removeAttribute("aria-valuetext");
+  }
+  form.querySelector("button").disabled = false;
+  if (input.type === "range") showValue(input);
 }
 
 /** A guess of an earlier visit: the control stands where it was left, and the label says so. Nothing moves on the page. */
@@ -174,7 +216,7 @@ function putBack(question, query) {
   if (answer === null) return;
   const form = question.querySelector("form");
   setControls(form, { answer });
-  form.querySelectorAll("input[type=range]").forEach(show);
+  set(form.querySelector(".control input"));
   const label = question.querySelector("[data-said]");
   const chosen = form.querySelector("output")?.textContent ?? form.querySelector(":checked + span")?.textContent ?? "";
   label.textContent = `${label.dataset.said} ${chosen}${form.querySelector(".slider-unit")?.textContent ?? ""}`;

@@ -111,8 +111,8 @@ def test_without_scripts_a_change_on_the_lesson_keeps_every_arrangement(client: 
 @pytest.mark.parametrize(
     ("query", "words"),
     [
-        ("lock=bit", "bits, block"),
-        ("hide=nothing", "bits, block"),
+        ("lock=bit", "bits, stretch"),
+        ("hide=nothing", "bits, stretch"),
         ("lock=bits&lock=block", "one value"),
         ("explain=no", "on or off"),
         ("lock=" + "a," * 400, "names of controls"),

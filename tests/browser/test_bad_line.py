@@ -107,17 +107,17 @@ def test_what_a_table_holds_does_not_wait_behind_an_answer_that_hangs(page: Page
     page.keyboard.press("ArrowRight")
     until(page, lambda: (len(waiting), len(tables)) == (1, 1))
     tables[0].continue_()
-    wait_for_table(page, "rtn", "bits", 4)
+    wait_for_table(page, "rtn", "bits", 5)
     for _ in range(3):
         page.keyboard.press("ArrowRight")
-    expect_state(page, "rtn", bits=7)
+    expect_state(page, "rtn", bits=8)
     assert len(waiting) == 1
     asked = waiting[0].request
     waiting[0].continue_()
     until(page, lambda: asked.failure is not None or asked.timing["responseEnd"] >= 0)
     page.wait_for_timeout(300)
-    expect_state(page, "rtn", bits=7)
-    assert held(page, "rtn") == full("rtn", bits=7)
+    expect_state(page, "rtn", bits=8)
+    assert held(page, "rtn") == full("rtn", bits=8)
 
 
 def test_what_was_overtaken_is_not_said(page: Page, watch: Watch) -> None:

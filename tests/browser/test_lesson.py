@@ -131,7 +131,7 @@ def test_snapped_marks_lie_on_the_level_lines(page: Page) -> None:
         const box = e.getBoundingClientRect(); return (box.top + box.bottom) / 2 })"""
     levels = page.evaluate(heights, "#fig-02 .level")
     marks = page.evaluate(heights, "#fig-02 .snap-mark")
-    assert len(levels) == 8
+    assert len(levels) == 16
     assert len(marks) == 32
     assert all(min(abs(mark - level) for level in levels) < 0.6 for mark in marks)
 

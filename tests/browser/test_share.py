@@ -137,8 +137,8 @@ def test_the_page_that_makes_links_is_accessible_and_copies(
     page: Page, axe: Callable[..., list[str]]
 ) -> None:
     page.add_init_script(COPY)
-    page.goto(f"{PAGE}/teach?figure=rtn&set.bits=4&show.block=lock&explain=off&place=embed")
-    link = f"{origin(page)}{PAGE}/figures/rtn?embed=1&bits=4&lock=block&explain=off"
+    page.goto(f"{PAGE}/teach?figure=rtn&set.bits=6&show.block=lock&explain=off&place=embed")
+    link = f"{origin(page)}{PAGE}/figures/rtn?embed=1&bits=6&lock=block&explain=off"
     expect(page.locator("#made-link")).to_have_value(link)
     assert axe(page) == []
     page.get_by_role("button", name="Copy the link").click()
@@ -146,4 +146,4 @@ def test_the_page_that_makes_links_is_accessible_and_copies(
     assert page.evaluate("window.copied") == link
     page.locator("#set-bits").fill("5")
     page.get_by_role("button", name="Make the link").click()
-    expect(page.locator("#made-link")).to_have_value(link.replace("bits=4", "bits=5"))
+    expect(page.locator("#made-link")).to_have_value(link.replace("bits=6", "bits=5"))

@@ -66,7 +66,12 @@ def test_copy_is_complete(copy: Path) -> None:
         ("quantization/xx/06-fit.md", 'short = "Fit"\n', "", "front matter without short"),
         ("quantization/xx/06-fit.md", 'slug = "fit"', 'slug = "passt"', "other slug than English"),
         ("quantization/xx/figures/rtn.toml", 'nudge = "nudge', 'n = "nudge', "no legend.nudge"),
-        ("quantization/xx/figures/rtn.toml", "{step} apart", "apart", "sentences.snapped has other slots"),
+        (
+            "quantization/xx/figures/rtn.toml",
+            "share {levels} levels. No weight moves further than half a step; one",
+            "share levels; one",
+            "sentences.snapped_one has other slots",
+        ),
         ("quantization/xx/claims.toml", "[vram-5090]", "[vram]", "no vram-5090.source"),
         ("quantization/xx/lesson.toml", "description =", "d =", "no description"),
         ("xx/course.toml", 'title = "Scaling laws"', "", "no lessons.3.title"),

@@ -15,12 +15,13 @@ from lessons.kit.figure import Figure
 from lessons.kit.language import gettext as _
 from lessons.kit.mathml import tex
 from lessons.kit.own import Own, OwnError
-from lessons.kit.scales import Scale, linear_ticks
-from lessons.kit.view import Column, PlotScales, Readout, Sentence, Table, View
+from lessons.kit.scales import Scale
+from lessons.kit.view import Column, Limit, PlotScales, Readout, Sentence, Table, View
 from lessons.quantization.blocks import BLOCKS, block_weights, row_length, start
 from lessons.quantization.figures.rtn.levels import (
     QUANTIZED_TOGETHER,
     SIZES,
+    UNEVEN,
     Array,
     Snapped,
     snap,
@@ -30,19 +31,30 @@ from quant_core import ggml
 from quant_core.methods import metrics, nf4, rtn
 from quant_core.methods.grid import Grid, Scheme
 
-HEIGHT = 384
+HEIGHT = 264
+"""Pixels from the highest level to the lowest."""
+STRIP, GAP, HALF_STEP = 60, 24, 24
+"""Pixels of the strip of errors under the levels, of the space between, and of half a step in the strip."""
+
 MOST_LINES = 32
+LABEL_DISTANCE = 36
+BARS = {16: 10, 32: 6, 64: 4, 128: 3}
+"""Pixels of the width of an error's bar, by the number of weights."""
+
+BEYOND = 0.5 + 1e-3
+"""Steps that a weight may move: half of one, but for the rounding of float32."""
+
 FP16_BITS = 16
 PLAIN = "grid"
 
 
 class Controls(FigureControls):
-    bits: int = slider(3, low=2, high=8)
+    bits: int = slider(4, low=2, high=8)
+    stretch: int = slider(1, low=1, high=16, unit="×")
     block: str = choice("calm", BLOCKS)
     format: str = choice(PLAIN, (PLAIN, *SIZES))
     group_size: str = choice("32", ("16", "32", "64", "128"), style="segments")
     scheme: Scheme = choice("asymmetric", ("asymmetric", "symmetric"), style="segments")
-    stretch: int = slider(1, low=1, high=16, unit="×")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,6 +63,8 @@ class Result:
 
     `first` is the column of the first weight in its row, `offset` its place among those that were quantized
     together, `largest` the place of the largest in the block; `others` are the levels of all but that one.
+    `at_zero` are the places of those of the others that are on the level nearest to zero, `zero`. `wider` is
+    how many times as wide the steps are as without the stretch.
     """
 
     controls: Controls
@@ -61,6 +75,9 @@ class Result:
     largest: int
     others: Array
     error: Array
+    zero: float
+    at_zero: NDArray[np.intp]
+    wider: float
     bits_per_weight: float
     levels: int
     storage: float
@@ -92,17 +109,14 @@ def rounded(controls: Controls, shared: Array, offset: int, first: int) -> Resul
     """Round weights that share a scale, and measure those that are drawn, from `offset` on."""
     weights = shared[offset : offset + sizes(controls)[0]]
     largest = int(np.argmax(np.abs(weights)))
+    unstretched = snapped_of(controls, shared, offset)
     weights[largest] *= controls.stretch
-    if controls.format == PLAIN:
-        snapped = snap_to_grid(weights, controls.bits, controls.scheme)
-    else:
-        snapped = snap(shared, controls.format, offset)
-    if snapped.levels.size < 2:
-        raise ValueError("these weights are too small for the scale of this format")
+    snapped = snapped_of(controls, shared, offset)
 
     error = snapped.values - weights
     others, on_levels = np.delete(weights, largest), np.delete(snapped.values, largest)
-    nearest_zero = snapped.levels[np.argmin(np.abs(snapped.levels))]
+    zero = snapped.levels[np.argmin(np.abs(snapped.levels))]
+    at_zero = np.flatnonzero((snapped.values == zero) & (np.arange(len(weights)) != largest))
     return Result(
         controls,
         first,
@@ -112,6 +126,9 @@ def rounded(controls: Controls, shared: Array, offset: int, first: int) -> Resul
         largest,
         on_levels,
         error,
+        float(zero),
+        at_zero,
+        wider=snapped.spacing[1] / unstretched.spacing[1],
         bits_per_weight=snapped.bits_per_weight,
         levels=int(snapped.levels.size),
         storage=snapped.bits_per_weight / FP16_BITS,
@@ -121,8 +138,19 @@ def rounded(controls: Controls, shared: Array, offset: int, first: int) -> Resul
         worst_error=float(np.abs(error).max()),
         sqnr=metrics.sqnr_db(weights, snapped.values),
         others_sqnr=sqnr_of_others(others, on_levels),
-        zeros=int(np.count_nonzero(on_levels == nearest_zero)),
+        zeros=len(at_zero),
     )
+
+
+def snapped_of(controls: Controls, shared: Array, offset: int) -> Snapped:
+    """The drawn weights on their levels: a plain grid of their own, or that of the format."""
+    if controls.format == PLAIN:
+        snapped = snap_to_grid(shared, controls.bits, controls.scheme)
+    else:
+        snapped = snap(shared, controls.format, offset)
+    if snapped.levels.size < 2:
+        raise ValueError("these weights are too small for the scale of this format")
+    return snapped
 
 
 def sqnr_of_others(weights: Array, values: Array) -> float:
@@ -151,17 +179,17 @@ def view(result: Result, own: Own | None = None) -> View:
 
     return View(
         readouts=(
-            Readout.of(result, "bits_per_weight", lambda v: numbers.fixed(v, 2), accent=True),
+            Readout.of(result, "step", lambda _: _spacing(result)),
+            Readout.of(result, "zeros", str, f"/ {size - 1}", accent=True),
+            Readout.of(result, "others_sqnr", _decibels, "dB"),
+            Readout.of(result, "bits_per_weight", lambda v: numbers.fixed(v, 2)),
             Readout.of(result, "levels", numbers.integer),
             Readout.of(result, "storage", lambda v: numbers.fixed(100 * v, 1), "%"),
-            Readout.of(result, "step", lambda _: _spacing(result)),
             Readout.of(result, "mean_error", numbers.significant),
             Readout.of(result, "worst_error", numbers.significant),
             sqnr,
-            Readout.of(result, "others_sqnr", _decibels, "dB"),
-            Readout.of(result, "zeros", str, f"/ {size - 1}"),
         ),
-        drawing=_drawing(weights, result.snapped, first),
+        drawing=_drawing(result),
         plots={"levels": PlotScales(*_scales(weights, result.snapped))},
         description=tuple(_description(result, worst)),
         table=Table(
@@ -181,21 +209,48 @@ def view(result: Result, own: Own | None = None) -> View:
         formulas=(*_formulas(result), rf"\mathrm{{SQNR}} = {ratio} = {tex(sqnr.text)}\;\mathrm{{dB}}"),
         ran=(*_functions(controls), metrics.sqnr_db),
         notes=tuple(_notes(controls, first + result.largest, own)),
+        limits=_limits(controls.format),
     )
 
 
 def _description(result: Result, worst: int) -> Iterable[Sentence]:
-    size, largest, others = len(result.weights), result.first + result.largest, result.others
-    format = result.controls.format
-    if format == PLAIN:
-        yield Sentence("snapped", n=str(size))
-    else:
-        yield Sentence("snapped_format", n=str(size), format=format)
+    yield _finding(result)
+    others = str(len(result.others))
     yield Sentence("errors", where=str(result.first + worst))
-    yield Sentence("others", largest=str(largest), others=str(size - 1))
+    yield Sentence("others", largest=str(result.first + result.largest), others=others)
+
+
+def _finding(result: Result) -> Sentence:
+    """What rounding did to the block, in one sentence that is true of this state."""
+    controls, others = result.controls, result.others
+    n, left = str(len(result.weights)), str(len(others))
     one_code = np.unique(np.delete(result.snapped.codes, result.largest)).size == 1
     if one_code and np.allclose(others, others[0]):
-        yield Sentence("drowned", others=str(size - 1), value=numbers.significant(float(others[0])))
+        return Sentence("drowned", others=left, value=numbers.significant(float(others[0])))
+    if controls.stretch > 1:
+        factor, wider = str(controls.stretch), numbers.times(result.wider, 1)
+        return Sentence(f"stretched_{_zeros(result)}", others=left, factor=factor, wider=wider)
+    if controls.format == PLAIN:
+        return Sentence(f"snapped_{_zeros(result)}", n=n, bits=str(controls.bits))
+    steps = result.worst_error / result.widest_step
+    kind = "even" if result.step == result.widest_step else "uneven"
+    if steps > BEYOND:
+        kind += "_beyond"
+    return Sentence(f"format_{kind}", n=n, format=controls.format, steps=numbers.fixed(steps, 2))
+
+
+def _zeros(result: Result) -> str:
+    """Which sentence says how many of the others are on zero, or on the level nearest to it."""
+    count = "none" if result.zeros == 0 else "one" if result.zeros == 1 else "some"
+    return count if result.zero == 0 or count == "none" else f"{count}_nearest"
+
+
+def _limits(format: str) -> dict[str, Limit]:
+    """A format leaves neither the bits nor the block nor the grid to choose."""
+    if format == PLAIN:
+        return {}
+    decided = Limit(Sentence("format_decides", format=format))
+    return {"bits": decided, "group_size": decided, "scheme": decided}
 
 
 def _functions(controls: Controls) -> tuple[Callable[..., Any], ...]:
@@ -224,13 +279,12 @@ def _notes(controls: Controls, largest: int, own: Own | None) -> Iterable[Senten
     yield Sentence("from_own", name=own.name) if own else Sentence(f"from_{controls.block}")
     if controls.format != PLAIN:
         yield Sentence(f"format_{controls.format}")
-        yield Sentence("format_decides", format=controls.format)
     columns, together = row_length(controls.block), QUANTIZED_TOGETHER.get(controls.format, 1)
     if columns % together and not own:
         fallback = str(ggml.FORMATS[controls.format].fallback)
         yield Sentence("not_legal", columns=str(columns), fallback=fallback)
     if controls.stretch > 1:
-        yield Sentence("stretched", factor=str(controls.stretch), column=str(largest))
+        yield Sentence("synthetic", factor=str(controls.stretch), column=str(largest))
     else:
         yield Sentence("unstretched")
 
@@ -241,32 +295,27 @@ def _scales(weights: NDArray[Any], snapped: Snapped) -> tuple[Scale, Scale]:
     return Scale((-0.5, len(weights) - 0.5)), Scale((float(ends[0]), float(ends[1])), (HEIGHT, 0.0))
 
 
-def _drawing(weights: NDArray[Any], snapped: Snapped, first: int) -> dict[str, Any]:
-    lines = snapped.levels
+def _drawing(result: Result) -> dict[str, Any]:
+    weights, snapped, first = result.weights, result.snapped, result.first
+    lines, size = snapped.levels, len(weights)
     x, y = _scales(weights, snapped)
-    low, high = y.domain
     every = max(1, len(lines) // MOST_LINES)
-    label_every = max(every, -(-len(lines) // 16))
-    places = max(0, 1 - int(np.floor(np.log10(high - low or 1))))
+    drawn = [i for i in range(len(lines)) if i % every == 0 or i == len(lines) - 1 or lines[i] == 0]
+    named = _apart([(i, y(float(lines[i]))) for i in drawn])
+    ticks = range(0, size, size // 4)
     return {
         "height": HEIGHT,
-        "size": len(weights),
+        "size": size,
+        "drawn_every": every,
         "levels": [
             {
-                "y": y(float(value)),
-                "code": numbers.integer(int(snapped.level_codes[i]))
-                if i % label_every == 0 or i == len(lines) - 1
-                else "",
+                "y": y(float(lines[i])),
+                "code": numbers.integer(int(snapped.level_codes[i])) if i in named else "",
+                "zero": lines[i] == 0,
             }
-            for i, value in enumerate(lines)
-            if i % every == 0 or i == len(lines) - 1
+            for i in drawn
         ],
-        "drawn_every": every,
-        "y_ticks": [{"at": y(v), "text": numbers.fixed(v, places)} for v in linear_ticks(low, high, 6)],
-        "x_ticks": [
-            {"at": x.percent(i), "text": str(first + i), "minor": (i // (len(weights) // 8)) % 2 == 1}
-            for i in range(0, len(weights), len(weights) // 8)
-        ],
+        "x_ticks": [{"at": x.percent(i), "text": str(first + i), "minor": i in ticks[1:3]} for i in ticks],
         "marks": [
             {
                 "x": x.percent(i),
@@ -274,9 +323,82 @@ def _drawing(weights: NDArray[Any], snapped: Snapped, first: int) -> dict[str, A
                 "snapped": y(float(s)),
                 "top": min(y(float(w)), y(float(s))),
                 "length": round(abs(y(float(w)) - y(float(s))), 3),
+                "zeroed": i in result.at_zero,
             }
             for i, (w, s) in enumerate(zip(weights, snapped.values, strict=True))
         ],
+        "largest": {
+            "x": x.percent(result.largest),
+            "y": min(max(y(float(weights[result.largest])), 6), HEIGHT - 6),
+            "left": result.largest >= size / 2,
+        },
+        **_right_side(result, y),
+        **_strip(result),
+    }
+
+
+def _apart(places: list[tuple[int, float]]) -> set[int]:
+    """Levels that can be named without touching: from the lowest up, and the highest."""
+    kept = [places[0]]
+    for place in places[1:]:
+        if kept[-1][1] - place[1] >= LABEL_DISTANCE:
+            kept.append(place)
+    if kept[-1] != places[-1]:
+        if kept[-1][1] - places[-1][1] < LABEL_DISTANCE / 2 and len(kept) > 1:
+            kept.pop()
+        kept.append(places[-1])
+    return {i for i, _ in kept}
+
+
+def _right_side(result: Result, y: Scale) -> dict[str, Any]:
+    """The values of the lowest and highest level and of zero, and one step, the widest, as a bracket."""
+    levels = result.snapped.levels.astype(np.float64)
+    zero = y(result.zero)
+    places = max(0, 2 - int(np.floor(np.log10(float(np.ptp(levels))))))
+    # The label of zero has a second line under it: an end of the scale that is nearer is not named.
+    ends = [(y(float(level)), float(level)) for level in levels[[0, -1]]]
+    named = [(at, level) for at, level in ends if at - zero >= 32 or zero - at >= 16]
+    gaps = np.diff(levels)
+    middles = np.array([y(float(m)) for m in (levels[1:] + levels[:-1]) / 2])
+    wanted = zero / 2 if zero > HEIGHT / 2 else (zero + HEIGHT) / 2
+    widest = gaps >= (1 - UNEVEN) * gaps.max()
+    step = int(np.argmin(np.where(widest, np.abs(middles - wanted), np.inf)))
+    top, bottom = y(float(levels[step + 1])), y(float(levels[step]))
+    words = float(middles[step])
+    if min(abs(words - at) for at in (zero, *[at for at, _ in named])) < 24:
+        words += 20 if words < HEIGHT / 2 else -20
+    return {
+        "values": [{"y": at, "text": numbers.signed(level, places)} for at, level in named],
+        "zero": {
+            "y": zero,
+            "text": "0" if result.zero == 0 else numbers.significant(result.zero, 2),
+            "weights": result.zeros,
+            "above": zero > HEIGHT - 20,
+        },
+        "step": {
+            "top": top,
+            "length": round(bottom - top, 2),
+            "words": round(words, 2),
+            "value": result.widest_step,
+            "text": numbers.significant(result.widest_step),
+            "even": result.step == result.widest_step,
+        },
+    }
+
+
+def _strip(result: Result) -> dict[str, Any]:
+    """Every error on one scale, half of the widest step each way; further where a weight moves further."""
+    middle, half = HEIGHT + GAP + STRIP / 2, result.widest_step / 2
+    most = max(half * STRIP / 2 / HALF_STEP, float(np.abs(result.error).max()))
+    y = Scale((-most, most), (HEIGHT + GAP + STRIP, HEIGHT + GAP))
+    width = BARS[len(result.error)]
+    return {
+        "bar": width,
+        "errors": [
+            {"top": min(y(float(e)), middle), "length": round(abs(y(float(e)) - middle), 3)}
+            for e in result.error
+        ],
+        "strip": {"middle": middle, "up": y(half), "down": y(-half), "foot": HEIGHT + GAP + STRIP},
     }
 
 

@@ -40,7 +40,15 @@ MARGIN = 32
 CHARACTER = 7.2
 """Width of a character of the typeface at 12 px: all of its characters are as wide."""
 
-FACE = "vendor/fonts/ibm-plex-mono-latin-400-normal.woff2"
+FACES = {
+    "mono": "font-family:'IBM Plex Mono'|mono-latin-400-normal",
+    "sans": "font-family:'IBM Plex Sans'|sans-latin-400-normal",
+    "serif": "font-family:'IBM Plex Serif'|serif-latin-300-normal",
+    "serif italic": "font-family:'IBM Plex Serif';font-style:italic|serif-latin-300-italic",
+}
+"""The typefaces of the page, as the file names them, and where they are."""
+
+FONT = re.compile(r'(?:(italic) )?(\d+) ([\d.]+px)(?:/\S+)? "IBM Plex (\w+)"')
 SVG = "{http://www.w3.org/2000/svg}"
 ATTRIBUTES = re.compile(
     r"(fill|stroke)(-opacity)?|stroke-(width|dasharray|linejoin|linecap)|opacity|paint-order|vector-effect"
@@ -152,6 +160,7 @@ def picture(shown: FigureContext, scheme: Scheme = "light") -> tuple[bytes, str]
     name = shown.figure.name
     document = _document(shown)
     found = looks(document, name, scheme)
+    _drop_hidden(document, found)
     legend, drawing = document[-1][0]
     words, true, quantized = (_attributes(found[probe]) for probe in legend.iter(f"{SVG}g"))
     for element in drawing.iter():
@@ -204,21 +213,42 @@ def _file(shown: FigureContext, paper: Paper, ground: str) -> tuple[bytes, str]:
     svg = Element(f"{SVG}svg", {**size, "viewBox": f"0 0 {WIDTH} {size['height']}", "role": "img"})
     SubElement(svg, f"{SVG}title").text = f"{shown.figure.label} {shown.text.title}"
     SubElement(svg, f"{SVG}desc").text = " ".join(shown.description)
-    SubElement(svg, f"{SVG}style").text = _style()
+    style = _style(frozenset(_face(text) for text in paper.body.iter(f"{SVG}text")))
+    SubElement(svg, f"{SVG}style").text = style
     SubElement(svg, f"{SVG}rect", {"fill": ground, **size})
     svg.append(paper.body)
-    allowed = base64.b64encode(hashlib.sha256(_style().encode()).digest()).decode()
+    allowed = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{allowed}'; font-src data:; frame-ancestors 'none'"
     return f"{tostring(svg, 'unicode')}\n".encode(), policy
 
 
+def _drop_hidden(node: Element, found: dict[Element, Looks]) -> None:
+    """Leave out what the sheets do not display on a wide screen."""
+    for child in list(node):
+        if found[child].get("display") == "none" and str(child.tag).startswith(SVG):
+            node.remove(child)
+        else:
+            _drop_hidden(child, found)
+
+
+def _face(text: Element) -> str:
+    """The typeface of a text: a key of `FACES`."""
+    family = text.get("font-family", "mono")
+    return f"{family} italic" if family == "serif" and text.get("font-style") == "italic" else family
+
+
 @functools.cache
-def _style() -> str:
-    """The typeface, which is the one thing that no attribute can say."""
-    face = base64.b64encode((STATIC / FACE).read_bytes()).decode()
+def _style(faces: frozenset[str]) -> str:
+    """The typefaces of the texts, which are the one thing that no attribute can hold."""
+    rules = []
+    for face in sorted(faces | {"mono"}):
+        says, _, name = FACES[face].partition("|")
+        data = base64.b64encode((STATIC / f"vendor/fonts/ibm-plex-{name}.woff2").read_bytes()).decode()
+        rules.append(f"@font-face{{{says};src:url(data:font/woff2;base64,{data}) format('woff2')}}")
     return (
-        f"@font-face{{font-family:'IBM Plex Mono';src:url(data:font/woff2;base64,{face}) format('woff2')}}"
-        "text{font-family:'IBM Plex Mono',ui-monospace,monospace}"
+        f"{''.join(rules)}text{{font-family:'IBM Plex Mono',ui-monospace,monospace}}"
+        "[font-family=sans]{font-family:'IBM Plex Sans',system-ui,sans-serif}"
+        "[font-family=serif]{font-family:'IBM Plex Serif',Georgia,serif}"
     )
 
 
@@ -226,8 +256,11 @@ def _attributes(look: Looks) -> Looks:
     """What the sheets say of an element of SVG as its attributes."""
     found: Looks = {}
     for name, value in look.items():
-        if name == "font" and (parts := re.match(r"(\d+) ([\d.]+px)", value)):
-            found |= {"font-weight": parts[1], "font-size": parts[2]}
+        if name == "font" and (parts := FONT.match(value)):
+            style, weight, size, family = parts.groups()
+            found |= {"font-weight": weight, "font-size": size}
+            found |= {"font-style": style} if style else {}
+            found |= {"font-family": family.lower()} if family != "Mono" else {}
         elif name == "transform":
             moved = re.sub(
                 r"X\((.*?)\)", r"(\1 0)", re.sub(r"translateY\((.*?)\)", r"translate(0 \1)", value)

@@ -27,6 +27,7 @@ DRAWN_NAMES = {
     ("xray", "pick"): r"^{}, ",
     ("mixes", "mix"): r"^{} ",
     ("measured", "row"): r"^{}$",
+    ("zoom", "at"): r"^{} ",
     ("fit", "device"): r"^{}\b.*(fits|short|tight)",
 }
 """How the name of a drawn radio button begins; its value in words stands between."""

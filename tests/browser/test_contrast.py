@@ -33,6 +33,8 @@ DECORATION = {
     ".level": "a level's place is told by its code at the edge, and by the marks that lie on it",
     ".code-bit": "the bits of the code that is printed above them",
     ".cell": "a cell is told from others by the sign, the code or the number printed in it",
+    ".link": "leads from the marked part to the panel that enlarges it",
+    ".shade0, .shade1": "smaller numbers of a matrix; the larger ones stand out from them",
     ".pending": "what the next steps of the slider will show at full strength",
     ".restore span, .cell span": "a button that is known by its words, not by its edge",
 }
@@ -51,6 +53,7 @@ CHOSEN = {
     "fit": (".ladder label.marked", ".ladder label:not(.marked)"),
     "quality": (".linked-rows tr.marked > .name", ".linked-rows tr:not(.marked) > .name"),
     "mixes": (".tiles input:checked + .tile", ".tiles input:not(:checked) + .tile"),
+    "zoom": (".part:has(:checked) .name", ".part:not(:has(:checked)) .name"),
     "primitive": (".code-cell.chosen", ".code-cell:not(.chosen)"),
 }
 """What is chosen in a drawing, and another one beside it."""

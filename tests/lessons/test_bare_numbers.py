@@ -41,6 +41,7 @@ MATHEMATICS = re.compile(
 ALLOWED = {
     ("front matter", "title", "140 GB, onto a laptop"): "a name for the lesson; the lead has its number",
     ("front matter", "headline", "140 GB,"): "the same name",
+    ("zoom.toml", "*", "16|4|4.5|32"): "sixteen bits, Q4_0's 4.5, and the block that is drawn; test_zoom.py",
     ("fold.toml", "*", "16|4|32"): "what FIG.00 is about: sixteen bits, four bits, its 32 weights",
     ("primitive.toml", "*", "32"): "the size of the block that is drawn; tests/lessons/test_primitive.py",
     ("gptq.toml", "*", "16|384|576"): "the cut that is drawn: 16 inputs of 384 or 576; test_gptq.py",

@@ -8,17 +8,24 @@ colours in it: the style sheet themes both, so dark mode needs no redraw.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from lessons.kit.language import N_, current_language, gettext
 from lessons.kit.scales import Scale
 
 STATIC_HEIGHT = 340
-"""Height of the static SVG's plotting area in CSS pixels; Plotly's plotting area has the same."""
+"""Usual height of the static SVG's plotting area in CSS pixels; Plotly's plotting area has the same."""
 
 MARGINS = {"l": 56, "r": 16, "t": 30, "b": 54, "pad": 0}
 """Margins of both forms in CSS pixels; the style sheet gives the static one the same as padding."""
+
+UNTITLED = 34
+"""Bottom margin of a chart whose x axis has no title."""
+
+NOTE_FONT = {"family": '"IBM Plex Serif", Georgia, serif', "size": 15, "style": "italic"}
+"""The typeface of the notes on a chart, as in the style sheet."""
 
 PLOTLY_CONFIG: dict[str, Any] = {
     "showSendToCloud": False,
@@ -61,7 +68,10 @@ PLOTLY_FONT = {"family": '"IBM Plex Mono", ui-monospace, monospace', "size": 12}
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """One axis. `title` is a key of the figure's words; `ticks` are raw values with their printed text."""
+    """One axis. `title` is a key of the figure's words, or ""; `ticks` are values with their printed text.
+
+    `domain` runs from left to right, or from the bottom up: backwards where less stands higher.
+    """
 
     title: str
     domain: tuple[float, float]
@@ -121,6 +131,32 @@ class Rule:
     below: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A sentence on the plot at a place: `text` is a key of the figure's words, `values` fill its slots.
+
+    `anchor` is "start", "middle" or "end" of the text; `y` is its middle.
+    """
+
+    text: str
+    x: float
+    y: float
+    anchor: str = "start"
+    values: Mapping[str, str] = field(default_factory=dict)
+
+    def filled(self, words: Mapping[str, str]) -> str:
+        return words.get(self.text, self.text).format(**self.values)
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A part of the x axis on which nothing was measured: hatched, and named at its top by `label`."""
+
+    low: float
+    high: float
+    label: str
+
+
 LABEL_ROOM = 30.0
 """CSS pixels: the name of a rule under it, and half a large mark on the rule above the name."""
 
@@ -129,7 +165,8 @@ LABEL_ROOM = 30.0
 class Chart:
     """A chart of `series` over two axes, with rules across it; `right` is a second upward axis.
 
-    The series of the right axis come last, because Plotly draws them in a layer above the others.
+    The series of the right axis come last, because Plotly draws them in a layer above the others. `height`
+    is that of the plotting area in CSS pixels.
     """
 
     x: Axis
@@ -137,11 +174,14 @@ class Chart:
     series: tuple[Series, ...]
     rules: tuple[Rule, ...] = ()
     right: Axis | None = None
+    notes: tuple[Note, ...] = ()
+    region: Region | None = None
+    height: int = STATIC_HEIGHT
 
     def scales(self) -> tuple[Scale, Scale]:
         return (
             Scale(self.x.domain, (0.0, 100.0), self.x.log),
-            Scale(self.y.domain, (float(STATIC_HEIGHT), 0.0), self.y.log),
+            Scale(self.y.domain, (float(self.height), 0.0), self.y.log),
         )
 
     def static(self) -> dict[str, Any]:
@@ -149,7 +189,8 @@ class Chart:
         x, y = self.scales()
         right = Scale(self.right.domain, y.span, self.right.log) if self.right else y
         return {
-            "height": STATIC_HEIGHT,
+            "height": self.height,
+            "titled": bool(self.x.title),
             "right_ticks": [
                 {"at": right(v), "text": text} for v, text in (self.right.ticks if self.right else ())
             ],
@@ -169,11 +210,16 @@ class Chart:
                 }
                 for rule in self.rules
             ],
+            "region": self.region and _static_region(self.region, x),
+            "notes": [
+                {"x": x.percent(note.x), "y": y(note.y), "anchor": note.anchor, "note": note}
+                for note in self.notes
+            ],
         }
 
     def _static_series(self, series: Series, x: Scale, y: Scale) -> dict[str, Any]:
         path = " ".join(
-            f"{'L' if i else 'M'}{10 * x(p.x):.0f} {1000 * y(p.y) / STATIC_HEIGHT:.0f}"
+            f"{'L' if i else 'M'}{10 * x(p.x):.0f} {1000 * y(p.y) / self.height:.0f}"
             for i, p in enumerate(series.points)
         )
         return {
@@ -202,12 +248,13 @@ class Chart:
 
     def plotly(self, words: dict[str, str]) -> dict[str, Any]:
         """The chart for Plotly: `data`, `layout` and `config`, JSON-ready. `words` are the figure's words."""
+        margins = MARGINS if self.x.title else MARGINS | {"b": UNTITLED}
         return {
             "data": [self._trace(series, words) for series in self.series],
             "layout": {
                 "autosize": True,
-                "height": STATIC_HEIGHT + MARGINS["t"] + MARGINS["b"],
-                "margin": MARGINS,
+                "height": self.height + margins["t"] + margins["b"],
+                "margin": margins,
                 "font": PLOTLY_FONT,
                 "showlegend": False,
                 "hovermode": "closest",
@@ -218,6 +265,7 @@ class Chart:
                 "yaxis": _plotly_axis(self.y, words) | {"title": {"text": ""}, "ticklabelstandoff": 9},
                 **({"yaxis2": _right_axis(self.right, words)} if self.right else {}),
                 "shapes": [
+                    *([_region(self.region)] if self.region else []),
                     *(_band(rule) for rule in self.rules if rule.spread),
                     *(_shape(rule) for rule in self.rules),
                 ],
@@ -225,14 +273,19 @@ class Chart:
                     _axis_title(words.get(self.y.title, self.y.title)),
                     *([_right_title(words.get(self.right.title, self.right.title))] if self.right else []),
                     *(_annotation(rule, words, self) for rule in self.rules if rule.label in words),
+                    *([_region_label(self.region, words, self)] if self.region else []),
+                    *(_note(note, words, self) for note in self.notes),
                 ],
             },
             "config": PLOTLY_CONFIG | _plotly_language(),
         }
 
     def _trace(self, series: Series, words: dict[str, str]) -> dict[str, Any]:
-        mode = {"line": "lines", "points": "markers+text", "both": "lines+markers"}[series.kind]
         points = series.points
+        labelled = series.kind != "line" and any(p.label for p in points)
+        mode = {"line": "lines", "points": "markers+text", "both": "lines+markers"}[series.kind]
+        if series.kind == "both" and labelled:
+            mode += "+text"
         trace: dict[str, Any] = {
             "type": "scatter",
             "mode": mode,
@@ -251,7 +304,7 @@ class Chart:
         }
         if series.right:
             trace["yaxis"] = "y2"
-        if series.kind == "points":
+        if series.kind == "points" or labelled:
             trace["text"] = [p.label for p in points]
             trace["textposition"] = [PLOTLY_SIDES[p.label_side] for p in points]
         if series.kind != "line":
@@ -331,8 +384,7 @@ def _band(rule: Rule) -> dict[str, Any]:
     span = {"x0": low, "x1": high, "y0": 0, "y1": 1, "xref": "x", "yref": "paper"}
     if rule.axis == "y":
         span = {"y0": low, "y1": high, "x0": 0, "x1": 1, "yref": "y", "xref": "paper"}
-    grey = "rgba(128,128,128,0.16)"  # half way between the two papers: right in light and dark
-    return {"type": "rect", "layer": "below", "line": {"width": 0}, "fillcolor": grey, **span}
+    return {"type": "rect", "layer": "below", "line": {"width": 0}, "fillcolor": GREY, **span}
 
 
 def _static_band(rule: Rule, x: Scale, y: Scale) -> dict[str, float]:
@@ -353,3 +405,34 @@ def _annotation(rule: Rule, words: dict[str, str], chart: Chart) -> dict[str, An
             place |= {"x": 0, "xanchor": "left", "yanchor": "top"}
             shift = {"xshift": 2, "yshift": -8}
     return {"text": words[rule.label], "showarrow": False, "borderpad": 3, **place, **shift}
+
+
+GREY = "rgba(128,128,128,0.16)"
+"""Half way between the two papers: right in light and dark."""
+
+
+def _static_region(region: Region, x: Scale) -> dict[str, Any]:
+    low, high = x(region.low), x(region.high)
+    return {"at": low, "length": round(high - low, 3), "label": region.label}
+
+
+def _region(region: Region) -> dict[str, Any]:
+    """The style sheet hatches it, by its name."""
+    span = {"x0": region.low, "x1": region.high, "y0": 0, "y1": 1, "xref": "x", "yref": "paper"}
+    look = {"type": "rect", "name": "region", "layer": "below", "line": {"width": 0}, "fillcolor": GREY}
+    return look | span
+
+
+def _region_label(region: Region, words: dict[str, str], chart: Chart) -> dict[str, Any]:
+    at = math.log10(region.low) if chart.x.log else region.low
+    place = {"x": at, "y": 1, "xref": "x", "yref": "paper", "xanchor": "left", "yanchor": "top"}
+    place |= {"showarrow": False, "borderpad": 3, "xshift": 1, "yshift": 1}
+    return {"text": words.get(region.label, region.label), **place}
+
+
+def _note(note: Note, words: dict[str, str], chart: Chart) -> dict[str, Any]:
+    x = math.log10(note.x) if chart.x.log else note.x
+    y = math.log10(note.y) if chart.y.log else note.y
+    anchor, shift = {"start": ("left", -2), "middle": ("center", 0), "end": ("right", 3)}[note.anchor]
+    place = {"x": x, "y": y, "xref": "x", "yref": "y", "xanchor": anchor, "yanchor": "middle"}
+    return {"text": note.filled(words), "showarrow": False, "font": NOTE_FONT, "xshift": shift, **place}

@@ -371,8 +371,8 @@ def _cliff(guess: Guess | None) -> Reveal:
     text = functools.partial(numbers.significant, digits=2)
     marks = _marks(
         CHART,
-        None if own is None else (text(own), row.bits_per_weight, own),
-        (text(truth), row.bits_per_weight, truth),
+        None if own is None else (text(own), row.size / 1e9, own),
+        (text(truth), row.size / 1e9, truth),
     )
     slots = {
         "bits": numbers.fixed(row.bits_per_weight, 2),

@@ -43,14 +43,14 @@ def test_measures_missing_from_the_data_are_disabled(client: TestClient) -> None
         for f in shown.all("fieldset")
         if reason.attributes["id"] in f.attributes.get("aria-describedby", "")
     ]
-    assert [g.one("legend").text for g in groups] == ["The plot shows"]
+    assert [g.one("legend").text for g in groups] == ["Measured by"]
     limits = json.loads(shown.one("div", class_="view").attributes["data-limits"])
     assert limits["measure"]["options"] == ["benchmark_loss", "gsm8k"]
     assert limits["measure"]["reason"] == reason.text
 
     free = figure(client, "quality")
     assert not [a for a in radios(free, "measure").values() if "disabled" in a]
-    assert "data-limits" not in free.one("div", class_="view").attributes
+    assert "measure" not in json.loads(free.one("div", class_="view").attributes["data-limits"])
 
 
 @pytest.mark.parametrize("measure", ["benchmark_loss", "gsm8k"])
@@ -59,7 +59,7 @@ def test_address_with_a_missing_measure_shows_perplexity_with_a_note(
 ) -> None:
     shown = figure(client, f"quality?data=base&measure={measure}")
     assert "checked" in radios(shown, "measure")[measure]
-    assert "perplexity, lower is better" in shown.text
+    assert "perplexity, better is up" in shown.text
     assert any("the plot shows perplexity" in note.text for note in shown.all("p", class_="note"))
 
 

@@ -22,8 +22,6 @@ TABS = 150  # presses after which a keyboard's reader gives up
 SPOKEN = re.compile(r'- (row|rowheader|cell)\b(?: "(.*)")?')
 DRAWN_NAMES = {
     ("primitive", "weight"): r"^column {}, ",
-    ("quality", "sort"): r"^Sort by {}$",
-    ("quality", "scheme"): r"^{}$",
     ("xray", "pick"): r"^{}, ",
     ("mixes", "mix"): r"^{} ",
     ("measured", "row"): r"^{}$",
@@ -250,9 +248,7 @@ class ByName(InPage):
             self.press(group.get_by_role("radio", name=words.option(key, value, widget), exact=True))
 
     def said(self, key: str, value: str) -> str:
-        """The option in the words of its name: "byte-47" is "byte 47", a column its heading."""
-        if key == "sort":
-            return LESSON.texts[self.name].column(value).replace("\u00ad", "")  # a place to break the heading
+        """The option in the words of its name: "byte-47" is "byte 47"."""
         if (self.name, key) == ("primitive", "weight"):
             return str(Computed(self.name).view.drawing["dots"][int(value)]["column"])
         if key == "row":

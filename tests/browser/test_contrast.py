@@ -51,7 +51,7 @@ UNPAINTED = """keys => keys.filter(key => {
 }).map(key => key.className)"""
 CHOSEN = {
     "fit": (".ladder label.marked", ".ladder label:not(.marked)"),
-    "quality": (".linked-rows tr.marked > .name", ".linked-rows tr:not(.marked) > .name"),
+    "quality": (".rows tr.marked > .name", ".rows tr:not(.marked) > .name"),
     "mixes": (".tiles input:checked + .tile", ".tiles input:not(:checked) + .tile"),
     "zoom": (".part:has(:checked) .name", ".part:not(:has(:checked)) .name"),
     "primitive": (".code-cell.chosen", ".code-cell:not(.chosen)"),

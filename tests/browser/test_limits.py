@@ -28,7 +28,7 @@ def test_measures_that_the_data_lacks_come_and_go_with_it(page: Page, axe: Calla
         "The base model was measured by perplexity alone: the plot shows that."
     )
     assert axe(page, "#fig-05 .controls") == []
-    shown.locator("[name=scheme][value=Q2_K]").check(force=True)
+    shown.locator("select[name=scheme]").select_option("Q2_K")
     expect(shown.locator("output[name=scheme]")).to_have_text("Q2_K")
     page.wait_for_url("**scheme=Q2_K*")
     assert "measure=gsm8k" in page.url

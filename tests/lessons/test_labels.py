@@ -58,7 +58,24 @@ def test_where_rules_are_strict_only_the_first_label_crosses_one() -> None:
 
 def test_an_error_bar_keeps_its_column_free() -> None:
     crowded = [Label("a", "F16", 0.0, 100, bar=(60, 140)), Label("b", "", 0.05, 100)]
-    assert "a" not in place(crowded, LabelArea(wide=300, narrow=300, height=340))
+    placed = place(crowded, LabelArea(wide=300, narrow=300, height=340))
+    assert placed["a"].side in ("left", "right"), "the first label covers what it must, but not its own bar"
+
+
+def test_only_the_first_label_is_shown_where_there_is_no_room() -> None:
+    crowd = [Label(str(i), "Q4_K_M", 0.5 + 0.01 * i, 100 + i) for i in range(9)]
+    placed = place(crowd, PLOT)
+    assert "0" in placed
+    assert not placed["0"].minor
+    assert len(placed) < len(crowd)
+
+
+def test_a_strict_plot_has_no_label_across_a_curve() -> None:
+    """A curve along the marks leaves the sides above and below them."""
+    row = [Label(str(i), "Q4", 0.2 + 0.3 * i, 100, sides=("right", "top")) for i in range(3)]
+    along = LabelArea(300, 300, 340, curves=(((0.0, 100.0), (1.0, 100.0)),), strict=True)
+    assert {one.side for one in place(row, along).values()} == {"top"}
+    assert {one.side for one in place(row, LabelArea(300, 300, 340)).values()} == {"right"}
 
 
 def test_labels_without_room_on_a_phone_are_minor() -> None:

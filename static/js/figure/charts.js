@@ -60,6 +60,10 @@ async function draw(chart) {
 function dress(host) {
   // The server's SVG beneath, the words and the table say the same: one of them is enough to hear.
   host.querySelectorAll(".main-svg").forEach((svg) => svg.setAttribute("aria-hidden", "true"));
+  const { shapes = [] } = host.layout;
+  for (const path of host.querySelectorAll(".shapelayer path[data-index]")) {
+    path.classList.toggle("shape-region", shapes[path.dataset.index]?.name === "region");
+  }
   for (const trace of host.querySelectorAll(".scatterlayer > .trace")) {
     const { customdata = [], meta = {} } = trace.__data__[0].trace; // the datum that d3 binds
     if (meta.role) trace.classList.add(`role-${meta.role}`);

@@ -35,7 +35,6 @@ class About(Whole):
     """What `lesson.toml` tells of a lesson.
 
     `sections`, `summary` and `faq` are files of its prose. `hidden`: it has addresses, and nothing lists it.
-    `guided` has, by figure, the controls that it begins with on the guided route.
     """
 
     title: str
@@ -49,7 +48,6 @@ class About(Whole):
     summary: str = ""
     faq: str = ""
     hidden: bool = False
-    guided: dict[str, tuple[str, ...]] | None = None
 
 
 class CourseLesson(Whole):
@@ -161,16 +159,6 @@ class Lesson:
         readouts = figure.view(controls).readouts
         return program(figure.computation(controls), controls, [readout.name for readout in readouts])
 
-    def first_controls(self, figure: str) -> tuple[str, ...] | None:
-        """The controls that a figure begins with on the guided route; None for all of them.
-
-        They are the first control, unless `lesson.toml` names others.
-        """
-        if self.about.guided is None:
-            return None
-        first: tuple[str, ...] = tuple(self.figures[figure].controls.model_fields)[:1]
-        return self.about.guided.get(figure, first)
-
     def is_late(self, figure: str) -> bool:
         """Whether the lesson's page leaves a figure's drawing out until the reader is near."""
         return any(figure in section.late for section in self.sections)
@@ -270,8 +258,6 @@ def _read_lesson(slug: str, folder: Path, words: Path) -> Lesson:
     placed = [name for section in sections for name in section.figures]
     _refuse(placed, found, f"the prose of {slug} places figures that no module has")
     figures = {name: found[name] for name in placed}
-    for name, first in (about.guided or {}).items():
-        _refuse(first, figures[name].controls.model_fields, f"lesson.toml of {slug}: {name} has no control")
     questions: dict[str, Question] = getattr(_part(slug, "questions"), "QUESTIONS", {})
     _refuse(questions, figures, f"questions of {slug} belong to no figure that the prose places")
     tasks: dict[str, Task] = getattr(_part(slug, "tasks"), "TASKS", {})

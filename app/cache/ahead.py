@@ -30,7 +30,6 @@ from lessons.kit.arrangement import FigureQuery
 from lessons.kit.controls import Choice
 from lessons.kit.language import PSEUDO, SOURCE, languages, use_language
 from lessons.kit.source import shown_functions
-from lessons.kit.task import ROUTES
 
 log = logging.getLogger("academy")
 
@@ -83,8 +82,7 @@ def first_pages() -> Iterator[Making]:
     for slug in all_slugs():
         lesson = load_lesson(slug)
         queries = defaults_of(lesson)
-        for route in ("", *ROUTES):
-            yield lesson_address(lesson, queries, route), partial(lesson_page, lesson, queries, route)
+        yield lesson_address(lesson, queries), partial(lesson_page, lesson, queries)
         if lesson.receipts is not None:
             yield address("receipts", slug), partial(receipts_page, lesson)
         yield from (_view(lesson, name, query) for name, query in queries.items())

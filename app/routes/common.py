@@ -27,7 +27,6 @@ from lessons.kit.controls import ControlError, FigureControls, Text
 from lessons.kit.figure import Figure
 from lessons.kit.language import gettext as _
 from lessons.kit.source import shown_functions
-from lessons.kit.task import ROUTES
 
 T = TypeVar("T")
 READ = ["GET", "HEAD"]
@@ -123,12 +122,9 @@ def must_be(name: str, allowed: str) -> HTTPException:
     return HTTPException(422, _("%(name)s must be %(allowed)s.", name=name, allowed=allowed))
 
 
-def read_route(parameters: Pairs) -> str:
-    """The reader's route through a lesson, "" for none."""
-    given = [value for name, value in parameters if name == "route"]
-    if len(given) > 1 or any(value not in ROUTES for value in given):
-        raise must_be("route", _("guided or lab, once"))
-    return given[0] if given else ""
+def without_route(parameters: Pairs) -> Pairs:
+    """The parameters without the `route` of links from the time when a lesson had several."""
+    return [pair for pair in parameters if pair[0] != "route"]
 
 
 async def read_figure(

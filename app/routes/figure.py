@@ -32,8 +32,8 @@ from app.routes.common import (
     must_be,
     parse_figure,
     read_figure,
-    read_route,
     respond,
+    without_route,
 )
 from app.site import current_site
 from app.views.environment import html
@@ -85,17 +85,15 @@ async def figure_page(request: Request, slug: str, name: str) -> Response:
     Without JavaScript a form of the lesson page adds `in=lesson`: back to the lesson, with the new controls.
     """
     lesson, figure = find_figure(slug, name)
-    parameters = query_parameters(request)
-    route = read_route(parameters)
-    shell = {key: value for key, value in parameters if key in ("embed", "in", "route")}
+    parameters = without_route(query_parameters(request))
+    shell = {key: value for key, value in parameters if key in ("embed", "in")}
     own = [(key, value) for key, value in parameters if key not in shell and "." not in key]
     embed = _read_embed(shell)
     query = await in_thread(request, partial(parse_figure, lesson, name, own, given=parameters))
     if shell.get("in") == "lesson":
         others = await in_thread(request, partial(_parse_others, lesson, name, parameters))
         figures = of_figures([(name, query.pairs()), *others])
-        pairs = [*([("route", route)] if route else []), *figures]
-        return RedirectResponse(address("lesson", slug, query=pairs, anchor=figure.id), 303)
+        return RedirectResponse(address("lesson", slug, query=figures, anchor=figure.id), 303)
     template = "embed.jinja" if embed else "figure.jinja"
     headers = page_headers(current_site().embed_ancestors) if embed else None
     make = partial(_page, template, headers)

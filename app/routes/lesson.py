@@ -26,7 +26,6 @@ from app.routes.common import (
     must_be,
     no_figure,
     parse_figure,
-    read_route,
 )
 from app.views.environment import html
 from app.views.lesson import (
@@ -53,10 +52,9 @@ router = APIRouter()
 @router.api_route(PATHS["lesson"], methods=READ)
 async def lesson(request: Request, slug: str) -> Response:
     """The whole lesson. `rtn.bits=3` sets a control of a figure; other parameters are not ours to judge."""
-    route = read_route(query_parameters(request))
     lesson, queries = await _read_figures(request, slug)
-    key = lesson_address(lesson, queries, route)
-    make = partial(lesson_page, lesson, queries, route)
+    key = lesson_address(lesson, queries)
+    make = partial(lesson_page, lesson, queries)
     return await cached(request, key, make, figures=_shown(lesson, queries))
 
 
@@ -106,7 +104,7 @@ async def code(request: Request, slug: str, function: str) -> Response:
 
 @router.api_route(PATHS["teach"], methods=READ)
 async def teach(request: Request, slug: str) -> Response:
-    """Where a teacher makes a link: `figure=rtn&set.bits=5&show.block=lock&explain=off&place=embed`."""
+    """Where a teacher makes a link: `figure=rtn&set.bits=5&show.block=lock&open=details&place=embed`."""
     lesson = find_lesson(slug)
     parameters = query_parameters(request)
     given = dict(parameters)
@@ -175,6 +173,6 @@ def _parse_figures(lesson: Lesson, parameters: Pairs) -> FigureQueries:
                 for problem in problems_for_people(error, lesson.texts[name], figure.label)
             ]
     if problems:
-        ours = [pair for pair in parameters if pair[0] == "route" or "." in pair[0]]
+        ours = [pair for pair in parameters if "." in pair[0]]
         raise CannotShow(lesson, problems, address("lesson", lesson.slug, query=without(problems, ours)))
     return queries

@@ -20,7 +20,7 @@ from app.routes.common import (
     cached,
     find_lesson,
     in_thread,
-    read_route,
+    without_route,
 )
 from app.views.lesson import question_page, questions_page
 from app.views.problems import problems_for_people, without
@@ -76,21 +76,19 @@ async def _question(
         raise HTTPException(
             404, _("This lesson has no question “%(name)s”. It has: %(known)s.", name=name[:40], known=known)
         )
-    parameters = query_parameters(request)
-    route = read_route(parameters)
+    parameters = without_route(query_parameters(request))
     parse = partial(_parse, lesson, name, parameters, whole_page=whole_page)
     committed, guess = await in_thread(request, parse)
     commit = [] if not committed else [(SKIP, "1")] if guess is None else [(ANSWER, as_parameter(guess))]
-    query = [*commit, *([("route", route)] if route else [])]
-    key = address("question" if whole_page else "question fragment", slug, name, query=query)
-    make = partial(question_page, lesson, name, committed, guess, route, whole_page=whole_page)
+    key = address("question" if whole_page else "question fragment", slug, name, query=commit)
+    make = partial(question_page, lesson, name, committed, guess, whole_page=whole_page)
     return await cached(request, key, make, cache_control=cache_control)
 
 
 def _parse(lesson: Lesson, name: str, parameters: Pairs, *, whole_page: bool) -> tuple[bool, Guess | None]:
     """Whether there was a commit, and the guess; None for who skipped."""
     try:
-        return lesson.questions[name].read([pair for pair in parameters if pair[0] != "route"])
+        return lesson.questions[name].read(parameters)
     except ControlError as error:
         label = lesson.figures[name].label if whole_page else ""
         problems = problems_for_people(error, lesson.question_texts[name], label)

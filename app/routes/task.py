@@ -13,7 +13,7 @@ from app.addresses import PATHS, address
 from app.cache.response import CachedResponse
 from app.http.errors import CannotShow
 from app.http.query import query_parameters
-from app.routes.common import READ, cache_of, cached, find_lesson, in_thread, respond
+from app.routes.common import READ, cache_of, cached, find_lesson, in_thread, respond, without_route
 from app.views.environment import html
 from app.views.problems import problems_for_people
 from app.views.task import TaskContext, task_context
@@ -34,7 +34,7 @@ async def task(request: Request, slug: str, section: str) -> Response:
         raise HTTPException(
             404, _("This lesson has no task “%(name)s”. It has: %(known)s.", name=section[:40], known=known)
         )
-    t = await in_thread(request, partial(_parse, lesson, section, query_parameters(request)))
+    t = await in_thread(request, partial(_parse, lesson, section, without_route(query_parameters(request))))
 
     def make() -> CachedResponse:
         return html("task.jinja", lesson=lesson, t=t)

@@ -13,14 +13,17 @@ from app.site import current_site
 from app.views.environment import html
 from app.views.question import QuestionContext, reveal
 from lessons.catalogue import Lesson
-from lessons.kit.arrangement import Arrangement, FigureQuery, Pairs
+from lessons.kit.arrangement import Arrangement, FigureQuery, Pairs, hideable
 from lessons.kit.chart import Chart
 from lessons.kit.controls import Choice, FigureControls, as_parameter
 from lessons.kit.figure import Figure
 from lessons.kit.own import read_own
 from lessons.kit.question import CHART, Mark, PlacedMark, on_chart, placed
 from lessons.kit.text import FigureText
-from lessons.kit.view import View
+from lessons.kit.view import Readout, View
+
+IN_FRONT = 3
+"""Controls, and read-outs, that a figure shows beside its drawing; the others are in its details."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +159,41 @@ class FigureContext:
         return [*fixed, *self.query.beside(), *self.own]
 
     @property
+    def _shown_controls(self) -> list[str]:
+        """The controls of its form in order: neither cells of the drawing nor hidden ones."""
+        return [name for name in hideable(type(self.controls)) if name not in self.arrangement.hide]
+
+    @property
+    def front(self) -> list[str]:
+        """The controls that stand beside the drawing: the first three, and those that are fixed."""
+        shown = self._shown_controls
+        return [name for i, name in enumerate(shown) if i < IN_FRONT or name in self.arrangement.lock]
+
+    @property
+    def folded(self) -> list[str]:
+        """The controls in the details; hidden ones are there, too, and not to be seen."""
+        front = self.front
+        return [name for name in hideable(type(self.controls)) if name not in front]
+
+    @property
+    def front_readouts(self) -> tuple[Readout, ...]:
+        return self.view.readouts[:IN_FRONT]
+
+    @property
+    def folded_readouts(self) -> tuple[Readout, ...]:
+        return self.view.readouts[IN_FRONT:]
+
+    @property
+    def details_open(self) -> bool:
+        """Whether the details are open from the start: one of their controls is in use, or a link says so."""
+        defaults = type(self.controls).model_fields
+        return self.arrangement.details or any(
+            getattr(self.controls, name) != defaults[name].default
+            for name in self.folded
+            if name not in self.arrangement.hide
+        )
+
+    @property
     def python(self) -> str:
         """Python that reproduces the read-outs."""
         return self.lesson.python(self.figure.name, self.controls)
@@ -169,6 +207,17 @@ class FigureContext:
     @property
     def description(self) -> list[str]:
         return [self.text.sentence(sentence) for sentence in self.view.description]
+
+    @property
+    def finding(self) -> str:
+        """The first sentence of the description as HTML: numbers of quantized things are set off."""
+        accents = {readout.name for readout in self.view.readouts if readout.accent}
+        return self.text.finding(self.view.description[0], accents)
+
+    @property
+    def source(self) -> str:
+        """Where the drawn numbers come from; "" where the view does not say."""
+        return self.text.sentence(self.view.source) if self.view.source else ""
 
     @property
     def linked_description(self) -> list[str]:

@@ -9,7 +9,6 @@ from app.cache.response import QUICK, CachedResponse
 from app.views.environment import html
 from app.views.figure import FigureContext, figure_context
 from app.views.question import ask, reveal
-from app.views.task import worked_example
 from lessons.catalogue import Lesson, lesson_slugs, load_lesson
 from lessons.kit.arrangement import FigureQuery, hideable
 from lessons.kit.prose import PIECES
@@ -24,26 +23,20 @@ def defaults_of(lesson: Lesson) -> FigureQueries:
     return {name: FigureQuery(figure.controls()) for name, figure in lesson.figures.items()}
 
 
-def lesson_address(lesson: Lesson, queries: FigureQueries, route: str = "", page: str = "lesson") -> str:
+def lesson_address(lesson: Lesson, queries: FigureQueries, page: str = "lesson") -> str:
     """The canonical address of a page that shows all figures of a lesson."""
-    of_route = [("route", route)] if route else []
     figures = of_figures((name, query.pairs()) for name, query in queries.items())
-    return address(page, lesson.slug, query=[*of_route, *figures])
+    return address(page, lesson.slug, query=figures)
 
 
-def lesson_page(
-    lesson: Lesson, queries: FigureQueries, route: str = "", quality: int = QUICK
-) -> CachedResponse:
-    """The whole lesson. `route` "guided" has the worked examples, and begins with fewer controls."""
-    guided = lesson.tasks if route == "guided" else ()
+def lesson_page(lesson: Lesson, queries: FigureQueries, quality: int = QUICK) -> CachedResponse:
+    """The whole lesson."""
     return html(
         "lesson.jinja",
         quality=quality,
         lesson=lesson,
         figures={name: figure_context(lesson, name, query, brief=True) for name, query in queries.items()},
-        questions={name: ask(lesson, name, route) for name in lesson.questions},
-        examples={section: worked_example(lesson, section) for section in guided},
-        route=route,
+        questions={name: ask(lesson, name) for name in lesson.questions},
     )
 
 
@@ -53,10 +46,10 @@ def course_page() -> CachedResponse:
 
 
 def question_page(
-    lesson: Lesson, name: str, committed: bool, guess: Guess | None, route: str, *, whole_page: bool
+    lesson: Lesson, name: str, committed: bool, guess: Guess | None, *, whole_page: bool
 ) -> CachedResponse:
     """A question before its guess, or the answer beside the guess; with its figure, or alone."""
-    q = reveal(lesson, name, guess, route) if committed else ask(lesson, name, route)
+    q = reveal(lesson, name, guess) if committed else ask(lesson, name)
     if not whole_page:
         return html("ask/fragment.jinja", lesson=lesson, q=q)
     controls = q.reveal.controls if q.reveal else lesson.figures[name].controls()
@@ -132,4 +125,4 @@ def arrangement_of(parameters: list[tuple[str, str]]) -> list[tuple[str, str]]:
     shown = [(key.removeprefix("show."), how) for key, how in parameters if key.startswith("show.")]
     hows = dict.fromkeys(how for _, how in shown if how != "open")
     fixed = [(how, ",".join(name for name, own in shown if own == how)) for how in hows]
-    return [*controls, *fixed, *(pair for pair in parameters if pair[0] == "explain")]
+    return [*controls, *fixed, *(pair for pair in parameters if pair[0] in ("explain", "open"))]

@@ -25,7 +25,6 @@ class QuestionContext:
     question: Question
     controls: FigureControls
     reveal: Reveal | None
-    route: str = ""
 
     @property
     def name(self) -> str:
@@ -88,31 +87,26 @@ class QuestionContext:
         return self.lesson.words.word(key, guess=self.guess, truth=self.reveal.truth)
 
     @property
-    def route_query(self) -> list[tuple[str, str]]:
-        return [("route", self.route)] if self.route else []
-
-    @property
     def figure_address(self) -> str:
         """The lesson at this figure, as the prose goes on with it."""
-        return address("lesson", self.lesson.slug, query=self.route_query, anchor=self.figure.id)
+        return address("lesson", self.lesson.slug, anchor=self.figure.id)
 
     @property
     def seen_address(self) -> str:
         """The lesson, with the figure's controls set to show the answer, and the guess on it."""
         assert self.reveal is not None
         controls = of_figures([(self.name, [*self.reveal.controls.query(), (GUESS, self.marked)])])
-        query = [*self.route_query, *controls]
-        return address("lesson", self.lesson.slug, query=query, anchor=self.figure.id)
+        return address("lesson", self.lesson.slug, query=controls, anchor=self.figure.id)
 
 
-def ask(lesson: Lesson, name: str, route: str = "") -> QuestionContext:
+def ask(lesson: Lesson, name: str) -> QuestionContext:
     """A question before its commit. Nothing of its answer is computed."""
     question = lesson.questions[name]
-    return QuestionContext(lesson, question, question.controls(), None, route)
+    return QuestionContext(lesson, question, question.controls(), None)
 
 
-def reveal(lesson: Lesson, name: str, guess: Guess | None, route: str = "") -> QuestionContext:
+def reveal(lesson: Lesson, name: str, guess: Guess | None) -> QuestionContext:
     """A question after its commit; without a guess when it was skipped."""
     question = lesson.questions[name]
     controls = question.controls.model_validate({} if guess is None else {ANSWER: guess})
-    return QuestionContext(lesson, question, controls, question.reveal(guess), route)
+    return QuestionContext(lesson, question, controls, question.reveal(guess))

@@ -18,7 +18,6 @@ from lessons.kit.task import (
     Step,
     Task,
     check,
-    read_attempt,
 )
 from lessons.kit.text import FigureText
 from lessons.kit.view import Sentence
@@ -94,8 +93,3 @@ def task_context(lesson: Lesson, section: str, attempt: Attempt, exercise: Exerc
     """A task with an attempt at it."""
     task = lesson.tasks[section]
     return TaskContext(lesson, task, attempt, exercise, task.make(EXAMPLE_SEED), check(attempt, exercise))
-
-
-def worked_example(lesson: Lesson, section: str) -> TaskContext:
-    """A task before any attempt, for its worked example."""
-    return task_context(lesson, section, *read_attempt(lesson.tasks[section], ()))

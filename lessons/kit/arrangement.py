@@ -1,8 +1,9 @@
 """What the query of a figure says: its controls, a teacher's arrangement, and a reader's guess to draw on it.
 
 `lock=bits,block` shows controls that cannot be changed, `hide=stretch` leaves controls out, `explain=off`
-leaves out what the figure says about itself. It arranges a page and is no examination: whoever edits the
-address has everything again. `guess=8` marks that guess, and the answer, on the figure of a question.
+leaves out what the figure says about itself, `open=details` opens its details. It arranges a page and is no
+examination: whoever edits the address has everything again. `guess=8` marks that guess, and the answer, on
+the figure of a question.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from lessons.kit.question import GUESS, Question
 Pairs = list[tuple[str, str]]
 """Parameters of a query, in order."""
 
-NAMES = ("lock", "hide", "explain", GUESS)
+NAMES = ("lock", "hide", "explain", "open", GUESS)
 """Parameters beside the controls: no control may have such a name."""
 
 
@@ -33,11 +34,14 @@ class Arrangement:
     explain : bool
         Whether description, notes, formulas and code are shown. The text alternative of the drawing is always
         there for those who do not see it.
+    details : bool
+        Whether the details are open when the page is.
     """
 
     lock: tuple[str, ...] = ()
     hide: tuple[str, ...] = ()
     explain: bool = True
+    details: bool = False
 
     @property
     def fixed(self) -> tuple[str, ...]:
@@ -47,7 +51,8 @@ class Arrangement:
     def pairs(self) -> Pairs:
         """Its parameters; none where everything is open."""
         given = [("lock", ",".join(self.lock)), ("hide", ",".join(self.hide))]
-        return [pair for pair in given if pair[1]] + [("explain", "off")] * (not self.explain)
+        pairs = [pair for pair in given if pair[1]]
+        return pairs + [("explain", "off")] * (not self.explain) + [("open", "details")] * self.details
 
 
 OPEN = Arrangement()
@@ -127,6 +132,10 @@ def _read_beside(
             if value not in ("on", "off"):
                 problems.append(ControlProblem(name, value[:ECHO_LIMIT], _("on or off")))
             arrangement = replace(arrangement, explain=value != "off")
+        elif name == "open":
+            if value != "details":
+                problems.append(ControlProblem(name, value[:ECHO_LIMIT], "details"))
+            arrangement = replace(arrangement, details=value == "details")
         elif name == GUESS and question:
             try:
                 question.marked(value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar, get_args
 
 from lessons.kit.controls import FigureControls
 from lessons.kit.job import Found
@@ -12,6 +12,9 @@ from lessons.kit.own import Own
 from lessons.kit.view import View
 
 C = TypeVar("C", bound=FigureControls)
+Part = Literal["model", "layer", "matrix", "row", "block", "weight"]
+PARTS: tuple[Part, ...] = get_args(Part)
+"""What a figure may show of a model, from the whole to the smallest part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,8 @@ class Figure(Generic[C]):
         argument and the shipped data. The page shows its source, and offers it to copy.
     view_of
         What is shown of a result; it computes nothing.
+    shows
+        The part of a model that it draws, marked in its caption; None where that says nothing.
     is_html
         Its drawing is made of rows and cells of HTML: only a browser can make a picture of it.
     on_own
@@ -57,6 +62,7 @@ class Figure(Generic[C]):
     controls: type[C]
     compute: Callable[[C], Any]
     view_of: Callable[[Any], View]
+    shows: Part | None = None
     is_html: bool = False
     on_own: Callable[[C, Own], View] | None = None
     from_file: Callable[[Mapping[str, str]], dict[str, str]] | None = None

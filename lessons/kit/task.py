@@ -23,7 +23,6 @@ EXAMPLE_SEED = 0
 """The worked example; no fresh exercise has it."""
 
 STAGES = ("faded", "fresh")
-ROUTES = ("guided", "lab")
 Stage = Literal["faded", "fresh"]
 Outcome = Literal["open", "right", "wrong", "unread"]
 
@@ -133,14 +132,12 @@ class Attempt:
 
     stage: Stage = "fresh"
     seed: int = 1
-    route: str = ""
     solve: bool = False
     given: tuple[tuple[str, str], ...] = ()
 
     def query(self) -> list[tuple[str, str]]:
         """The parameters of this address."""
         pairs = [("stage", self.stage), ("seed", str(self.seed))]
-        pairs += [("route", self.route)] if self.route else []
         return [*pairs, *self.given, *([("solve", "1")] if self.solve else [])]
 
     def another(self, **change: object) -> Attempt:
@@ -160,8 +157,6 @@ class AttemptError(ValueError):
 def read_attempt(task: Task, parameters: Iterable[tuple[str, str]]) -> tuple[Attempt, Exercise]:
     """An attempt and its exercise from an address.
 
-    The default stage is "faded" on the guided route, otherwise "fresh".
-
     Raises
     ------
     AttemptError
@@ -174,8 +169,7 @@ def read_attempt(task: Task, parameters: Iterable[tuple[str, str]]) -> tuple[Att
         if name in given:
             problems.append(_problem(name, f"{given[name]}, {value}", _("one value, not several")))
         given.setdefault(name, value)
-    route = _one_of(given, "route", ROUTES, "", problems)
-    stage = _one_of(given, "stage", STAGES, "faded" if route == "guided" else "fresh", problems)
+    stage = _one_of(given, "stage", STAGES, "fresh", problems)
     solve = _one_of(given, "solve", ("1",), "", problems) == "1"
     seed = given.pop("seed", "1")
     if not re.fullmatch("[0-9]{1,4}", seed) or int(seed) == EXAMPLE_SEED:
@@ -186,11 +180,11 @@ def read_attempt(task: Task, parameters: Iterable[tuple[str, str]]) -> tuple[Att
     read: list[tuple[str, str]] = []
     for name, value in given.items():
         if name not in steps:
-            known = ", ".join(["seed", "stage", "route", "solve", *steps])
+            known = ", ".join(["seed", "stage", "solve", *steps])
             problems.append(ControlProblem(name[:ECHO_LIMIT], value[:ECHO_LIMIT], known, known=False))
         elif value.strip():
             read.append((name, value[:ECHO_LIMIT]))
-    attempt = Attempt("faded" if stage == "faded" else "fresh", int(seed), route, solve, tuple(read))
+    attempt = Attempt("faded" if stage == "faded" else "fresh", int(seed), solve, tuple(read))
     if problems:
         raise AttemptError(tuple(problems), attempt)
     return attempt, exercise

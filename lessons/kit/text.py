@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +93,12 @@ class FigureText:
 
     def sentence(self, sentence: Sentence) -> str:
         return self._fill(self._find("sentences", sentence.key), sentence.slots)
+
+    def finding(self, sentence: Sentence, accents: Container[str]) -> str:
+        """The sentence as HTML, with the values of the slots in `accents` set off."""
+        template = html.escape(self._find("sentences", sentence.key), quote=False)
+        values = {name: html.escape(value, quote=False) for name, value in sentence.slots.items()}
+        return self._fill(template, {n: f"<b>{v}</b>" if n in accents else v for n, v in values.items()})
 
     def linked(self, sentence: Sentence, sources_url: str) -> str:
         """The sentence as HTML, its claims leading to their sources."""

@@ -132,12 +132,13 @@ class View:
     Parameters
     ----------
     readouts
-        The numbers under the drawing; their names are a public contract (docs/figures.md).
+        Its numbers; the first three stand in front, the others in the details. Their names are a public
+        contract (docs/figures.md).
     drawing
         What the figure's template draws: positions, classes, labels, all computed here.
     description
-        The text alternative of the drawing, sentence by sentence. The first is what a screen reader hears
-        after a change.
+        The text alternative of the drawing, sentence by sentence. The first is the finding: the figure's
+        headline, and what a screen reader hears after a change.
     table
         The data of the drawing, from the same arrays.
     formulas
@@ -145,7 +146,9 @@ class View:
     ran
         The `quant_core` functions that computed this view; the page shows their source.
     notes
-        Sentences that belong under the drawing (provenance, a caveat of this very state).
+        Sentences of the details (provenance, a caveat of this very state).
+    source
+        Where the drawn numbers come from, in a few words, for the caption.
     chart
         The data chart, when the figure is one.
     plots
@@ -161,6 +164,7 @@ class View:
     formulas: tuple[str, ...]
     ran: tuple[Callable[..., Any], ...]
     notes: tuple[Sentence, ...] = ()
+    source: Sentence | None = None
     chart: Chart | None = None
     plots: Mapping[str, PlotScales] = field(default_factory=dict)
     limits: Mapping[str, Limit] = field(default_factory=dict)
@@ -170,3 +174,5 @@ class View:
         for part in ("description", "notes"):
             sentences = tuple(sentence.beside(printed) for sentence in getattr(self, part))
             object.__setattr__(self, part, sentences)
+        if self.source:
+            object.__setattr__(self, "source", self.source.beside(printed))

@@ -36,7 +36,7 @@ Measure = Callable[[int], tuple[int, int]]
 
 
 def measures(page: Page, name: str) -> Measure:
-    """A figure's inner width and the height of its drawing in a window of some width."""
+    """The width of a figure's stage and the height of its drawing in a window of some width."""
     open_alone(page, name)
     with_faces(page)
     shown = wait_for_chart(figure(page, name))
@@ -45,9 +45,8 @@ def measures(page: Page, name: str) -> Measure:
         page.set_viewport_size({"width": window, "height": 1000})
         return tuple(
             shown.evaluate("""fig => {
-                const { paddingLeft, paddingRight } = getComputedStyle(fig);
-                const inner = fig.clientWidth - parseFloat(paddingLeft) - parseFloat(paddingRight);
-                return [Math.ceil(inner), Math.round(fig.querySelector(".drawing").offsetHeight)];
+                const { clientWidth } = fig.querySelector(".stage");
+                return [clientWidth, Math.round(fig.querySelector(".drawing").offsetHeight)];
             }""")
         )
 
@@ -84,7 +83,7 @@ def rules(name: str, found: list[tuple[int, int]]) -> str:
 
 
 def room(name: str, width: int) -> int:
-    """The height that the sheet keeps for a drawing in a figure of this inner width."""
+    """The height that the sheet keeps for a drawing in a stage of this width."""
     place = re.escape(f".fig-{name}:where(.js *) .drawing[data-late]")
     kept = re.findall(
         rf"(?:max-width: (\d+)px\) {{ )?{place} {{ min-height: (\d+)px", ROOMS.read_text("utf-8")

@@ -82,9 +82,9 @@ export function stateOf(form) {
   return { ...wantedBy(form), ...Object.fromEntries(new FormData(form)) };
 }
 
-/** What the server wrote into the row of controls, whatever a browser may have restored over it. */
+/** What the server wrote into the controls, whatever a browser may have restored over it. */
 export function servedTo(form) {
-  const inputs = [...form.querySelectorAll(".controls :is(input, select)")];
+  const inputs = [...form.querySelectorAll(".control :is(input, select)")];
   return Object.fromEntries(
     inputs.flatMap((input) => {
       if (input.type === "radio") return input.defaultChecked ? [[input.name, input.value]] : [];

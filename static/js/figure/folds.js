@@ -1,12 +1,13 @@
 // Leave the folded parts below a figure as they are until they are unfolded: a change only notes what they would become.
-const FOLD = '<div class="more">'; // a view ends with it
+const FOLD = '<div class="more">'; // the details of a view end with it
+const END = "</div></details></div>";
 const nextHtml = new WeakMap(); // .more → the HTML that the last change brought for it
 const nextPart = new WeakMap(); // a closed <details> → the one that the last change brought
 
 /** A view without its folded parts, and those: a drag need not parse them. */
 export function splitFold(html) {
   const at = html.lastIndexOf(FOLD);
-  return { view: `${html.slice(0, at)}${FOLD}</div></div>`, fold: html.slice(at) };
+  return { view: html.slice(0, at) + FOLD + END, fold: html.slice(at) };
 }
 
 /** Note the folded parts of the view that is about to be shown. */

@@ -29,7 +29,7 @@ function limit(figure) {
 }
 
 function addLimit(form, name, { reason, options, id, says }) {
-  const inputs = [...form.querySelectorAll(`.controls :is(input, select)[name="${name}"]`)];
+  const inputs = [...form.querySelectorAll(`.control :is(input, select)[name="${name}"]`)];
   if (!inputs.length) return;
   const control = inputs[0].closest(".control");
   const all = control.matches("fieldset") ? [control] : inputs;
@@ -53,7 +53,7 @@ function removeLimits(form) {
     part.disabled = false;
     delete part.dataset.limited;
   }
-  for (const reason of form.querySelectorAll(".controls .reason:not([data-missing])")) {
+  for (const reason of form.querySelectorAll(".control .reason:not([data-missing])")) {
     for (const element of form.querySelectorAll(`[aria-describedby~="${reason.id}"]`)) {
       const others = element.getAttribute("aria-describedby").split(" ").filter((id) => id !== reason.id);
       if (others.length) element.setAttribute("aria-describedby", others.join(" "));

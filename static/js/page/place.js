@@ -4,7 +4,7 @@
 // history remembers what stood at the top of the window, and it is held there until the reader moves.
 (() => {
   const REST = 150; // milliseconds without scrolling
-  const PARTS = ["figcaption", ".controls", ".drawing", ".readouts", ".description", ".more", ".under"]; // of a figure
+  const PARTS = ["figcaption", ".finding", ".drawing", ".readouts", ".more", ".under"]; // of a figure
   const MOVES = ["wheel", "touchstart", "pointerdown", "keydown"];
   let held; // the place to be in, as long as the reader leaves the page alone
   let last; // where the page was scrolled to for that, and how high it was then

@@ -354,4 +354,4 @@ def _places(top: float) -> int:
     return 0 if top > 0.08 else 1
 
 
-FIGURE = Figure("awq", "fig-04", "FIG.04", Controls, compute, view)
+FIGURE = Figure("awq", "fig-04", "FIG.04", Controls, compute, view, shows="matrix")

@@ -536,4 +536,4 @@ def _calibrated(row: MeasuredCalibration) -> Point:
     )
 
 
-FIGURE = Figure("calibration", "fig-04b", "FIG.04B", Controls, compute, view)
+FIGURE = Figure("calibration", "fig-04b", "FIG.04B", Controls, compute, view, shows="layer")

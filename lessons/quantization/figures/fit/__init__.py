@@ -666,4 +666,8 @@ def _functions(run: Run) -> tuple[Callable[..., Any], ...]:
     return (sizes, *whole, *speed)
 
 
-FIGURE = Figure("fit", "fig-06", "FIG.06", Controls, compute, view, from_file=own_model.controls_of)
+FIGURE = Figure(
+    *("fit", "fig-06", "FIG.06", Controls, compute, view),
+    shows="model",
+    from_file=own_model.controls_of,
+)

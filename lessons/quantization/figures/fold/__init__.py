@@ -390,4 +390,4 @@ def _signed(value: float) -> str:
     return text if value <= 0 else f"+{text}"
 
 
-FIGURE = Figure("fold", "fig-00", "FIG.00", Controls, compute, view)
+FIGURE = Figure("fold", "fig-00", "FIG.00", Controls, compute, view, shows="weight")

@@ -448,4 +448,4 @@ def _formulas(done: int, share: str) -> tuple[str, ...]:
     return hessian, method, error
 
 
-FIGURE = Figure("gptq", "fig-03b", "FIG.03B", Controls, compute, view)
+FIGURE = Figure("gptq", "fig-03b", "FIG.03B", Controls, compute, view, shows="matrix")

@@ -514,6 +514,7 @@ def job(controls: Controls) -> tuple[str, Nothing] | None:
 
 FIGURE = Figure(
     *("measured", "fig-05d", "FIG.05D", Controls, compute, view),
+    shows="model",
     job=job,
     on_found=on_found,
     compute_job=compute_smollm2,

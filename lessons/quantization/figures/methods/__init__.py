@@ -399,4 +399,4 @@ def _tex_name(score: Score) -> str:
     return score.name.replace("_", r"\_").replace(" ", r"\ ")
 
 
-FIGURE = Figure("methods", "fig-07c", "FIG.07C", Controls, compute, view, is_html=True)
+FIGURE = Figure("methods", "fig-07c", "FIG.07C", Controls, compute, view, shows="matrix", is_html=True)

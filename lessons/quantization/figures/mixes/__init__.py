@@ -305,4 +305,4 @@ def _notes(mix: str, shape: memory.ModelShape, tensors: tuple[TypedTensor, ...])
     yield Sentence("rules")
 
 
-FIGURE = Figure("mixes", "fig-05c", "FIG.05C", Controls, compute, view, is_html=True)
+FIGURE = Figure("mixes", "fig-05c", "FIG.05C", Controls, compute, view, shows="model", is_html=True)

@@ -203,4 +203,4 @@ def _path(points: list[tuple[int, float]], x: Scale, y: Scale, height: int) -> s
     return "M" + "L".join(f"{10 * x(n):.1f} {1000 * y(value) / height:.1f}" for n, value in points)
 
 
-FIGURE = Figure("noise", "fig-01", "FIG.01", Controls, compute, view)
+FIGURE = Figure("noise", "fig-01", "FIG.01", Controls, compute, view, shows="row")

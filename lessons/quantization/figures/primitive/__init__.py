@@ -359,4 +359,4 @@ def _formulas(result: Result) -> tuple[str, ...]:
     return (store, back, lost) if convention == "symmetric" else (store, back, lost, same)
 
 
-FIGURE = Figure("primitive", "fig-0a", "FIG.0A", Controls, compute, view, on_own=on_own)
+FIGURE = Figure("primitive", "fig-0a", "FIG.0A", Controls, compute, view, shows="block", on_own=on_own)

@@ -239,4 +239,4 @@ def _formulas(rank: int, bits: float, error: str) -> tuple[str, ...]:
     )
 
 
-FIGURE = Figure("qlora", "fig-07b", "FIG.07B", Controls, compute, view)
+FIGURE = Figure("qlora", "fig-07b", "FIG.07B", Controls, compute, view, shows="matrix")

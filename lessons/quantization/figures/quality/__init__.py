@@ -686,4 +686,4 @@ def _true_and_quantized(points: tuple[Point, ...]) -> tuple[Series, ...]:
     )
 
 
-FIGURE = Figure("quality", "fig-05", "FIG.05", Controls, compute, view)
+FIGURE = Figure("quality", "fig-05", "FIG.05", Controls, compute, view, shows="model")

@@ -455,4 +455,4 @@ def _number(value: float) -> str:
     return tex(numbers.significant(value))
 
 
-FIGURE = Figure("rtn", "fig-02", "FIG.02", Controls, compute, view, on_own=on_own)
+FIGURE = Figure("rtn", "fig-02", "FIG.02", Controls, compute, view, shows="block", on_own=on_own)

@@ -287,6 +287,7 @@ JOB = Job(
 
 FIGURE = Figure(
     *("sentence", "fig-05e", "FIG.05E", Controls, compute, view),
+    shows="model",
     is_html=True,
     job=job,
     on_found=on_found,

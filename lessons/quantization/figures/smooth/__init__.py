@@ -347,4 +347,4 @@ def _formulas(tries: Sweep, step: int, error: str) -> tuple[str, ...]:
     )
 
 
-FIGURE = Figure("smooth", "fig-07", "FIG.07", Controls, compute, view)
+FIGURE = Figure("smooth", "fig-07", "FIG.07", Controls, compute, view, shows="layer")

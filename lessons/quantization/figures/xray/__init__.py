@@ -818,4 +818,9 @@ def _importance_notes(controls: Controls, block: SuperBlock) -> Iterable[Sentenc
         yield Sentence(f"typical_{controls.block}")
 
 
-FIGURE = Figure("xray", "fig-05b", "FIG.05B", Controls, compute, view, is_html=True, on_own=on_own)
+FIGURE = Figure(
+    *("xray", "fig-05b", "FIG.05B", Controls, compute, view),
+    shows="block",
+    is_html=True,
+    on_own=on_own,
+)

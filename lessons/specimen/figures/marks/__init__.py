@@ -171,4 +171,4 @@ def _drawing(
     }
 
 
-FIGURE = Figure("marks", "fig-g1", "FIG.G1", Controls, compute, view)
+FIGURE = Figure("marks", "fig-g1", "FIG.G1", Controls, compute, view, shows="block")

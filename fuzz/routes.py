@@ -232,7 +232,7 @@ def any_pair(dice: random.Random, name: str) -> str:
     key = dice.choices(
         (
             *(control, f"{name}.{control}", "embed", "in", "utm_source", f"{noise(dice)}.x", noise(dice)),
-            *("answer", "skip", "route", "seed", "stage", "scale", "guess", f"{name}.guess"),
+            *("answer", "skip", "seed", "stage", "scale", "guess", f"{name}.guess"),
         ),
         (60, 10, 6, 6, 2, 2, 4, 8, 2, 2, 8, 2, 4, 6, 2),
     )[0]

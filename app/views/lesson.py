@@ -125,4 +125,4 @@ def arrangement_of(parameters: list[tuple[str, str]]) -> list[tuple[str, str]]:
     shown = [(key.removeprefix("show."), how) for key, how in parameters if key.startswith("show.")]
     hows = dict.fromkeys(how for _, how in shown if how != "open")
     fixed = [(how, ",".join(name for name, own in shown if own == how)) for how in hows]
-    return [*controls, *fixed, *(pair for pair in parameters if pair[0] in ("explain", "open"))]
+    return [*controls, *fixed, *(pair for pair in parameters if pair[0] in ("explain", "open") and pair[1])]

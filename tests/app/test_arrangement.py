@@ -11,8 +11,8 @@ from starlette.testclient import TestClient
 
 from app.assets import version
 from lessons.catalogue import Lesson, load_lesson
-from lessons.kit.arrangement import NAMES
-from lessons.kit.controls import Choice, FigureControls
+from lessons.kit.arrangement import NAMES, hideable
+from lessons.kit.controls import Choice, FigureControls, as_parameter
 from tests.app.html import Element, parse
 from tests.app.state_tables import table_of, views_of
 
@@ -37,7 +37,7 @@ def inputs(form: Element, name: str) -> list[Element]:
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_no_control_has_the_name_of_an_arrangement(name: str) -> None:
-    reserved = {*NAMES, "embed", "in", "ground", "task", "figure", "place"}
+    reserved = {*NAMES, "embed", "in", "route", "ground", "task", "figure", "place"}
     assert not reserved & set(FIGURES[name].controls.model_fields)
 
 
@@ -77,12 +77,59 @@ def test_fragment_keeps_locked_cells_disabled(client: TestClient) -> None:
     assert all(view.count(" disabled") == 32 for view in views_of(table).values())
 
 
+def details_of(figure: Element) -> Element:
+    return figure.one("details", class_="details")
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_three_controls_stand_in_front_and_the_others_in_the_details(client: TestClient, name: str) -> None:
+    controls = FIGURES[name].controls
+    shown = figure(client, f"{LESSON}/figures/{name}")
+    names = list(hideable(controls))
+    folded = details_of(shown).one("div", class_="more-controls")
+    fields = {e.attributes["name"] for tag in ("input", "select") for e in folded.all(tag)}
+    assert fields == set(names[3:])
+    front = {
+        e.attributes["name"]
+        for tag in ("input", "select")
+        for e in shown.one("div", class_="controls").all(tag)
+    }
+    assert front == set(names[:3])
+    outputs = shown.one("dl", class_="readouts").all("output")
+    view = FIGURES[name].view(controls())
+    assert [e.attributes["name"] for e in outputs] == [each.name for each in view.readouts[:3]]
+
+
+def test_details_are_open_where_a_folded_control_is_in_use_or_a_link_says_so(client: TestClient) -> None:
+    folded = hideable(FIGURES["rtn"].controls)[-1]
+    widget = FIGURES["rtn"].controls.widgets()[folded]
+    used = as_parameter(widget.states()[-1])
+    for query, is_open in (
+        ("", False),
+        ("&open=details", True),
+        (f"&{folded}={used}", True),
+        (f"&{folded}={used}&hide={folded}", False),
+        ("&bits=5", False),
+    ):
+        shown = figure(client, f"{LESSON}/figures/rtn?embed=1{query}")
+        assert ("open" in details_of(shown).attributes) is is_open, query
+    assert "open" in details_of(figure(client, f"{LESSON}/figures/rtn")).attributes
+
+
+def test_fixed_controls_stand_in_front_and_hidden_ones_make_room(client: TestClient) -> None:
+    first, second, third, fourth, *_, last = hideable(FIGURES["rtn"].controls)
+    shown = figure(client, f"{LESSON}/figures/rtn?lock={last}&hide={first}")
+    row = shown.one("div", class_="controls")
+    front = {e.attributes["name"] for tag in ("input", "select") for e in row.all(tag)}
+    assert front == {second, third, fourth, last}
+
+
 def test_explain_off_keeps_the_text_alternative(client: TestClient) -> None:
     page = client.get(f"{LESSON}/figures/rtn?explain=off").text
     assert "data-unexplained" in page
     assert "css/teach.css" in page
     shown = parse(page).one("figure")
-    described = shown.one("svg").attributes["aria-describedby"]
+    described = shown.one("div", class_="drawing").one("svg").attributes["aria-describedby"]
     assert shown.one("p", id=described).text
 
 
@@ -115,6 +162,7 @@ def test_without_scripts_a_change_on_the_lesson_keeps_every_arrangement(client: 
         ("hide=nothing", "bits, stretch"),
         ("lock=bits&lock=block", "one value"),
         ("explain=no", "on or off"),
+        ("open=all", "details"),
         ("lock=" + "a," * 400, "names of controls"),
     ],
 )
@@ -148,7 +196,12 @@ def test_builder_makes_a_link_with_the_chosen_arrangement(
         assert len(inputs(form, f"set.{control}")) == 1
         drawn = isinstance(widget, Choice) and widget.drawn
         assert len(inputs(form, f"show.{control}")) == (2 if drawn else 3)
-    query = [("figure", name), *((f"show.{control}", "lock") for control in widgets), ("explain", "off")]
+    query = [
+        ("figure", name),
+        *((f"show.{control}", "lock") for control in widgets),
+        ("explain", "off"),
+        ("open", "details"),
+    ]
     for place in ("page", "embed", "lesson"):
         made = parse(client.get(f"{LESSON}/teach", params=[*query, ("place", place)]).text)
         link = made.one("input", id="made-link").attributes["value"]
@@ -157,6 +210,7 @@ def test_builder_makes_a_link_with_the_chosen_arrangement(
         shown = parse(opened.text).one("figure", id=lesson.figures[name].id)
         assert "data-unexplained" in shown.attributes
         assert ("embed=1" in link) == (place == "embed")
+        assert "open" in details_of(shown).attributes
 
 
 def test_the_builder_opens_a_question_and_a_task(client: TestClient) -> None:

@@ -169,20 +169,15 @@ def test_correction_link_is_valid_and_keeps_every_other_value(client: TestClient
             f"{FRAGMENT}/{name}?{query}",
         ]
         if control == next(iter(controls.model_fields)):  # the lesson is long
-            addresses.append(f"{LESSON}?{lesson}&route=guided")
+            addresses.append(f"{LESSON}?{lesson}")
         for address in addresses:
             answer = client.get(address)
             assert answer.status_code == 422, address
             back = _way_back(answer.text)
             assert ("embed=1" in back) == ("embed=1" in address)
-            assert ("route=guided" in back) == ("route=guided" in address)
             named = parse_qsl(back.partition("?")[2])
             state = controls.parse(
-                [
-                    (key.removeprefix(f"{name}."), value)
-                    for key, value in named
-                    if key not in ("embed", "route")
-                ]
+                [(key.removeprefix(f"{name}."), value) for key, value in named if key != "embed"]
             )
             assert state == controls.parse(others.items())
             assert client.get(back).status_code == 200
@@ -205,13 +200,13 @@ def test_correction_link_is_valid_whatever_was_wrong(
 @pytest.mark.parametrize(
     "address",
     [
-        f"{LESSON}/questions/rtn?answer=x&route=guided",
-        f"{LESSON}/tasks/rounding?seed=x&scale=1%2F2&route=guided",
+        f"{LESSON}/questions/rtn?answer=x",
+        f"{LESSON}/tasks/rounding?seed=x&scale=1%2F2",
         f"{LESSON}/jobs/sentence?seed=x&sentence=A+%26+B",
         f"{LESSON}/teach?figure=sentence&set.sentence=A+%26+B&set.seed=x",
         f"{LESSON}/figures/sentence.py?sentence=A+%26+B&seed=x",
         f"{LESSON}/figures/rtn.svg?bits=x&ground=dark",
-        f"{LESSON}/figures/rtn?bits=x&lock=block&explain=off",
+        f"{LESSON}/figures/rtn?bits=x&lock=block&explain=off&open=details",
         f"{LESSON}/figures/rtn?bits=x&guess=nowhere",
         f"{LESSON}/notebook.ipynb?rtn.bits=x&sentence.sentence=A+%26+B",
     ],

@@ -45,7 +45,6 @@ PLACES = [
     f"{LESSON}/teach?figure=rtn&show.bits=lock&explain=off&place=embed",
     f"{LESSON}/figures/rtn?lock=bits,block",
     f"{LESSON}/questions",
-    f"{LESSON}?route=guided",
     *(f"{LESSON}/tasks/{section}?seed=5&solve=1" for section in load_lesson("quantization").tasks),
     f"{LESSON}/tasks/rounding?stage=faded&seed=3&code=40&restored=9",
     f"{LESSON}/figures/rtn?embed=1&format=NF4",
@@ -64,7 +63,6 @@ PROBLEMS = [
     f"{LESSON}/code/nothing",
     f"{LESSON}/tasks/nothing",
     f"{LESSON}/tasks/rounding?seed=0&scale=x&stage=y&code=1&code=2&w=3",
-    f"{LESSON}?route=x",
     f"{LESSON}?rtn.bits=99&rtn.schem=symmetric&fit.bandwidth=0&mixes.mix=Q9&awq.alpha=2",
     f"{LESSON}?rtn.bits=3&rtn.bits=4&xray.importance=maybe",
     f"/fragments/{version()}/quantization/rtn?bits=99",
@@ -107,7 +105,7 @@ PARTS_OF_ADDRESSES = KNOWN | set(FIGURES) | {"quantization", "nothing", "embed"}
 for figure in load_lesson("quantization").figures.values():
     for control, widget in figure.controls.widgets().items():
         PARTS_OF_ADDRESSES |= {control, *map(str, widget.states())}
-PARTS_OF_ADDRESSES |= {"seed", "stage", "route", "solve", *STAGES}
+PARTS_OF_ADDRESSES |= {"seed", "stage", "solve", *STAGES}
 for section, task in load_lesson("quantization").tasks.items():
     PARTS_OF_ADDRESSES |= {*section.split("-"), *(step.name for step in task.make(1).steps)}
 

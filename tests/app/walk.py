@@ -40,8 +40,6 @@ def addresses() -> Iterator[str]:
         "",
         "?rtn.bits=5",
         "?rtn.bits=99",
-        "?route=guided",
-        "?route=lab",
         "/teach",
         "/teach?figure=rtn",
     ):

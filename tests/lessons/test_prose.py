@@ -171,7 +171,6 @@ def test_the_path_has_its_four_lessons_with_their_states() -> None:
     ("file", "old", "new", "wrong"),
     [
         ("quantization/lesson.toml", "title =", "titel =", "title: Field required; titel: Extra inputs"),
-        ("quantization/lesson.toml", 'fold = ["step", "block"]', "fold = 3", "guided.fold: "),
         ("course.toml", 'state = "next"', 'state = "later"', "lessons.3.state: "),
         ("quantization/claims.toml", 'kind = "cited"', 'kind = "heard"', "vram-5090.kind: "),
         ("quantization/claims.toml", "formula =", "formular =", "size-70b-f16.formular: Unexpected"),

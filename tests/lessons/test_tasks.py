@@ -185,12 +185,6 @@ def read(*given: tuple[str, str]) -> tuple[Attempt, Exercise]:
     return read_attempt(TASKS["rounding"], given)
 
 
-def test_guided_route_starts_with_help() -> None:
-    assert read()[0].stage == "fresh"
-    assert read(("route", "guided"))[0].stage == "faded"
-    assert read(("route", "guided"), ("stage", "fresh"))[0].stage == "fresh"
-
-
 def test_faded_exercise_has_its_first_half_filled_in() -> None:
     attempt, exercise = read(("stage", "faded"), ("seed", "5"))
     assert [each.shown for each in check(attempt, exercise)] == [True, True, False, False]
@@ -233,7 +227,6 @@ def test_answers_are_read_in_every_notation(section: str) -> None:
         ("seed", "1.5"),
         ("seed", "٣"),
         ("stage", "worked"),
-        ("route", "x"),
         ("solve", "0"),
         ("bits", "4"),
     ],

@@ -135,6 +135,7 @@ def view(result: Result) -> View:
         ),
         ran=(rtn.round_to_nearest, metrics.sqnr_db),
         notes=(Sentence("note"),),
+        source=Sentence("source"),
         limits={} if controls.periods else {"shape": Limit(Sentence("limit"), ("square",))},
     )
 

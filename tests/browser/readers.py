@@ -117,7 +117,9 @@ class InPage(ABC):
         return found
 
     def words(self) -> str:
-        return self.shown.locator(".description").inner_text()
+        return " ".join(
+            self.shown.locator(part).inner_text() for part in (".finding", ".description")
+        ).strip()
 
     def input(self, key: str, value: str) -> Locator:
         return self.shown.locator(f'input[type="radio"][name="{key}"][value="{value}"]')

@@ -65,9 +65,9 @@ def words_and_table_are_those_of_the_state(page: Page, name: str) -> None:
     view, words = FIGURES[name].view(state), LESSON.texts[name]
     shown = figure(page, name)
     assert rendered(page, name) == computed(name, state)
-    description = " ".join(words.sentence(sentence) for sentence in view.description)
-    expect(shown.locator(".description")).to_have_text(description, use_inner_text=True)
-    first_sentence = words.sentence(view.description[0])
+    first_sentence, *others = (words.sentence(sentence) for sentence in view.description)
+    expect(shown.locator(".finding")).to_have_text(first_sentence, use_inner_text=True)
+    expect(shown.locator(".description")).to_have_text(" ".join(others), use_inner_text=True)
     expect(shown.locator(".view")).to_have_attribute("data-announce", first_sentence)
     shown.locator("details.data > summary").click()
     rows = [

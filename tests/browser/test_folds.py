@@ -34,6 +34,8 @@ def test_unfolding_moves_no_summary(page: Page, subtests: pytest.Subtests) -> No
 
 def unfold_each(page: Page, name: str, row: str) -> None:
     shown = figure(page, name)
+    if row == ".more":
+        shown.locator(".details").evaluate("details => { details.open = true }")
     folds = shown.locator(f"{row} > details")
     before: list[Any] = shown.locator(row).evaluate(ROW)
     assert len(before) >= 2
@@ -50,3 +52,28 @@ def unfold_each(page: Page, name: str, row: str) -> None:
     for fold in folds.all():
         fold.locator("> summary").click()
     assert shown.evaluate("figure => figure.scrollWidth - figure.clientWidth") <= 0
+
+
+def test_details_open_under_their_row_and_move_nothing_above_it(
+    page: Page, subtests: pytest.Subtests
+) -> None:
+    page.goto(PAGE)
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 900})
+        for name in FIGURES:
+            with subtests.test(f"{name}, {width} px"):
+                shown = figure(page, name)
+                summary = shown.locator(".details > summary")
+                row: list[Any] = shown.locator(".under").evaluate(ROW)
+                at = summary.bounding_box()
+                assert at
+                assert abs(at["height"] - 44) <= 1
+                summary.click()
+                expect(shown.locator(".more-controls")).to_be_visible()
+                for (text, *place), (_, *was) in zip(shown.locator(".under").evaluate(ROW), row, strict=True):
+                    assert place == pytest.approx(was, abs=1), text
+                content = shown.locator(".more-controls").bounding_box()
+                assert content
+                assert content["y"] >= (summary.bounding_box() or at)["y"] + 43
+                summary.click()
+                expect(shown.locator(".more-controls")).to_be_hidden()

@@ -42,7 +42,7 @@ def test_paper_shows_each_figure_whole_in_its_state_and_no_control(
             shown = figure(page, name)
             expect(shown.locator(".drawing")).to_be_visible()
             assert rendered(page, name) == computed(name, FIGURES[name].controls())
-            handles = shown.locator(", ".join((".controls input", *HANDLES)))
+            handles = shown.locator(", ".join((".control input", *HANDLES)))
             assert handles.evaluate_all(SEEN) == []
             assert (
                 shown.evaluate("shown => shown.getBoundingClientRect().height")
@@ -55,10 +55,10 @@ def test_paper_says_what_the_controls_are_set_to(page: Page) -> None:
     open_alone(page, "rtn", "bits=5&scheme=symmetric")
     page.emulate_media(media="print")
     expect(figure(page, "rtn").locator(".formula").first).to_be_visible()
-    settings = figure(page, "rtn").locator(".controls")
-    assert "Bits per weight\n5" in re.sub(r"\n+", "\n", settings.inner_text())
-    assert "symmetric" in settings.inner_text().splitlines()
-    assert "asymmetric" not in settings.inner_text().splitlines()
+    front, folded = (figure(page, "rtn").locator(row) for row in (".controls", ".more-controls"))
+    assert "Bits per weight\n5" in re.sub(r"\n+", "\n", front.inner_text())
+    assert "symmetric" in folded.inner_text().splitlines()
+    assert "asymmetric" not in folded.inner_text().splitlines()
 
 
 def test_paper_is_white_also_in_the_dark(dark: Page) -> None:

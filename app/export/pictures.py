@@ -10,6 +10,7 @@ such a file; a figure that is HTML altogether has no picture, and says so. Besid
 - `bars`: rows of three, a name, a bar and its value;
 - `buttons`: lie over the drawing before them, in places of their own;
 - `roomy`: an axis and its title stand under the drawing;
+- `names`: marks are named on the right of the drawing;
 - `beside`: words that say nothing without the marks beside them, which only the page has.
 """
 
@@ -146,6 +147,7 @@ class Paper:
     def drawing(self, panel: Panel) -> None:
         self.y += 42 if panel.plotted else 16
         left, right = (MARGIN + 48, MARGIN + 24) if panel.plotted else (MARGIN, MARGIN)
+        right += 90 if "export=names" in panel.around else 0
         self.place(panel.svg, left, WIDTH - left - right)
         self.y += panel.height + panel.room_below
 
@@ -276,7 +278,8 @@ def _attributes(look: Looks) -> Looks:
 
 def _marks(element: Element) -> frozenset[str]:
     """The classes of an element, and what it says that it is in a file."""
-    return frozenset([*element.get("class", "").split(), f"export={element.get('data-export')}"])
+    exports = [f"export={each}" for each in element.get("data-export", "").split()]
+    return frozenset([*element.get("class", "").split(), *exports])
 
 
 def _panels(drawing: Element, true: Looks, quantized: Looks) -> list[Panel]:

@@ -5,11 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lessons.catalogue import load_lesson
 from lessons.quantization import sources
-from lessons.quantization.figures.noise import LAYER, LENGTHS, Controls, compute
+from lessons.quantization.figures.noise import FIGURE, HEIGHT, LAYER, LENGTHS, Controls, compute
 from quant_core.methods import rtn
 
 WHOLE = len(LENGTHS) - 1
+TEXT = load_lesson("quantization").texts["noise"]
+STATES = list(Controls.every())
+
+
+def finding(controls: Controls) -> str:
+    return TEXT.sentence(FIGURE.view(controls).description[0])
 
 
 @pytest.mark.parametrize("length", [0, 4, WHOLE])
@@ -44,3 +51,57 @@ def test_the_single_sums_end_where_the_row_says() -> None:
     growth = compute(Controls()).growth
     assert np.all(np.abs(growth.walks) <= growth.climbs + 1e-12)
     assert np.all(np.diff(growth.climbs) >= 0)
+
+
+def test_what_the_default_state_says() -> None:
+    assert finding(Controls()) == (
+        "Over 384 products the errors add up to 0.0562; if they all had one sign it would be 0.580,"
+        " 10.3× as much."
+    )
+
+
+def test_three_controls_and_three_numbers_stand_in_front() -> None:
+    assert list(Controls.widgets()) == ["length", "signs", "bits"]
+    assert [one.name for one in FIGURE.view(Controls()).readouts[:3]] == ["error", "agreed", "ratio"]
+
+
+@pytest.mark.parametrize("controls", STATES, ids=str)
+def test_the_finding_is_true_in_every_state(controls: Controls) -> None:
+    said, shown = finding(controls), {one.name: one.text for one in FIGURE.view(controls).readouts}
+    assert len(said) <= 150
+    assert shown["error"] in said
+    if LENGTHS[controls.length] == 1:
+        assert shown["ratio"] == "1.0×"
+        assert "nothing to cancel" in said
+        return
+    assert f"{LENGTHS[controls.length]} products" in said
+    assert shown["agreed"] in said
+    assert f"{shown['ratio']} " in said
+    assert compute(controls).ratio > 1.2
+    assert said.startswith("With one sign") == (controls.signs == "one")
+
+
+@pytest.mark.parametrize("bits", ["2", "3", "4"])
+def test_the_share_stays_where_the_strip_says(bits: str) -> None:
+    """Its least and most, as printed, hold all lengths; and they are no further apart than 7 and 9 are."""
+    controls = Controls(bits=bits)
+    said = FIGURE.view(controls).drawing
+    least, most = (float(said[name].removesuffix("\u202f%")) / 100 for name in ("least", "most"))
+    shares = compute(controls).growth.mixed / compute(controls).growth.output
+    assert least - 0.005 <= shares.min() <= shares.max() <= most + 0.005
+    assert most / least < 9.5 / 7
+
+
+@pytest.mark.parametrize("controls", STATES, ids=str)
+def test_marks_are_where_the_numbers_say(controls: Controls) -> None:
+    drawing, result = FIGURE.view(controls).drawing, compute(controls)
+    tick = drawing["y_ticks"][1]
+    slope = (tick["at"] - drawing["zero"]) / float(tick["text"])
+    assert drawing["agreed_at"] == pytest.approx(drawing["zero"] + slope * result.agreed, abs=0.1)
+    assert drawing["mixed_at"] == pytest.approx(drawing["zero"] + slope * result.error, abs=0.1)
+    share = drawing["share_ticks"][1]
+    slope = (share["at"] - drawing["foot"]) / float(share["text"].removesuffix("\u202f%"))
+    assert drawing["share_at"] == pytest.approx(drawing["foot"] + slope * 100 * result.share, abs=0.1)
+    labels = [drawing["agreed_label"], drawing["mixed_label"]]
+    assert 0 < labels[0] < labels[1] - 40
+    assert labels[1] + 17 < HEIGHT - 10

@@ -27,8 +27,12 @@ ROW = 3
 TOKENS = (0, 73, 146, 219, 292, 365)
 """One row and some tokens of the held-out text, whose own sums are drawn thinly."""
 
-HEIGHT, SHARE_HEIGHT = 260, 70
+HEIGHT, SHARE_HEIGHT, GAP = 258, 56, 22
+BELOW = 0.43
+"""Of the room above zero, how much there is below it: for the walks, and what is said of them."""
 DRAWN_EVERY = 4
+NAMED_AT, EARLY = 192, 128
+"""Products where the curve of one sign has its name; up to which its label is above what follows of it."""
 
 Sums = NDArray[np.float64]
 
@@ -111,12 +115,11 @@ def rms_of_sums(rows: Sums, inputs: Sums) -> Sums:
 
 
 def view(result: Result) -> View:
-    growth = result.growth
+    growth, one_sign = result.growth, result.controls.signs == "one"
     shares = growth.mixed / growth.output
     error = Readout.of(result, "error", numbers.significant, accent=True)
+    finding = "one_product" if result.n == 1 else "one_sign" if one_sign else "mixed_signs"
     said = {
-        "n": str(result.n),
-        "bits": result.controls.bits,
         "columns": str(len(growth.mixed)),
         "least": numbers.percent(float(shares.min()), 0),
         "most": numbers.percent(float(shares.max()), 0),
@@ -128,8 +131,8 @@ def view(result: Result) -> View:
             Readout.of(result, "ratio", lambda v: numbers.times(v, 1)),
             Readout.of(result, "share", lambda v: numbers.fixed(100 * v, 1), "%"),
         ),
-        drawing=_drawing(result, shares),
-        description=(Sentence("one_product" if result.n == 1 else "sum", **said), Sentence("share", **said)),
+        drawing=_drawing(result, shares) | said,
+        description=(Sentence(finding, n=str(result.n)), Sentence("share", **said)),
         table=Table(
             (
                 Column("n", str),
@@ -163,28 +166,49 @@ def _drawing(result: Result, shares: Sums) -> dict[str, Any]:
     growth, one_sign = result.growth, result.controls.signs == "one"
     columns = len(growth.mixed)
     top = 1.08 * float(max(growth.agreed[-1], growth.climbs.max()))
-    x, y = Scale((0.0, float(columns))), Scale((-0.3 * top, top), (float(HEIGHT), 0.0))
-    most = 0.16 if result.controls.bits == "4" else 1.15 * float(shares.max())
-    y_share = Scale((0.0, most), (float(SHARE_HEIGHT), 0.0))
+    x, y = Scale((0.0, float(columns))), Scale((-BELOW * top, top), (float(HEIGHT), 0.0))
+    most = 1.8 * float(shares.max())  # its name is above the curve
+    strip = HEIGHT + GAP
+    y_share = Scale((0.0, most), (float(strip + SHARE_HEIGHT), float(strip)))
     band = [(n, float(v)) for n, v in _drawn(growth.mixed)]
-    outline = _path([*band, *((n, -v) for n, v in reversed(band))], x, y, HEIGHT)
+    outline = _path([*band, *((n, -v) for n, v in reversed(band))], x, y)
     lines = growth.climbs if one_sign else growth.walks
+    agreed, mixed, zero = y(result.agreed), y(result.error), y(0.0)
     return {
         "height": HEIGHT,
-        "share_height": SHARE_HEIGHT,
+        "foot": strip + SHARE_HEIGHT,
+        "strip": strip,
         "one_sign": one_sign,
-        "zero": y(0.0),
-        "y_ticks": [{"at": y(v), "text": numbers.fixed(v, 1), "zero": v == 0} for v in y.ticks(4)],
-        "x_ticks": [{"at": x.percent(v), "text": str(v)} for v in (1, 64, 128, 192, 256, 320, 384)],
+        "y_ticks": [
+            {"at": y(v), "text": numbers.fixed(v, 1) if v else "0", "zero": v == 0}
+            for v in linear_ticks(0.0, top, 4)
+        ],
+        "x_ticks": [
+            {"at": x.percent(v), "text": str(v), "minor": v in (96, 288)} for v in (1, 96, 192, 288, 384)
+        ],
         "band": outline + "Z",
-        "agreed": _path(_drawn(growth.agreed), x, y, HEIGHT),
-        "mixed": _path(band, x, y, HEIGHT),
-        "walks": [_path(_drawn(line), x, y, HEIGHT) for line in lines],
+        "agreed": _path(_drawn(growth.agreed), x, y),
+        "mixed": _path(band, x, y),
+        "walks": [_path(_drawn(line), x, y) for line in lines],
         "n": x.percent(result.n),
-        "right": x(result.n) > 60,
-        "mixed_at": y(result.error),
-        "agreed_at": y(result.agreed),
-        "share": _path(_drawn(shares), x, y_share, SHARE_HEIGHT),
+        "zero": zero,
+        "mixed_at": mixed,
+        "agreed_at": agreed,
+        "mixed_label": 2 * zero - y(float(growth.mixed[-1])) + 20,
+        **_agreed_label(result, y),
+        "ratio_label": (agreed + mixed) / 2 + 12 if mixed - agreed > 60 else None,
+        "texts": {
+            "agreed": numbers.significant(result.agreed),
+            "mixed": numbers.significant(result.error),
+            "ratio": numbers.times(result.ratio, 1),
+            "share": numbers.percent(result.share),
+        },
+        "named": {"x": x.percent(NAMED_AT), "y": y(float(growth.agreed[NAMED_AT - 1]))}
+        if result.n > NAMED_AT
+        else None,
+        "sums": str(len(TOKENS)),
+        "row": str(ROW),
+        "share": _path(_drawn(shares), x, y_share),
         "share_at": y_share(result.share),
         "share_ticks": [
             {"at": y_share(v), "text": numbers.percent(v, 0), "zero": v == 0}
@@ -193,14 +217,25 @@ def _drawing(result: Result, shares: Sums) -> dict[str, Any]:
     }
 
 
+def _agreed_label(result: Result, y: Scale) -> dict[str, Any]:
+    """Beside the line at n: right of a whole row, else left and above the curve, or above what follows."""
+    agreed = result.growth.agreed
+    if result.n == len(agreed):
+        return {"agreed_label": y(result.agreed) + 15, "label_left": False}
+    if result.n >= EARLY:
+        return {"agreed_label": y(result.agreed) - 24, "label_left": True}
+    return {"agreed_label": y(float(agreed[result.n + EARLY])) - 24, "label_left": False}
+
+
 def _drawn(sums: Sums) -> list[tuple[int, float]]:
     """The points of a line, n and value: the first, every fourth and the last."""
     picked = [0, *range(DRAWN_EVERY - 1, len(sums), DRAWN_EVERY)]
     return [(i + 1, float(sums[i])) for i in picked]
 
 
-def _path(points: list[tuple[int, float]], x: Scale, y: Scale, height: int) -> str:
-    return "M" + "L".join(f"{10 * x(n):.1f} {1000 * y(value) / height:.1f}" for n, value in points)
+def _path(points: list[tuple[int, float]], x: Scale, y: Scale) -> str:
+    """In a square of 1000 by 1000, stretched over the height of the sums."""
+    return "M" + "L".join(f"{10 * x(n):.1f} {1000 * y(value) / HEIGHT:.1f}" for n, value in points)
 
 
 FIGURE = Figure("noise", "fig-01", "FIG.01", Controls, compute, view, shows="row")

@@ -334,6 +334,36 @@ def measured_conditions() -> dict[str, Any]:
     return {key: value for key, value in _read("measured.json").items() if key not in ("rows", "calibration")}
 
 
+# --- recorded: what a small model writes at falling widths --------------------------------------------------
+
+
+class Continuation(Row):
+    """What SmolLM2-135M writes after a sentence at a width: a row of `scripts/record_continuations.py`.
+
+    `candidates` are its likeliest first tokens with their probabilities; `perplexity` is that of the text
+    under the model without rounding.
+    """
+
+    sentence: str
+    bits: int
+    text: str
+    candidates: tuple[tuple[str, float], ...]
+    perplexity: float
+
+
+@functools.cache
+def continuations() -> dict[tuple[str, int], Continuation]:
+    """Every continuation by its sentence's name and its bits."""
+    rows = checked(tuple[Continuation, ...], _read("continuations.json")["rows"], "continuations.json")
+    return {(row.sentence, row.bits): row for row in rows}
+
+
+@functools.cache
+def continuation_conditions() -> dict[str, Any]:
+    """The sentences, the model's file and package, the day, and the hash of the code that it depends on."""
+    return {key: value for key, value in _read("continuations.json").items() if key != "rows"}
+
+
 # --- real weights -----------------------------------------------------------------------------------------
 
 

@@ -1,6 +1,6 @@
 """Record how SmolLM2-135M continues three sentences at seven widths, for the opening's figure.
 
-    python scripts/record_continuations.py    after `make smollm2`; 15 seconds
+    make continuations    after `make smollm2`; 15 seconds
 
 The model is loaded as in FIG.05D. Each width rounds every matrix to the nearest level in groups of 64, and
 the next token is always the likeliest. It writes `lessons/quantization/data/continuations.json`.

@@ -36,7 +36,7 @@ def finding(controls: Controls) -> str:
 
 
 def test_the_recording_is_current() -> None:
-    """Fails after a change to the code that it depends on: run `scripts/record_continuations.py`."""
+    """Fails after a change to the code that it depends on: run `make continuations`."""
     assert CONDITIONS["code"] == record_continuations.code(), "data/continuations.json is stale"
     assert CONDITIONS["sentences"] == record_continuations.SENTENCES
     assert (CONDITIONS["tokens"], CONDITIONS["file"]) == (record_continuations.COUNT, smollm2.FILE)

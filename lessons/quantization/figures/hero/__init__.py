@@ -38,6 +38,8 @@ DEBRIS = 1e4
 """A text of this perplexity under the unrounded model is no language: a draw from ten thousand tokens."""
 
 SHOWN_CANDIDATES = 3
+MOST_LETTERS = 7
+"""Of a first word under its stop; on a phone a longer one would meet its neighbours."""
 
 
 class Controls(FigureControls):
@@ -193,7 +195,7 @@ def _drawing(result: Result) -> dict[str, Any]:
         "stops": [
             {
                 "bits": str(width.bits),
-                "first": width.line.split()[0],
+                "first": _shortened(width.line.split()[0]),
                 "line": _ended(width),
                 "chosen": width is chosen,
             }
@@ -225,6 +227,10 @@ def _ended(width: Width) -> str:
     """The shown line; an ellipsis where the recording breaks off within it."""
     broken_off = "\n" not in width.written.text.lstrip("\n") and not width.line.endswith(".")
     return width.line + "…" * broken_off
+
+
+def _shortened(word: str) -> str:
+    return word if len(word) <= MOST_LETTERS else f"{word[: MOST_LETTERS - 1]}…"
 
 
 def _candidates(written: Continuation) -> str:

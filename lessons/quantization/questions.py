@@ -519,7 +519,7 @@ QUESTIONS = {
             answered_by(slider(3, low=0, high=CROWD.n, show=_power), int),
             _beaten,
             CROWD,
-            ("x2",),
+            (),
             lambda: {"n": str(CROWD.n), "total": numbers.integer(2**CROWD.n)},
         ),
         Question(

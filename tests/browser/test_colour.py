@@ -17,7 +17,7 @@ PAIRS: dict[str, tuple[str, list[tuple[str, str]]]] = {
     "fold": ("", [(".true-mark", ".snap-mark"), (".kept .cell b", ".kept .cell.folded b")]),
     "primitive": ("convention=symmetric", [(".level-mark.free", ".level-mark:not(.free, .chosen)")]),
     "rtn": ("", [(".true-mark", ".snap-mark")]),
-    "rounding": ("", [(".ring", ".diamond"), (".true-mark", ".snap-mark")]),
+    "rounding": ("", [("svg.nearest .left", "svg.best .left"), (".true-mark", ".snap-mark")]),
     "gptq": ("", [(".curve.gptq", ".curve.rtn"), (".before", ".after")]),
     "awq": (
         "",

@@ -107,7 +107,7 @@ def test_awq_draws_the_salient_weight_s_levels_a_scaled_spacing_apart(screen: Pa
 
 def test_rounding_bars_are_as_long_as_the_errors(screen: Page) -> None:
     open_alone(screen, "rounding")
-    widths = [box["width"] for box in boxes(screen, "#fig-03 rect[id^='fig-03-output-']")]
+    widths = [box["width"] for box in boxes(screen, "#fig-03 rect[id^='fig-03-left-']")]
     view = FIGURES["rounding"].view(FIGURES["rounding"].controls())
     column = [column.name for column in view.table.columns].index("output_error")
     errors = sorted(float(row[column]) for row in view.table.rows)

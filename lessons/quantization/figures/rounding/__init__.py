@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,8 @@ BLOCK = 128
 X2_HIGH = 4.0
 BINS = 40
 ARROWS = "↓↑"
+ZOOMS = (1.5, 2.5, X2_HIGH)
+"""The arrows keep their scale up to one of these values of x₂; beyond it the next one makes room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +52,21 @@ a position of the slider."""
 
 
 class Controls(FigureControls):
+    x2: float = slider(1.125, low=0, high=X2_HIGH, step=0.125)
     pair: str = choice("query", PAIRS)
     bits: str = choice("3", ("2", "3", "4"), style="segments")
-    x2: float = slider(1.125, low=0, high=X2_HIGH, step=0.125)
-    n: int = slider(8, low=2, high=rounding.MAX_ENUMERATED)
+    n: int = slider(2, low=2, high=rounding.MAX_ENUMERATED)
 
 
 @dataclass(frozen=True)
 class Weights:
-    """`count` neighbouring weights of a pair's row, with their real activations and their grid."""
+    """`count` neighbouring weights of a pair's row, with their real activations and their grid.
+
+    `second` is where the pair's second weight stands among them.
+    """
 
     columns: slice
+    second: int
     values: NDArray[np.float64]
     activations: NDArray[np.float64]
     grid: grid.Grid
@@ -67,7 +74,7 @@ class Weights:
 
 @dataclass(frozen=True)
 class Crowd:
-    """All 2ⁿ roundings of n weights under real activations: where nearest lies among them."""
+    """All 2ⁿ roundings of n weights: where nearest lies among them."""
 
     columns: slice
     errors: NDArray[np.float64]
@@ -84,7 +91,8 @@ class Result:
     """The four roundings of a pair and the 2ⁿ of its neighbourhood; the read-outs have their names.
 
     `x` holds both activations, the second as the slider has it and `real_x2` as the text had it. `ranges`
-    are those of `best_ranges`; `flip` is where nearest first loses, "none" where it never does.
+    are those of `best_ranges`; `wins` is the one in which the best rounding is the best, and `flip` where
+    nearest first loses, "none" where it never does.
     """
 
     controls: Controls
@@ -96,6 +104,7 @@ class Result:
     crowd: Crowd
     nearest_error: float
     best_error: float
+    wins: str
     weight_ratio: float
     flip: float | str
     roundings: int
@@ -110,8 +119,9 @@ def compute(controls: Controls) -> Result:
     x = np.array([pair.activations[0], controls.x2])
     four = rounding.all_roundings(pair.values, x, pair.grid)
     nearest, best = four.nearest, four.best
-    crowd = crowd_of(controls.pair, bits, controls.n)
+    crowd = crowd_of(controls.pair, bits, controls.n, controls.x2)
     ranges = best_ranges(controls.pair, bits)
+    low, high = range_around(controls.x2, best, ranges)
     return Result(
         controls,
         pair,
@@ -122,6 +132,7 @@ def compute(controls: Controls) -> Result:
         crowd,
         nearest_error=float(four.output_error[nearest]),
         best_error=float(four.output_error[best]),
+        wins=f"{low:.2f}–{high:.2f}",
         weight_ratio=float(four.weight_error[best] / four.weight_error[nearest]),
         flip=next((low for row, low, _ in ranges if row != nearest), "none"),
         roundings=2**controls.n,
@@ -140,6 +151,7 @@ def weights_of(name: str, bits: int, count: int) -> Weights:
     columns = slice(start, start + count)
     return Weights(
         columns,
+        pair.column + 1 - start,
         row[columns].astype(np.float64),
         token[columns].astype(np.float64),
         grid.fit_asymmetric(row[first : first + BLOCK], bits),
@@ -147,10 +159,16 @@ def weights_of(name: str, bits: int, count: int) -> Weights:
 
 
 @functools.lru_cache(maxsize=128)
-def crowd_of(name: str, bits: int, count: int) -> Crowd:
-    """All roundings of `count` weights for the pair's own token; what the best one does on other tokens."""
+def crowd_of(name: str, bits: int, count: int, x2: float | None = None) -> Crowd:
+    """All roundings of `count` weights for the pair's own token; what the best one does on other tokens.
+
+    `x2` takes the place of the second weight's real activation.
+    """
     chosen = weights_of(name, bits, count)
-    every = rounding.all_roundings(chosen.values, chosen.activations, chosen.grid)
+    x = chosen.activations.copy()
+    if x2 is not None:
+        x[chosen.second] = x2
+    every = rounding.all_roundings(chosen.values, x, chosen.grid)
     nearest, best = (float(every.output_error[row]) for row in (every.nearest, every.best))
     tokens = tokens_of(PAIRS[name].layer)[:, chosen.columns].astype(np.float64)
     nudges = chosen.values - every.values[[every.nearest, every.best]]
@@ -193,41 +211,36 @@ def best_ranges(name: str, bits: int) -> tuple[tuple[int, float, float], ...]:
     return tuple(ranges)
 
 
+def range_around(x2: float, row: int, ranges: tuple[tuple[int, float, float], ...]) -> tuple[float, float]:
+    """The range of x₂ around a value where a rounding is the best; of no width where it is so by a tie."""
+    around = [(low, high) for each, low, high in ranges if each == row and low <= x2 <= high]
+    return around[0] if around else (x2, x2)
+
+
 def view(result: Result) -> View:
     controls, pair, four, crowd = result.controls, result.pair, result.four, result.crowd
     names = tuple("".join(ARROWS[int(up)] for up in row) for row in four.up)
     readouts = (
         Readout.of(result, "nearest_error", numbers.significant),
         Readout.of(result, "best_error", numbers.significant, accent=True),
+        Readout.of(result, "wins", _range),
         Readout.of(result, "weight_ratio", numbers.times),
         Readout.of(result, "flip", lambda v: "–" if v == "none" else numbers.fixed(v, 2)),
         Readout.of(result, "roundings", numbers.integer),
         Readout.of(result, "rank", numbers.integer),
         Readout.of(result, "crowd_best", lambda v: numbers.significant(v, 2)),
     )
-    real = numbers.fixed(result.real_x2, 3)
-    said = {
-        "n": str(controls.n),
-        "total": readouts[4].text,
-        "crowd_nearest": numbers.significant(crowd.nearest),
-        "crowd_best": readouts[6].text,
-        "better": numbers.integer(crowd.rank - 1),
-        "first": str(crowd.columns.start),
-        "last": str(crowd.columns.stop - 1),
-    }
     return View(
         readouts=readouts,
         drawing={
-            "real": real,
-            "moved": controls.x2 != result.real_x2,
             "strips": [_strip(pair, four, result.x, i) for i in range(2)],
-            "bars": _bars(four, names),
-            "curves": _curves(result, names),
-            "crowd": _histogram(crowd),
-            "said": said,
+            "ways": _ways(result) if controls.n == 2 else None,
+            "crowd": _histogram(crowd) if controls.n > 2 else None,
+            "axis": _axis(result),
+            "said": _said(result),
         },
         plots={"crowd": PlotScales(_error_scale(crowd))},
-        description=tuple(_description(result, names, said)),
+        description=tuple(_description(result)),
         table=_table(four, names),
         formulas=_formulas(pair, four, result.x, readouts[0].text, readouts[1].text),
         ran=(rounding.all_roundings, grid.fit_asymmetric),
@@ -235,14 +248,47 @@ def view(result: Result) -> View:
     )
 
 
-def _description(result: Result, names: tuple[str, ...], said: dict[str, str]) -> Iterator[Sentence]:
-    four, crowd = result.four, result.crowd
-    x2, nearest = numbers.fixed(result.controls.x2, 3), names[four.nearest]
-    if four.nearest == four.best:
-        yield Sentence("same", x2=x2, nearest=nearest)
-    else:
-        ratio = numbers.fixed(result.weight_ratio, 1)
-        yield Sentence("flipped", x2=x2, nearest=nearest, best=names[four.best], ratio=ratio)
+def _said(result: Result) -> dict[str, str]:
+    crowd, columns = result.crowd, result.crowd.columns
+    gain = result.nearest_error / result.best_error if result.best_error else math.inf
+    return {
+        "x2": numbers.fixed(result.controls.x2, 3),
+        "ratio": numbers.times(result.weight_ratio, 1),
+        "gain": numbers.times(gain, 1 if gain < 9.95 else 0),
+        "less": numbers.percent(1 - 1 / gain, 0 if gain > 1.02 else 1),
+        "n": str(result.controls.n),
+        "crowd_nearest": numbers.significant(crowd.nearest),
+        "better": numbers.integer(crowd.rank - 1),
+        "first": str(columns.start),
+        "last": str(columns.stop - 1),
+        "tokens": str(crowd.tokens),
+        "nearest_mean": numbers.significant(crowd.nearest_mean),
+        "best_mean": numbers.significant(crowd.best_mean),
+    }
+
+
+def _range(ends: str) -> str:
+    return "–".join(dict.fromkeys(numbers.fixed(float(end), 2) for end in ends.split("–")))
+
+
+FAR = {(False, False): "nearest", (True, True): "both", (True, False): "first", (False, True): "second"}
+"""Which of the two weights a rounding moves to the level that is farther away."""
+
+
+def _way(four: rounding.Roundings, row: int) -> str:
+    first, second = (four.up[row] != four.up[four.nearest]).tolist()
+    return FAR[first, second]
+
+
+def _description(result: Result) -> Iterator[Sentence]:
+    """The finding about what is drawn, then what is true beyond it."""
+    four, crowd, said = result.four, result.crowd, _said(result)
+    better = {1: "none_better", 2: "one_better"}.get(crowd.rank, "better")
+    if result.controls.n > 2:
+        yield Sentence(better, **said)
+    way = _way(four, four.best)
+    hardly = result.best_error and result.nearest_error / result.best_error < 1.1
+    yield Sentence(f"{way}_{'hardly' if hardly else 'wins'}" if way != "nearest" else "nearest_wins", **said)
     wins = [(low, high) for row, low, high in result.ranges if row == four.nearest]
     if len(wins) == len(result.ranges):
         yield Sentence("everywhere")
@@ -251,16 +297,10 @@ def _description(result: Result, names: tuple[str, ...], said: dict[str, str]) -
         yield Sentence("ranges", ranges=written)
     else:
         yield Sentence("nowhere")
-    yield Sentence({1: "none_better", 2: "one_better"}.get(crowd.rank, "better"), **said)
-    yield Sentence(
-        "one_token",
-        tokens=str(crowd.tokens),
-        nearest_mean=numbers.significant(crowd.nearest_mean),
-        best_mean=numbers.significant(crowd.best_mean),
-    )
+    yield Sentence("one_token", **said)
 
 
-STRIP_Y = 34
+STRIP_Y = 28
 
 
 def _strip(pair: Weights, four: rounding.Roundings, x: NDArray[Any], i: int) -> dict[str, Any]:
@@ -275,13 +315,10 @@ def _strip(pair: Weights, four: rounding.Roundings, x: NDArray[Any], i: int) -> 
         "x": numbers.fixed(float(x[i]), 3),
         "true": place.percent(w),
         "snap": place.percent(chosen),
-        "left": f"{min(place(w), place(chosen)):.7g}%",
-        "width": f"{abs(place(w) - place(chosen)):.5g}%",
         "levels": [
             {
                 "x": place.percent(value),
-                "value": numbers.fixed(value, 4),
-                "code": str(int(four.codes[np.argmax(levels == value), i])),
+                "value": numbers.fixed(value, 4) if value else "0",
                 "nearest": value == nearest,
             }
             for value in (low, high)
@@ -289,45 +326,51 @@ def _strip(pair: Weights, four: rounding.Roundings, x: NDArray[Any], i: int) -> 
     }
 
 
-ROW, BAR = 48, 14
-REACH = 34.0
-"""Longest bar, in per cent of the width; the two fans of bars leave the middle for the links."""
+HEADS = {True: "M-9-4.5L-1 0L-9 4.5", False: "M9-4.5L1 0L9 4.5"}
+"""Heads of arrows that point to the right, and to the left."""
+
+SHORTEST = 1.5
+"""Per cent of the width: a shorter arrow has no room for its head."""
 
 
-def _bars(four: rounding.Roundings, names: tuple[str, ...]) -> dict[str, Any]:
-    """Four bars by weight error on the left, by output error on the right, each side ranked."""
-    by_weight, by_output = _ranks(four)
-    height = len(names) * ROW
-
-    def middle(rank: int) -> float:
-        return rank * ROW + BAR / 2
-
+def _ways(result: Result) -> dict[str, Any]:
+    """The four roundings from the least output error on: what each weight adds to the output, and the sum."""
+    four, pair = result.four, result.pair
+    added = (four.values - pair.values) * result.x
+    zoomed = pair.activations[0], next(stop for stop in ZOOMS if result.controls.x2 <= stop)
+    reach = float(np.abs(((four.values - pair.values) * zoomed).cumsum(axis=1)).max())
+    x = Scale((-reach, reach), (2.0, 98.0))
+    tick = linear_ticks(0.0, reach, 3)[-1]
     rows = []
-    for i, name in enumerate(names):
-        left, right = middle(int(by_weight[i])), middle(int(by_output[i]))
-        ends = (1000 * left / height, 1000 * right / height)
+    for row in np.argsort(_ranks(four)[1]):
+        first, last = float(added[row, 0]), float(added[row].sum())
         rows.append(
             {
-                "name": name,
-                "role": _role(i, four),
-                "nearest": i == four.nearest,
-                "best": i == four.best,
-                "left": left,
-                "right": right,
-                "weight": numbers.significant(float(four.weight_error[i])),
-                "output": numbers.significant(float(four.output_error[i])),
-                "weight_width": _share(four.weight_error, i),
-                "output_width": _share(four.output_error, i),
-                "weight_x": f"{35 - REACH * float(four.weight_error[i] / four.weight_error.max()):.5g}%",
-                "link": f"M465 {ends[0]:.1f} C500 {ends[0]:.1f} 500 {ends[1]:.1f} 535 {ends[1]:.1f}",
+                "row": int(row),
+                "way": _way(four, row),
+                "role": _role(int(row), four),
+                "key": "".join("ud"[not up] for up in four.up[row]),
+                "weight": numbers.significant(float(four.weight_error[row])),
+                "output": numbers.significant(float(four.output_error[row])),
+                "arrows": [_arrow(x, 0.0, first), _arrow(x, first, last)],
+                "sum": last,
+                "left": f"{min(x(0.0), x(last)):.7g}%",
+                "width": f"{abs(x(last) - x(0.0)):.5g}%",
             }
         )
-    return {"height": height - (ROW - BAR - 18), "full": height, "bar": BAR, "rows": rows}
+    return {
+        "rows": rows,
+        "zero": x.percent(0.0),
+        "ticks": [{"x": x.percent(v), "text": numbers.signed(v, _places(reach))} for v in (-tick, tick)],
+    }
 
 
-def _share(errors: NDArray[np.float64], i: int) -> str:
-    most = float(errors.max())
-    return f"{REACH * float(errors[i]) / most if most else 0:.5g}%"
+def _arrow(x: Scale, start: float, end: float) -> dict[str, Any]:
+    return {
+        "from": x.percent(start),
+        "to": x.percent(end),
+        "head": HEADS[end > start] if abs(x(end) - x(start)) > SHORTEST else "",
+    }
 
 
 def _ranks(four: rounding.Roundings) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -341,55 +384,35 @@ def _role(i: int, four: rounding.Roundings) -> str:
     return "best" if i == four.best else "nearest" if i == four.nearest else "other"
 
 
-CURVE_HEIGHT = 210
+NAMED, NARROW = 0.1, 0.3
+"""Shares of the slider that have no room for a name: on no screen, and not on a phone."""
 
 
-def _curves(result: Result, names: tuple[str, ...]) -> dict[str, Any]:
-    """Output error of each rounding against x₂: four Vs, the least of them, and which one it is."""
-    pair, four, ranges, real = result.pair, result.four, result.ranges, result.real_x2
-    nudges = pair.values - four.values
-    a, b = nudges[:, 0] * pair.activations[0], nudges[:, 1]
-    nearest_ends = np.abs(a[four.nearest] + b[four.nearest] * np.array([0.0, X2_HIGH]))
-    lowest = [abs(a[row] + b[row] * end) for row, low, high in ranges for end in (low, high)]
-    top = 1.12 * float(max(*nearest_ends, *lowest, four.output_error[four.nearest]))
-    x, y = Scale((0.0, X2_HIGH)), Scale((0.0, top), (float(CURVE_HEIGHT), 0.0))
-
-    def error(row: int, low: float, high: float) -> list[tuple[float, float]]:
-        """Corners of one rounding's error between two values of x₂, with its zero where that lies between."""
-        zero = -a[row] / b[row] if b[row] else low
-        stops = (low, float(zero) if low < zero < high else (low + high) / 2, high)
-        return [(10 * x(at), 1000 * y(abs(float(a[row] + b[row] * at))) / CURVE_HEIGHT) for at in stops]
-
-    least = [corner for row, low, high in ranges for corner in error(row, low, high)]
+def _axis(result: Result) -> dict[str, Any]:
+    """The slider's axis: which rounding is the best for which x₂."""
+    four, real = result.four, result.real_x2
+    x = Scale((0.0, X2_HIGH))
     return {
-        "height": CURVE_HEIGHT,
-        "y_ticks": [{"at": y(v), "text": numbers.fixed(v, _places(top))} for v in linear_ticks(0, top, 5)],
-        "x_ticks": [{"at": x.percent(v), "text": numbers.integer(v)} for v in linear_ticks(0, X2_HIGH, 4)],
-        "least": _path(least),
-        "lines": [
-            {"role": "nearest" if i == four.nearest else "other", "path": _path(error(i, 0.0, X2_HIGH))}
-            for i in range(len(names))
-        ],
         "at": x.percent(result.controls.x2),
+        "x2": numbers.fixed(result.controls.x2, 3),
         "real": x.percent(real),
-        "real_side": "end" if real > X2_HIGH / 2 else "start",
-        "nearest": y(float(four.output_error[four.nearest])),
-        "best": y(float(four.output_error[four.best])),
+        "ticks": [{"at": x.percent(v), "text": numbers.integer(v)} for v in linear_ticks(0, X2_HIGH, 4)],
         "ranges": [
             {
                 "x": x.percent(low),
                 "width": f"{x(high) - x(low):.5g}%",
                 "middle": x.percent((low + high) / 2),
                 "role": "nearest" if row == four.nearest else "best",
-                "name": names[row] if high - low > 0.12 * X2_HIGH else "",
+                "now": row == four.best and low <= result.controls.x2 <= high,
+                "way": _way(four, row) if high - low > NAMED * X2_HIGH else "",
+                "minor": high - low < NARROW * X2_HIGH,
             }
-            for row, low, high in ranges
+            for row, low, high in result.ranges
         ],
     }
 
 
-def _path(corners: list[tuple[float, float]]) -> str:
-    return " ".join(f"{'L' if i else 'M'}{px:.1f} {py:.1f}" for i, (px, py) in enumerate(corners))
+CROWD_HEIGHT = 126
 
 
 def _error_scale(crowd: Crowd) -> Scale:
@@ -403,11 +426,11 @@ def _histogram(crowd: Crowd) -> dict[str, Any]:
     counts, edges = np.histogram(crowd.errors, BINS, (0.0, top))
     better, _ = np.histogram(crowd.errors[crowd.errors < crowd.nearest], BINS, (0.0, top))
     most = int(counts.max())
-    y = Scale((0.0, float(most)), (float(CURVE_HEIGHT), 0.0))
+    y = Scale((0.0, float(most)), (float(CROWD_HEIGHT), 0.0))
     return {
-        "height": CURVE_HEIGHT,
+        "height": CROWD_HEIGHT,
         "y_ticks": [
-            {"at": y(v), "text": numbers.integer(v)} for v in linear_ticks(0, most, 4) if v.is_integer()
+            {"at": y(v), "text": numbers.integer(v)} for v in linear_ticks(0, most, 3) if v.is_integer()
         ],
         "x_ticks": [
             {"at": x.percent(v), "text": numbers.fixed(v, _places(top))} for v in linear_ticks(0, top, 4)
@@ -416,9 +439,9 @@ def _histogram(crowd: Crowd) -> dict[str, Any]:
             {
                 "x": x.percent(float(low)),
                 "y": y(float(count)),
-                "height": round(CURVE_HEIGHT - y(float(count)), 3),
+                "height": round(CROWD_HEIGHT - y(float(count)), 3),
                 "better_y": y(float(won)),
-                "better_height": round(CURVE_HEIGHT - y(float(won)), 3),
+                "better_height": round(CROWD_HEIGHT - y(float(won)), 3),
             }
             for low, count, won in zip(edges, counts, better, strict=False)
         ],

@@ -308,17 +308,13 @@ def _best_alpha(guess: Guess | None) -> Reveal:
     )
     best, at_own = (round(alpha * GRID) for alpha in (truth, own or 0))
     text = functools.partial(numbers.fixed, places=2)
-    marks = _marks(
-        CHART,
-        None if own is None else (text(own), own, float(sweep.held_out[at_own])),
-        (text(truth), truth, float(sweep.held_out[best])),
-    )
+    marks = _marks("error", None if own is None else (text(own), own, None), (text(truth), truth, None))
     slots = {
         "loudness": numbers.times(sweep.loudness, 1),
         "loud": numbers.times(loud.loudness, 1),
         "usual": text(loud.alpha),
-        "gain": numbers.percent(1 - float(sweep.held_out[best] / sweep.held_out[0]), 0),
-        "cost": numbers.times(float(sweep.held_out[at_own] / sweep.held_out[0])),
+        "gain": numbers.percent(1 - float(sweep.calibration[best] / sweep.calibration[0]), 0),
+        "cost": numbers.times(float(sweep.calibration[at_own] / sweep.calibration[0])),
     }
     verdict: Verdict = "right" if off < 0.075 else "close" if off < 0.175 else "off"
     controls = awq.Controls(layer=QUIET.layer, alpha=truth)

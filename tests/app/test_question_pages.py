@@ -144,15 +144,12 @@ def test_guess_is_marked_in_every_state_where_it_applies(
 
 
 def test_static_chart_and_plotly_show_the_guess(client: TestClient, lesson: Lesson) -> None:
-    for name, guess in (("awq", "0.6"), ("quality", "1.2")):
-        page = client.get(f"/fragments/{version()}/quantization/{name}?{state(lesson, name, guess)}").text
-        spec = json.loads(
-            page.partition("data-chart-spec>")[2].partition("</template>")[0].replace("&#34;", '"')
-        )
-        rings = {trace["meta"]["role"]: trace for trace in spec["data"][-2:]}
-        assert set(rings) == {"guess", "truth"}
-        assert rings["guess"]["text"][0].startswith("you ")
-        assert parse(page).one("g", **{"class": "marks guess"}).one("text").text == rings["guess"]["text"][0]
+    page = client.get(f"/fragments/{version()}/quantization/quality?{state(lesson, 'quality', '1.2')}").text
+    spec = json.loads(page.partition("data-chart-spec>")[2].partition("</template>")[0].replace("&#34;", '"'))
+    rings = {trace["meta"]["role"]: trace for trace in spec["data"][-2:]}
+    assert set(rings) == {"guess", "truth"}
+    assert rings["guess"]["text"][0].startswith("you ")
+    assert parse(page).one("g", **{"class": "marks guess"}).one("text").text == rings["guess"]["text"][0]
 
 
 def test_state_table_shows_the_guess_where_it_applies(client: TestClient) -> None:

@@ -19,10 +19,7 @@ PAIRS: dict[str, tuple[str, list[tuple[str, str]]]] = {
     "rtn": ("", [(".true-mark", ".snap-mark")]),
     "rounding": ("", [("svg.nearest .left", "svg.best .left"), (".true-mark", ".snap-mark")]),
     "gptq": ("", [(".curve.gptq", ".curve.rtn"), (".before", ".after")]),
-    "awq": (
-        "",
-        [(".true-mark", ".snap-mark"), (".chart-static .curve.true", ".chart-static .marks.quantized .mark")],
-    ),
+    "awq": ("", [(".curve.sum", ".curve.loud"), (".part.now.loud", ".part.now.neighbours")]),
     "calibration": (
         "",
         [

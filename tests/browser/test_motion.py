@@ -33,7 +33,7 @@ MOVES = {
     ("fold", "step", "11"): [("kept3", "cx"), ("bar", "width"), ("band", "x")],
     ("rtn", "bits", "2"): [("s0", "cy"), ("n1", "y"), ("n1", "height")],
     ("gptq", "step", "8"): [("outline", "x")],
-    ("awq", "alpha", "0.8"): [("salient-snap", "cx")],
+    ("awq", "alpha", "0.8"): [("sum-now", "cy"), ("column-neighbours", "height")],
 }
 
 

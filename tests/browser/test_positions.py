@@ -12,7 +12,7 @@ from lessons.quantization import sources
 from lessons.quantization.blocks import block_weights
 from quant_core import memory
 from quant_core.memory import GIB
-from quant_core.methods import awq, grid
+from quant_core.methods import grid
 from tests.browser.covering import change, covering
 from tests.browser.figures import FIGURES, open_alone
 
@@ -83,26 +83,15 @@ def test_fit_bar_and_edge_are_on_one_scale(screen: Page) -> None:
     assert usable == 58 * GIB
 
 
-def test_awq_draws_the_salient_weight_s_levels_a_scaled_spacing_apart(screen: Page) -> None:
-    """Spacing on the screen, at α = 0 and at 0.5, is to the whole strip as Δ/s is to the range it shows."""
-    layer = sources.load_layer("minilm.5.ffn_in")
-    assert layer.mean_abs is not None
-    channel = int(np.argmax(layer.mean_abs))
-    spacing = []
-    for alpha in ("0", "0.5"):
-        open_alone(screen, "awq", f"alpha={alpha}")
-        levels = [box["x"] for box in boxes(screen, "#fig-04 .strip-salient .strip-level")]
-        spacing.append((levels[-1] - levels[0]) / (len(levels) - 1))
-    row = int(
-        np.argmax(
-            np.abs(awq.apply(layer.weights, np.ones(384), 3, 128).dequantize() - layer.weights)[:, channel]
-        )
-    )
-    expected = [
-        awq.apply(layer.weights, awq.scales_for(layer.mean_abs, alpha), 3, 128).spacing[row, channel]
-        for alpha in (0.0, 0.5)
-    ]
-    assert spacing[1] / spacing[0] == pytest.approx(expected[1] / expected[0], rel=0.02)
+def test_awq_s_columns_are_as_high_as_the_shares(screen: Page) -> None:
+    view = FIGURES["awq"].view(FIGURES["awq"].controls())
+    open_alone(screen, "awq")
+    now = boxes(screen, "#fig-04 .part.now")
+    ends = boxes(screen, "#fig-04 .part:not(.now)")
+    shares = [view.table.rows[i][column] for i in (9, 0, 20) for column in (2, 1)]  # neighbours, loud
+    heights = [box["height"] for box in (*now, *ends)]
+    unit = max(heights) / max(shares)
+    assert heights == pytest.approx([unit * share for share in shares], abs=0.6)
 
 
 def test_rounding_bars_are_as_long_as_the_errors(screen: Page) -> None:

@@ -245,6 +245,7 @@ def view(result: Result) -> View:
         formulas=_formulas(pair, four, result.x, readouts[0].text, readouts[1].text),
         ran=(rounding.all_roundings, grid.fit_asymmetric),
         notes=(Sentence(f"from_{controls.pair}"), Sentence("grid_of_block", columns=str(BLOCK))),
+        source=Sentence(f"source_{controls.pair}"),
     )
 
 

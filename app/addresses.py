@@ -40,7 +40,8 @@ PATHS = {
     "py": f"{_FIGURE}.py",
     "questions": f"{_LESSON}/questions",
     "question": f"{_LESSON}/questions/{{name}}",
-    "task": f"{_LESSON}/tasks/{{section}}",
+    "task": f"{_LESSON}/tasks/{{name}}",
+    "codes": f"{_LESSON}/teach/codes",
     "job": _JOB,
     "job steps": f"{_JOB}/steps",
     "job stop": f"{_JOB}/stop",
@@ -51,6 +52,7 @@ PATHS = {
     "share": f"{_FRAGMENTS}/{{name}}/share",
     "questions fragment": f"{_FRAGMENTS}/questions",
     "question fragment": f"{_FRAGMENTS}/questions/{{name}}",
+    "task fragment": f"{_FRAGMENTS}/tasks/{{name}}",
 }
 """Page → its path as routes match it. `version` is that of the content, so such an answer never changes."""
 

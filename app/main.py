@@ -68,7 +68,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.settings = settings
     app.state.stop = stop
     app.state.job_runner = JobRunner(settings)
-    app.state.site = Site(settings.root_path, settings.embed_ancestors, app.state.job_runner.found)
+    app.state.site = Site(
+        settings.root_path, settings.embed_ancestors, app.state.job_runner.found, settings.code_key
+    )
     app.state.cache = ResponseCache(settings.cache_mib * 2**20)
     app.state.made_ahead = False  # whether all that `ahead.make` makes is in the cache
     app.state.stopping = threading.Event()

@@ -60,6 +60,10 @@ class Settings(BaseSettings):
         "",
         description="where long computations keep what they found; if empty, a folder in /tmp",
     )
+    code_key: str = Field(
+        "",
+        description="secret of the codes that done tasks give; if empty, anybody can compute one",
+    )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(str.lower)] = Field(
         "info", description="debug, info, warning or error"
     )

@@ -24,6 +24,7 @@ class Site:
     root_path: str = ""
     embed_ancestors: str = "*"
     find_result: FindResult = lambda *_: None
+    code_key: str = ""
 
     @property
     def embeddable(self) -> bool:

@@ -91,7 +91,7 @@ class Lesson:
     `summary` is its one page to print, `faq` the page of questions that people ask. `receipts` is the
     lesson's module of that name, with `receipts()` and `not_covered()`: predictions beside what was
     published. Each is None in a lesson without it. `questions` are asked before the figures of the same
-    names; `words` are those around them. `tasks` and their texts go by the slugs of the sections.
+    names; `words` are those around them. `tasks` and their texts go by their own names.
     `jobs` are its computations that take minutes.
     """
 
@@ -138,8 +138,8 @@ class Lesson:
             if claim in text.claims
         ]
         places += [
-            Use("lesson", anchor=slug, title=self.section(slug).short)
-            for slug, text in self.task_texts.items()
+            Use("task", (name,), title=text.title)
+            for name, text in self.task_texts.items()
             if claim in text.claims
         ]
         places += [
@@ -162,6 +162,10 @@ class Lesson:
     def is_late(self, figure: str) -> bool:
         """Whether the lesson's page leaves a figure's drawing out until the reader is near."""
         return any(figure in section.late for section in self.sections)
+
+    def tasks_of(self, section: str) -> list[Task]:
+        """The tasks of a section: first that with an idea or a figure, then the calculation."""
+        return [task for task in self.tasks.values() if task.section == section]
 
     def section(self, slug: str) -> Section:
         """A section by its slug."""
@@ -261,7 +265,8 @@ def _read_lesson(slug: str, folder: Path, words: Path) -> Lesson:
     questions: dict[str, Question] = getattr(_part(slug, "questions"), "QUESTIONS", {})
     _refuse(questions, figures, f"questions of {slug} belong to no figure that the prose places")
     tasks: dict[str, Task] = getattr(_part(slug, "tasks"), "TASKS", {})
-    _refuse(tasks, [section.slug for section in sections], f"tasks of {slug} belong to no section")
+    of_tasks = {task.section for task in tasks.values()}
+    _refuse(of_tasks, [section.slug for section in sections], f"tasks of {slug} belong to no section")
     jobs: dict[str, Job] = getattr(_part(slug, "jobs"), "JOBS", {})
 
     def texts(of: str, names: Iterable[str]) -> dict[str, FigureText]:

@@ -21,6 +21,7 @@ from lessons.kit.controls import Choice, Slider, Text, as_parameter
 from lessons.kit.language import current_language, gettext, language, languages, ngettext
 from lessons.kit.mathml import mathml
 from lessons.kit.source import dotted_name, highlight, source_named, source_of
+from lessons.kit.task import StateStep
 from lessons.kit.typed import LONGEST
 from lessons.kit.view import Table
 from quant_core.files.single import reads
@@ -60,6 +61,7 @@ def environment() -> Environment:
         is_slider=lambda widget: isinstance(widget, Slider),
         is_choice=lambda widget: isinstance(widget, Choice),
         is_text=lambda widget: isinstance(widget, Text),
+        is_state=lambda step: isinstance(step, StateStep),
         block_types={str(number): [name, *SIZES[name]] for number, name in TYPE_NAMES.items() if reads(name)},
         source_named=source_named,
         longest_typed=LONGEST,

@@ -102,7 +102,7 @@ def places(lesson: Lesson, name: str) -> list[str]:
     return (
         ["page", "embed", "lesson"]
         + ["question"] * (name in lesson.questions)
-        + ["task"] * (section in lesson.tasks)
+        + ["task"] * bool(lesson.tasks_of(section))
     )
 
 
@@ -114,9 +114,14 @@ def teaching_links(f: FigureContext) -> dict[str, str]:
         "embed": address("figure", slug, name, query=[("embed", "1"), *pairs]),
         "lesson": address("lesson", slug, query=of_figures([(name, pairs)]), anchor=f.id),
         "question": address("question", slug, name),
-        "task": address("task", slug, f.lesson.section_of(name).slug),
+        "task": address("task", slug, task_of(f.lesson, name)),
     }
     return {place: links[place] for place in places(f.lesson, name)}
+
+
+def task_of(lesson: Lesson, figure: str) -> str:
+    """The first task of a figure's section; "" where it has none."""
+    return next((task.name for task in lesson.tasks_of(lesson.section_of(figure).slug)), "")
 
 
 def arrangement_of(parameters: list[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
 from dataclasses import dataclass
 from typing import Any
 
 from app.addresses import address
+from app.site import current_site
 from lessons.catalogue import Lesson
-from lessons.kit.controls import Choice
+from lessons.kit.controls import ECHO_LIMIT, Choice
+from lessons.kit.figure import Figure
 from lessons.kit.prose import Section
 from lessons.kit.task import (
     EXAMPLE_SEED,
@@ -15,12 +19,16 @@ from lessons.kit.task import (
     Attempt,
     Checked,
     Exercise,
+    StateStep,
     Step,
     Task,
     check,
 )
 from lessons.kit.text import FigureText
 from lessons.kit.view import Sentence
+
+MOST_CODES = 200
+"""Codes that a teacher can have checked at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +44,7 @@ class TaskContext:
 
     @property
     def text(self) -> FigureText:
-        return self.lesson.task_texts[self.task.section]
+        return self.lesson.task_texts[self.task.name]
 
     @property
     def section(self) -> Section:
@@ -50,8 +58,18 @@ class TaskContext:
     def solved_address(self) -> str:
         return self._address([*self.attempt.query(), ("solve", "1")])
 
+    @property
+    def code(self) -> str:
+        """What a teacher can check: that every step was right without help; "" where it was not."""
+        alone = self.attempt.stage == "fresh" and not self.attempt.solve
+        return code_for(self.task.name, self.attempt.seed) if alone and self.right == len(self.steps) else ""
+
+    def figure_of(self, step: StateStep) -> Figure[Any]:
+        """The figure that a step asks to bring into a state."""
+        return self.lesson.figures[step.figure]
+
     def _address(self, query: list[tuple[str, str]]) -> str:
-        return address("task", self.lesson.slug, self.task.section, query=query, anchor="exercise")
+        return address("task", self.lesson.slug, self.task.name, query=query, anchor="exercise")
 
     @property
     def next_seed(self) -> int:
@@ -73,6 +91,10 @@ class TaskContext:
     def given(self, exercise: Exercise) -> str:
         return " ".join(self.text.sentence(sentence) for sentence in exercise.given)
 
+    def label(self, step: Step) -> str:
+        """What a step asks for, with the numbers of this exercise."""
+        return self.text.filled("controls", step.name, "label", **step.slots)
+
     def how(self, step: Step) -> str:
         return self.text.sentence(step.way)
 
@@ -89,7 +111,27 @@ class TaskContext:
         return self.lesson.words.word(checked.reason, **checked.slots)
 
 
-def task_context(lesson: Lesson, section: str, attempt: Attempt, exercise: Exercise) -> TaskContext:
+def task_context(lesson: Lesson, name: str, attempt: Attempt, exercise: Exercise) -> TaskContext:
     """A task with an attempt at it."""
-    task = lesson.tasks[section]
+    task = lesson.tasks[name]
     return TaskContext(lesson, task, attempt, exercise, task.make(EXAMPLE_SEED), check(attempt, exercise))
+
+
+def code_for(task: str, seed: int) -> str:
+    """The code of a task that was done: its name, its seed, and five characters that depend on both."""
+    key = current_site().code_key.encode()
+    digest = hmac.digest(key, f"{task}-{seed}".encode(), "sha256")
+    return f"{task}-{seed}-{base64.b32encode(digest).decode()[:5]}"
+
+
+def read_codes(lesson: Lesson, text: str) -> list[tuple[str, Task | None, int]]:
+    """The codes of a text, each with its task and seed; None for the task where a code is not valid."""
+    read: list[tuple[str, Task | None, int]] = []
+    for code in text.split()[:MOST_CODES]:
+        name, _, rest = code.lower().rpartition("-")[0].rpartition("-")
+        seed = int(rest) if rest.isascii() and rest.isdigit() and len(rest) <= 4 else 0
+        valid = name in lesson.tasks and hmac.compare_digest(
+            code_for(name, seed).lower().encode(), code.lower().encode()
+        )
+        read.append((code[:ECHO_LIMIT], lesson.tasks[name] if valid else None, seed))
+    return read

@@ -10,10 +10,11 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
+from urllib.parse import parse_qsl, urlencode
 
 from lessons.kit import numbers
-from lessons.kit.controls import ECHO_LIMIT, ControlProblem
+from lessons.kit.controls import ECHO_LIMIT, ControlError, ControlProblem, FigureControls
 from lessons.kit.language import gettext as _
 from lessons.kit.typed import read_typed
 from lessons.kit.view import Sentence
@@ -25,6 +26,9 @@ EXAMPLE_SEED = 0
 STAGES = ("faded", "fresh")
 Stage = Literal["faded", "fresh"]
 Outcome = Literal["open", "right", "wrong", "unread"]
+
+LONGEST_ADDRESS = 600
+"""Characters of an address of a figure that are read."""
 
 TOLERANCE = 0.006
 """Relative error that is allowed: answers need about three digits."""
@@ -86,6 +90,55 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class StateStep(Step):
+    """A step that is answered by a figure: the reader brings it into a state that fulfils a condition.
+
+    The answer is the figure's address, or its query alone; `answer` is an example.
+
+    Parameters
+    ----------
+    figure
+        The figure, by name, with the model of its controls.
+    holds
+        Whether a state fulfils the condition.
+    measured
+        What a state has instead, for the sentence `slip_state`.
+    """
+
+    figure: str = ""
+    controls: type[FigureControls] = FigureControls
+    holds: Callable[[Any], bool] = bool
+    measured: Callable[[Any], Mapping[str, str]] = dict
+
+    def read(self, text: str) -> str:
+        """The query of the state that an address names; `ValueError` for the reader where it names none."""
+        try:
+            return urlencode(self.state(text).query())
+        except ControlError:
+            raise ValueError(_("That is no state of this figure.")) from None
+
+    def state(self, text: str) -> FigureControls:
+        """The controls that an address of the figure or of its page sets."""
+        path, mark, query = text.strip().partition("?")
+        if not mark:
+            path, query = ("", path) if "=" in path else (path, "")
+        query = query.partition("#")[0]
+        names, prefix = self.controls.model_fields, f"{self.figure}."
+        given = parse_qsl(query)
+        if (
+            path
+            and not path.endswith(f"/{self.figure}")
+            and not any(key.startswith(prefix) for key, value in given)
+        ):
+            raise ValueError(_("That is not an address of this figure."))
+        own = [(key.removeprefix(prefix), value) for key, value in given]
+        return self.controls.parse([pair for pair in own if pair[0] in names])
+
+    def near(self, given: float | str, value: float | str) -> bool:
+        return self.holds(self.state(str(given)))
+
+
+@dataclass(frozen=True, slots=True)
 class Exercise:
     """The given data, as sentences and as rows of printed numbers, and the steps."""
 
@@ -96,18 +149,24 @@ class Exercise:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """The task of a section.
+    """A task of a section.
 
     Parameters
     ----------
+    name
+        Its name in addresses.
     section
-        The slug of the section that it belongs to, and its name in addresses.
+        The slug of the section that it belongs to.
     make
         From a seed to an exercise; the same seed gives the same one.
+    by_hand
+        Whether it asks for a calculation; the others ask for an idea, or for a state of a figure.
     """
 
+    name: str
     section: str
     make: Callable[[int], Exercise]
+    by_hand: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +242,8 @@ def read_attempt(task: Task, parameters: Iterable[tuple[str, str]]) -> tuple[Att
             known = ", ".join(["seed", "stage", "solve", *steps])
             problems.append(ControlProblem(name[:ECHO_LIMIT], value[:ECHO_LIMIT], known, known=False))
         elif value.strip():
-            read.append((name, value[:ECHO_LIMIT]))
+            longest = LONGEST_ADDRESS if isinstance(steps[name], StateStep) else ECHO_LIMIT
+            read.append((name, value[:longest]))
     attempt = Attempt("faded" if stage == "faded" else "fresh", int(seed), solve, tuple(read))
     if problems:
         raise AttemptError(tuple(problems), attempt)
@@ -217,6 +277,8 @@ def _checked(step: Step, text: str | None) -> Checked:
 
 def explain(step: Step, given: float | str) -> tuple[str, Mapping[str, str]]:
     """The probable reason of a wrong answer: a slip of this step, a sign, a decimal point, or a distance."""
+    if isinstance(step, StateStep):
+        return "slip_state", {**step.slots, **step.measured(step.state(str(given)))}
     for slip in step.slips:
         if step.near(given, slip.value) and not step.near(slip.value, step.answer):
             return f"slip_{slip.key}", step.slots

@@ -59,6 +59,10 @@ class FigureText:
     def word(self, key: str, **values: str) -> str:
         return self._fill(self._find("words", key), values)
 
+    def filled(self, *keys: str, **values: str) -> str:
+        """An entry whose slots are filled."""
+        return self._fill(self._find(*keys), values)
+
     def control(self, name: str) -> str:
         return str(self._find("controls", name, "label"))
 

@@ -7,8 +7,10 @@ from collections.abc import Callable
 import pytest
 from starlette.testclient import TestClient
 
+from app.site import Site, use_site
+from app.views.task import code_for, read_codes
 from lessons.catalogue import Lesson
-from lessons.kit.task import Step
+from lessons.kit.task import StateStep, Step
 from lessons.quantization.tasks import TASKS
 from tests.app.html import Element, parse
 
@@ -22,7 +24,7 @@ def page(client: TestClient, section: str, **given: str) -> Element:
 
 
 def right(step: Step) -> str:
-    return step.text.replace("\u202f", "")
+    return str(step.answer) if isinstance(step, StateStep) else step.text.replace("\u202f", "")
 
 
 @pytest.mark.parametrize("section", TASKS)
@@ -30,7 +32,7 @@ def test_section_links_to_its_task_and_back(client: TestClient, lesson: Lesson, 
     ways = {a.attributes["href"] for a in parse(client.get(PAGE).text).all("a")}
     assert f"{PAGE}/tasks/{section}" in ways
     back = page(client, section).one("p", class_="number").one("a")
-    assert back.attributes["href"] == f"{PAGE}#{section}"
+    assert back.attributes["href"] == f"{PAGE}#{TASKS[section].section}"
 
 
 @pytest.mark.parametrize("section", TASKS)
@@ -42,7 +44,7 @@ def test_exercise_does_not_contain_its_answers(client: TestClient, section: str)
         if not step.options and not step.exact:
             assert step.text not in shown.text
     typed = [i for i in shown.all("input") if i.attributes.get("type") is None]
-    assert {i.attributes["value"] for i in typed} == {""}
+    assert {i.attributes["value"] for i in typed} <= {""}
     assert not [s for s in shown.all("span") if s.attributes.get("class") == "how"]
 
 
@@ -156,3 +158,34 @@ def test_reader_input_is_escaped(client: TestClient) -> None:
     answer = client.get(f"{PAGE}/tasks/rounding", params={"scale": '"><script>alert(1)</script>'})
     assert answer.status_code == 422
     assert "<script>alert" not in answer.text
+
+
+def test_a_task_done_without_help_gives_a_code_that_can_be_checked(client: TestClient) -> None:
+    given = {step.name: right(step) for step in TASKS["choose"].make(7).steps}
+    code = page(client, "choose", seed="7", **given).one("p", class_="code-of-task").one("b").text
+    assert code.startswith("choose-7-")
+    assert not page(client, "choose", seed="7", solve="1", **given).all("p", class_="code-of-task")
+    some = dict(list(given.items())[:1])
+    assert not page(client, "choose", seed="7", **some).all("p", class_="code-of-task")
+
+    forged = f"{code[:-1]}{'A' if code[-1] != 'A' else 'B'}"
+    other = code.replace("7", "8", 1)
+    given_codes = f"{code.lower()}\n{forged} x-1-AAAAA {other} ½-¾-<b>"
+    answer = client.get(f"{PAGE}/teach/codes", params={"codes": given_codes})
+    assert answer.status_code == 200
+    cells = [row.all("td")[1].text for row in parse(answer.text).one("tbody").all("tr")]
+    assert cells == ["✓ yes", *["✗ no"] * 4]
+    assert "<b>" not in answer.text.partition("<tbody>")[2].partition("</tbody>")[0]
+
+
+def test_codes_depend_on_the_hosts_key(lesson: Lesson) -> None:
+    with use_site(Site(code_key="secret")):
+        code = code_for("choose", 7)
+        assert read_codes(lesson, code)[0][1] is not None
+    assert read_codes(lesson, code)[0][1] is None
+
+
+def test_a_faded_exercise_gives_no_code(client: TestClient) -> None:
+    given = {step.name: right(step) for step in TASKS["rounding"].make(7).steps}
+    assert not page(client, "rounding", seed="7", stage="faded", **given).all("p", class_="code-of-task")
+    assert page(client, "rounding", seed="7", **given).all("p", class_="code-of-task")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from urllib.parse import parse_qsl
 
 import pytest
 from playwright.sync_api import FloatRect, Locator, Page, expect
 
 from lessons.quantization.tasks import TASKS
 from tests.browser.conftest import NewPage
-from tests.browser.figures import PAGE, expect_state
+from tests.browser.figures import PAGE, expect_state, put
 from tests.browser.watch import Watch
 
 pytestmark = pytest.mark.tidy
@@ -265,3 +266,48 @@ def test_a_commit_leaves_its_card_where_it_is_on_the_screen(new_page: NewPage, d
             expect(asked.locator("form")).to_be_visible()
             top, _ = asked.evaluate(BOX)
             assert abs(top - distance) <= 2, f"{name} asked afresh went from {distance} to {top}"
+
+
+def test_a_task_is_done_at_the_end_of_its_section_with_the_figure_of_the_page(
+    page: Page, axe: Callable[..., list[str]]
+) -> None:
+    page.goto(PAGE)
+    page.locator("html.js").wait_for()
+    page.evaluate("key => localStorage.setItem(key, JSON.stringify({ seed: '5' }))", f"exercise:{PAGE}")
+    fold = page.locator("#task-zeros")
+    fold.locator("summary").click()
+    zeros, cheaper = TASKS["zeros"].make(5).steps
+    said = fold.locator(f"#zeros-step-{zeros.name}-said")
+    expect(fold.locator("[data-state] input")).to_be_hidden()
+    fold.get_by_role("button", name="Check").click()
+    expect(said).to_contain_text("others land on zero")
+    assert axe(page, "#task-zeros") == []
+
+    expect_put(page, dict(parse_qsl(str(zeros.answer))))
+    fold.locator(f"input[value={cheaper.answer}]").check(force=True)
+    fold.get_by_role("button", name="Check").press("Enter")
+    expect(fold.get_by_role("status")).to_have_text("2 of 2 right")
+    expect(fold.locator(".code-of-task b")).to_have_text(re.compile("^zeros-5-[A-Z2-7]{5}$"))
+    expect(fold.get_by_role("button", name="Check")).to_be_focused()
+    page.goto(f"{PAGE}/questions")
+    expect(page.locator("[data-task=zeros] output")).to_have_text("2/2")
+
+
+def expect_put(page: Page, state: dict[str, str]) -> None:
+    """Bring FIG.02 into a state by its controls."""
+    for name, value in state.items():
+        put(page, "rtn", name, value)
+    expect_state(page, "rtn", **state)
+
+
+def test_without_scripts_a_task_has_a_page_that_reads_the_address_of_a_figure(no_js: Page) -> None:
+    no_js.goto(f"{PAGE}#task-zeros")
+    no_js.locator("#task-zeros summary").click()
+    no_js.locator("#task-zeros a").click()
+    no_js.goto(f"{PAGE}/tasks/zeros?seed=5")
+    zeros = TASKS["zeros"].make(5).steps[0]
+    no_js.locator(f"#step-{zeros.name}").fill(
+        f"{no_js.url.split('?')[0].replace('tasks/zeros', 'figures/rtn')}?{zeros.answer}"
+    )
+    no_js.get_by_role("button", name="Check").click()
+    expect(no_js.get_by_role("status")).to_have_text("1 of 2 right")

@@ -13,10 +13,10 @@ export async function request(address, { fields, as = "text", limit = LIMIT } = 
   }
 }
 
-/** A page or a piece of one as a document; null for an error, or where no answer came. */
-export async function fetchPage(address) {
-  const { ok, body } = await request(address);
-  return ok ? parsePage(body) : null;
+/** A page or a piece of one as a document; null for an error, or where no answer came. `also`: errors that are pages, too. */
+export async function fetchPage(address, also = []) {
+  const { ok, status, body } = await request(address);
+  return ok || also.includes(status) ? parsePage(body) : null;
 }
 
 export function parsePage(html) {

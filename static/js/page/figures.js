@@ -32,6 +32,16 @@ function startFigures() {
   watchLate();
   watchLinkedMarks();
   watchPanels();
+  document.querySelectorAll("[data-task-fold][open]").forEach(openTask);
+  document.addEventListener("toggle", ({ target }) => target.matches("[data-task-fold][open]") && openTask(target), true);
+}
+
+async function openTask(fold) {
+  try {
+    await (await import("./task_fold.js")).openTask(fold);
+  } catch {
+    // The script did not come: the link leads to the task.
+  }
 }
 
 /** The panels below a figure, for sharing and for a reader's own data. Where a script does not come the panel's link stays. */

@@ -1,4 +1,4 @@
-"""A task for each section: numbers of real weights and models, chosen by a seed, answered by quant_core.
+"""A calculation for each section, with numbers of real weights and models, answered by quant_core.
 
 The given numbers are rounded as printed *before* anything is computed, so that a calculation by hand from the
 printed page has the same result.
@@ -31,7 +31,7 @@ LAYERS = ("minilm.5.ffn_in", "minilm.1.query", "smollm2.15.q")
 BITS = 4
 
 
-def _rng(seed: int, section: str) -> np.random.Generator:
+def rng_of(seed: int, section: str) -> np.random.Generator:
     """The random generator of a task and a seed."""
     return np.random.default_rng([seed, *section.encode()])
 
@@ -94,7 +94,7 @@ def _clipped(code: float, bits: int = BITS) -> int:
 
 
 def _primitive(seed: int) -> Exercise:
-    rng = _rng(seed, "opening")
+    rng = rng_of(seed, "opening")
     while True:
         weights = _some_weights(rng, 16)
         fitted = grid.fit_asymmetric(weights, BITS)
@@ -146,7 +146,7 @@ def _primitive(seed: int) -> Exercise:
 
 
 def _cost(seed: int) -> Exercise:
-    rng = _rng(seed, "idea")
+    rng = rng_of(seed, "idea")
     bits, size = int(rng.integers(2, 9)), int(rng.choice([16, 32, 64, 128, 256]))
     per_weight = rtn.bits_per_weight(bits, size)
     extra = (per_weight - bits) * size
@@ -198,7 +198,7 @@ def _cost(seed: int) -> Exercise:
 
 
 def _block(seed: int) -> Exercise:
-    rng = _rng(seed, "rounding")
+    rng = rng_of(seed, "rounding")
     while True:
         weights = _some_weights(rng, 8)
         low, high = float(weights.min()), float(weights.max())
@@ -284,7 +284,7 @@ ARROWS = "↓↑"
 
 
 def _four(seed: int) -> Exercise:
-    rng = _rng(seed, "output-error")
+    rng = rng_of(seed, "output-error")
     tokens = sources.load_layer("minilm.1.query").activations_test
     assert tokens is not None
     while True:
@@ -349,7 +349,7 @@ ALPHA = 0.5
 
 
 def _protect(seed: int) -> Exercise:
-    rng = _rng(seed, "awq")
+    rng = rng_of(seed, "awq")
     while True:
         layer = sources.load_layer(str(rng.choice(LAYERS)))
         assert layer.mean_abs is not None
@@ -407,7 +407,7 @@ def _protect(seed: int) -> Exercise:
 
 
 def _byte(seed: int) -> Exercise:
-    rng = _rng(seed, "gguf")
+    rng = rng_of(seed, "gguf")
     name = str(rng.choice(["ffn_in", "tinylm"]))
     block = xray.encoded(name, False)
     d, dmin = float(block.fields["d"][0]), float(block.fields["dmin"][0])
@@ -481,7 +481,7 @@ VERDICTS = ("fits", "over")
 
 
 def _fits(seed: int) -> Exercise:
-    rng = _rng(seed, "fit")
+    rng = rng_of(seed, "fit")
     machines = [d for d in sources.hardware() if d.kind in ("sbc", "unified", "cpu-ram")]
     while True:
         preset = sources.model(str(rng.choice(SMALL)))
@@ -555,7 +555,7 @@ def _fits(seed: int) -> Exercise:
 
 
 def _smooth(seed: int) -> Exercise:
-    rng = _rng(seed, "family")
+    rng = rng_of(seed, "family")
     layer = sources.load_layer("minilm.5.ffn_in")
     assert layer.activations_test is not None
     largest = np.abs(layer.activations_test).max(axis=0)
@@ -612,5 +612,4 @@ _MAKERS: dict[str, Callable[[int], Exercise]] = {
     "family": _smooth,
 }
 
-TASKS = {section: Task(section, make) for section, make in _MAKERS.items()}
-"""By the slug of their section, in the order of the lesson."""
+TASKS = tuple(Task(section, section, make, by_hand=True) for section, make in _MAKERS.items())

@@ -1,0 +1,24 @@
+// What this browser remembers of tasks: how well each was done, and the number of the exercise.
+import { isScore, read, write } from "../lib/storage.js";
+
+const { lesson } = document.documentElement.dataset;
+const KEY = `practised:${lesson}`;
+const SEED = `exercise:${lesson}`;
+const SEEDS = 9999;
+
+/** Remember how an exercise was done, if better than before. */
+export function practise({ dataset: { task, right, blanks } }) {
+  if (!Number(right)) return;
+  const scores = read(KEY, "localStorage", isScore);
+  const better = scores[task]?.right / scores[task]?.blanks > right / blanks;
+  if (!better) write(KEY, { ...scores, [task]: { right: Number(right), blanks: Number(blanks) } });
+}
+
+/** Students of a class get different numbers: each browser draws its own once. */
+export function seedOfThisBrowser() {
+  const { seed } = read(SEED);
+  if (seed) return seed;
+  const drawn = `${1 + Math.floor(Math.random() * SEEDS)}`;
+  write(SEED, { seed: drawn });
+  return drawn;
+}

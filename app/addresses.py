@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 from app.assets import version
 from app.site import current_site
+from lessons.catalogue import Lesson
 from lessons.kit.language import Language, current_language
 
 _LESSON = "/lessons/{slug}"
@@ -32,6 +33,8 @@ PATHS = {
     "sources": f"{_LESSON}/sources",
     "summary": f"{_LESSON}/summary",
     "faq": f"{_LESSON}/faq",
+    "workshop": f"{_LESSON}/workshop",
+    "workshop page": f"{_LESSON}/workshop/{{page}}",
     "teach": f"{_LESSON}/teach",
     "code": f"{_LESSON}/code/{{function}}",
     "figure": _FIGURE,
@@ -96,6 +99,26 @@ def read_prefix(given: str, root_path: str, tags: Iterable[str], source: str) ->
     return (tag, f"{root_path}/{rest}") if tag in tags else (source, given)
 
 
+def place_of(
+    lesson: Lesson,
+    figure: str,
+    query: Iterable[tuple[str, str]] = (),
+    *,
+    others: Iterable[tuple[str, list[tuple[str, str]]]] = (),
+    anchor: str | None = None,
+) -> str:
+    """Where a figure stands in a lesson: in a section, or on a page of the workshop.
+
+    `query` is what the address says about the figure, `others` the same for other figures by name;
+    `anchor` is another place than the figure itself.
+    """
+    page = lesson.page_of(figure)
+    names = ("workshop page", lesson.slug, page.slug) if page in lesson.workshop else ("lesson", lesson.slug)
+    states = {**dict(others), figure: list(query)}
+    ordered = of_figures((name, states[name]) for name in lesson.figures if name in states)
+    return address(*names, query=ordered, anchor=lesson.figures[figure].id if anchor is None else anchor)
+
+
 def of_figures(states: Iterable[tuple[str, Iterable[tuple[str, str]]]]) -> list[tuple[str, str]]:
-    """The parameters of several figures as the lesson page takes them: `rtn.bits=3`."""
+    """The parameters of several figures as pages of a lesson take them: `rtn.bits=3`."""
     return [(f"{name}.{key}", value) for name, pairs in states for key, value in pairs]

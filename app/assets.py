@@ -9,12 +9,11 @@ import functools
 import hashlib
 import mimetypes
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 from app.cache.response import BEST, CachedResponse
 from app.http.security import SHARED
-from lessons.catalogue import rooms, style_sheets
+from lessons.catalogue import style_sheets
 
 ROOT = Path(__file__).parent.parent
 STATIC = ROOT / "static"
@@ -22,9 +21,6 @@ CONTENT = ("app", "lessons", "quant_core", "templates", "static")
 """Folders whose bytes decide every answer: their hash versions all immutable URLs."""
 
 STYLESHEETS = ("tokens", "base", "page", "figure", "ask", "chart", "print")
-
-HOLDS_ROOM = ".description"
-"""Of a late figure, a rule that a page needs before the drawing is there."""
 
 COMMENT = re.compile(rb"/\*.*?\*/\s*", re.DOTALL)
 SPACE = re.compile(rb"\s*([{};])\s*|(?<=[:,])\s+")
@@ -55,8 +51,8 @@ def static_file(path: str) -> CachedResponse | None:
     """A file of `static/`, or the bundled style sheet; None when there is none of this name."""
     if path == "lesson.css":
         return _stylesheet()
-    if path == "late.css":
-        return _late_stylesheet()
+    if path == "workshop.css":
+        return _workshop_stylesheet()
     file = static_files().get(path)
     return _read(file) if file else None
 
@@ -82,32 +78,18 @@ def _read(file: Path) -> CachedResponse:
 
 
 @functools.cache
-def _late_stylesheet() -> CachedResponse:
-    """Of the figures whose drawing a lesson page fetches later: so does it their looks."""
-    return CachedResponse(
-        _bare(_figure_sheets()[1]), "text/css; charset=utf-8", BEST, headers=SHARED, keep_raw=True
-    )
+def _workshop_stylesheet() -> CachedResponse:
+    """The looks of the figures that stand in the workshop, for the pages that show one of them."""
+    return _sheet(_figure_sheets(in_workshop=True))
 
 
-@functools.cache
-def _figure_sheets() -> tuple[bytes, bytes]:
-    """The looks of all figures: what a page needs at once, and what comes with a late drawing."""
-    at_once = [file.read_text("utf-8") for file in rooms()]
-    late: list[str] = []
-    for file, is_late in style_sheets():
-        for block in _blocks(file.read_text("utf-8")):
-            (late if is_late and HOLDS_ROOM not in block else at_once).append(block)
-    return "\n".join(at_once).encode(), "\n".join(late).encode()
+def _figure_sheets(*, in_workshop: bool) -> bytes:
+    """The looks of the figures of a lesson's sections, or of its workshop."""
+    return b"\n".join(file.read_bytes() for file, aside in style_sheets() if aside is in_workshop)
 
 
-def _blocks(sheet: str) -> Iterator[str]:
-    """The rules of a style sheet and its conditions with all rules in them, one by one."""
-    depth = start = 0
-    for brace in re.finditer("[{}]", sheet):
-        depth += 1 if brace[0] == "{" else -1
-        if depth == 0:
-            yield sheet[start : brace.end()]
-            start = brace.end()
+def _sheet(content: bytes) -> CachedResponse:
+    return CachedResponse(_bare(content), "text/css; charset=utf-8", BEST, headers=SHARED, keep_raw=True)
 
 
 def _bare(sheet: bytes) -> bytes:
@@ -119,5 +101,4 @@ def _stylesheet() -> CachedResponse:
     folder = STATIC / "css"
     shared = [(folder / f"{name}.css").read_bytes() for name in STYLESHEETS]
     faces = (STATIC / "vendor" / "fonts.css").read_bytes().replace(b"url(", b"url(vendor/")
-    sheet = b"\n".join([faces, *shared, _figure_sheets()[0]])
-    return CachedResponse(_bare(sheet), "text/css; charset=utf-8", BEST, headers=SHARED, keep_raw=True)
+    return _sheet(b"\n".join([faces, *shared, _figure_sheets(in_workshop=False)]))

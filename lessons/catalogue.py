@@ -9,8 +9,8 @@ import functools
 import importlib
 import importlib.util
 import pkgutil
-from collections.abc import Container, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, TypeVar
@@ -34,7 +34,8 @@ ROOT = Path(__file__).parent
 class About(Whole):
     """What `lesson.toml` tells of a lesson.
 
-    `sections`, `summary` and `faq` are files of its prose. `hidden`: it has addresses, and nothing lists it.
+    `sections`, `summary` and `faq` are files of its prose. `workshop` are folders: pages that go deeper than
+    the sections. `hidden`: it has addresses, and nothing lists it.
     """
 
     title: str
@@ -45,6 +46,7 @@ class About(Whole):
     language: str
     description: str
     sections: tuple[str, ...]
+    workshop: tuple[str, ...] = ()
     summary: str = ""
     faq: str = ""
     hidden: bool = False
@@ -85,8 +87,19 @@ class Use:
 
 
 @dataclass(frozen=True, slots=True)
+class Still:
+    """The small picture of a workshop page: what `compute` gives, drawn by a template."""
+
+    compute: Callable[[], Any]
+    template: str
+
+
+@dataclass(frozen=True, slots=True)
 class Lesson:
     """A lesson in one language: prose, figures, words and claims.
+
+    `sections` make its page. `workshop` are the pages beside it, each with a still; a page's front matter
+    names the `section` that leads to it. `figures` are those of both.
 
     `summary` is its one page to print, `faq` the page of questions that people ask. `receipts` is the
     lesson's module of that name, with `receipts()` and `not_covered()`: predictions beside what was
@@ -102,6 +115,8 @@ class Lesson:
     figures: dict[str, Figure[Any]]
     texts: dict[str, FigureText]
     claims: dict[str, Claim]
+    workshop: tuple[Section, ...] = ()
+    stills: dict[str, Still] = field(default_factory=dict)
     summary: Section | None = None
     faq: Section | None = None
     receipts: ModuleType | None = None
@@ -115,10 +130,32 @@ class Lesson:
 
     @property
     def minutes(self) -> tuple[int, int]:
-        """Minutes to read the lesson, and to do everything in it."""
-        prose = (part.content for section in self.sections for part in section.parts if part.kind == "html")
-        counts = len(self.figures), len(self.questions), len(self.tasks)
-        return duration.minutes(duration.words(prose), *counts)
+        """Minutes to read the sections, and to answer their questions and solve the tasks as well."""
+        reading = sum(map(self.seconds, self.sections))
+        questions = sum(not self.in_workshop(name) for name in self.questions)
+        return duration.minutes(reading), duration.minutes(reading, questions, len(self.tasks))
+
+    def seconds(self, page: Section) -> float:
+        """Seconds to read a section or a workshop page, and to look at its figures."""
+        prose = (part.content for part in page.parts if part.kind == "html")
+        each = duration.FIGURE_MINUTES if page in self.sections else duration.WORKSHOP_FIGURE_MINUTES
+        return duration.seconds(prose, len(page.figures), each)
+
+    def minutes_of(self, page: Section) -> int:
+        """The same in whole minutes."""
+        return duration.minutes(self.seconds(page))
+
+    @property
+    def pages(self) -> tuple[Section, ...]:
+        """Sections and workshop pages, each page after the section that leads to it."""
+        return tuple(
+            page
+            for section in self.sections
+            for page in (
+                section,
+                *(page for page in self.workshop if page.front["section"] == section.slug),
+            )
+        )
 
     def uses(self, claim: str) -> list[Use]:
         """Where a claim is printed."""
@@ -126,6 +163,11 @@ class Lesson:
             Use("lesson", anchor=section.slug, title=f"{section.number} {section.short}".lstrip())
             for section in self.sections
             if claim in section.claims
+        ]
+        places += [
+            Use("workshop page", (page.slug,), title=page.short)
+            for page in self.workshop
+            if claim in page.claims
         ]
         places += [
             Use("figure", (name,), title=figure.label)
@@ -159,9 +201,6 @@ class Lesson:
         readouts = figure.view(controls).readouts
         return program(figure.computation(controls), controls, [readout.name for readout in readouts])
 
-    def is_late(self, figure: str) -> bool:
-        """Whether the lesson's page leaves a figure's drawing out until the reader is near."""
-        return any(figure in section.late for section in self.sections)
 
     def tasks_of(self, section: str) -> list[Task]:
         """The tasks of a section: first that with an idea or a figure, then the calculation."""
@@ -171,9 +210,22 @@ class Lesson:
         """A section by its slug."""
         return next(section for section in self.sections if section.slug == slug)
 
+    def workshop_page(self, slug: str) -> Section:
+        """A page of the workshop by its slug."""
+        return next(page for page in self.workshop if page.slug == slug)
+
+    def page_of(self, figure: str) -> Section:
+        """The section or the workshop page on which a figure stands."""
+        return next(page for page in self.pages if figure in page.figures)
+
+    def in_workshop(self, figure: str) -> bool:
+        """Whether a figure stands on a page of the workshop."""
+        return self.page_of(figure) in self.workshop
+
     def section_of(self, figure: str) -> Section:
-        """The section in which a figure stands."""
-        return next(section for section in self.sections if figure in section.figures)
+        """The section in which a figure stands, or which leads to its workshop page."""
+        page = self.page_of(figure)
+        return self.section(page.front["section"]) if page in self.workshop else page
 
 
 def course() -> Course:
@@ -237,29 +289,31 @@ def _words_of(language: str) -> str:
 
 
 def style_sheets() -> list[tuple[Path, bool]]:
-    """The style sheet of every figure that has one, and whether its drawing comes late."""
+    """The style sheet of every figure that has one, and whether the figure stands in the workshop."""
     with use_language(SOURCE):
         lessons = [load_lesson(slug) for slug in all_slugs()]
     sheets = [
-        (ROOT / figure.folder / "style.css", lesson.is_late(figure.name))
+        (ROOT / figure.folder / "style.css", lesson.in_workshop(figure.name))
         for lesson in lessons
         for figure in lesson.figures.values()
     ]
-    return [(sheet, late) for sheet, late in sheets if sheet.is_file()]
-
-
-def rooms() -> list[Path]:
-    """The style sheet of every lesson that keeps room for late drawings."""
-    return sorted(ROOT.glob("*/rooms.css"))
+    return [(sheet, in_workshop) for sheet, in_workshop in sheets if sheet.is_file()]
 
 
 def _read_lesson(slug: str, folder: Path, words: Path) -> Lesson:
     about = _numbered(_about(folder))
     claims = read_claims(folder / "claims.toml")
-    sections = tuple(read_section(words / name, claims, f"{slug}/sources") for name in about.sections)
-    only(sections, "html", "figure", "late", "source")
+    sections = tuple(
+        read_section(words / name, claims, f"{slug}/sources", headlines_only=True) for name in about.sections
+    )
+    workshop = tuple(
+        read_section(words / "workshop" / f"{name}.md", claims, "../sources") for name in about.workshop
+    )
+    only(sections, "html", "figure", "workshop", "source")
+    only(workshop, "html", "figure", "source")
+    _check_workshop(slug, sections, workshop)
     found = _figures(slug)
-    placed = [name for section in sections for name in section.figures]
+    placed = [name for page in (*sections, *workshop) for name in page.figures]
     _refuse(placed, found, f"the prose of {slug} places figures that no module has")
     figures = {name: found[name] for name in placed}
     questions: dict[str, Question] = getattr(_part(slug, "questions"), "QUESTIONS", {})
@@ -272,11 +326,13 @@ def _read_lesson(slug: str, folder: Path, words: Path) -> Lesson:
     def texts(of: str, names: Iterable[str]) -> dict[str, FigureText]:
         return {name: FigureText.read(words / of / f"{name}.toml", claims) for name in names}
 
-    return Lesson(
+    lesson = Lesson(
         slug=slug,
         language=current_language().tag,
         about=about,
         sections=sections,
+        workshop=workshop,
+        stills={name: _still(slug, name) for name in about.workshop},
         figures=figures,
         texts=texts("figures", placed),
         claims=claims,
@@ -291,6 +347,21 @@ def _read_lesson(slug: str, folder: Path, words: Path) -> Lesson:
         jobs=jobs,
         job_texts=texts("jobs", jobs),
     )
+    ordered = {name: figures[name] for page in lesson.pages for name in page.figures}
+    return replace(lesson, figures=ordered)
+
+
+def _check_workshop(slug: str, sections: Iterable[Section], workshop: Iterable[Section]) -> None:
+    """Every page has one section, and that section shows the way to it."""
+    placed = {name: section.slug for section in sections for name in section.workshop}
+    named = {page.slug: page.front["section"] for page in workshop}
+    if placed != named:
+        raise LookupError(f"workshop of {slug}: the sections lead to {placed}, the pages name {named}")
+
+
+def _still(slug: str, name: str) -> Still:
+    module = importlib.import_module(f"lessons.{slug}.workshop.{name}")
+    return Still(module.still, f"{slug}/workshop/{name}/still.jinja")
 
 
 def _about(folder: Path) -> About:

@@ -60,7 +60,7 @@ def read_everything(app: FastAPI) -> None:
     read = version()
     for name in environment().list_templates(["jinja"]):
         environment().get_template(name)
-    for path in (*static_files(), "lesson.css", "late.css"):
+    for path in (*static_files(), "lesson.css", "workshop.css"):
         static_file(path)
     shown_functions()
     for language in (*languages(), *(PSEUDO if settings.pseudo_languages else ())):

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from app.addresses import PATHS, address, of_figures
+from app.addresses import PATHS, address, place_of
 from app.cache.queue import Busy
 from app.cache.response import CachedResponse
 from app.export.files import csv_file, python_file, svg_file
@@ -84,7 +84,7 @@ async def figure_page(request: Request, slug: str, name: str) -> Response:
 
     Without JavaScript a form of the lesson page adds `in=lesson`: back to the lesson, with the new controls.
     """
-    lesson, figure = find_figure(slug, name)
+    lesson = find_figure(slug, name)[0]
     parameters = without_route(query_parameters(request))
     shell = {key: value for key, value in parameters if key in ("embed", "in")}
     own = [(key, value) for key, value in parameters if key not in shell and "." not in key]
@@ -92,8 +92,7 @@ async def figure_page(request: Request, slug: str, name: str) -> Response:
     query = await in_thread(request, partial(parse_figure, lesson, name, own, given=parameters))
     if shell.get("in") == "lesson":
         others = await in_thread(request, partial(_parse_others, lesson, name, parameters))
-        figures = of_figures([(name, query.pairs()), *others])
-        return RedirectResponse(address("lesson", slug, query=figures, anchor=figure.id), 303)
+        return RedirectResponse(place_of(lesson, name, query.pairs(), others=others), 303)
     template = "embed.jinja" if embed else "figure.jinja"
     headers = page_headers(current_site().embed_ancestors) if embed else None
     make = partial(_page, template, headers)

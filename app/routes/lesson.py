@@ -10,9 +10,9 @@ from typing import Any
 from fastapi import APIRouter
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
-from app.addresses import PATHS, address
+from app.addresses import PATHS, address, place_of
 from app.cache.response import CachedResponse
 from app.export.files import notebook_file
 from app.http.errors import CannotShow
@@ -37,6 +37,8 @@ from app.views.lesson import (
     receipts_page,
     summary_page,
     teach_page,
+    workshop_index,
+    workshop_page,
 )
 from app.views.problems import Problem, problems_for_people, without
 from lessons.catalogue import Lesson
@@ -44,6 +46,7 @@ from lessons.kit.arrangement import Pairs, read_figure_query
 from lessons.kit.controls import ControlError, FigureControls
 from lessons.kit.figure import Figure
 from lessons.kit.language import gettext as _
+from lessons.kit.prose import Section
 from lessons.kit.source import source_named
 
 router = APIRouter()
@@ -51,21 +54,52 @@ router = APIRouter()
 
 @router.api_route(PATHS["lesson"], methods=READ)
 async def lesson(request: Request, slug: str) -> Response:
-    """The whole lesson. `rtn.bits=3` sets a control of a figure; other parameters are not ours to judge."""
+    """The whole lesson. `rtn.bits=3` sets a control of a figure; other parameters are not ours to judge.
+
+    An address that speaks only of figures of one workshop page leads there.
+    """
     lesson, queries = await _read_figures(request, slug)
+    named = [name for name, query in queries.items() if _speaks_of(request, name)]
+    if named and lesson.in_workshop(named[0]) and len({lesson.page_of(name).slug for name in named}) == 1:
+        states = [(name, query.pairs()) for name, query in queries.items()]
+        return RedirectResponse(place_of(lesson, named[0], dict(states)[named[0]], others=states), 303)
     key = lesson_address(lesson, queries)
     make = partial(lesson_page, lesson, queries)
-    return await cached(request, key, make, figures=_shown(lesson, queries))
+    return await cached(request, key, make, figures=_shown(lesson, queries, *lesson.sections))
+
+
+@router.api_route(PATHS["workshop"], methods=READ)
+async def workshop(request: Request, slug: str) -> Response:
+    """The pages of the workshop, each with what one can do there."""
+    lesson = find_lesson(slug)
+    query_parameters(request)
+    _check_workshop(lesson)
+    return await cached(request, address("workshop", slug), partial(workshop_index, lesson))
+
+
+@router.api_route(PATHS["workshop page"], methods=READ)
+async def workshop_page_route(request: Request, slug: str, page: str) -> Response:
+    """A page of the workshop. Controls of figures that stand elsewhere travel in its way back."""
+    lesson = find_lesson(slug)
+    _check_workshop(lesson)
+    if page not in lesson.about.workshop:
+        known = ", ".join(lesson.about.workshop)
+        raise HTTPException(
+            404, _("The workshop has no page “%(name)s”. It has: %(known)s.", name=page[:40], known=known)
+        )
+    lesson, queries = await _read_figures(request, slug, page)
+    key = lesson_address(lesson, queries, page=("workshop page", slug, page))
+    make = partial(workshop_page, lesson, lesson.workshop_page(page), queries)
+    return await cached(request, key, make, figures=_shown(lesson, queries, lesson.workshop_page(page)))
 
 
 @router.api_route(PATHS["notebook"], methods=READ)
 async def notebook(request: Request, slug: str) -> Response:
     """The lesson's computations as a Jupyter notebook, its figures with the controls that the query names."""
     lesson, queries = await _read_figures(request, slug)
-    key = lesson_address(lesson, queries, page="notebook")
-    return await cached(
-        request, key, partial(notebook_file, lesson, queries), figures=_shown(lesson, queries)
-    )
+    key = lesson_address(lesson, queries, page=("notebook", slug))
+    shown = _shown(lesson, queries, *lesson.pages)
+    return await cached(request, key, partial(notebook_file, lesson, queries), figures=shown)
 
 
 @router.api_route(PATHS["receipts"], methods=READ)
@@ -140,21 +174,34 @@ async def _cached_page(
     return await cached(request, address(page, slug), partial(make, lesson))
 
 
-def _shown(lesson: Lesson, queries: FigureQueries) -> list[tuple[Figure[Any], FigureControls]]:
-    return [(lesson.figures[name], query.controls) for name, query in queries.items()]
+def _shown(
+    lesson: Lesson, queries: FigureQueries, *pages: Section
+) -> list[tuple[Figure[Any], FigureControls]]:
+    """The figures of some pages, with their controls."""
+    return [(lesson.figures[name], queries[name].controls) for page in pages for name in page.figures]
+
+
+def _speaks_of(request: Request, figure: str) -> bool:
+    """Whether a query sets anything of a figure."""
+    return any(key.startswith(f"{figure}.") for key, _value in query_parameters(request))
+
+
+def _check_workshop(lesson: Lesson) -> None:
+    if not lesson.workshop:
+        raise HTTPException(404, _("This lesson has no workshop."))
 
 
 def _html(template: str, lesson: Lesson) -> CachedResponse:
     return html(template, lesson=lesson)
 
 
-async def _read_figures(request: Request, slug: str) -> tuple[Lesson, FigureQueries]:
-    """A lesson, and what the address says about each of its figures."""
+async def _read_figures(request: Request, slug: str, page: str = "") -> tuple[Lesson, FigureQueries]:
+    """A lesson, and what the address says about each of its figures. `page` is one of the workshop."""
     lesson, parameters = find_lesson(slug), query_parameters(request)
-    return lesson, await in_thread(request, partial(_parse_figures, lesson, parameters))
+    return lesson, await in_thread(request, partial(_parse_figures, lesson, parameters, page))
 
 
-def _parse_figures(lesson: Lesson, parameters: Pairs) -> FigureQueries:
+def _parse_figures(lesson: Lesson, parameters: Pairs, page: str) -> FigureQueries:
     """What `rtn.bits=3` and its like say; `CannotShow` with the problems of all figures."""
     given: defaultdict[str, Pairs] = defaultdict(list)
     for key, value in parameters:
@@ -174,5 +221,6 @@ def _parse_figures(lesson: Lesson, parameters: Pairs) -> FigureQueries:
             ]
     if problems:
         ours = [pair for pair in parameters if "." in pair[0]]
-        raise CannotShow(lesson, problems, address("lesson", lesson.slug, query=without(problems, ours)))
+        names = ("workshop page", lesson.slug, page) if page else ("lesson", lesson.slug)
+        raise CannotShow(lesson, problems, address(*names, query=without(problems, ours)))
     return queries

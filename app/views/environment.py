@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from app.addresses import address, in_language, static_path
+from app.addresses import address, in_language, place_of, static_path
 from app.assets import ROOT, static_files
 from app.cache.response import QUICK, CachedResponse
 from app.site import current_site
@@ -53,6 +53,7 @@ def environment() -> Environment:
     env.globals.update(
         address=address,
         in_language=in_language,
+        place_of=place_of,
         current_language=current_language,
         language=language,
         languages=languages,

@@ -73,10 +73,7 @@ class FigureContext:
     def id(self) -> str:
         return self.figure.id
 
-    @property
-    def late(self) -> bool:
-        """Whether the drawing is left out, for the page to fetch when its reader is near."""
-        return self.brief and self.lesson.is_late(self.figure.name)
+    late = False
 
     def address(self, page: str = "figure", *more: tuple[str, str], anchor: str = "") -> str:
         """The address of something that belongs to the figure, with these controls."""

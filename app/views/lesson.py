@@ -3,19 +3,80 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
-from app.addresses import address, of_figures
+from app.addresses import address, of_figures, place_of
 from app.cache.response import QUICK, CachedResponse
 from app.views.environment import html
 from app.views.figure import FigureContext, figure_context
 from app.views.question import ask, reveal
 from lessons.catalogue import Lesson, lesson_slugs, load_lesson
-from lessons.kit.arrangement import FigureQuery, hideable
-from lessons.kit.prose import PIECES
+from lessons.kit.arrangement import FigureQuery, Pairs, hideable
+from lessons.kit.prose import PIECES, Section
 from lessons.kit.question import Guess
 
 FigureQueries = Mapping[str, FigureQuery]
 """Figure → what the address of a lesson says about it, for all figures of the lesson."""
+
+
+@dataclass(frozen=True, slots=True)
+class Teaser:
+    """A page of the workshop as other pages show it: the way there, a still, and the way back."""
+
+    lesson: Lesson
+    page: Section
+    queries: FigureQueries
+
+    @property
+    def id(self) -> str:
+        """The id in the section that leads there: that of the page's first figure, which stood there once."""
+        figures = self.page.figures
+        return self.lesson.figures[figures[0]].id if figures else f"workshop-{self.page.slug}"
+
+    @property
+    def ids(self) -> list[str]:
+        """Further places of the section that are found on the page: other figures, and questions."""
+        asked = [f"ask-{name}" for name in self.page.figures if name in self.lesson.questions]
+        return [self.lesson.figures[name].id for name in self.page.figures[1:]] + asked
+
+    @property
+    def number(self) -> str:
+        """The labels of its figures."""
+        return ", ".join(self.lesson.figures[name].label for name in self.page.figures)
+
+    @property
+    def minutes(self) -> int:
+        return self.lesson.minutes_of(self.page)
+
+    @property
+    def still(self) -> Any:
+        """What its still draws."""
+        return self.lesson.stills[self.page.slug].compute()
+
+    @property
+    def template(self) -> str:
+        return self.lesson.stills[self.page.slug].template
+
+    @property
+    def section(self) -> Section:
+        return self.lesson.section(self.page.front["section"])
+
+    def address(self) -> str:
+        """The page, its figures in the state that the address of the lesson names."""
+        figures = self._states(here=True)
+        return address("workshop page", self.lesson.slug, self.page.slug, query=figures)
+
+    def back_address(self) -> str:
+        """The place in the lesson, its figures in the state that the address of the page names."""
+        return address("lesson", self.lesson.slug, query=self._states(here=False), anchor=self.id)
+
+    def _states(self, *, here: bool) -> Pairs:
+        return of_figures(
+            (name, query.pairs())
+            for name, query in self.queries.items()
+            if (name in self.page.figures) is here
+        )
 
 
 def defaults_of(lesson: Lesson) -> FigureQueries:
@@ -23,10 +84,10 @@ def defaults_of(lesson: Lesson) -> FigureQueries:
     return {name: FigureQuery(figure.controls()) for name, figure in lesson.figures.items()}
 
 
-def lesson_address(lesson: Lesson, queries: FigureQueries, page: str = "lesson") -> str:
-    """The canonical address of a page that shows all figures of a lesson."""
+def lesson_address(lesson: Lesson, queries: FigureQueries, page: tuple[str, ...] = ()) -> str:
+    """The canonical address of the lesson's page, or of another `page`, with the state of all figures."""
     figures = of_figures((name, query.pairs()) for name, query in queries.items())
-    return address(page, lesson.slug, query=figures)
+    return address(*(page or ("lesson", lesson.slug)), query=figures)
 
 
 def lesson_page(lesson: Lesson, queries: FigureQueries, quality: int = QUICK) -> CachedResponse:
@@ -35,9 +96,48 @@ def lesson_page(lesson: Lesson, queries: FigureQueries, quality: int = QUICK) ->
         "lesson.jinja",
         quality=quality,
         lesson=lesson,
-        figures={name: figure_context(lesson, name, query, brief=True) for name, query in queries.items()},
+        figures=_figures_of(lesson, queries, *lesson.sections),
         questions={name: ask(lesson, name) for name in lesson.questions},
+        teasers={page.slug: Teaser(lesson, page, queries) for page in lesson.workshop},
+        tabs=[
+            {
+                "slug": section.slug,
+                "number": section.number or "00",
+                "short": section.short,
+                "minutes": lesson.minutes_of(section),
+            }
+            for section in lesson.sections
+            if section.number or section is lesson.sections[0]
+        ],
     )
+
+
+def workshop_index(lesson: Lesson) -> CachedResponse:
+    """All pages of the workshop."""
+    queries = defaults_of(lesson)
+    return html(
+        "workshop.jinja", lesson=lesson, teasers=[Teaser(lesson, page, queries) for page in lesson.workshop]
+    )
+
+
+def workshop_page(lesson: Lesson, page: Section, queries: FigureQueries) -> CachedResponse:
+    """A page of the workshop with its figures, and the way back to the teaser that leads here."""
+    return html(
+        "workshop_page.jinja",
+        lesson=lesson,
+        page=page,
+        figures=_figures_of(lesson, queries, page),
+        questions={name: ask(lesson, name) for name in lesson.questions if name in page.figures},
+        teaser=Teaser(lesson, page, queries),
+    )
+
+
+def _figures_of(lesson: Lesson, queries: FigureQueries, *pages: Section) -> dict[str, FigureContext]:
+    return {
+        name: figure_context(lesson, name, queries[name], brief=True)
+        for page in pages
+        for name in page.figures
+    }
 
 
 def course_page() -> CachedResponse:
@@ -112,7 +212,7 @@ def teaching_links(f: FigureContext) -> dict[str, str]:
     links = {
         "page": address("figure", slug, name, query=pairs),
         "embed": address("figure", slug, name, query=[("embed", "1"), *pairs]),
-        "lesson": address("lesson", slug, query=of_figures([(name, pairs)]), anchor=f.id),
+        "lesson": place_of(f.lesson, name, pairs),
         "question": address("question", slug, name),
         "task": address("task", slug, task_of(f.lesson, name)),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from app.addresses import address, of_figures
+from app.addresses import place_of
 from lessons.catalogue import Lesson
 from lessons.kit.controls import FigureControls, Slider, as_parameter
 from lessons.kit.figure import Figure
@@ -89,14 +89,13 @@ class QuestionContext:
     @property
     def figure_address(self) -> str:
         """The lesson at this figure, as the prose goes on with it."""
-        return address("lesson", self.lesson.slug, anchor=self.figure.id)
+        return place_of(self.lesson, self.name)
 
     @property
     def seen_address(self) -> str:
         """The lesson, with the figure's controls set to show the answer, and the guess on it."""
         assert self.reveal is not None
-        controls = of_figures([(self.name, [*self.reveal.controls.query(), (GUESS, self.marked)])])
-        return address("lesson", self.lesson.slug, query=controls, anchor=self.figure.id)
+        return place_of(self.lesson, self.name, [*self.reveal.controls.query(), (GUESS, self.marked)])
 
 
 def ask(lesson: Lesson, name: str) -> QuestionContext:

@@ -65,7 +65,7 @@ def styleguide_page() -> CachedResponse:
         "styleguide.jinja",
         lesson=specimen,
         sections=[
-            {"slug": slug, "title": title, "short": title, "number": f"{i:02}"}
+            {"slug": slug, "title": title, "short": title, "number": f"{i:02}", "minutes": 1}
             for i, (slug, title) in enumerate(SECTIONS, 1)
         ],
         colours=colours,

@@ -28,7 +28,8 @@ class Claim:
 
     `kind`: "measured" here by `function` on `on`; "derived" by `formula` from cited inputs; "cited"; or
     "chosen" by us, as an example is. `read` is the day on which the source of a cited one was read, or
-    of another that may change: one without a version in its address.
+    of another that may change: one without a version in its address. `headline`: it is a link wherever it
+    stands; the sections of a lesson show the other claims as plain text.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -42,6 +43,7 @@ class Claim:
     function: str = ""
     on: str = ""
     read: date | None = None
+    headline: bool = False
 
     @property
     def fixed(self) -> bool:

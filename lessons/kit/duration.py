@@ -1,19 +1,21 @@
-"""How long a lesson takes, computed from its length.
+"""How long a page takes, computed from its length.
 
-The words of the prose at the rate of silent reading, plus a fixed time for every figure, question and task.
-A lesson's claims hold these numbers with their source; a test compares the two.
+The words of its prose at the rate of silent reading, and a fixed time for each figure: less on a page that
+shows one finding of it than on one that goes through all its controls. Questions and tasks come on top. A
+lesson's claims hold these numbers with their source; a test compares the two.
 """
 
 from __future__ import annotations
 
 import html
+import math
 import re
 from collections.abc import Iterable
 
 WORDS_A_MINUTE = 238
 """Adults' silent reading of English non-fiction: Brysbaert 2019, doi:10.1016/j.jml.2019.104047."""
 
-FIGURE_MINUTES, QUESTION_MINUTES, TASK_MINUTES = 2, 1, 2
+FIGURE_MINUTES, WORKSHOP_FIGURE_MINUTES, QUESTION_MINUTES, TASK_MINUTES = 1, 2, 1, 2
 
 _TAG = re.compile(r"<[^>]*>")
 
@@ -23,12 +25,18 @@ def words(parts: Iterable[str]) -> int:
     return sum(len(html.unescape(_TAG.sub(" ", part)).split()) for part in parts)
 
 
-def minutes(word_count: int, figures: int, questions: int, tasks: int) -> tuple[int, int]:
-    """Minutes to read, rounded up; and with everything in it, to the nearest five.
+def seconds(parts: Iterable[str], figures: int, figure_minutes: int) -> float:
+    """Seconds to read HTML parts and to look at the figures between them."""
+    return 60 * (words(parts) / WORDS_A_MINUTE + figure_minutes * figures)
 
-    >>> minutes(2380, 10, 5, 5)
-    (10, 45)
+
+def minutes(seconds: float, questions: int = 0, tasks: int = 0) -> int:
+    """Whole minutes, rounded up; with questions to answer and tasks to solve, to the nearest five.
+
+    >>> minutes(905), minutes(905, questions=8, tasks=8)
+    (16, 40)
     """
-    reading = word_count / WORDS_A_MINUTE
-    whole = reading + FIGURE_MINUTES * figures + QUESTION_MINUTES * questions + TASK_MINUTES * tasks
-    return max(1, -int(-reading // 1)), max(5, 5 * round(whole / 5))
+    reading = seconds / 60
+    if not questions and not tasks:
+        return max(1, math.ceil(reading))
+    return max(5, 5 * round((reading + QUESTION_MINUTES * questions + TASK_MINUTES * tasks) / 5))

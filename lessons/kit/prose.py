@@ -1,11 +1,12 @@
 """Prose: Markdown files with a front matter, claims by id, and figures placed by a directive.
 
-`[[figure: rtn]]` on a line of its own places a figure, `[[late: measured]]` one whose drawing a lesson page
-fetches when its reader is near; `[[source: quant_core.methods.rtn.round_to_nearest]]` shows a function's own
-source; `{{ claim-id }}` prints a claim of `claims.toml` and links to its source. Between `:::mistake` and
-`:::` stand a common mistake and its correction, with the evidence. A summary takes a figure
-apart: `[[drawing: rtn?bits=3]]`, `[[formulas: rtn]]` and `[[description: fit]]` show one piece of it, in the
-state that is named as in an address. There is nothing else: no HTML, no layout.
+`[[figure: rtn]]` on a line of its own places a figure, `[[workshop: gptq]]` the way to a page of the
+workshop, `[[source: quant_core.methods.rtn.round_to_nearest]]` a function's own source; `{{ claim-id }}` prints
+a claim of `claims.toml` and links to its source. Between `:::mistake` and `:::` stand a common mistake and its
+correction, with the evidence; between `:::note TERM` and `:::` a definition. Both belong to the paragraph
+before them. A summary takes a figure apart: `[[drawing: rtn?bits=3]]`, `[[formulas: rtn]]` and
+`[[description: fit]]` show one piece of it, in the state that is named as in an address. There is nothing else:
+no HTML, no layout.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ from __future__ import annotations
 import html
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 from mdit_py_plugins.container import container_plugin
 from mdit_py_plugins.deflist import deflist_plugin
 
@@ -33,23 +35,25 @@ PIECES = ("drawing", "formulas", "description")
 """What a summary may show of a figure."""
 
 _DIRECTIVE = re.compile(
-    rf"^\[\[(figure|late|source|{'|'.join(PIECES)}): ([\w.]+(?:\?[\w=&.-]+)?)\]\]$", re.MULTILINE
+    rf"^\[\[(figure|workshop|source|{'|'.join(PIECES)}): ([\w.-]+(?:\?[\w=&.-]+)?)\]\]$", re.MULTILINE
 )
-FRONT = ("title", "short", "summary", "lead", "headline", "headline_emphasis")
+FRONT = ("title", "short", "summary", "lead", "headline", "headline_emphasis", "promise")
 """The fields of a front matter that are translated."""
 
 _markdown = MarkdownIt(
     "commonmark",
     {"html": False, "highlight": lambda code, language, _: highlight(code) if language == "python" else ""},
 )
-_markdown.enable("table").use(deflist_plugin).use(container_plugin, "mistake")
+NOTES = ("container_mistake_open", "container_note_open")
+"""The blocks that a wide page has in its margin."""
+
 _MISTAKE = re.compile(r'<div class="mistake">\n<p>(.*?)</p>\n<p>', re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class SectionPart:
-    """A part of a section: `kind` is "html", "figure" or "late" (content: its name), "source" (a dotted name)
-    or one of `PIECES` (content: a figure's name, and after a question mark its state).
+    """A part of a section: `kind` is "html", "figure" or "workshop" (content: its name), "source" (a dotted
+    name) or one of `PIECES` (content: a figure's name, and after a question mark its state).
     """
 
     kind: str
@@ -66,7 +70,7 @@ class SectionPart:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One section of the lesson: its front matter and its parts in order."""
+    """A section of a lesson or another page of its prose: the front matter and the parts in order."""
 
     slug: str
     title: str
@@ -83,22 +87,34 @@ class Section:
 
     @property
     def figures(self) -> tuple[str, ...]:
-        return tuple(part.content for part in self.parts if part.kind in ("figure", "late"))
+        return self._placed("figure")
 
     @property
-    def late(self) -> tuple[str, ...]:
-        """Those whose drawing the lesson's page leaves out at first."""
-        return tuple(part.content for part in self.parts if part.kind == "late")
+    def workshop(self) -> tuple[str, ...]:
+        """The pages of the workshop to which it shows the way."""
+        return self._placed("workshop")
+
+    def _placed(self, kind: str) -> tuple[str, ...]:
+        return tuple(part.content for part in self.parts if part.kind == kind)
 
 
-def read_section(path: Path, claims: Mapping[str, Claim], sources_url: str) -> Section:
-    """Read one Markdown file. An unknown claim is an error that names the file."""
+def read_section(
+    path: Path, claims: Mapping[str, Claim], sources_url: str, *, headlines_only: bool = False
+) -> Section:
+    """Read one Markdown file. An unknown claim is an error that names the file.
+
+    `headlines_only`: of its claims, only those that are headlines of the lesson become links.
+    """
     _, matter, body = hold_units(path.read_text("utf-8")).split("+++\n", 2)
     front = _translated(tomllib.loads(matter), FRONT)
     used = tuple(named_in(matter + body))
 
+    def shown(claim: Claim) -> str:
+        is_plain = headlines_only and not claim.headline
+        return html.escape(claim.text) if is_plain else claim.link(sources_url)
+
     def linked(text: str) -> str:
-        return with_claims(text, claims, lambda claim: claim.link(sources_url), path.name)
+        return with_claims(text, claims, shown, path.name)
 
     front = {
         key: linked(html.escape(value, quote=False))
@@ -176,8 +192,65 @@ def _split(body: str) -> list[tuple[str, str]]:
 
 def _as_html(content: str, opens: bool) -> str:
     """Markdown as HTML. In the section that opens the lesson, under the h1, headings are one level up."""
-    rendered = _mistakes(_tables_scroll(current_language().markup(_markdown.render(content))))
+    rendered = _mistakes(_tables_scroll(current_language().markup(_with_margins(content))))
     return rendered.replace("<h3>", "<h2>").replace("</h3>", "</h2>") if opens else rendered
+
+
+def _with_margins(content: str) -> str:
+    """Markdown as HTML, each note in a group with the paragraph before it and the blocks that follow.
+
+    A wide page has the notes of a group in its margin, at the height of that paragraph.
+    """
+    env: dict[str, Any] = {}
+    rendered = [
+        (block[0].type, _markdown.renderer.render(block, _markdown.options, env))
+        for block in _blocks(_markdown.parse(content, env))
+    ]
+    groups: list[tuple[str, str, str]] = []  # before the notes, the notes, after them
+    for i, (kind, block) in enumerate(rendered):
+        before, notes, after = groups[-1] if groups else ("", "", "")
+        if kind in NOTES and not after and groups:
+            groups[-1] = before, notes + block, ""
+        elif kind in NOTES:
+            groups.append(("", block, ""))
+        elif notes and kind != "heading_open" and not _is_note(rendered, i + 1):
+            groups[-1] = before, notes, after + block
+        else:
+            groups.append((block, "", ""))
+    return "".join(_group(*group) for group in groups)
+
+
+def _is_note(rendered: Sequence[tuple[str, str]], i: int) -> bool:
+    return i < len(rendered) and rendered[i][0] in NOTES
+
+
+def _group(before: str, notes: str, after: str) -> str:
+    if not notes:
+        return before
+    after = f'<div class="rest">\n{after}</div>\n' if after else ""
+    return f'<div class="noted">\n{before}<div class="margin">\n{notes}</div>\n{after}</div>\n'
+
+
+def _blocks(tokens: Sequence[Token]) -> Iterator[list[Token]]:
+    """The blocks of a Markdown text that stand in no other."""
+    block: list[Token] = []
+    for token in tokens:
+        block.append(token)
+        if token.level == 0 and token.nesting <= 0:
+            yield block
+            block = []
+
+
+def _definition(_self: Any, tokens: Sequence[Token], i: int, _options: Any, _env: Any) -> str:
+    """The opening or the end of a note, with the term that it explains."""
+    if tokens[i].nesting < 0:
+        return "</div>\n"
+    term = html.escape(tokens[i].info.strip().partition(" ")[2])
+    return f'<div class="definition" role="note">\n<p class="term">{term}</p>\n'
+
+
+_markdown.enable("table").use(deflist_plugin).use(container_plugin, "mistake")
+_markdown.use(container_plugin, "note", render=_definition)
 
 
 def _mistakes(rendered: str) -> str:

@@ -2,7 +2,7 @@
 //
 // After every change the server's SVG shows again at once, and Plotly redraws when the figure has come to rest: never in a drag.
 import { load } from "../lib/assets.js";
-import { completeView } from "./late.js";
+import { completeView } from "./complete.js";
 
 const REST = 350; // milliseconds without a change
 
@@ -37,7 +37,7 @@ async function draw(chart) {
   const { Plotly } = window;
   const host = chart.querySelector("[data-chart-live]");
   const spec = chart.querySelector("[data-chart-spec]");
-  if (!spec) { // the lesson page, as it is first sent, leaves it out; when it has come the figure is drawn as after a change
+  if (!spec) { // a page of the lesson is sent without it; when it has come the figure is drawn as after a change
     completeView(chart);
     return;
   }

@@ -3,9 +3,9 @@
 // The figures work without scripts, too: each is a form with a button.
 import { watchAddress } from "../figure/address.js";
 import { watchCharts } from "../figure/charts.js";
+import { watchUnfolded } from "../figure/complete.js";
 import { watchControls } from "../figure/controls.js";
 import { watchFolds } from "../figure/folds.js";
-import { watchLate } from "../figure/late.js";
 import { watchLimits } from "../figure/limits.js";
 import { watchLinkedMarks } from "../figure/linked_marks.js";
 import { watchRequests } from "../figure/requests.js";
@@ -13,10 +13,12 @@ import { watchStateTables } from "../figure/state_tables.js";
 import "../lesson/claims.js";
 import { watchFold } from "../lesson/fold_player.js";
 import { watchProgress } from "../lesson/progress.js";
+import { watchWayBack } from "../lesson/way_back.js";
 import { load } from "../lib/assets.js";
 import { read } from "../lib/storage.js";
 
 watchProgress();
+watchWayBack();
 watchControls();
 if (window.htmx) startFigures();
 else document.documentElement.classList.remove("js"); // it did not arrive: then the forms have their buttons
@@ -29,7 +31,7 @@ function startFigures() {
   watchCharts();
   watchFold();
   watchFolds();
-  watchLate();
+  watchUnfolded();
   watchLinkedMarks();
   watchPanels();
   document.querySelectorAll("[data-task-fold][open]").forEach(openTask);

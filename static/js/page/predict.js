@@ -92,7 +92,7 @@ function markWhereTrue(form, answered) {
   mark(form, parametersOf(answered.querySelector("[data-see]")).guess);
   const state = stateWithoutGuess(form);
   const moved = Object.entries(defaultsOf(form)).some(([name, value]) => state[name] !== value);
-  if (moved && !form.querySelector("[data-late]")) ask(form, state);
+  if (moved) ask(form, state);
 }
 
 /** On to the figure, in the state that the text goes on with. */

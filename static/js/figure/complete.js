@@ -1,27 +1,13 @@
-// Fetch what a view was sent without: a drawing when its reader nears it, data and listings of code when they are unfolded.
+// Fetch what a view was sent without, when it is needed: data and listings of code when they are unfolded, the data of a chart.
 import { fetchPage } from "../lib/fetch.js";
 import { formOf, stateOf } from "./controls.js";
 import { patch } from "./patch.js";
 
-const NEAR = "1200px";
-
-export function watchLate() {
-  const observer = new IntersectionObserver((entries) => {
-    for (const { isIntersecting, target } of entries) if (isIntersecting) complete(target);
-  }, { rootMargin: NEAR });
-  const late = [...document.querySelectorAll("[data-late]")];
-  late.forEach((drawing) => observer.observe(drawing));
-  window.addEventListener("beforeprint", () => late.filter((drawing) => drawing.hasAttribute("data-late")).forEach(completeView));
+export function watchUnfolded() {
   document.addEventListener("figure:unfolded", ({ target }) => {
     if (target.querySelector("[data-elsewhere]")) completeView(target);
     target.querySelectorAll("[data-listing]").forEach(fetchListing);
   });
-
-  /** Where no answer comes the link stays, and coming near again tries again. */
-  async function complete(drawing) {
-    if (drawing.hasAttribute("data-late")) await completeView(drawing);
-    if (!drawing.hasAttribute("data-late")) observer.unobserve(drawing);
-  }
 }
 
 /** Fetch the whole view that an element belongs to, and write it into the page. */

@@ -26,10 +26,10 @@ def notebook(lesson: Lesson, states: Mapping[str, FigureControls], opening: str)
     """
     title = str(lesson.about.title)
     cells = [_text(f"# {title}\n\n{opening}")]
-    for section in lesson.sections:
-        if section.figures:
-            cells.append(_text(f"## {section.number} {section.title}".replace("  ", " ")))
-        for name in section.figures:
+    for page in lesson.pages:
+        if page.figures:
+            cells.append(_text(f"## {page.number} {page.title}".replace("  ", " ")))
+        for name in page.figures:
             figure, words = lesson.figures[name], lesson.texts[name]
             state = ", ".join(f"`{key}={value}`" for key, value in states[name].query())
             cells.append(_text(f"### {figure.label} {words.title}" + (f"\n\n{state}" if state else "")))

@@ -12,6 +12,7 @@ from app.cache.response import CachedResponse
 from app.export.sheets import Tokens, plain, root_tokens
 from app.views.environment import html
 from app.views.figure import figure_context
+from app.views.lesson import Teaser, defaults_of
 from app.views.problems import Problem, problems_for_people
 from app.views.question import QuestionContext, ask, reveal
 from lessons.catalogue import lesson_slugs, load_lesson
@@ -81,6 +82,7 @@ def styleguide_page() -> CachedResponse:
         job_state=JobState(True, 0.4, ({"number": 1, "square": 1}, {"number": 2, "square": 4}), 41.0),
         listing_of=source_named("quant_core.methods.metrics.sqnr_db"),
         problems=_problems(),
+        wave=Teaser(specimen, specimen.workshop[0], defaults_of(specimen)),
     )
 
 

@@ -1,12 +1,12 @@
 """Prose: Markdown files with a front matter, claims by id, and figures placed by a directive.
 
 `[[figure: rtn]]` on a line of its own places a figure, `[[workshop: gptq]]` the way to a page of the
-workshop, `[[source: quant_core.methods.rtn.round_to_nearest]]` a function's own source; `{{ claim-id }}` prints
-a claim of `claims.toml` and links to its source. Between `:::mistake` and `:::` stand a common mistake and its
-correction, with the evidence; between `:::note TERM` and `:::` a definition. Both belong to the paragraph
-before them. A summary takes a figure apart: `[[drawing: rtn?bits=3]]`, `[[formulas: rtn]]` and
-`[[description: fit]]` show one piece of it, in the state that is named as in an address. There is nothing else:
-no HTML, no layout.
+workshop, `[[source: quant_core.methods.rtn.round_to_nearest]]` a function's own source; `{{ claim-id }}`
+prints a claim of `claims.toml` and links to its source. Between `:::mistake` and `:::` stand a common mistake
+and its correction, with the evidence; between `:::note TERM` and `:::` a definition. Both belong to the
+paragraph before them. A summary takes a figure apart: `[[drawing: rtn?bits=3]]`, `[[formulas: rtn]]` and
+`[[description: fit]]` show one piece of it, in the state that is named as in an address. There is nothing
+else: no HTML, no layout.
 """
 
 from __future__ import annotations

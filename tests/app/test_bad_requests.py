@@ -180,7 +180,7 @@ def test_correction_link_is_valid_and_keeps_every_other_value(client: TestClient
                 [(key.removeprefix(f"{name}."), value) for key, value in named if key != "embed"]
             )
             assert state == controls.parse(others.items())
-            assert client.get(back).status_code == 200
+            assert client.get(back, follow_redirects=True).status_code == 200
 
 
 @settings(max_examples=60)
@@ -194,7 +194,7 @@ def test_correction_link_is_valid_whatever_was_wrong(
     query = urlencode([(k.encode("utf-8", "replace"), v.encode("utf-8", "replace")) for k, v in pairs])
     answer = client.get(f"{LESSON}/figures/sentence?{query}")
     if answer.status_code == 422 and "way-back" in answer.text:
-        assert client.get(_way_back(answer.text)).status_code == 200
+        assert client.get(_way_back(answer.text), follow_redirects=True).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -214,4 +214,4 @@ def test_correction_link_is_valid_whatever_was_wrong(
 def test_every_correction_link_is_valid(client: TestClient, address: str) -> None:
     answer = client.get(address)
     assert answer.status_code == 422
-    assert client.get(_way_back(answer.text)).status_code == 200
+    assert client.get(_way_back(answer.text), follow_redirects=True).status_code == 200

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from urllib.parse import urljoin
 
 import pytest
 from starlette.testclient import TestClient
 
+from app.addresses import place_of
 from app.assets import version
 from app.cache.queue import Crowded
 from lessons.catalogue import Lesson, load_lesson
@@ -20,12 +20,14 @@ from tests.app.state_tables import table_of, views_of
 LESSON = "/lessons/quantization"
 QUANTIZATION = load_lesson("quantization")
 IDS = {name: figure.id for name, figure in QUANTIZATION.figures.items()}
-LATE = [name for name in IDS if QUANTIZATION.is_late(name)]
+ASIDE = [name for name in IDS if QUANTIZATION.in_workshop(name)]
+WHERE = {name: place_of(QUANTIZATION, name, anchor="") for name in IDS}
 PAGES = [
     "/",
     "/accessibility",
     LESSON,
-    *(f"{LESSON}/{page}" for page in ("summary", "faq", "sources", "receipts")),
+    *(f"{LESSON}/{page}" for page in ("summary", "faq", "sources", "receipts", "workshop")),
+    *(f"{LESSON}/workshop/{page.slug}" for page in QUANTIZATION.workshop),
     *(f"{LESSON}/figures/{name}" for name in IDS),
 ]
 
@@ -44,7 +46,7 @@ def test_page_is_served(client: TestClient, address: str) -> None:
 def test_the_lesson_says_how_long_it_takes(client: TestClient) -> None:
     """Counted by lessons/kit/duration.py; test_claims.py holds the count."""
     reading, whole = QUANTIZATION.minutes
-    assert f"{reading} minutes to read, about {whole} with all that is in it" in client.get(LESSON).text
+    assert f"{reading} minutes, about {whole} with its questions and tasks" in client.get(LESSON).text
     assert 10 < reading < whole
 
 
@@ -57,7 +59,7 @@ def test_head_has_the_headers_of_get(client: TestClient, address: str) -> None:
 
 @pytest.mark.parametrize(("name", "id"), IDS.items())
 def test_figure_has_its_id_one_get_form_and_named_outputs(client: TestClient, name: str, id: str) -> None:
-    figure = parse(client.get(LESSON).text).one("figure", id=id)
+    figure = parse(client.get(WHERE[name]).text).one("figure", id=id)
     assert figure.one("form").attributes["method"] == "get"
     outputs = [output for output in figure.all("output") if "name" in output.attributes]
     assert outputs
@@ -92,9 +94,9 @@ def test_fetched_code_equals_that_of_the_page(client: TestClient, name: str) -> 
         assert parse(client.get(listing.attributes["data-listing"]).text).one("div").text == there.text
 
 
-@pytest.mark.parametrize("name", [name for name in IDS if name not in LATE])
+@pytest.mark.parametrize("name", IDS)
 def test_lesson_links_to_omitted_data_and_code(client: TestClient, name: str) -> None:
-    figure = parse(client.get(LESSON).text).one("figure", id=IDS[name])
+    figure = parse(client.get(WHERE[name]).text).one("figure", id=IDS[name])
     folded = [part for part in figure.all("details") if "sharing" not in part.attributes.get("class", "")]
     links = [part.all("a")[0].attributes["href"] for part in folded[1:]]
     assert all(client.get(link.partition("#")[0]).status_code == 200 for link in links)
@@ -283,7 +285,9 @@ def test_every_claim_of_the_prose_links_to_its_source(client: TestClient, lesson
 def test_source_lists_uses_of_its_claim(client: TestClient) -> None:
     size = parse(client.get(f"{LESSON}/sources").text).one("div", id="size-70b-q4km")
     used = {a.attributes["href"] for a in size.one("dd", class_="used-in").all("a")}
-    assert {f"{LESSON}#opening", f"{LESSON}#fit", f"{LESSON}/summary", f"{LESSON}/tasks/choose"} <= used
+    assert {f"{LESSON}#opening", f"{LESSON}/summary", f"{LESSON}/tasks/choose"} <= used
+    rtn = parse(client.get(f"{LESSON}/sources").text).one("div", id="werr-rtn").one("dd", class_="used-in")
+    assert f"{LESSON}/workshop/gptq" in {a.attributes["href"] for a in rtn.all("a")}
 
 
 def test_summary_shows_pieces_of_figures_in_the_states_that_it_names(
@@ -302,9 +306,8 @@ def test_lesson_links_to_its_summary(client: TestClient) -> None:
     assert f"{LESSON}/summary" in {urljoin(LESSON, a.attributes["href"]) for a in links}
 
 
-@pytest.mark.parametrize("section", ["family", "close"])
-def test_lesson_links_to_the_questions_people_ask(client: TestClient, section: str) -> None:
-    links = parse(client.get(LESSON).text).one("section", id=section).all("a")
+def test_lesson_links_to_the_questions_people_ask(client: TestClient) -> None:
+    links = parse(client.get(LESSON).text).one("section", id="close").all("a")
     assert f"{LESSON}/faq" in {urljoin(LESSON, a.attributes["href"]) for a in links}
 
 
@@ -344,39 +347,22 @@ def test_root_path_prefixes_every_link() -> None:
     assert all(a.startswith("/academy/") for a in inner)
 
 
-@pytest.mark.parametrize("name", LATE)
-def test_late_figure_has_words_and_fetches_its_drawing(client: TestClient, name: str) -> None:
-    figure = parse(client.get(LESSON).text).one("div", id=f"{IDS[name]}-view")
-    assert figure.all("output")
-    assert not figure.all("svg")
-    assert not figure.all("math")
-    (link,) = figure.one("div", class_="drawing").all("a")
-    assert link.attributes["href"] == f"{LESSON}/figures/{name}"  # its place without scripts
-    arrived = parse(client.get(fragment(name)).text).one("div", id=f"{IDS[name]}-view")
-    assert figure.one("p", class_="description").text == arrived.one("p", class_="description").text
-    drawing = arrived.one("div", class_="drawing")
-    assert drawing.all("svg") or len(drawing.text) > 100
-
-
-def test_late_figures_have_their_own_style_sheet(client: TestClient) -> None:
-    sheet = f"/static/{version()}/late.css"
+def test_figures_of_the_workshop_have_their_own_style_sheet(client: TestClient) -> None:
+    sheet = f"/static/{version()}/workshop.css"
     rules = client.get(sheet)
     assert rules.headers["content-type"].startswith("text/css")
-    assert all(f".fig-{name}" in rules.text for name in LATE)
+    assert all(f".fig-{name}" in rules.text for name in ASIDE)
     first = client.get(f"/static/{version()}/lesson.css").text
-    place = r"(?::where\(\.js \*\) \.drawing\[data-late\]| \.description)"
-    room = rf"\.fig-(\w+){place} ?\{{ ?min-height: ?\d+(?:px|lh);? ?\}}"
-    # only the height of the drawing is sent at once
-    assert not any(f".fig-{name}" in re.sub(room, "", first) for name in LATE)
-    assert f'href="{sheet}"' in client.get(f"{LESSON}/figures/measured").text
-    assert f'href="{sheet}"' in client.get(f"{LESSON}/figures/measured?embed=1").text
+    assert not any(f".fig-{name} ." in first for name in ASIDE)
+    for page in ("figures/measured", "figures/measured?embed=1", "workshop/measured"):
+        assert f'href="{sheet}"' in client.get(f"{LESSON}/{page}").text
     assert sheet not in client.get(f"{LESSON}/figures/rtn").text
 
 
 def test_own_words_are_shown_and_escaped(client: TestClient) -> None:
     typed = "<script>alert(1)</script> \"&'"
-    for address in (f"{LESSON}/figures/sentence", LESSON):
-        key = "sentence" if address.endswith("sentence") else "sentence.sentence"
+    for address in (f"{LESSON}/figures/sentence", WHERE["sentence"]):
+        key = "sentence" if "/figures/" in address else "sentence.sentence"
         answer = client.get(address, params={key: typed})
         assert answer.status_code == 200
         assert "<script>alert" not in answer.text

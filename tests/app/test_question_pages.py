@@ -11,6 +11,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from app import create_app
+from app.addresses import place_of
 from app.assets import version
 from app.settings import Settings
 from lessons.catalogue import Lesson
@@ -34,7 +35,7 @@ def fragment(name: str, query: str = "") -> str:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_lesson_asks_before_the_figure(client: TestClient, lesson: Lesson, name: str) -> None:
-    text = client.get(PAGE).text
+    text = client.get(place_of(lesson, name, anchor="")).text
     question = parse(text).one("aside", id=f"ask-{name}")
     form = question.one("form")
     assert form.attributes["action"] == alone(name)

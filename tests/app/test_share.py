@@ -15,6 +15,7 @@ import tinycss2
 from starlette.testclient import TestClient
 
 from app import create_app
+from app.addresses import place_of
 from app.assets import STATIC, version
 from app.export.sheets import plain
 from app.settings import Settings
@@ -46,7 +47,11 @@ def test_lesson_links_to_share_and_figure_page_holds_it(
     client: TestClient, lesson: Lesson, name: str
 ) -> None:
     id = lesson.figures[name].id
-    folded = parse(client.get(LESSON).text).one("figure", id=id).one("details", class_="sharing")
+    folded = (
+        parse(client.get(place_of(lesson, name, anchor="")).text)
+        .one("figure", id=id)
+        .one("details", class_="sharing")
+    )
     assert folded.all("textarea") == []
     address, _, place = folded.one("a").attributes["href"].partition("#")
     there = parse(client.get(address).text).one("details", id=place)
@@ -270,7 +275,7 @@ def test_notebook_runs_from_the_first_cell_to_the_last(
     printed = capsys.readouterr().out.splitlines()
     expected = [
         readout.name
-        for name in (name for section in lesson.sections for name in section.figures)
+        for name in (name for page in lesson.pages for name in page.figures)
         for readout in lesson.figures[name].view(lesson.figures[name].controls()).readouts
     ]
     assert [line.partition(" = ")[0] for line in printed] == expected

@@ -23,11 +23,11 @@ from tests.app.html import Element, parse
 CSS, TEMPLATES = ROOT / "static" / "css", ROOT / "templates"
 SPECIMEN = load_lesson("specimen")
 VIEWS: dict[str, View] = {name: f.view(f.controls()) for name, f in SPECIMEN.figures.items()}
-SET_BY_SCRIPTS = {"js", "stuck", "textpoint"}
-"""Classes that only a browser gives: that scripts run, that the list sticks, the labels of Plotly."""
+SET_BY_SCRIPTS = {"js", "textpoint"}
+"""Classes that only a browser gives: that scripts run, and the labels of Plotly."""
 
-BY_CONTENT = re.compile(r"k|kn|ow|kc|kd|kr|nb|sd|c|c1|cm|ch|s|s1|s2|sa|si|mi|mf|nf|nc|chars-\d")
-"""Classes of highlighted Python, and of sliders by the width of their values."""
+BY_CONTENT = re.compile(r"k|kn|ow|kc|kd|kr|nb|sd|c|c1|cm|ch|s|s1|s2|sa|si|mi|mf|nf|nc|chars-\d|minutes-\d")
+"""Classes of highlighted Python, of sliders by the width of their values, of sections by their minutes."""
 
 
 @pytest.fixture(scope="module")

@@ -277,7 +277,8 @@ def test_server_uses_the_files_of_its_start(copy: Path) -> None:
         ready = fetch(port, "/readyz")
         version = ready.decode().split('"version":"')[1][:16]
         sheets = [
-            f"/static/{version}/{name}" for name in ("lesson.css", "late.css", "js/page/share.js", "icon.svg")
+            f"/static/{version}/{name}"
+            for name in ("lesson.css", "workshop.css", "js/page/share.js", "icon.svg")
         ]
         with serving(copy, ACADEMY_MAKE_AHEAD="0") as (other, _):
             expected = {address: fetch(other, address) for address in [*ADDRESSES, *sheets]}

@@ -52,7 +52,7 @@ def addresses() -> Iterator[str]:
     for name in LESSON.questions:
         yield from (f"{URL}/questions/{name}", f"{URL}/questions/{name}?skip=1")
     yield from (f"{URL}/code/{name}" for name in list(library_functions())[::9])
-    yield from (f"/static/{version()}/{name}" for name in (*static_files(), "lesson.css", "late.css"))
+    yield from (f"/static/{version()}/{name}" for name in (*static_files(), "lesson.css", "workshop.css"))
     for name in FIGURES:
         for rest in ("", "?embed=1", ".csv", ".svg", ".svg?ground=dark", ".py"):
             yield f"{URL}/figures/{name}{rest}"

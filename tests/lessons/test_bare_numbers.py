@@ -133,7 +133,7 @@ def entries(content: Any, at: str = "") -> Iterator[tuple[str, str]]:
 
 def found() -> Iterator[tuple[str, str, str, str]]:
     """Every bare number of the lesson: file, key, number and text."""
-    for path in sorted(WORDS.glob("*.md")):
+    for path in sorted(WORDS.glob("**/*.md")):
         _, matter, body = path.read_text("utf-8").split("+++\n", 2)
         for key, value in tomllib.loads(matter).items():
             if key not in ("number", "slug"):

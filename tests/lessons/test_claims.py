@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from lessons.catalogue import ROOT, load_lesson
 from lessons.kit import duration
+from lessons.kit.prose import Section
 from lessons.quantization import sources
 from lessons.quantization.blocks import BLOCKS, block_weights, start
 from lessons.quantization.figures import awq as fig_awq
@@ -237,6 +238,21 @@ MEASURED: dict[str, Callable[[], float | str]] = {
 }
 
 
+def test_about_twenty_claims_are_headlines_of_the_sections() -> None:
+    """The sections link these; they print the other claims as plain text."""
+    headlines = {id for id, claim in LESSON.claims.items() if claim.headline}
+    in_sections = {id for section in LESSON.sections for id in section.claims}
+    assert headlines <= in_sections
+    assert 18 <= len(headlines) <= 24
+    linked = {
+        id
+        for section in LESSON.sections
+        for text in (*(part.content for part in section.parts), section.front.get("lead", ""))
+        for id in re.findall(r'class="claim [^>]*#([\w-]+)"', text)
+    }
+    assert linked == headlines
+
+
 def test_every_derived_claim_has_its_formula() -> None:
     """That it still gives the value is tested beside the prose."""
     assert [
@@ -272,37 +288,46 @@ def test_printed_duration_follows_its_rule() -> None:
     assert claims == {
         "reading-rate": duration.WORDS_A_MINUTE,
         "figure-minutes": duration.FIGURE_MINUTES,
+        "workshop-figure-minutes": duration.WORKSHOP_FIGURE_MINUTES,
         "question-minutes": duration.QUESTION_MINUTES,
         "task-minutes": duration.TASK_MINUTES,
     }
-    prose = " ".join(
-        part.content for section in LESSON.sections for part in section.parts if part.kind == "html"
-    )
-    words = len(re.sub(r"<[^>]*>", " ", prose).split())
-    extra = 2 * len(LESSON.figures) + len(LESSON.questions) + 2 * len(LESSON.tasks)
+
+    def counted(page: Section) -> float:
+        prose = " ".join(part.content for part in page.parts if part.kind == "html")
+        each = 1 if page in LESSON.sections else 2
+        return len(re.sub(r"<[^>]*>", " ", prose).split()) / 238 + each * len(page.figures)
+
     reading, whole = LESSON.minutes
-    assert reading - 1 < words / 238 <= reading
-    assert abs(whole - words / 238 - extra) <= 2.5
+    expected = sum(map(counted, LESSON.sections))
+    assert reading - 1 < expected <= reading
+    asked = [name for name in LESSON.questions if LESSON.page_of(name) in LESSON.sections]
+    assert abs(whole - expected - len(asked) - 2 * len(LESSON.tasks)) <= 2.5
+    for page in LESSON.pages:
+        assert LESSON.minutes_of(page) - 1 < max(1, counted(page)) <= LESSON.minutes_of(page)
 
 
 def test_every_popular_mistake_has_evidence() -> None:
-    """The common sentence, then the correction with a claim or a figure as evidence."""
-    found = [
-        told
-        for section in LESSON.sections
-        for part in section.parts
-        if part.kind == "html"
-        for told in re.findall(r'<div class="mistake".*?</div>', part.content, re.DOTALL)
-    ]
-    assert len(found) >= 11
+    """The common sentence, then the correction with a claim as evidence."""
+    prose = [path.read_text("utf-8") for path in (ROOT / "quantization" / "en").glob("**/*.md")]
+    found = [told for text in prose for told in re.findall(r":::mistake\n(.*?)\n:::", text, re.DOTALL)]
+    assert len(found) >= 16
     for told in found:
-        paragraphs = re.findall(r"<p><b>(.*?)</b>(.*?)</p>", told, re.DOTALL)
-        assert [label for label, _ in paragraphs[:2]] == ["Often said:", "In fact:"]
-        assert 'class="claim' in paragraphs[1][1] or re.search(r"FIG\.\d", paragraphs[1][1]), told
+        said, _, fact = told.partition("\n\n")
+        assert said.endswith(".")
+        assert "{{" in fact, told
+
+
+def test_a_popular_mistake_has_two_labels() -> None:
+    parts = [part.content for page in LESSON.pages for part in page.parts if part.kind == "html"]
+    found = [told for html in parts for told in re.findall(r'<div class="mistake".*?</div>', html, re.DOTALL)]
+    assert len(found) >= 16
+    for told in found:
+        assert re.findall(r"<p><b>(.*?)</b>", told)[:2] == ["Often said:", "In fact:"]
 
 
 def test_popular_mistakes_have_one_markup() -> None:
-    prose = [path.read_text("utf-8") for path in (ROOT / "quantization" / "en").glob("*.md")]
+    prose = [path.read_text("utf-8") for path in (ROOT / "quantization" / "en").glob("**/*.md")]
     assert not any(re.search(r"^>|Often said|In fact:", text, re.MULTILINE) for text in prose)
 
 

@@ -19,7 +19,7 @@ from lessons.kit.prose import SectionPart, read_claims, read_section
 from lessons.quantization import sources
 from quant_core import memory
 
-PROSE = sorted((ROOT / "quantization" / "en").glob("*.md"))
+PROSE = sorted((ROOT / "quantization" / "en").glob("**/*.md"))
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from lessons.quantization.figures.methods import Controls, compute
 
 
 def still() -> list[tuple[float, float, bool]]:
-    """For each method its height by weight error and by output error, and whether it is the best by output."""
+    """The height of each method by weight error and by output error, and whether it is the best by output."""
     result = compute(Controls())
     step = HEIGHT / len(result.scores)
     return [

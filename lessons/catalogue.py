@@ -201,7 +201,6 @@ class Lesson:
         readouts = figure.view(controls).readouts
         return program(figure.computation(controls), controls, [readout.name for readout in readouts])
 
-
     def tasks_of(self, section: str) -> list[Task]:
         """The tasks of a section: first that with an idea or a figure, then the calculation."""
         return [task for task in self.tasks.values() if task.section == section]

@@ -73,8 +73,6 @@ class FigureContext:
     def id(self) -> str:
         return self.figure.id
 
-    late = False
-
     def address(self, page: str = "figure", *more: tuple[str, str], anchor: str = "") -> str:
         """The address of something that belongs to the figure, with these controls."""
         query = [*self.controls.query(), *more]

@@ -180,7 +180,7 @@ def test_the_prose_names_the_smallest_k_quant_that_ties() -> None:
     ties = {scheme for scheme in sizes if "_K" in scheme and verdict(scheme) == "tie"}
     smallest = min(ties, key=lambda scheme: sizes[scheme])
     prose = (ROOT / "quantization" / "en" / "05-gguf.md").read_text("utf-8")
-    assert f"k-quants from Q6_K down to {smallest} tie with F16" in " ".join(prose.split())
+    assert f"From Q6_K down to {smallest}, every k-quant ties with sixteen bits" in " ".join(prose.split())
     k_quants = {row.scheme for row in between if "_K" in row.scheme and row.size >= sizes[smallest]}
     assert k_quants == ties
 

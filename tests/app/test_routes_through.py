@@ -24,8 +24,8 @@ def test_links_from_the_time_of_several_routes_lead_on(client: TestClient, route
         answer = client.get(f"{PAGE}/{address}&route={route}")
         assert answer.status_code == 200
         assert "route=" not in answer.text
-    back = client.get(f"{PAGE}/figures/rtn?bits=4&in=lesson&route={route}")
-    assert back.headers["location"] == f"{PAGE}?rtn.bits=4#fig-02"
+    back = client.get(f"{PAGE}/figures/rtn?bits=5&in=lesson&route={route}")
+    assert back.headers["location"] == f"{PAGE}?rtn.bits=5#fig-02"
 
 
 def test_review_page_has_every_question_and_no_answer(client: TestClient, lesson: Lesson) -> None:

@@ -13,7 +13,7 @@ from tests.app.test_pages import ASIDE, IDS, LESSON, WHERE
 
 QUANTIZATION = load_lesson("quantization")
 SLUGS = [page.slug for page in QUANTIZATION.workshop]
-SPINE = ["zoom", "fold", "primitive", "noise", "rtn", "rounding", "awq", "quality", "fit"]
+SPINE = ["hero", "zoom", "fold", "primitive", "noise", "rtn", "rounding", "awq", "quality", "fit"]
 
 
 def test_the_spine_shows_its_figures_and_no_other(client: TestClient) -> None:

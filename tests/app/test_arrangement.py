@@ -174,7 +174,7 @@ def test_invalid_arrangements_are_named(client: TestClient, query: str, words: s
 
 
 def test_cells_of_the_drawing_cannot_be_hidden(client: TestClient) -> None:
-    assert client.get(f"{LESSON}/figures/primitive?hide=weight").status_code == 422
+    assert client.get(f"{LESSON}/figures/mixes?hide=mix").status_code == 422
 
 
 def test_exported_files_ignore_arrangements(client: TestClient) -> None:

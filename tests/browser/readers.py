@@ -21,7 +21,6 @@ from tests.browser.figures import FIGURES, LESSON, PAGE, expect_state, figure, o
 TABS = 150  # presses after which a keyboard's reader gives up
 SPOKEN = re.compile(r'- (row|rowheader|cell)\b(?: "(.*)")?')
 DRAWN_NAMES = {
-    ("primitive", "weight"): r"^column {}, ",
     ("xray", "pick"): r"^{}, ",
     ("mixes", "mix"): r"^{} ",
     ("measured", "row"): r"^{}$",
@@ -251,8 +250,6 @@ class ByName(InPage):
 
     def said(self, key: str, value: str) -> str:
         """The option in the words of its name: "byte-47" is "byte 47"."""
-        if (self.name, key) == ("primitive", "weight"):
-            return str(Computed(self.name).view.drawing["dots"][int(value)]["column"])
         if key == "row":
             return name_of(ROWS[value])
         if key == "device":

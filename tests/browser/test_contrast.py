@@ -54,7 +54,6 @@ CHOSEN = {
     "quality": (".rows tr.marked > .name", ".rows tr:not(.marked) > .name"),
     "mixes": (".tiles input:checked + .tile", ".tiles input:not(:checked) + .tile"),
     "zoom": (".part:has(:checked) .name", ".part:not(:has(:checked)) .name"),
-    "primitive": (".code-cell.chosen", ".code-cell:not(.chosen)"),
 }
 """What is chosen in a drawing, and another one beside it."""
 

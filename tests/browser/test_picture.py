@@ -27,10 +27,8 @@ WINDOWS: list[ViewportSize] = [{"width": 1440, "height": 1200}, {"width": 1200, 
 SCHEMES: list[Literal["light", "dark"]] = ["light", "light", "dark"]
 SEEN = 48
 """Levels of 255 by which a pixel has to differ to count: less is how an edge falls between two pixels."""
-MOST = {"primitive": 0.004}
-MOST_ELSEWHERE = 0.0005
-"""Share of the pixels that may count. A curve in another colour is five times as many. The buttons of FIG.0A
-are gradients on the page, whose edges are softer than those of circles."""
+MOST = 0.0005
+"""Share of the pixels that may count. A curve in another colour is five times as many."""
 ROOM = {"left": 30, "right": 20, "above": 30, "below": 60}
 """CSS pixels around a drawing, for its axes."""
 
@@ -65,7 +63,7 @@ def differences(page: Page, file: Page, name: str) -> list[str]:
     for which, (width, _) in enumerate(sizes):
         here, there = (alone(each, which, width) for each in (page, file))
         share = float((np.abs(here - there).max(axis=2) > SEEN).mean())
-        if share > MOST.get(name, MOST_ELSEWHERE):
+        if share > MOST:
             found.append(f"{share:.2%} of drawing {which}")
     return found
 

@@ -129,7 +129,7 @@ def test_a_fixed_control_stays_what_it_is_through_every_change(page: Page) -> No
     assert "lock=bits%2Cweight" in page.url or "lock=bits,weight" in page.url
     expect(shown.locator("[name=weight]:disabled")).not_to_have_count(0)
     expect(shown.locator("[name=weight]:enabled:not([type=hidden])")).to_have_count(0)
-    expect(shown.locator(".identity")).to_contain_text("−3")
+    expect(shown.locator(".tick.code").first).to_have_text("−3")
     expect(shown.locator(".finding")).to_be_hidden()
     expect(shown.locator(".description")).to_be_hidden()
 

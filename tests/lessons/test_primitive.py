@@ -8,12 +8,14 @@ import re
 import numpy as np
 import pytest
 
+from lessons.catalogue import load_lesson
 from lessons.kit import numbers
 from lessons.kit.view import View
 from lessons.quantization.blocks import BLOCKS, block_weights
-from lessons.quantization.figures.primitive import CONVENTIONS, DOT, FIGURE, NARROWEST, Controls
+from lessons.quantization.figures.primitive import CONVENTIONS, FIGURE, Controls
 
 view = FIGURE.view
+TEXT = load_lesson("quantization").texts["primitive"]
 
 
 def readout(shown: View, name: str) -> float:
@@ -38,9 +40,16 @@ def parsed(printed: str) -> float:
     return float(text)
 
 
-def token_values(shown: View, equation: int) -> dict[str, float]:
-    tokens = shown.drawing["equations"][equation]["tokens"]
-    return {token["symbol"]: parsed(token["number"]) for token in tokens if not token["sign"]}
+def terms(shown: View) -> dict[str, float]:
+    """The printed numbers of the formula under the drawing, by name, with their signs."""
+    return {
+        term["name"]: (-1 if term["name"] == "min" and term["before"] == "−" else 1) * parsed(term["number"])
+        for term in shown.drawing["terms"]
+    }
+
+
+def finding(shown: View) -> str:
+    return TEXT.sentence(shown.description[0])
 
 
 def test_the_default_weight_by_hand() -> None:
@@ -89,7 +98,9 @@ def test_symmetric_grid_has_zero_in_the_middle_and_omits_a_code(bits: int) -> No
 def test_stored_parts_add_up_to_bits_per_weight(convention: str, expected: float) -> None:
     shown = view(Controls(convention=convention))
     assert readout(shown, "bits_per_weight") == expected
-    assert sum(shown.drawing["stored"].values()) / 32 == expected
+    said = TEXT.sentence(shown.description[-1])
+    codes, each, *rest = (int(n) for n in re.findall(r"\d+", said.partition(": ")[2].rpartition(":")[0]))
+    assert (codes * each + sum(rest)) / 32 == expected, said
     assert ("min" in names(shown)) == (convention == "float_offset")
 
 
@@ -105,17 +116,51 @@ def test_weights_are_joined_to_their_nearest_level(block: str, convention: str) 
 
 
 @pytest.mark.parametrize(("convention", "weight"), [*itertools.product(CONVENTIONS, range(32))])
-def test_the_printed_equations_hold_as_printed(convention: str, weight: int) -> None:
+def test_the_printed_formula_holds_as_printed(convention: str, weight: int) -> None:
     """The printed numbers give the printed code, level and error."""
-    shown = view(Controls(convention=convention, weight=str(weight)))
-    store, restore, lose = (token_values(shown, i) for i in range(3))
-    start = store.get("min", 0.0)
-    steps = (store["w"] - start) / store["scale"] + store.get("zero_point", 0)
-    assert steps == pytest.approx(store["q"], abs=0.502)
-    level = restore["scale"] * (restore["q"] - restore.get("zero_point", 0)) + restore.get("min", 0.0)
-    assert level == pytest.approx(restore["ŵ"], abs=7e-5)
-    assert lose["ŵ"] - lose["w"] == pytest.approx(lose["error"], abs=1.1e-4)
-    assert store["q"] == readout(shown, "q")
+    shown = view(Controls(convention=convention, weight=weight))
+    said = terms(shown)
+    low, zero_point = said.get("min", 0.0), said.get("zero_point", 0)
+    steps = (parsed(shown.drawing["chosen"]["w"]) - low) / said["scale"] + zero_point
+    assert steps == pytest.approx(said["q"], abs=0.502)
+    level = said["scale"] * (said["q"] - zero_point) + low
+    assert level == pytest.approx(said["restored"], abs=7e-5)
+    error = parsed(shown.drawing["error"])
+    assert said["restored"] - parsed(shown.drawing["chosen"]["w"]) == pytest.approx(error, abs=1.1e-4)
+    assert said["q"] == readout(shown, "q")
+    assert shown.drawing["spoken"].count("(") == shown.drawing["spoken"].count(")")
+
+
+def test_what_the_default_state_says() -> None:
+    assert finding(view(Controls())) == (
+        "0.04376 ≈ 0.017875 · (9 − 7): one small integer for each weight, one scale and one zero-point"
+        " for all 32."
+    )
+
+
+def test_three_controls_and_three_numbers_stand_in_front() -> None:
+    assert list(Controls.widgets())[:3] == ["weight", "convention", "bits"]
+    assert names(view(Controls()))[:3] == ["q", "restored", "bits_per_weight"]
+
+
+@pytest.mark.parametrize(("block", "convention"), [*itertools.product(BLOCKS, CONVENTIONS)])
+def test_the_finding_is_true_in_every_state(block: str, convention: str) -> None:
+    """As printed, its right side is within half a step of its left."""
+    for bits, weight in itertools.product(("2", "3", "4"), range(32)):
+        shown = view(Controls(block=block, convention=convention, bits=bits, weight=weight))
+        said = finding(shown)
+        assert len(said) <= 150, said
+        left, right = said.partition(":")[0].split(" ≈ ")
+        scale, rest = right.split(" · ")
+        if convention == "zero_point":
+            q, zero_point = rest.strip("()").split(" − ")
+            value = parsed(scale) * (parsed(q) - parsed(zero_point))
+        elif convention == "float_offset":
+            q, low = rest.split(" − ")
+            value = parsed(scale) * parsed(q) - parsed(low)
+        else:
+            value = parsed(scale) * parsed(rest)
+        assert abs(value - parsed(left)) <= 0.505 * parsed(scale), said
 
 
 @pytest.mark.parametrize("block", BLOCKS)
@@ -136,16 +181,6 @@ def test_each_line_runs_from_its_weight_to_its_level(block: str, convention: str
         assert numbers_of_path[-2] / 10 == pytest.approx(x[dot["q"]], abs=0.01)
         assert numbers_of_path[-1] == 1000
         assert 0 <= percent(dot["x"]) <= 100
-
-
-@pytest.mark.parametrize("block", ["calm", "attention"])
-def test_dots_of_ordinary_blocks_do_not_touch_on_the_narrowest_screen(block: str) -> None:
-    dots = view(Controls(block=block)).drawing["dots"]
-    places = [(percent(dot["x"]) / 100 * NARROWEST, dot["y"]) for dot in dots]
-    crowded = [
-        (a, b) for a, b in itertools.combinations(places, 2) if a[1] == b[1] and abs(a[0] - b[0]) < DOT
-    ]
-    assert not crowded
 
 
 def test_levels_count_the_weights_that_use_them() -> None:

@@ -52,6 +52,9 @@ class Growth:
     of single sums, shape (tokens, columns).
     """
 
+    rows: int
+    tokens: int
+
     output: Sums
     mixed: Sums
     agreed: Sums
@@ -97,6 +100,8 @@ def growth_of(bits: int) -> Growth:
     errors = rtn.round_to_nearest(layer.weights, bits, GROUP_SIZE).dequantize() - weights
     products = errors[ROW] * inputs[list(TOKENS)]
     return Growth(
+        rows=len(weights),
+        tokens=len(inputs),
         output=rms_of_sums(weights, inputs),
         mixed=rms_of_sums(errors, inputs),
         agreed=rms_of_sums(np.abs(errors), np.abs(inputs)),
@@ -153,6 +158,7 @@ def view(result: Result) -> View:
         ),
         ran=(rtn.round_to_nearest,),
         notes=(Sentence("from"),),
+        source=Sentence("source", rows=str(growth.rows), tokens=str(growth.tokens)),
     )
 
 

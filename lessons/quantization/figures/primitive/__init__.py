@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lessons.kit import numbers
-from lessons.kit.controls import FigureControls, choice
+from lessons.kit.controls import FigureControls, choice, slider
 from lessons.kit.figure import Figure
 from lessons.kit.mathml import tex
 from lessons.kit.own import Own
@@ -22,25 +22,19 @@ from quant_core.methods import grid, rtn
 GROUP_SIZE = 32
 CONVENTIONS = ("zero_point", "float_offset", "symmetric")
 
-NARROWEST = 300
-"""Pixels of the narrowest drawing, for which the dots are laid out in lanes."""
-LANE = 22
-"""Pixels of a dot's target, and so the height of a lane and the wanted distance in it."""
-DOT = 12
-"""Pixels of a dot itself: what is left of the distance in a crowd."""
-MOST_LANES = 7
-FALL = 150
-"""Pixels from the axis of the weights down to the levels."""
+AXIS, FALL = 30, 148
+"""Pixels from the top down to the line of the weights, and from there to the levels."""
 
-Token = str | tuple[str, str]
-"""A sign of an equation, or a variable with its printed value."""
+
+Term = tuple[str, str, str, str, str]
+"""Of the formula: a sign, what opens a bracket, a name, its printed value, and what closes the bracket."""
 
 
 class Controls(FigureControls):
+    weight: int = slider(11, low=0, high=GROUP_SIZE - 1)
     convention: str = choice("zero_point", CONVENTIONS, style="segments")
     bits: str = choice("4", ("2", "3", "4"), style="segments")
     block: str = choice("calm", BLOCKS)
-    weight: str = choice("11", tuple(str(i) for i in range(GROUP_SIZE)), style="drawn")
 
 
 @dataclass(frozen=True)
@@ -78,7 +72,7 @@ def quantize_block(controls: Controls, weights: NDArray[np.float32], first: int)
     The float offset is the very grid of the zero-point, written the other way, so that the reader can see
     that nothing moves: minimum = −scale · zero_point.
     """
-    bits, chosen = int(controls.bits), int(controls.weight)
+    bits, chosen = int(controls.bits), controls.weight
     fitted = fit(controls.convention)(weights, bits)
     if controls.convention == "float_offset":
         fitted = grid.as_float_offset(fitted)
@@ -113,34 +107,31 @@ def on_own(controls: Controls, own: Own) -> View:
 
 
 def view(result: Result, own: Own | None = None) -> View:
-    controls, chosen, levels = result.controls, int(result.controls.weight), result.fitted.levels()
-    convention, error = controls.convention, result.values - result.weights
-    low, high = (numbers.integer(int(code)) for code in result.fitted.code_range)
-    identity = _identity(result)
-    stored_offset = (
-        Readout.of(result, "zero_point", str) if result.min is None else Readout.of(result, "min", _precise)
-    )
-    source = Sentence("from_own", name=own.name) if own else Sentence(f"from_{controls.block}")
+    controls, levels = result.controls, result.fitted.levels()
+    chosen, error = controls.weight, result.values - result.weights
+    convention, identity, n = controls.convention, _identity(result), str(GROUP_SIZE)
+    offset = "zero_point" if result.min is None else "min"
+    stored = _stored_bits(controls)
     return View(
         readouts=(
-            Readout.of(result, "w", _number),
             Readout.of(result, "q", numbers.integer, accent=True),
-            Readout.of(result, "restored", _number),
+            Readout.of(result, "restored", _number, accent=True),
+            Readout.of(result, "bits_per_weight", _number),
+            Readout.of(result, "w", _number),
             Readout.of(result, "error", _signed),
             Readout.of(result, "scale", _precise),
-            stored_offset,
-            Readout.of(result, "bits_per_weight", _number),
+            Readout.of(result, offset, str if offset == "zero_point" else _precise),
         ),
         plots={"weights": PlotScales(Scale(_domain(result.weights, int(controls.bits))))},
-        drawing=_drawing(result, levels) | {"identity": identity, "range": {"low": low, "high": high}},
+        drawing=_drawing(result, levels),
         description=(
+            Sentence(f"finding_{convention}", **_in_brackets(result), n=n),
             Sentence("chosen", column=str(result.first + chosen)),
-            Sentence(
-                "levels", n=str(GROUP_SIZE), levels=str(len(levels)), used=str(len(np.unique(result.codes)))
-            ),
+            Sentence("levels", n=n, levels=str(len(levels)), used=str(len(np.unique(result.codes)))),
             Sentence(
                 f"reads_{convention}", **identity, levels=str(len(levels)), spare=str(2 ** int(controls.bits))
             ),
+            Sentence(f"stored_{convention}", n=n, bits=controls.bits, **stored),
         ),
         table=Table(
             (
@@ -170,7 +161,11 @@ def view(result: Result, own: Own | None = None) -> View:
             grid.as_float_offset,
             rtn.bits_per_weight,
         ),
-        notes=(source, *[Sentence("free_offset")] * (convention == "float_offset")),
+        notes=(
+            Sentence("from_own", name=own.name) if own else Sentence(f"from_{controls.block}"),
+            *[Sentence("free_offset")] * (convention == "float_offset"),
+        ),
+        source=Sentence("own" if own else f"source_{controls.block}", n=n),
     )
 
 
@@ -185,37 +180,43 @@ def _identity(result: Result) -> dict[str, str]:
     return {"zero_point": str(zero_point), "min": _precise(minimum), "step": _precise(result.scale)}
 
 
+def _in_brackets(result: Result) -> dict[str, str]:
+    """The code and the minimum as they stand in the finding: a negative one in brackets, or subtracted."""
+    low = 0.0 if result.min is None else result.min
+    return {"code": _bracketed(numbers.integer(result.q)), "low": _precise(abs(low))}
+
+
+def _stored_bits(controls: Controls) -> dict[str, str]:
+    """What the block takes besides the codes."""
+    offset = {"zero_point": int(controls.bits), "float_offset": rtn.OFFSET_BITS, "symmetric": 0}
+    return {"scale_bits": str(rtn.SCALE_BITS), "offset_bits": str(offset[controls.convention])}
+
+
 def _drawing(result: Result, levels: NDArray[Any]) -> dict[str, Any]:
     controls, weights, codes = result.controls, result.weights, result.codes
-    bits, chosen = int(controls.bits), int(controls.weight)
+    bits, chosen = int(controls.bits), controls.weight
     x = Scale(_domain(weights, bits))
-    lanes = _lanes([x(float(w)) / 100 * NARROWEST for w in weights])
-    axis = (max(lanes) + 1) * LANE + 6
-    height = axis + FALL
+    foot = AXIS + FALL
     low_code = result.fitted.code_range[0]
     taken = np.bincount(codes - low_code, minlength=len(levels))
     places = max(1, 1 - int(np.floor(np.log10(float(np.ptp(weights))))))
-    top = [axis - 8 - LANE * (lane + 0.5) for lane in lanes]
 
     def path(i: int) -> str:
-        """From the dot down to the axis, then over to its level, in a square of 1000 by 1000."""
+        """From the weight down to its level, in a square of 1000 by 1000."""
         begin, end = 10 * x(float(weights[i])), 10 * x(float(result.values[i]))
-        dot, line = 1000 * top[i] / height, 1000 * axis / height
+        line = 1000 * AXIS / foot
         bend = (line + 1000) / 2
-        down = f"M{begin:.2f} {dot:.1f} L{begin:.2f} {line:.1f}"
-        return f"{down} C{begin:.2f} {bend:.1f} {end:.2f} {bend:.1f} {end:.2f} 1000"
+        return f"M{begin:.2f} {line:.1f} C{begin:.2f} {bend:.1f} {end:.2f} {bend:.1f} {end:.2f} 1000"
 
     return {
-        "axis": axis,
-        "height": height,
+        "axis": AXIS,
+        "height": foot,
         "w_ticks": [
             {"at": x.percent(v), "text": numbers.fixed(v, places)} for v in linear_ticks(*x.domain, 5)
         ],
         "dots": [
             {
-                "index": str(i),
                 "x": x.percent(float(w)),
-                "y": top[i],
                 "path": path(i),
                 "column": str(result.first + i),
                 "w": _number(float(w)),
@@ -223,35 +224,23 @@ def _drawing(result: Result, levels: NDArray[Any]) -> dict[str, Any]:
             }
             for i, w in enumerate(weights)
         ],
-        "chosen": chosen,
         "path": path(chosen),
+        "chosen": {
+            "x": x.percent(result.w),
+            "anchor": _anchor(x(result.w)),
+            "w": _number(result.w),
+            "level": x.percent(result.restored),
+        },
         "levels": [
             {
                 "x": x.percent(float(value)),
                 "code": numbers.integer(low_code + i),
                 "taken": int(taken[i]),
-                "radius": 3 if taken[i] == 0 else 5,
                 "chosen": low_code + i == result.q,
-                "value": _number(float(value)),
             }
             for i, value in enumerate(levels)
         ],
-        "ends": [
-            {
-                "x": x.percent(float(value)),
-                "text": numbers.fixed(float(value), places + 1),
-                "anchor": _anchor(x(float(value))),
-            }
-            for value in levels[[0, -1]]
-        ],
-        "equations": _equations(result),
-        "stored": {
-            "codes": GROUP_SIZE * bits,
-            "scale": rtn.SCALE_BITS,
-            "offset": {"zero_point": bits, "float_offset": rtn.OFFSET_BITS, "symmetric": 0}[
-                controls.convention
-            ],
-        },
+        **_formula(result),
     }
 
 
@@ -268,51 +257,26 @@ def _domain(weights: NDArray[np.float32], bits: int) -> tuple[float, float]:
     return min(low, float(weights.min())) - margin, max(high, float(weights.max())) + margin
 
 
-def _lanes(positions: list[float]) -> list[int]:
-    """The lowest free lane for each dot, so that no two of a lane touch; a crowd stands closer."""
-    lanes = [0] * len(positions)
-    ends = [-np.inf] * MOST_LANES
-    for i in sorted(range(len(positions)), key=positions.__getitem__):
-        free = [lane for lane, end in enumerate(ends) if positions[i] - end >= LANE]
-        lanes[i] = free[0] if free else int(np.argmin(ends))
-        ends[lanes[i]] = positions[i]
-    return lanes
-
-
-def _equations(result: Result) -> list[dict[str, Any]]:
-    """Three equations, token by token: each symbol with its number, so that they stand in one column."""
-    scale: Token = ("scale", _precise(result.scale))
-    weight: Token = ("w", _bracketed(_number(result.w)))
-    code: Token = ("q", numbers.integer(result.q))
+def _formula(result: Result) -> dict[str, Any]:
+    """How the chosen weight is read back, term by term: a sign before, a symbol and a number."""
+    code = numbers.integer(result.q)
+    rest: list[Term]
     if result.min is not None:
-        offset = ("min", _bracketed(_precise(result.min)))
-        forward = ["round((", weight, "−", offset, ") /", scale, ")"]
-        back = [scale, "·", code, "+", offset]
+        sign = "−" if result.min else "+"
+        rest = [("×", "", "q", code, ""), (sign, "", "min", _precise(abs(result.min)), "")]
     elif result.controls.convention == "symmetric":
-        forward = ["round(", weight, "/", scale, ")"]
-        back = [scale, "·", ("q", _bracketed(numbers.integer(result.q)))]
+        rest = [("×", "", "q", _bracketed(code), "")]
     else:
-        offset = ("zero_point", str(result.zero_point))
-        forward = ["round(", weight, "/", scale, ") +", offset]
-        back = [scale, "· (", code, "−", offset, ")"]
-    hat: Token = ("ŵ", _number(result.restored))
-    return [
-        _equation("store", [code, "=", *forward]),
-        _equation("restore", [hat, "=", *back]),
-        _equation("lose", [("error", _signed(result.error)), "=", hat, "−", weight]),
-    ]
-
-
-def _equation(name: str, tokens: list[Token]) -> dict[str, Any]:
-    """`spoken` is the equation in symbols and then in numbers, for a reader who does not see the columns."""
-    symbols, values = zip(*((t, t) if isinstance(t, str) else t for t in tokens), strict=True)
+        rest = [("×", "(", "q", code, ""), ("−", "", "zero_point", str(result.zero_point), ")")]
+    scale: Term = ("=", "", "scale", _precise(result.scale), "")
+    terms = [("", "", "restored", _number(result.restored), ""), scale, *rest]
     return {
-        "name": name,
-        "tokens": [
-            {"symbol": symbol, "number": number, "sign": isinstance(token, str)}
-            for token, symbol, number in zip(tokens, symbols, values, strict=True)
+        "terms": [
+            {"before": before, "open": opens, "name": name, "number": number, "after": after}
+            for before, opens, name, number, after in terms
         ],
-        "spoken": f"{' '.join(symbols)}; {' '.join(values)}",
+        "spoken": " ".join(f"{before} {opens}{number}{after}" for before, opens, _, number, after in terms),
+        "error": _signed(result.error),
     }
 
 

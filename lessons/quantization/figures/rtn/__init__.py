@@ -209,6 +209,7 @@ def view(result: Result, own: Own | None = None) -> View:
         formulas=(*_formulas(result), rf"\mathrm{{SQNR}} = {ratio} = {tex(sqnr.text)}\;\mathrm{{dB}}"),
         ran=(*_functions(controls), metrics.sqnr_db),
         notes=tuple(_notes(controls, first + result.largest, own)),
+        source=Sentence("own" if own else f"source_{controls.block}", n=str(size)),
         limits=_limits(controls.format),
     )
 

@@ -76,14 +76,14 @@ def test_the_finding_is_what_is_drawn(controls: Controls) -> None:
     spare = {readout.name: float(readout.value) for readout in view.readouts}
     fits = (spare["laptop_spare"] >= 0, spare["card_spare"] >= 0)
     words = {
-        (False, False): "fits neither the laptop nor the card",
+        (False, False): "fits neither laptop nor card",
         (True, False): "fits the laptop, not the card",
         (True, True): "fits even the card",
     }
     assert words[fits] in told
     assert (" knows " in told) == (ANSWERS[controls.prompt] in line)
     assert told.startswith(f"At {WIDTHS[controls.step]} bits ")
-    assert len(told) <= 150
+    assert len(told) <= 95
 
 
 def test_the_opening_state() -> None:

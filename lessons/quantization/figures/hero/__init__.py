@@ -275,4 +275,4 @@ def _table(result: Result) -> Table:
     return Table(columns, rows, frozenset({result.controls.step}))
 
 
-FIGURE = Figure("hero", "fig-hero", "FIG.0", Controls, compute, view, is_html=True)
+FIGURE = Figure("hero", "fig-hero", "FIG.0", Controls, compute, view, shows="model", is_html=True)

@@ -68,13 +68,15 @@ def test_hidden_controls_keep_their_value_and_are_not_shown(client: TestClient) 
 
 def test_fragment_keeps_locked_cells_disabled(client: TestClient) -> None:
     base = f"/fragments/{version()}/quantization"
-    free = client.get(f"{base}/primitive?bits=3").text
-    fixed = client.get(f"{base}/primitive?bits=3&lock=weight,block").text
+    free = client.get(f"{base}/mixes?against=none").text
+    cells = free.count('name="mix"')
+    fixed = client.get(f"{base}/mixes?against=none&lock=mix,model").text
+    assert cells > 10
     assert "".join(fixed.replace(" disabled", "").split()) == "".join(free.split())
-    assert fixed.count(" disabled") == 32
-    assert client.get(f"{base}/primitive?bits=3&lock=block&hide=bits&explain=off").text == free
-    table = table_of(client, f"{base}/primitive/along/bits?lock=weight")
-    assert all(view.count(" disabled") == 32 for view in views_of(table).values())
+    assert fixed.count(" disabled") == cells
+    assert client.get(f"{base}/mixes?against=none&lock=model&hide=against&explain=off").text == free
+    table = table_of(client, f"{base}/mixes/along/against?lock=mix")
+    assert all(view.count(" disabled") == cells for view in views_of(table).values())
 
 
 def details_of(figure: Element) -> Element:

@@ -43,7 +43,6 @@ ALLOWED = {
     ("front matter", "headline", "140 GB,"): "the same name",
     ("zoom.toml", "*", "16|4|4.5|32"): "sixteen bits, Q4_0's 4.5, and the block that is drawn; test_zoom.py",
     ("fold.toml", "*", "16|4|32"): "what FIG.00 is about: sixteen bits, four bits, its 32 weights",
-    ("primitive.toml", "*", "32"): "the size of the block that is drawn; tests/lessons/test_primitive.py",
     ("gptq.toml", "*", "16|384|576"): "the cut that is drawn: 16 inputs of 384 or 576; test_gptq.py",
     ("awq.toml", "*", "128|64"): "group sizes and rows of the layer named",
     ("smooth.toml", "sentences.from_*", "*"): "where the weights come from, and how much text; the data test",

@@ -102,8 +102,7 @@ class Series:
     """Marks of one kind: `kind` is "line", "points" or "both"; `name` is a key of the figure's words.
 
     `role` names its look in the style sheet: "quantized", "true", "guess", "truth" or "method-1" …
-    "method-5"; `symbol` is "circle" or one of `SHAPES`, `size` its width in pixels. `right`: it is read on
-    the chart's right axis.
+    "method-5"; `symbol` is "circle" or one of `SHAPES`, `size` its width in pixels.
     """
 
     name: str
@@ -111,7 +110,6 @@ class Series:
     kind: str = "points"
     role: str = "quantized"
     symbol: str = "circle"
-    right: bool = False
     size: int = 9
 
 
@@ -120,7 +118,7 @@ class Rule:
     """A line across the plot at a value, with its label: a key of the words and where it applies.
 
     `spread` draws a band of that much on both sides of the line, such as a standard error. `below`: a level
-    rule is named under its beginning, clear of marks that lie on it; `LABEL_ROOM` pixels are enough for that.
+    rule is named under its beginning, clear of marks that lie on it.
     """
 
     axis: str
@@ -157,23 +155,14 @@ class Region:
     label: str
 
 
-LABEL_ROOM = 30.0
-"""CSS pixels: the name of a rule under it, and half a large mark on the rule above the name."""
-
-
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A chart of `series` over two axes, with rules across it; `right` is a second upward axis.
-
-    The series of the right axis come last, because Plotly draws them in a layer above the others. `height`
-    is that of the plotting area in CSS pixels.
-    """
+    """A chart of `series` over two axes; `height` is that of its plotting area in CSS pixels."""
 
     x: Axis
     y: Axis
     series: tuple[Series, ...]
     rules: tuple[Rule, ...] = ()
-    right: Axis | None = None
     notes: tuple[Note, ...] = ()
     region: Region | None = None
     height: int = STATIC_HEIGHT
@@ -187,18 +176,12 @@ class Chart:
     def static(self) -> dict[str, Any]:
         """Positions for the static SVG: x in per cent, y in pixels; curves in a 0…1000 square."""
         x, y = self.scales()
-        right = Scale(self.right.domain, y.span, self.right.log) if self.right else y
         return {
             "height": self.height,
             "titled": bool(self.x.title),
-            "right_ticks": [
-                {"at": right(v), "text": text} for v, text in (self.right.ticks if self.right else ())
-            ],
             "x_ticks": [{"at": x.percent(v), "text": text} for v, text in self.x.ticks],
             "y_ticks": [{"at": y(v), "text": text} for v, text in self.y.ticks],
-            "series": [
-                self._static_series(series, x, right if series.right else y) for series in self.series
-            ],
+            "series": [self._static_series(series, x, y) for series in self.series],
             "rules": [
                 {
                     "axis": rule.axis,
@@ -263,7 +246,6 @@ class Chart:
                 "plot_bgcolor": "rgba(0,0,0,0)",
                 "xaxis": _plotly_axis(self.x, words) | {"ticklabelstandoff": 5},
                 "yaxis": _plotly_axis(self.y, words) | {"title": {"text": ""}, "ticklabelstandoff": 9},
-                **({"yaxis2": _right_axis(self.right, words)} if self.right else {}),
                 "shapes": [
                     *([_region(self.region)] if self.region else []),
                     *(_band(rule) for rule in self.rules if rule.spread),
@@ -271,7 +253,6 @@ class Chart:
                 ],
                 "annotations": [
                     _axis_title(words.get(self.y.title, self.y.title)),
-                    *([_right_title(words.get(self.right.title, self.right.title))] if self.right else []),
                     *(_annotation(rule, words, self) for rule in self.rules if rule.label in words),
                     *([_region_label(self.region, words, self)] if self.region else []),
                     *(_note(note, words, self) for note in self.notes),
@@ -302,8 +283,6 @@ class Chart:
             "hoverinfo": "text",
             "cliponaxis": False,
         }
-        if series.right:
-            trace["yaxis"] = "y2"
         if series.kind == "points" or labelled:
             trace["text"] = [p.label for p in points]
             trace["textposition"] = [PLOTLY_SIDES[p.label_side] for p in points]
@@ -345,17 +324,6 @@ def _plotly_axis(axis: Axis, words: dict[str, str]) -> dict[str, Any]:
     if axis.log:
         spec |= {"type": "log", "range": [math.log10(low), math.log10(high)]}
     return spec
-
-
-def _right_axis(axis: Axis, words: dict[str, str]) -> dict[str, Any]:
-    """The right axis, its numbers inside the plot, because a phone has no room for a margin."""
-    inside = {"overlaying": "y", "side": "right", "showgrid": False, "ticklabelposition": "inside top"}
-    return _plotly_axis(axis, words) | {"title": {"text": ""}} | inside
-
-
-def _right_title(text: str) -> dict[str, Any]:
-    place = {"x": 1, "xref": "paper", "xanchor": "right", "y": 1, "yref": "paper", "yanchor": "bottom"}
-    return {"text": text, "showarrow": False, "yshift": 8, **place}
 
 
 def _axis_title(text: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ table under the chart names every mark.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -23,7 +24,8 @@ CURVE_STEP = 6.0
 
 Side = Literal["right", "left", "top", "bottom"]
 SIDES: tuple[Side, ...] = ("right", "left", "top", "bottom")
-Box = tuple[float, float, float, float]
+WIDEST = 800.0
+"""CSS pixels of the widest plot there is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,8 @@ class Label:
     """A mark and the text that belongs beside it; a mark without text only takes its place.
 
     `x` is a share of the plot's width (0 to 1), `y` is in pixels; `bar` holds the ends of an error bar.
-    `sides` are those to try, the best first.
+    `sides` are those to try, the best first. Of several labels `of` one thing, such as the points of a line
+    that could be named at any of them, one is placed.
     """
 
     key: str
@@ -40,6 +43,7 @@ class Label:
     y: float
     bar: tuple[float, float] | None = None
     sides: Sequence[Side] = SIDES
+    of: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,112 +75,121 @@ class LabelArea:
     strict: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Thing:
+    """What a label must not touch: `x` is a share of the width, `left` and `right` are pixels from there."""
+
+    x: float
+    left: float
+    right: float
+    top: float
+    bottom: float
+
+
+Widths = tuple[float, float]
+"""From the narrowest plot to the widest."""
+
+
 def place(labels: Sequence[Label], plot: LabelArea) -> dict[str, LabelPlace]:
     """Sides for the labels that fit, most important first; the first has one in any case.
 
-    Sides are settled for the narrow plot: marks only move apart as it widens, so they stay free on the wide
-    one, where the labels that found no room are tried again.
+    A side is free where it is so on every plot from the narrow one to the widest. The labels that found no
+    room are tried again from the wide one on. What has not been named at any of its labels then may cross a
+    rule even on a strict plot.
     """
+    rules, marks = _rules(plot), [_mark(label) for label in labels]
+    taken = _captions(plot)
     placed: dict[str, LabelPlace] = {}
-    if labels and labels[0].text:
-        placed[labels[0].key] = LabelPlace(_first_side(labels, plot), minor=False)
-    for width, minor in ((plot.narrow, False), (plot.wide, True)):
-        rules = _rules(plot, width)
-        marks = [_mark(label, width) for label in labels]
-        taken = _captions(plot, width)
-        taken += [_box(label, placed[label.key].side, width) for label in labels if label.key in placed]
+    named: set[str] = set()
+    for narrowest, minor, last in (
+        (plot.narrow, False, False),
+        (plot.wide, True, False),
+        (plot.wide, True, True),
+    ):
+        widths = (narrowest, WIDEST)
         for index, label in enumerate(labels):
-            others = marks[:index] + marks[index + 1 :] + taken
-            settled = not label.text or label.key in placed
-            if settled:
+            if not label.text or label.key in placed or label.of in named:
                 continue
-            side = _free_side(label, width, plot.height, others + rules)
-            if side is None and not plot.strict:
-                side = _free_side(label, width, plot.height, others)
+            others = marks[:index] + marks[index + 1 :] + taken
+            side = _free_side(label, widths, plot.height, others + rules)
+            if side is None and (not plot.strict or (last and label.of)):
+                side = _free_side(label, widths, plot.height, others)
+            if side is None and index == 0:
+                side = _side_of_first(label, plot, others)
             if side is not None:
                 placed[label.key] = LabelPlace(side, minor)
-                taken.append(_box(label, side, width))
+                named |= {label.of} - {""}
+                taken.append(_box(label, side))
     return placed
 
 
-def _first_side(labels: Sequence[Label], plot: LabelArea) -> Side:
-    """A free side on the narrow plot or else on the wide one; where there is none, it covers what it must."""
-    for width in (plot.narrow, plot.wide):
-        others = [*(_mark(label, width) for label in labels[1:]), *_captions(plot, width)]
-        for taken in (others + _rules(plot, width), others):
-            side = _free_side(labels[0], width, plot.height, taken)
-            if side is not None:
-                return side
-    return _least_covering(labels[0], plot.wide, plot.height, others)
+def _side_of_first(label: Label, plot: LabelArea, others: list[_Thing]) -> Side:
+    """A side that is free on a wide plot, or the one on which the label covers the least there."""
+    free = _free_side(label, (plot.wide, WIDEST), plot.height, others)
+    if free is not None:
+        return free
+
+    def covered(side: Side) -> tuple[bool, float]:
+        box = _box(label, side)
+        area = sum(_common(box, other, (plot.wide, plot.wide)) for other in others)
+        return not _inside(box, plot.wide, plot.height), area
+
+    return min((side for side in label.sides if not (label.bar and side in ("top", "bottom"))), key=covered)
 
 
-def _rules(plot: LabelArea, width: float) -> list[Box]:
-    rules = [(x * width - 1, x * width + 1, 0.0, plot.height) for x in plot.upright]
-    rules += [(0.0, width, y - 1, y + 1) for y in plot.level]
+def _rules(plot: LabelArea) -> list[_Thing]:
+    rules = [_Thing(x, -1, 1, 0.0, plot.height) for x in plot.upright]
+    rules += [_Thing(0.0, -math.inf, math.inf, y - 1, y + 1) for y in plot.level]
     for curve in plot.curves:
         for (x0, y0), (x1, y1) in itertools.pairwise(curve):
-            parts = 1 + int(max(abs(x1 - x0) * width, abs(y1 - y0)) / CURVE_STEP)
+            parts = 1 + int(max(abs(x1 - x0) * plot.wide, abs(y1 - y0)) / CURVE_STEP)
             shares = [i / parts for i in range(parts + 1)]
-            rules += [_dot((x0 + t * (x1 - x0)) * width, y0 + t * (y1 - y0)) for t in shares]
+            places = [(x0 + t * (x1 - x0), y0 + t * (y1 - y0)) for t in shares]
+            rules += [_Thing(x, -1, 1, y - 1, y + 1) for x, y in places]
     return rules
 
 
-def _dot(x: float, y: float) -> Box:
-    return x - 1, x + 1, y - 1, y + 1
+def _captions(plot: LabelArea) -> list[_Thing]:
+    ends = [_Thing(1.0, -CHARACTER * n, 0.0, y - HALF_LINE, y + HALF_LINE) for n, y in plot.captions]
+    starts = [_Thing(0.0, 0.0, GAP + CHARACTER * n, y - HALF_LINE, y + HALF_LINE) for n, y in plot.starts]
+    return ends + starts
 
 
-def _captions(plot: LabelArea, width: float) -> list[Box]:
-    ends = [(width - CHARACTER * n, width, y - HALF_LINE, y + HALF_LINE) for n, y in plot.captions]
-    return ends + [(0.0, GAP + CHARACTER * n, y - HALF_LINE, y + HALF_LINE) for n, y in plot.starts]
-
-
-def _free_side(label: Label, width: float, height: float, taken: list[Box]) -> Side | None:
+def _free_side(label: Label, widths: Widths, height: float, taken: list[_Thing]) -> Side | None:
     for side in label.sides:
         if label.bar and side in ("top", "bottom"):
             continue  # the error bar stands there
-        box = _box(label, side, width)
-        if _inside(box, width, height) and not any(_touch(box, other) for other in taken):
+        box = _box(label, side)
+        if _inside(box, widths[0], height) and not any(_common(box, other, widths) for other in taken):
             return side
     return None
 
 
-def _least_covering(label: Label, width: float, height: float, taken: list[Box]) -> Side:
-    """The side on which it covers the least of what is there; one inside the plot, where there is one."""
-
-    def covered(side: Side) -> tuple[bool, float]:
-        box = _box(label, side, width)
-        return not _inside(box, width, height), sum(_common(box, other) for other in taken)
-
-    sides = [side for side in label.sides if not (label.bar and side in ("top", "bottom"))]
-    return min(sides, key=covered)
+def _inside(box: _Thing, width: float, height: float) -> bool:
+    across = box.x * width + box.left >= -MARK and box.x * width + box.right <= width + MARK
+    return across and box.top >= -HALF_LINE and box.bottom <= height + HALF_LINE
 
 
-def _inside(box: Box, width: float, height: float) -> bool:
-    across = box[0] >= -MARK and box[1] <= width + MARK
-    return across and box[2] >= -HALF_LINE and box[3] <= height + HALF_LINE
+def _common(box: _Thing, other: _Thing, widths: Widths) -> float:
+    """The area that two share on some plot of these widths: what lies beside the other moves as it widens."""
+    upright = min(box.bottom, other.bottom) - max(box.top, other.top)
+    if upright <= 0:
+        return 0.0
+    ways = [(other.x - box.x) * width for width in widths]
+    across = min(box.right, max(ways) + other.right) - max(box.left, min(ways) + other.left)
+    return max(across, 0.0) * upright
 
 
-def _common(a: Box, b: Box) -> float:
-    """The area that two boxes share."""
-    across, upright = min(a[1], b[1]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[2], b[2])
-    return max(across, 0.0) * max(upright, 0.0)
-
-
-def _box(label: Label, side: Side, width: float) -> Box:
-    x, y, length = label.x * width, label.y, CHARACTER * len(label.text)
+def _box(label: Label, side: Side) -> _Thing:
+    y, length = label.y, CHARACTER * len(label.text)
     if side == "right":
-        return x + GAP, x + GAP + length, y - HALF_LINE, y + HALF_LINE
+        return _Thing(label.x, GAP, GAP + length, y - HALF_LINE, y + HALF_LINE)
     if side == "left":
-        return x - GAP - length, x - GAP, y - HALF_LINE, y + HALF_LINE
+        return _Thing(label.x, -GAP - length, -GAP, y - HALF_LINE, y + HALF_LINE)
     middle = y - GAP - HALF_LINE if side == "top" else y + GAP + HALF_LINE
-    return x - length / 2, x + length / 2, middle - HALF_LINE, middle + HALF_LINE
+    return _Thing(label.x, -length / 2, length / 2, middle - HALF_LINE, middle + HALF_LINE)
 
 
-def _mark(label: Label, width: float) -> Box:
+def _mark(label: Label) -> _Thing:
     low, high = label.bar or (label.y, label.y)
-    x = label.x * width
-    return x - MARK, x + MARK, min(low, high, label.y - MARK), max(low, high, label.y + MARK)
-
-
-def _touch(a: Box, b: Box) -> bool:
-    return a[0] < b[1] and b[0] < a[1] and a[2] < b[3] and b[2] < a[3]
+    return _Thing(label.x, -MARK, MARK, min(low, high, label.y - MARK), max(low, high, label.y + MARK))

@@ -25,7 +25,7 @@
   const texts = (selector) => all(chart, selector).map((text) => text.textContent);
   const rest = {
     rules: all(chart, ".chart-live .shapelayer path").map((path) => [path.getAttribute("d"), ...looks(path, "stroke", "fill", "strokeDasharray")]),
-    texts: texts(".chart-live :is(.xtick, .ytick, .y2tick, .xtitle, .annotation-text)"),
+    texts: texts(".chart-live :is(.xtick, .ytick, .xtitle, .annotation-text)"),
   };
   return { live, still, rest };
 }

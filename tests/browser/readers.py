@@ -14,8 +14,6 @@ from playwright.sync_api import Locator, Page, expect
 
 from lessons.kit.controls import Choice, Slider, Text, as_parameter
 from lessons.quantization import sources
-from lessons.quantization.figures.measured import ROWS
-from lessons.quantization.sources import name_of
 from tests.browser.figures import FIGURES, LESSON, PAGE, expect_state, figure, open_alone
 
 TABS = 150  # presses after which a keyboard's reader gives up
@@ -23,7 +21,6 @@ SPOKEN = re.compile(r'- (row|rowheader|cell)\b(?: "(.*)")?')
 DRAWN_NAMES = {
     ("xray", "pick"): r"^{}, ",
     ("mixes", "mix"): r"^{} ",
-    ("measured", "row"): r"^{}$",
     ("zoom", "at"): r"^{} ",
     ("fit", "device"): r"^{}\b.*(fits|short|tight)",
 }
@@ -180,11 +177,14 @@ class ByKeyboard(InPage):
         options, now = self.page.evaluate("""() => {
             const here = document.activeElement;
             const all = here.options ?? here.form.querySelectorAll(`[name="${here.name}"]`);
-            return [[...all].map(option => option.value), here.value];
+            return [[...all].map(option => [option.value, !option.disabled]), here.value];
         }""")
-        away = options.index(value) - options.index(now)
-        for _ in range(abs(away)):
-            self.page.keyboard.press("ArrowDown" if away > 0 else "ArrowUp")
+        values = [each for each, _ in options]
+        start, end = values.index(now), values.index(value)
+        passed = options[start + 1 : end + 1] if end > start else options[end:start]
+        for _, enabled in passed:
+            if enabled:  # the keys skip what is disabled
+                self.page.keyboard.press("ArrowDown" if end > start else "ArrowUp")
 
     def unfold(self) -> None:
         self.tab_to("document.activeElement.matches('.data > summary')")
@@ -250,8 +250,6 @@ class ByName(InPage):
 
     def said(self, key: str, value: str) -> str:
         """The option in the words of its name: "byte-47" is "byte 47"."""
-        if key == "row":
-            return name_of(ROWS[value])
         if key == "device":
             return sources.device(value).name
         return value.replace("-", " ") if key == "pick" else value

@@ -70,6 +70,20 @@ def test_only_the_first_label_is_shown_where_there_is_no_room() -> None:
     assert len(placed) < len(crowd)
 
 
+def test_a_line_is_named_once_at_the_first_of_its_marks_that_has_room() -> None:
+    line = [Label(str(i), "RTN", 0.2 + 0.3 * i, 100, of="RTN") for i in range(3)]
+    crowd = [Label(f"m{i}", "", 0.2 + 0.02 * (i % 3 - 1), 76 + 8 * i) for i in range(7)]
+    assert set(place(line, PLOT)) == {"0"}
+    chosen = Label("chosen", "Q4", 0.2, 40)
+    assert set(place([chosen, *line, *crowd], PLOT)) == {"chosen", "1"}
+
+
+def test_a_mark_that_comes_nearer_as_the_plot_widens_is_avoided() -> None:
+    """On the narrow plot it stands before the label, on the wide one in it."""
+    pair = [Label("a", "Q4_K_M", 0.3, 100), Label("b", "", 0.31, 102)]
+    assert place(pair, PLOT)["a"].side == "left"
+
+
 def test_a_strict_plot_has_no_label_across_a_curve() -> None:
     """A curve along the marks leaves the sides above and below them."""
     row = [Label(str(i), "Q4", 0.2 + 0.3 * i, 100, sides=("right", "top")) for i in range(3)]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lessons.catalogue import load_lesson
 from lessons.kit.view import View
 from lessons.quantization import measuring, sources
-from lessons.quantization.figures.measured import FIGURE, REFERENCE, ROWS, Controls, compute
+from lessons.quantization.figures.measured import FIGURE, FLOOR, REFERENCE, ROWS, Controls, compute
 from lessons.quantization.sources import Measured, name_of
 from quant_core.files.storage import FILE_TYPES
 from quant_core.ggml import QUANTIZABLE
@@ -35,6 +35,10 @@ def view(**controls: str) -> View:
 
 def words(shown: View) -> str:
     return " ".join(TEXT.sentence(sentence) for sentence in (*shown.description, *shown.notes))
+
+
+def finding(shown: View) -> str:
+    return TEXT.sentence(shown.description[0])
 
 
 # --- the file ---------------------------------------------------------------------------------------------
@@ -199,45 +203,78 @@ def test_filters_select_rows() -> None:
 def test_hidden_row_is_named_and_replaced() -> None:
     shown = view(family="gptq", row="Q4_K_M")
     assert "Q4_K_M is not among the rows shown" in words(shown)
+    assert finding(shown).startswith("GPTQ act-order 4 g64,")
+    assert "Q4_K_M" in (shown.limits["row"].options or ())
     assert "groups of 64 only" in words(view(group="32"))
 
 
-def test_the_quoted_curve_has_an_axis_of_its_own_and_its_warning() -> None:
+def test_the_quoted_curve_is_its_own_rise_and_has_its_warning() -> None:
     shown = view(quoted="on")
     assert shown.chart
-    assert shown.chart.right
-    (quoted,) = [series for series in shown.chart.series if series.right]
-    baseline = next(row for row in sources.base_quality_table() if row.scheme == "F16")
-    assert quoted.points[-1].y == 1
-    assert max(point.y for point in quoted.points) < 100 / baseline.perplexity
+    (quoted,) = [series for series in shown.chart.series if series.name == "quoted"]
+    table = {row.scheme: row for row in sources.base_quality_table() if not row.importance}
+    drawn = {point.key.removeprefix("quoted-"): point.y for point in quoted.points}
+    assert drawn["Q4_K_M"] == pytest.approx(100 * (table["Q4_K_M"].perplexity / table["F16"].perplexity - 1))
     assert "Only the shape can be compared" in words(shown)
-    # × 1 lies at the height of our own 16 bits: both axes have the same share of the height for a factor.
-    (left, right) = (axis.domain for axis in (shown.chart.y, shown.chart.right))
-    assert left[0] / right[0] == pytest.approx(REFERENCE.perplexity)
-    assert left[1] / right[1] == pytest.approx(REFERENCE.perplexity)
-    spec = shown.chart.plotly(TEXT.words)
-    assert [trace["name"] for trace in spec["data"] if trace.get("yaxis") == "y2"] == ["8B, quoted"]
-    assert view().chart.right is None  # type: ignore[union-attr]
+    assert "quoted" not in [series.name for series in view().chart.series]  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("family", ["all", "gguf", "rtn", "gptq", "awq", "other"])
+@pytest.mark.parametrize("family", ["all", "gguf", "rtn", "gptq", "awq", "w8a8", "other"])
 @pytest.mark.parametrize("group", ["32", "64", "128"])
-def test_every_mark_lies_in_the_plot_with_its_error(family: str, group: str) -> None:
+def test_every_mark_lies_in_the_plot_at_its_rise(family: str, group: str) -> None:
+    """Better is up; what is not told from 16 bits lies on the first line."""
     shown = view(family=family, group=group, quoted="on")
     assert shown.chart
-    assert shown.chart.right
+    high, low = shown.chart.y.domain
+    marks = [series for series in shown.chart.series if series.kind == "points"]
+    drawn = {point.key: point.y for series in marks for point in series.points}
+    assert drawn.keys() == {row.key for row in compute(Controls(family=family, group=group)).shown} - {"F16"}
     for series in shown.chart.series:
-        low, high = (shown.chart.right if series.right else shown.chart.y).domain
-        for point in series.points:
-            assert low < point.y < high
-            assert series.right or point.error == ROWS[point.key].standard_error
-    assert 3 <= len(shown.chart.y.ticks) <= 8
-    drawn = shown.chart.static()
-    (rule,) = drawn["rules"]
-    assert rule["at"] + 24 < drawn["height"]
-    for static in drawn["series"]:
-        for mark in static["points"]:
-            assert max(mark["y"] + 6, *(mark["error"] or ())) < rule["at"] + 12  # there begins its name
+        assert all(low < point.y < high for point in series.points)
+    for key, y in drawn.items():
+        assert y == pytest.approx(max(FLOOR, 100 * (ROWS[key].perplexity / REFERENCE.perplexity - 1)))
+    assert 3 <= len(shown.chart.y.ticks) <= 9
+
+
+def test_every_line_is_named_and_the_chosen_mark_too() -> None:
+    """At the end where three lines meet, the name of a chosen mark may take the place of a line's."""
+    for quoted in ("off", "on"):
+        for row in ROWS:
+            shown = view(row=row, quoted=quoted)
+            assert shown.chart
+            points = [point for series in shown.chart.series for point in series.points]
+            labels = {point.label for point in points}
+            missing = {"GGUF", "imatrix", "RTN", "GPTQ", "AWQ", "HQQ"} - labels
+            assert not missing or (missing == {"AWQ"} and "-2-" in row)
+            assert all(point.label and not point.label_minor for point in points if point.marked)
+
+
+def test_the_finding_is_true_and_short_in_every_state() -> None:
+    for family in Controls.widgets()["family"].states():
+        for group in ("32", "64", "128"):
+            for row in ROWS:
+                shown = view(family=str(family), group=group, row=row)
+                result = compute(Controls(family=str(family), group=group, row=row))
+                said, chosen = finding(shown), result.chosen
+                assert len(said) <= 130
+                if chosen is REFERENCE:
+                    assert said.startswith("16 bits: perplexity 21.11")
+                    continue
+                assert said.startswith(
+                    f"{name_of(chosen)}, {chosen.bits_per_weight:.2f} bits a weight, costs "
+                )
+                if abs(chosen.rise) < 3 * chosen.rise_error:
+                    assert "costs nothing that this text can show" in said
+                elif chosen.rise < 0:
+                    assert "costs nothing: " in said
+                else:
+                    places = 2 if result.rise < 1 else 1 if result.rise < 100 else 0
+                    assert f"costs {result.rise:.{places}f}\u202f%" in said
+                if "about a bit less" in said:
+                    lower = next(r for r in result.shown if f"less, {name_of(r)} costs" in said)
+                    assert 0.6 <= chosen.bits_per_weight - lower.bits_per_weight <= 1.4
+                    assert lower.perplexity > chosen.perplexity
+                    assert (lower.family, lower.importance) == (chosen.family, chosen.importance)
 
 
 def test_the_table_has_the_rows_of_the_plot() -> None:

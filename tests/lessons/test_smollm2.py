@@ -150,6 +150,10 @@ def words(name: str, shown: View) -> str:
     return " ".join(text.sentence(sentence) for sentence in (*shown.description, *shown.notes))
 
 
+def row_of(shown: View) -> float | str:
+    return next(readout.value for readout in shown.readouts if readout.name == "row")
+
+
 def test_until_measured_the_small_model_is_shown_with_a_note() -> None:
     own = FIGURE_05D.view(measured.Controls())
     for installed, key in ((False, "missing"), (True, "measure")):
@@ -168,21 +172,22 @@ def test_until_measured_the_small_model_is_shown_with_a_note() -> None:
 def test_measured_rows_are_compared_with_the_shipped_model() -> None:
     shown = measured.on_found(SMOL, Found(JobState(False, 1.0, some_rows()), True))
     assert shown.drawing["awaited"] == ""
-    assert [row["key"] for row in shown.drawing["rows"]] == ["F16", "Q8_0", "rtn-4-g64", "rtn-2-g64"]
-    assert [readout.value for readout in shown.readouts][:1] == ["Q8_0"]
+    assert [row[0] for row in shown.table.rows] == ["SmolLM2 Q4_1", "Q8_0", "RTN 4 g64", "RTN 2 g64"]
+    assert row_of(shown) == "Q8_0"
+    assert words("measured", shown).startswith("Q8_0, 5.50 bits a weight, costs ")
     said = words("measured", shown)
-    assert "16.00 as shipped, in Q4_1" in said
+    assert "against 16.00 of the reference" in said
     assert "rounding twice" in said
-    assert "above the plot: RTN 2 g64 (50 000)" in said.replace("\u202f", " ").replace("\u2009", " ")
+    assert "below the plot: RTN 2 g64 (50 000)" in said.replace("\u202f", " ").replace("\u2009", " ")
     assert shown.chart
-    drawn = [point.key for series in shown.chart.series for point in series.points]
-    assert drawn == ["F16", "Q8_0", "rtn-4-g64"]
+    marks = [series for series in shown.chart.series if series.kind == "points"]
+    assert [point.key for series in marks for point in series.points] == ["Q8_0", "rtn-4-g64"]
     assert "Q4_K_M is not among the rows shown" in said
     assert len(shown.chart.y.ticks) >= 3
     picked = measured.on_found(
         measured.Controls(model="smollm2", row="F16"), Found(JobState(False, 1.0, some_rows()), True)
     )
-    assert picked.readouts[0].value == "SmolLM2 Q4_1"
+    assert row_of(picked) == "SmolLM2 Q4_1"
     assert "As shipped, in Q4_1" in words("measured", picked)
 
 
@@ -201,8 +206,8 @@ def test_every_family_has_a_drawing(family: str, quoted: bool) -> None:
     state = measured.Controls(model="smollm2", family=family, quoted=quoted, group="32")
     shown = measured.on_found(state, Found(JobState(False, 1.0, rows), True))
     assert shown.chart
-    low, high = shown.chart.y.domain
-    assert all(low < p.y < high for s in shown.chart.series if not s.right for p in s.points)
+    high, low = shown.chart.y.domain
+    assert all(low < p.y < high for s in shown.chart.series for p in s.points)
     assert shown.table.rows
 
 
@@ -246,7 +251,7 @@ def test_python_is_for_the_selected_row(monkeypatch: pytest.MonkeyPatch, family:
     rows = tuple(rows_of(smollm2.steps(Nothing(), ())))
     shown = measured.on_found(state, Found(JobState(False, 1.0, rows), True))
     python = LESSON.python("measured", state)
-    assert run(python).row == shown.readouts[0].value
+    assert run(python).row == row_of(shown)
     assert max(len(line) for line in python.splitlines()) <= 110
 
 

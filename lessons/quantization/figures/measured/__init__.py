@@ -1,24 +1,24 @@
-"""FIG.05D: perplexity against bits per weight, every format and method, measured on the lesson's own model.
+"""FIG.05D: what each format and method costs in perplexity, measured on the lesson's own model.
 
 The numbers are those of `make measure`, or of SmolLM2-135M what the job `bigger` found on this host; nothing
-is computed here but their place. What is quoted of an 8B model can be laid over as change against its own 16
-bits, on an axis of its own.
+is computed here but their place. The cost is the rise over 16 bits in per cent, by logarithm, so that four
+bits and eight are told apart as well as two. What is quoted of an 8B model can be laid over: its own rise.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from lessons.kit import numbers
-from lessons.kit.chart import LABEL_ROOM, STATIC_HEIGHT, Axis, Chart, Point, Rule, Series
+from lessons.kit.chart import Axis, Chart, Point, Rule, Series
 from lessons.kit.controls import FigureControls, choice, switch
 from lessons.kit.figure import Figure
 from lessons.kit.job import Found, Nothing
 from lessons.kit.labels import Label, LabelArea, LabelPlace, place
 from lessons.kit.mathml import tex
-from lessons.kit.scales import Scale, linear_ticks
+from lessons.kit.scales import Scale
 from lessons.kit.view import Column, Limit, Readout, Sentence, Table, View
 from lessons.quantization import smollm2, sources
 from lessons.quantization.measuring import Recipe
@@ -42,27 +42,33 @@ SHAPES = {
     "w8a8": "triangle-right",
 }  # fmt: skip
 
-BITS = (1.85, 19.0)
-BITS_TICKS = (2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 12.0, 16.0)
-ROOM, LEAST_WORST = 1.12, 1.25
-"""Room of the plot above the worst row shown, as a ratio, and the worst that it is drawn for at least: so
-error bars on the rule of 16 bits stay clear of its name."""
-
-RATIO_TICKS = {2.0: (1.05, 1.1, 1.2, 1.4, 1.6), 99.0: (1.2, 1.5, 2.0, 3.0, 5.0, 8.0)}
-PERPLEXITY_TICKS = {
-    2.0: (21.0, 22.0, 23.0, 24.0, 26.0, 28.0, 30.0, 35.0),
-    99.0: (21.0, 25.0, 30.0, 40.0, 60.0, 80.0, 120.0, 180.0),
+LINES = {
+    "gguf": ("GGUF", ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K")),
+    "rtn": ("RTN", ("rtn",)),
+    "gptq": ("GPTQ", ("gptq",)),
+    "awq": ("AWQ", ("awq",)),
+    "other": ("HQQ", ("hqq",)),
 }
-"""By the height up to which they serve, as a ratio. 1 is where the rule of 16 bits is named."""
+"""The line of each family: its name, and the formats or methods that it joins, one at each width."""
+
+BITS, BITS_TICKS = (1.3, 9.2), (2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0)
+LEAST, FLOOR = 0.08, 0.1
+"""Per cent: the upper edge of the plot, and the rise up to which marks lie on its first line: with 0.02 or
+0.03 of error, less is not told from nothing."""
+
+RISE_TICKS = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
+ROOM, LEAST_WORST = 2.2, 10.0
+"""Room of the plot below the worst row shown, as a ratio, and the worst, in per cent, that it is drawn for at
+least."""
 
 HIGHEST = 12.0
 """Of perplexity to that of the reference: rows beyond it are in the table and not in the plot."""
 
-MOST_TICKS = 7
-RULE_LABELS = {"tinylm": 7, "smollm2": 24}
-"""Characters of the name of each reference's rule."""
+A_BIT = (0.6, 1.4)
+"""Bits that count as about one less."""
 
-WIDE, NARROW = 900, 236
+HEIGHT = 312
+WIDE, NARROW = 520, 236
 LABELLED = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K", "Q3_K_S", "Q4_0")
 """First to get a label where many marks compete for room."""
 
@@ -70,8 +76,13 @@ MeasuredOrRecipe = TypeVar("MeasuredOrRecipe", Measured, Recipe)
 
 
 class Controls(FigureControls):
-    """Of which model which rows are shown, what is laid over them, and the chosen one."""
+    """Which rows are shown, the chosen one, what is laid over them, and of which model they are."""
 
+    family: str = choice("all", FAMILIES)
+    row: str = choice(CHOSEN, ROWS, labels={key: name_of(row) for key, row in ROWS.items()})
+    quoted: bool = switch(False)
+    imatrix: str = choice("both", ("both", "without", "with"), style="segments")
+    group: str = choice("64", GROUPS, style="segments")
     model: str = choice(
         "tinylm",
         ("tinylm", "smollm2"),
@@ -79,11 +90,6 @@ class Controls(FigureControls):
         ahead=False,
         needs={"smollm2": smollm2.is_installed},
     )
-    family: str = choice("all", FAMILIES)
-    imatrix: str = choice("both", ("both", "without", "with"), style="segments")
-    group: str = choice("64", GROUPS, style="segments")
-    quoted: bool = switch(False)
-    row: str = choice(CHOSEN, ROWS, style="drawn")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -174,7 +180,7 @@ def on_found(controls: Controls, found: Found) -> View:
 
 
 def view(result: Result, found: Found | None = None) -> View:
-    controls, chosen = result.controls, result.chosen
+    chosen = result.chosen
     in_plot, beyond = _in_plot(result)
     perplexity = Readout.of(
         result,
@@ -187,15 +193,15 @@ def view(result: Result, found: Found | None = None) -> View:
     awaited = _awaited(result, found or Found())
     return View(
         readouts=(
-            Readout.of(result, "row", str, accent=True),
+            Readout.of(result, "rise", lambda v: numbers.signed(v, _places(v)), "%", accent=True),
             Readout.of(result, "bits_per_weight", lambda v: numbers.fixed(v, 2)),
-            Readout.of(result, "size", lambda v: numbers.fixed(v / 1e6, 2), "MB"),
             perplexity,
-            Readout.of(result, "rise", lambda v: numbers.signed(v, _places(v)), "%"),
+            Readout.of(result, "row", str),
+            Readout.of(result, "size", lambda v: numbers.fixed(v / 1e6, 2), "MB"),
             divergence,
             Readout.of(result, "agreement", lambda v: numbers.fixed(100 * v, 1), "%"),
         ),
-        drawing=_drawing(result, awaited),
+        drawing={"awaited": awaited, "of": result.model},
         description=tuple(_description(result, awaited)),
         table=_table(result),
         formulas=(
@@ -206,7 +212,8 @@ def view(result: Result, found: Found | None = None) -> View:
         ),
         ran=(evaluate.evaluate_each, evaluate.windows, Transformer.logits, calibrate.gptq_layers),
         notes=tuple(_notes(result, beyond, predictions)),
-        limits=_limits(controls),
+        limits=_limits(result),
+        source=Sentence("source" if result.model == "tinylm" else "source_smollm2", predictions=predictions),
         chart=_chart(in_plot, result),
     )
 
@@ -238,21 +245,57 @@ def _in_plot(result: Result) -> tuple[list[Measured], list[Measured]]:
 
 def _description(result: Result, awaited: str) -> Iterator[Sentence]:
     chosen, reference = result.chosen, result.reference
-    of = "_smollm2" if result.model == "smollm2" else "_awaited" if awaited else ""
-    yield Sentence(
-        ("reference" if chosen is reference else "chosen") + of,
-        error=numbers.significant(chosen.standard_error, 2),
-        reference=numbers.significant(reference.perplexity, 4),
-        source=reference.name,
-    )
     rise_error = 100 * chosen.perplexity / reference.perplexity * chosen.rise_error
-    yield Sentence(
-        _verdict(chosen, reference),
-        rise_error=numbers.fixed(rise_error, _places(result.rise)),
-        disagreement=numbers.percent(1 - chosen.agreement, 1),
-    )
+    said = {
+        "error": numbers.significant(chosen.standard_error, 2),
+        "reference": numbers.significant(reference.perplexity, 4),
+        "source": reference.name,
+        "rise_error": numbers.fixed(rise_error, _places(result.rise)),
+        "disagreement": numbers.percent(1 - chosen.agreement, 1),
+    }
+    yield _finding(result, awaited, said)
+    yield Sentence("reference" if chosen is reference else "chosen", **said)
+    yield Sentence(f"is_{_verdict(chosen, reference)}", **said)
     if curve := _curve(result.rows):
         yield Sentence("curve", **curve)
+
+
+def _finding(result: Result, awaited: str, said: dict[str, str]) -> Sentence:
+    """What the chosen row costs, and what the row of its line costs that has about a bit less."""
+    verdict = _verdict(result.chosen, result.reference)
+    if result.model == "tinylm" and awaited:
+        return Sentence("finding_awaited")
+    if verdict == "reference":
+        return Sentence("finding_reference" if result.model == "tinylm" else "finding_shipped", **said)
+    lower = _a_bit_less(result)
+    if verdict != "worse" or lower is None:
+        return Sentence(f"finding_{verdict}", cost=_cost(result.rise), **said)
+    lower_rise = 100 * (lower.perplexity / result.reference.perplexity - 1)
+    return Sentence(
+        "finding_worse_lower",
+        cost=_cost(result.rise),
+        lower=name_of(lower),
+        lower_cost=_cost(lower_rise),
+        **said,
+    )
+
+
+def _cost(rise: float) -> str:
+    return numbers.fixed(rise, _places(rise)) if abs(rise) < 1000 else numbers.integer(rise)
+
+
+def _a_bit_less(result: Result) -> Measured | None:
+    """The row of the chosen one's line or kind that has about one bit less, the nearest to it."""
+    chosen = result.chosen
+    steps = [
+        (abs(chosen.bits_per_weight - row.bits_per_weight - 1), row)
+        for row in result.shown
+        if (row.family, row.importance) == (chosen.family, chosen.importance)
+        if A_BIT[0] <= chosen.bits_per_weight - row.bits_per_weight <= A_BIT[1]
+        if chosen.family == "gguf" or (row.name, row.group_size) == (chosen.name, chosen.group_size)
+        if row.perplexity > chosen.perplexity
+    ]
+    return min(steps, key=lambda step: step[0])[1] if steps else None
 
 
 def _notes(result: Result, beyond: list[Measured], predictions: str) -> Iterator[Sentence]:
@@ -282,28 +325,6 @@ def _notes(result: Result, beyond: list[Measured], predictions: str) -> Iterator
         yield Sentence("not_calibrated")
 
 
-def _drawing(result: Result, awaited: str) -> dict[str, Any]:
-    return {
-        "rows": [
-            {
-                "key": row.key,
-                "name": name_of(row),
-                "family": row.family,
-                "importance": row.importance,
-                "chosen": row is result.chosen,
-                "bits": numbers.fixed(row.bits_per_weight, 2),
-                "perplexity": numbers.significant(row.perplexity, 4),
-                "rise": _rise(row, result.reference),
-            }
-            for row in result.shown
-        ],
-        "awaited": awaited,
-        "of": result.model,
-        "families": list(dict.fromkeys((row.family, row.importance) for row in result.shown)),
-        "quoted": result.controls.quoted,
-    }
-
-
 def _table(result: Result) -> Table:
     columns = (
         Column("bits_per_weight", lambda v: numbers.fixed(v, 3)),
@@ -324,13 +345,14 @@ def _table(result: Result) -> Table:
     )
 
 
-def _limits(controls: Controls) -> dict[str, Limit]:
-    """Controls of rows that the chosen family does not have."""
-    limits = {}
-    if controls.family not in ("all", "gguf"):
+def _limits(result: Result) -> dict[str, Limit]:
+    """Rows that are not shown, and controls of rows that the chosen family does not have."""
+    family, shown = result.controls.family, {row.key for row in result.shown}
+    limits = {"row": Limit(Sentence("only_shown"), tuple(key for key in ROWS if key not in shown))}
+    if family not in ("all", "gguf"):
         limits["imatrix"] = Limit(Sentence("gguf_only"))
-    if controls.family in ("gguf", "w8a8"):
-        limits["group"] = Limit(Sentence("own_blocks" if controls.family == "gguf" else "by_row"))
+    if family in ("gguf", "w8a8"):
+        limits["group"] = Limit(Sentence("own_blocks" if family == "gguf" else "by_row"))
     return limits
 
 
@@ -353,8 +375,8 @@ def _short(value: float) -> float:
 def _verdict(row: Measured, reference: Measured) -> str:
     """Whether the rise is told from none: more than three of its own standard errors, or fewer."""
     if row is reference:
-        return "is_reference"
-    return "is_tie" if abs(row.rise) < 3 * row.rise_error else "is_worse" if row.rise > 0 else "is_better"
+        return "reference"
+    return "tie" if abs(row.rise) < 3 * row.rise_error else "worse" if row.rise > 0 else "better"
 
 
 def _curve(rows: Sequence[Measured]) -> dict[str, str]:
@@ -369,115 +391,133 @@ def _curve(rows: Sequence[Measured]) -> dict[str, str]:
 # --- the plot ---------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Axes:
-    x: Axis
-    y: Axis
-    right: Axis
-
-
-def _axes(rows: list[Measured], reference: Measured, quoted: Series | None) -> _Axes:
-    """As high as the rows need that are shown; both upward axes have the same share of it for a factor."""
-    worst = max(LEAST_WORST, max(row.perplexity for row in rows) / reference.perplexity)
-    if quoted:
-        worst = max(worst, *(point.y for point in quoted.points))
-    high = ROOM * worst
-    # Below the rule there is room for its name, and for the error bars of marks that lie on it.
-    error = reference.standard_error / reference.perplexity
-    ratios = min(high ** (-LABEL_ROOM / (STATIC_HEIGHT - LABEL_ROOM)), 0.99 - error), high
-    low, high = (reference.perplexity * ratio for ratio in ratios)
-    fine = next(most for most in RATIO_TICKS if ratios[1] <= most)
-    ticks = PERPLEXITY_TICKS[fine] if reference is REFERENCE else _ticks(reference.perplexity, high)
-    return _Axes(
-        Axis("bits_axis", BITS, tuple((v, f"{v:g}") for v in BITS_TICKS), log=True),
-        Axis(
-            "perplexity_axis",
-            (low, high),
-            tuple((v, numbers.fixed(v, 0 if v.is_integer() else 1)) for v in ticks if low < v < high),
-            log=True,
-        ),
-        Axis(
-            "ratio_axis",
-            ratios,
-            tuple((v, numbers.times(v)) for v in RATIO_TICKS[fine] if v < ratios[1]),
-            log=True,
-        ),
+def _axes(rows: Sequence[Measured], result: Result, quoted: Series | None) -> tuple[Axis, Axis]:
+    """As deep as the rows need that are shown. Better is up: the axis of the cost runs downwards."""
+    worst = max((_drawn_rise(row, result) for row in rows), default=LEAST_WORST)
+    worst = (
+        max(LEAST_WORST, worst, *(point.y for point in quoted.points)) if quoted else max(LEAST_WORST, worst)
+    )
+    domain = (ROOM * worst, LEAST)
+    ticks = [(FLOOR, f"≤ {numbers.shortest(FLOOR)}")]
+    ticks += [(v, f"+{numbers.shortest(v)}") for v in RISE_TICKS if v < domain[0]]
+    return (
+        Axis("bits_axis", BITS, tuple((v, numbers.shortest(v)) for v in BITS_TICKS)),
+        Axis("rise_axis", domain, tuple(ticks), log=True),
     )
 
 
-def _ticks(low: float, high: float) -> tuple[float, ...]:
-    """A few round numbers from the reference up; 1 is where its rule is named."""
-    if high < 2 * low:
-        return tuple(value for value in linear_ticks(low, high, MOST_TICKS) if value > 1.01 * low)
-    rounds = [m * 10.0**power for power in range(1, 6) for m in (1, 1.5, 2, 3, 4, 6, 8)]
-    inside = [value for value in rounds if 1.05 * low < value < high]
-    return tuple(inside[:: -(-len(inside) // MOST_TICKS)])
+def _drawn_rise(row: Measured, result: Result) -> float:
+    """Rise in per cent, where the plot has it."""
+    return max(FLOOR, 100 * (row.perplexity / result.reference.perplexity - 1))
 
 
 def _chart(rows: list[Measured], result: Result) -> Chart:
+    rows = [row for row in rows if row is not result.reference]
     laid_over = _quoted() if result.controls.quoted else None
-    reference = result.reference
-    axes = _axes(rows, reference, laid_over)
-    places = _labels(rows, result, axes)
-    series = []
+    x, y = _axes(rows, result, laid_over)
+    places = _labels(rows, result, x, y, laid_over)
+    series: list[Series] = []
     for family, importance in dict.fromkeys((row.family, row.importance) for row in rows):
-        points = tuple(
-            _point(row, result, places.get(row.key))
-            for row in rows
-            if (row.family, row.importance) == (family, importance)
-        )
-        name = f"{family}_imatrix" if importance else family
-        role = LOOKS.get(family, "true")
+        kind = [row for row in rows if (row.family, row.importance) == (family, importance)]
+        points = {row.key: _point(row, result, places.get(row.key)) for row in kind}
+        name, role = f"{family}_imatrix" if importance else family, LOOKS[family]
         symbol = "diamond" if importance else SHAPES.get(family, "circle")
-        series.append(Series(name, points, role=role, symbol=symbol))
-    rule = "reference_rule" if result.model == "tinylm" else "shipped_rule"
-    rules = (Rule("y", reference.perplexity, rule, below=True),)
-    if laid_over is None:
-        return Chart(axes.x, axes.y, tuple(series), rules)
-    return Chart(axes.x, axes.y, (*series, laid_over), rules, axes.right)
+        if line := [points[row.key] for row in kind if _is_on_line(row)][::-1]:
+            series.append(Series(f"{name}_line", tuple(line), kind="line", role=role))
+        for on_line, size in ((False, 7), (True, 9)):
+            marks = tuple(points[row.key] for row in kind if _is_on_line(row) is on_line)
+            if marks:
+                series.append(Series(name, marks, role=role, symbol=symbol, size=size))
+    # Lines below the marks, so that none is struck out.
+    series.sort(key=lambda each: each.kind != "line")
+    rules = (Rule("y", FLOOR, "reference_rule" if result.model == "tinylm" else "shipped_rule"),)
+    return Chart(x, y, (*([laid_over] if laid_over else []), *series), rules, height=HEIGHT)
+
+
+def _is_on_line(row: Measured) -> bool:
+    return row.name in LINES.get(row.family, ("", ()))[1]
 
 
 def _quoted() -> Series:
-    """FIG.05's Llama 3 8B base without importance matrix: perplexity over that of its own F16."""
+    """FIG.05's Llama 3 8B base without importance matrix: its rise over its own F16."""
     table = sorted(
         (row for row in sources.base_quality_table() if not row.importance),
         key=lambda row: row.bits_per_weight,
     )
     baseline = next(row for row in table if row.scheme == "F16")
-    points = tuple(
+    on_line = LINES["gguf"][1]
+    rises = {row.scheme: 100 * (row.perplexity / baseline.perplexity - 1) for row in table}
+    points = [
         Point(
             row.bits_per_weight,
-            row.perplexity / baseline.perplexity,
+            max(FLOOR, rises[row.scheme]),
             f"quoted-{row.scheme}",
-            hover=f"8B {row.scheme} · × {numbers.fixed(row.perplexity / baseline.perplexity, 3)}",
+            label="8B" if row.scheme == on_line[-1] else "",
+            hover=f"8B {row.scheme} · {numbers.signed(rises[row.scheme], 2)} %",
+            label_side="bottom",
         )
         for row in table
-        if row.bits_per_weight <= BITS[1]
-    )
-    return Series("quoted", points, kind="line", role="method-5", right=True)
+        if row.scheme in on_line
+    ]
+    return Series("quoted", tuple(points), kind="both", role="method-5", size=6)
 
 
-def _labels(rows: list[Measured], result: Result, axes: _Axes) -> dict[str, LabelPlace]:
-    chosen, reference = result.chosen, result.reference
-    across = Scale(axes.x.domain, (0.0, 100.0), log=True)  # it rounds to hundredths
-    up = Scale(axes.y.domain, (float(STATIC_HEIGHT), 0.0), log=True)
+def _labels(
+    rows: Sequence[Measured], result: Result, x: Axis, y: Axis, quoted: Series | None
+) -> dict[str, LabelPlace]:
+    """The chosen row, each line once, as near to an end of it as there is room, and what else has room.
 
-    def rank(row: Measured) -> tuple[bool, int, float]:
-        first = LABELLED.index(row.name) if row.name in LABELLED and not row.importance else len(LABELLED)
-        return row is not chosen, first, -row.perplexity
+    Where all families are shown, marks beside the lines have names only where they are of no line's family.
+    """
+    across, up = Scale(x.domain, (0.0, 100.0)), Scale(y.domain, (float(HEIGHT), 0.0), log=True)
+    alone = result.controls.family != "all"
 
+    def text(row: Measured) -> tuple[str, str]:
+        """The text of a mark's label, and the line that it names."""
+        if row is result.chosen or alone:
+            return _label(row), ""
+        if _is_on_line(row):
+            return _line_name(row), _line_name(row)
+        return ("" if row.family in ("gguf", "rtn", "gptq", "awq") else _label(row)), ""
+
+    def rank(row: Measured) -> tuple[bool, bool, bool, float]:
+        usual = alone and row.name in LABELLED and not row.importance
+        from_end = -row.bits_per_weight if _kind(row) == ("gguf", False) else row.bits_per_weight
+        return row is not result.chosen, not text(row)[1], not usual, from_end
+
+    ordered = sorted(rows, key=rank)
     labels = [
         Label(
             row.key,
-            _label(row) if _is_named(row, chosen, reference) else "",
+            text(row)[0],
             across(row.bits_per_weight) / 100,
-            up(row.perplexity),
+            up(_drawn_rise(row, result)),
+            of=text(row)[1],
         )
-        for row in sorted(rows, key=rank)
+        for row in ordered
     ]
-    level = up(reference.perplexity)
-    named = ((RULE_LABELS[result.model], level + 18),)
-    return place(labels, LabelArea(WIDE, NARROW, STATIC_HEIGHT, level=(level,), starts=named, strict=True))
+    lines = [
+        tuple((label.x, label.y) for row, label in _by_bits(ordered, labels) if _kind(row) == kind)
+        for kind in dict.fromkeys(_kind(row) for row in rows if _is_on_line(row))
+    ]
+    if quoted:
+        lines.append(tuple((across(point.x) / 100, up(point.y)) for point in quoted.points))
+    area = LabelArea(WIDE, NARROW, HEIGHT, level=(up(FLOOR),), curves=tuple(lines), strict=True)
+    return place(labels, area)
+
+
+def _line_name(row: Measured) -> str:
+    return "imatrix" if row.importance else LINES[row.family][0]
+
+
+def _kind(row: Measured) -> tuple[str, bool]:
+    return row.family, row.importance
+
+
+def _by_bits(rows: Sequence[Measured], labels: Sequence[Label]) -> list[tuple[Measured, Label]]:
+    """Those on a line, in order of bits."""
+    pairs = [(row, label) for row, label in zip(rows, labels, strict=True) if _is_on_line(row)]
+    return sorted(pairs, key=lambda pair: pair[0].bits_per_weight)
 
 
 def _label(row: Measured) -> str:
@@ -485,23 +525,18 @@ def _label(row: Measured) -> str:
     return name_of(row).removesuffix(f" g{row.group_size}")
 
 
-def _is_named(row: Measured, chosen: Measured, reference: Measured) -> bool:
-    """Those that lie on the line of 16 bits would be struck out by it: of them the usual types only."""
-    if row is chosen or (row.name in LABELLED and not row.importance):
-        return row is not reference
-    return row.perplexity > 1.01 * reference.perplexity
-
-
 def _point(row: Measured, result: Result, placed: LabelPlace | None) -> Point:
+    chosen = row is result.chosen
+    alone = result.controls.family != "all"
+    label = _label(row) if chosen or alone or not _is_on_line(row) else _line_name(row)
     return Point(
         row.bits_per_weight,
-        row.perplexity,
+        _drawn_rise(row, result),
         row.key,
-        label=_label(row) if placed else "",
+        label=label if placed else "",
         hover=f"{name_of(row)} · {numbers.significant(row.perplexity, 4)} ± "
         f"{numbers.significant(row.standard_error, 2)} · {_rise(row, result.reference)} %",
-        marked=row is result.chosen,
-        error=row.standard_error,
+        marked=chosen,
         label_side=placed.side if placed else "right",
         label_minor=bool(placed and placed.minor),
     )

@@ -281,6 +281,7 @@ def view(result: Result) -> View:
         ran=(memory.weight_bytes, memory.bits_per_weight, mixes.tensor_types),
         notes=tuple(notes),
         limits=_limits(result),
+        source=Sentence(f"source_{controls.data}"),
         chart=_chart(result.rows, baseline, chosen, measure),
     )
 
@@ -614,12 +615,12 @@ def _points(
     named: dict[str, int] = {}
     for index, mark in enumerate(marks):
         named.setdefault(mark.row.scheme, index)
-    across, up = Scale(x.domain, (0.0, 1.0), x.log), Scale(y.domain, (float(HEIGHT), 0.0), y.log)
+    across, up = Scale(x.domain, (0.0, 100.0), x.log), Scale(y.domain, (float(HEIGHT), 0.0), y.log)
     labels = [
         Label(
             str(index),
             mark.row.scheme if named[mark.row.scheme] == index and mark.row.scheme != BASELINE else "",
-            across(mark.row.size / 1e9),
+            across(mark.row.size / 1e9) / 100,
             up(mark.value),
             _bar(mark, chosen, up),
             _sides(up(mark.value), up(reference)),

@@ -2,8 +2,8 @@
 
     python scripts/measure_page.py [http://127.0.0.1:8000] [/lessons/quantization …]
 
-For each page: words of the prose; all words that are visible; read-outs, controls and marks of claims that are
-visible; the height at 1440 and at 390 pixels. Without pages named, the lesson and those that its workshop links.
+For each page: words of the prose; all words that are visible; read-outs, controls and marks of claims that
+are visible; the height at 1440 and at 390 pixels. Without pages named, the lesson and its workshop.
 """
 
 from __future__ import annotations
@@ -21,14 +21,16 @@ LESSON = "/lessons/quantization"
 COLUMNS = ("prose", "visible", "read-outs", "controls", "marks", "1440", "390")
 
 COUNT = """() => {
-  const seen = (element) => element.checkVisibility({ visibilityProperty: true, contentVisibilityAuto: false });
+  const seen = (element) => element.checkVisibility({ visibilityProperty: true, opacityProperty: true });
   const within = (selector) => [...document.querySelectorAll(selector)].filter(seen);
   const words = (text) => text.split(/\\s+/).filter((word) => /[\\p{L}\\p{N}]/u.test(word)).length;
+  const unread = "script, style, template, noscript, .visually-hidden, select";
   const text = (root) => {
     const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
     const found = [];
     for (let node = walker.nextNode(); node; node = walker.nextNode()) {
-      if (node.data.trim() && !node.parentElement.closest("script, style, template, noscript, .visually-hidden, select") && seen(node.parentElement)) found.push(node.data);
+      const element = node.parentElement;
+      if (node.data.trim() && !element.closest(unread) && seen(element)) found.push(node.data);
     }
     return found.join(" ");
   };

@@ -470,7 +470,7 @@ def _whole(guess: Guess | None) -> Reveal:
     )
     slots = {name: numbers.gigabytes(1e9 * size) for name, size in parts.items()} | {
         "context": numbers.integer(int(LONG.context)),
-        "usable": numbers.gibibytes(1e9 * total + readout(view, "margin") * GIB),
+        "usable": numbers.gigabytes(1e9 * total + readout(view, "margin") * GIB),
     }
     verdict: Verdict = "right" if off <= 0.08 else "close" if off <= 0.2 else "off"
     return _reveal(

@@ -61,11 +61,13 @@ class Device(Row):
 
     Marketing's "24 GB" of RAM or VRAM are GiB, and are counted so. Bandwidth is in bytes per second;
     `bandwidth_assumed`: no source states it. `read` is the day on which the source was read; `weak_source`:
-    the source is neither the maker nor somebody who quotes the maker.
+    the source is neither the maker nor somebody who quotes the maker. `short` names it in a sentence and on a
+    tile; `usable_basis` is where `usable_mib` is known from, where that is not the source.
     """
 
     id: str
     name: Held
+    short: str
     kind: Literal["sbc", "phone", "cpu-ram", "unified", "gpu", "datacenter", "multi-gpu"] = Field(
         validation_alias="class"
     )
@@ -77,6 +79,7 @@ class Device(Row):
     memory_type: str
     source: Held
     confidence: Literal["high", "medium", "low"]
+    usable_basis: str = ""
     note: str = ""
     read: date | None
     weak_source: bool = False
@@ -93,6 +96,8 @@ class Device(Row):
 
     @property
     def usable_bytes(self) -> int:
+        """What a model may take: of a card all that its driver shows; of a Mac what macOS lets the GPU use,
+        three quarters (two thirds up to 32 GB); without a GPU all but about 5 GB."""
         return self.usable_mib * MIB
 
     @property
@@ -123,7 +128,7 @@ def model(preset_id: str) -> ModelPreset:
 
 def data_messages() -> set[str]:
     """The texts in the table of machines that are translated; no template holds them."""
-    return {text for machine in hardware() for text in (machine.name, machine.source)}
+    return {text for machine in hardware() for text in (machine.name, machine.short, machine.source) if text}
 
 
 @functools.cache

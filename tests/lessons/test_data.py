@@ -124,7 +124,7 @@ SEEN = {
     "t4": (15_360, 320), "l4": (23_034, 300), "l40s": (46_068, 864), "rtx-a6000": (49_140, 768),
     "rtx-pro-6000": (97_887, 1792), "rtx-pro-6000-server": (97_887, 1597), "h100-80": (81_559, 3350),
     "h200-141": (143_771, 4800), "b200-180": (183_359, 7700), "rtx-4090": (24_564, 1008),
-    "rtx-5090": (32_607, 1792), "mac-m5-32": (21 * 1024, 153), "mac-m6-32": (21 * 1024, 170),
+    "rtx-5090": (32_607, 1792), "mac-m5-32": (21_845, 153), "mac-m6-32": (21_845, 170),
     "mac-m1-max-64": (48 * 1024, 400), "arc-a770-16": (16_384, 560), "rx-9070-xt": (16_384, 640),
     "iphone-17-pro": (7 * 1024, 76.8),
 }  # fmt: skip
@@ -135,6 +135,19 @@ def test_machine_has_the_published_memory_and_bandwidth(name: str, usable: int, 
     machine = sources.device(name)
     assert machine.usable_bytes == usable * MIB
     assert machine.bandwidth == bandwidth * 1e9
+
+
+def test_usable_memory_follows_one_rule() -> None:
+    """A card lends what its driver shows, a Mac two thirds or three quarters; without a GPU about 5 GB stay."""
+    for machine in hardware():
+        share = machine.usable_bytes / machine.memory_bytes
+        if machine.is_gpu:
+            assert share > 0.93, machine.id
+        elif "mac" in machine.id:
+            assert share == pytest.approx(2 / 3 if machine.memory_gb <= 36 else 3 / 4, abs=1e-4), machine.id
+            assert "recommendedMaxWorkingSetSize" in machine.usable_basis
+        elif machine.kind == "cpu-ram":
+            assert 4 <= machine.memory_gb - machine.usable_bytes / GIB <= 6, machine.id
 
 
 def test_speed_band_is_defined_once() -> None:

@@ -16,10 +16,16 @@ from lessons.kit.arrangement import FigureQuery
 from lessons.kit.controls import as_parameter
 from lessons.kit.view import View
 from lessons.quantization import sources
-from lessons.quantization.figures.fit import FIGURE, GAP_LABEL, Controls
+from lessons.quantization.figures.fit import (
+    CONFIGS, FIGURE, GAP_LABEL, MIXES, TILES, Controls, _size, found,
+)  # fmt: skip
 from quant_core import memory
 
 GIB, MIB = 2**30, 2**20
+FALLING = (
+    "F16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q4_K_M", "Q4_K_S", "Q4_0", "IQ4_XS", "Q3_K_L", "Q3_K_M",
+    "Q3_K_S", "Q2_K", "IQ2_M", "IQ2_XXS", "IQ1_S",
+)  # fmt: skip
 LESSON = load_lesson("quantization")
 TEXT = LESSON.texts["fit"]
 
@@ -44,20 +50,122 @@ def row(shown: View, device: str) -> dict[str, Any]:
     return next(row for group in shown.drawing["groups"] for row in group["rows"] if row["id"] == device)
 
 
+def tile(shown: View, device: str) -> dict[str, Any]:
+    return next(tile for tile in shown.drawing["tiles"] if tile["id"] == device)
+
+
+def finding(**controls: Any) -> str:
+    return TEXT.sentence(view(**controls).description[0])
+
+
+def number(text: str, unit: str) -> float:
+    """Bytes of a printed size."""
+    return float(text) * {"GB": 1e9, "MB": 1e6}[unit]
+
+
 def test_example_of_the_lesson() -> None:
-    """70B: 141 GB in F16, 42.5 GB = 39.6 GiB in Q4_K_M, which the 62 GB machine holds; Q8_0 it does not."""
+    """70B: 141 GB in F16, 42.5 GB = 39.6 GiB in Q4_K_M, which the laptop of 64 GB holds; Q5_K_M it does not."""
     shown = view()
     assert value(shown, "weights") / 1e9 == pytest.approx(42.5, abs=0.05)
-    assert value(shown, "total") / GIB == pytest.approx(39.6, abs=0.05)
+    assert value(shown, "total") / 1e9 == pytest.approx(45.4, abs=0.05)
     assert value(shown, "against_f16") * value(shown, "weights") / 1e9 == pytest.approx(141.1, abs=0.05)
-    assert shown.drawing["verdict"] == "fits"
-    assert "141" in view(mix="F16").drawing["f16"]["gb"]
-    assert view(mix="Q8_0").drawing["verdict"] == "over"
-    assert view(mix="F16").drawing["verdict"] == "over"
+    assert sources.device("mac-m1-max-64").usable_bytes == 48 * GIB
+    assert finding() == (
+        "Llama 3.1 / 3.3 70B in Q4_K_M needs 45.4\u202fGB. Your MacBook M1 Max lets a model use 51.5\u202fGB: "
+        "it fits, with 6.1\u202fGB to spare."
+    )
+    assert part(view(mix="F16"), "weights") / 1e9 == pytest.approx(141.1, abs=0.05)
+    for mix in ("Q5_K_M", "Q8_0", "F16"):
+        assert view(mix=mix).drawing["verdict"] == "over"
+
+
+def test_formats_from_large_to_small_turn_the_tiles_from_short_to_fits() -> None:
+    """Each machine holds the 70B from some format on, and all smaller ones; the last holds none."""
+    rank = {"over": 0, "tight": 1, "fits": 2}
+    first = {}
+    for name in TILES:
+        verdicts = [rank[tile(view(mix=mix), name)["verdict"]] for mix in FALLING]
+        assert verdicts == sorted(verdicts)
+        first[name] = next((mix for mix, held in zip(FALLING, verdicts, strict=True) if held), None)
+    assert first == {
+        "rpi5-16": None,
+        "laptop-32-lpddr5x": "IQ2_M",
+        "rtx-5090": "Q3_K_S",
+        "mac-m1-max-64": "Q4_K_M",
+        "ram-62": "Q6_K",
+        "h100-80": "Q8_0",
+    }
+
+
+def test_finding_is_short_and_true_in_every_state() -> None:
+    generator = random.Random(15)
+    widgets = Controls.widgets()
+    states = [
+        {name: generator.choice(widget.states()) for name, widget in widgets.items()} for _ in range(300)
+    ]
+    states += [{"device": device.id, "mix": mix} for device in sources.hardware() for mix in MIXES]
+    states += [
+        {"device": "own", "source": "config", "config": CONFIGS[1], "memory": memory}
+        for memory in range(1, 9)
+    ]
+    for state in states:
+        shown, said = view(**state), finding(**state)
+        usable = next(
+            (device.usable_bytes for device in sources.hardware() if device.id == state.get("device")),
+            state.get("memory", 16) * GIB,
+        )
+        margin = usable - value(shown, "total")
+        assert len(said) <= 155, said
+        assert ("to spare" in said) == (margin >= 0) != ("short" in said), said
+        assert ("just fit" in said) == (0 <= margin < 0.1 * usable), said
+        assert ("weights of" in said) == (state.get("scope") == "weights"), said
+        printed = [number(*found) for found in re.findall(r"([\d.]+)\u202f([GM]B)", said)]
+        for text, true in zip(printed[-3:], (value(shown, "total"), usable, abs(margin)), strict=True):
+            assert text == pytest.approx(true, rel=0.06, abs=0.051e9 if true >= 1e9 else 0.0051e9), said
+        assert not re.search(r"\b0\.0+\u202fGB", said), said
+
+
+def test_a_margin_below_the_first_decimal_is_not_nought() -> None:
+    """Q5_K_S is 50 MB over; a margin of a few bytes is printed in MB."""
+    assert finding(mix="Q5_K_S").endswith("it is 0.05\u202fGB short.")
+    assert _size(3_200_000) == "3.2\u202fMB"
+    assert _size(9_960_000) == "0.01\u202fGB"
+    assert _size(994_000_000) == "0.99\u202fGB"
+    assert _size(996_000_000) == "1.0\u202fGB"
+
+
+def test_a_search_finds_machines_by_parts_of_their_names() -> None:
+    assert found("3060") == ["rtx-3060-12"]
+    assert found("m1 max") == found("M1MAX") == found("macbook  pro max") == ["mac-m1-max-64"]
+    assert found("2x 3090") == ["2x-rtx-3090"]
+    assert found("pi 16") == ["rpi5-16"]
+    assert found("abacus") == []
+    assert {"rtx-5090", "mac-m5-32"} <= set(found("32 gb"))
+
+
+def test_what_is_found_stands_on_the_tiles_with_the_chosen_machine_and_the_reader_s_own() -> None:
+    def tiles(**controls: Any) -> list[str]:
+        return [tile["id"] for tile in view(**controls).drawing["tiles"]]
+
+    assert tiles() == [*TILES, "own"]
+    assert tiles(device="l4") == [*TILES, "l4", "own"]
+    assert tiles(find="4060") == ["rtx-4060", "rtx-4060-laptop", "rtx-4060-ti-16", "mac-m1-max-64", "own"]
+    assert tiles(find="4060", device="rtx-4060") == ["rtx-4060", "rtx-4060-laptop", "rtx-4060-ti-16", "own"]
+    assert tiles(find="abacus") == [*TILES, "own"]
+    assert "No machine" in TEXT.sentence(view(find="abacus").limits["find"].reason)
+    many = view(find="rtx").limits["find"].reason
+    assert TEXT.sentence(many).startswith(f"{len(found('rtx'))} machines have that name; the first 6")
+    assert view(find="4060").limits == {}
+
+
+def test_gptq_on_a_machine_without_a_gpu_is_told_beside_the_format() -> None:
+    assert "kernels of a GPU" in TEXT.sentence(view(mix="GPTQ").limits["mix"].reason)
+    assert view(mix="GPTQ", device="rtx-5090").limits == view(mix="GPTQ", device="own").limits == {}
 
 
 def test_assumed_bandwidth_is_labelled() -> None:
-    assert "is our assumption" in words(view())
+    assert "is our assumption" in words(view(device="ram-62"))
+    assert view(device="ram-62").drawing["rule"]["doubt"] == "assumed"
     assert "is our assumption" not in words(view(device="rtx-3090"))
 
 
@@ -108,7 +216,7 @@ def test_conversations_multiply_the_cache_and_are_counted() -> None:
 
 
 def test_speed_is_a_band_below_the_bound() -> None:
-    shown = view()
+    shown = view(device="ram-62", scope="weights")
     low, high = (float(end) for end in str(value(shown, "tokens_per_second")).split("-"))
     assert low / high == pytest.approx(0.3 / 0.9, rel=1e-2)
     bound = 51.2e9 / value(shown, "weights")
@@ -163,7 +271,7 @@ def test_a_card_has_a_runtime_and_keeps_the_embedding_in_ram() -> None:
     assert part(card, "runtime") == 300 * MIB
     assert part(card, "weights") == pytest.approx(4403.49 * MIB, abs=0.01 * MIB)  # logged, ollama's runner
     assert "embedding table, 0.28\u202fGiB" in words(card)
-    ram = view(model="llama-3.1-8b", scope="everything")
+    ram = view(model="llama-3.1-8b", device="ram-62")
     assert part(ram, "runtime") == 0
     two = view(model="llama-3.1-8b", scope="everything", device="2x-rtx-3090")
     assert part(two, "runtime") == 2 * part(card, "runtime")
@@ -225,9 +333,11 @@ def test_list_and_view_of_a_machine_agree() -> None:
 
 def test_verdicts_at_their_limits() -> None:
     """39.6 GiB: 40 GiB is tight, 44 leaves exactly a tenth, 48 fits, 39 does not."""
-    verdicts = {gib: view(device="own", memory=gib).drawing["verdict"] for gib in (39, 40, 48)}
+    verdicts = {
+        gib: view(device="own", memory=gib, scope="weights").drawing["verdict"] for gib in (39, 40, 48)
+    }
     assert verdicts == {39: "over", 40: "tight", 48: "fits"}
-    assert "your machine" in words(view(device="own", memory=48))
+    assert "Your machine lets a model use 51.5" in words(view(device="own", memory=48))
 
 
 def test_a_size_without_a_model() -> None:
@@ -246,7 +356,14 @@ def test_any_combination_of_controls_has_a_view() -> None:
         assert not re.search(r"\bnan\b|\binf\b|\de[-+]\d", words(shown)), state
 
 
-def test_the_machines_are_radio_buttons_of_the_form() -> None:
-    markup = render("kit/view.jinja", f=figure_context(LESSON, "fit", FigureQuery(Controls()))).decode()
-    assert markup.count('name="device"') == len(sources.hardware()) + 1
-    assert len(re.findall(r'name="device"[^>]* checked', markup)) == 1
+def test_tiles_are_radio_buttons_and_the_list_has_every_machine_once_more() -> None:
+    """The tile of the chosen machine is the one that is checked, so that a keyboard always reaches it."""
+    for query, tiles in ((Controls(), 7), (Controls(device="l4"), 8), (Controls(find="3060"), 3)):
+        markup = render("kit/view.jinja", f=figure_context(LESSON, "fit", FigureQuery(query))).decode()
+        buttons = re.findall(r'<input type="radio" name="device"[^>]*>', markup)
+        listed = [button for button in buttons if "data-again" in button]
+        assert len(listed) == len(sources.hardware()) + 1
+        assert len(buttons) - len(listed) == tiles
+        assert [button for button in buttons if " checked" in button] == [
+            f'<input type="radio" name="device" id="fig-06-{query.device}" value="{query.device}" checked>'
+        ]

@@ -94,9 +94,10 @@ export function servedTo(form) {
   );
 }
 
-/** Set every control that can have its value. Nothing is dispatched and no focus moves. */
+/** Set every control that can have its value. Nothing is dispatched and no focus moves. Of two radio buttons with one value
+ * (`data-again` marks the second, in a list that opens) the first is checked, which is always to be seen. */
 export function setControls(form, state) {
-  for (const input of form.querySelectorAll(":is(input:not([type=hidden]), select)[name]")) {
+  for (const input of form.querySelectorAll(":is(input:not([type=hidden], [data-again]), select)[name]")) {
     const value = state[input.name];
     if (value === undefined) continue;
     if (input.type === "radio") {

@@ -12,12 +12,12 @@ from itertools import groupby
 from typing import Any
 
 from lessons.kit import numbers
-from lessons.kit.controls import FigureControls, choice, line, slider, straight, switch
+from lessons.kit.controls import FigureControls, choice, line, readable, slider, straight, switch
 from lessons.kit.figure import Figure
 from lessons.kit.language import N_, current_language, gettext
 from lessons.kit.mathml import tex
-from lessons.kit.scales import Scale, linear_ticks
-from lessons.kit.view import Column, PlotScales, Readout, Sentence, Table, View
+from lessons.kit.scales import Scale
+from lessons.kit.view import Column, Limit, PlotScales, Readout, Sentence, Table, View
 from lessons.quantization import own_model, sources
 from lessons.quantization.sources import Device
 from quant_core import memory
@@ -37,11 +37,18 @@ OWN = "own"
 TIGHT = 0.1
 """A machine is called tight when less than this share of its memory would be left."""
 
+TILES = ("rpi5-16", "laptop-32-lpddr5x", "rtx-5090", "mac-m1-max-64", "ram-62", "h100-80")
+"""The machines that are shown where no other is looked for, the smallest first."""
+
 UBATCH = 512
 """Tokens that llama.cpp takes in at once, unless it is told otherwise."""
 
 GAP_LABEL = 20
 """Half of the longest label of the gap, in per cent of a phone's width: nearer to a side it starts there."""
+EDGE_LABEL, MEMORY_LABEL, WEIGHTS_LABEL = 33, 21, 42
+"""Room for the labels of the edge, the whole memory and the weights, in per cent of a phone's width."""
+KEPT_LABEL = 22
+"""Room for the label of what the system keeps, in per cent of a tablet's width; a phone goes without."""
 
 
 def _count_text(count: float) -> str:
@@ -69,21 +76,22 @@ CONFIGS = (
 
 
 class Controls(FigureControls):
-    """The model, its format, what is counted, and the machine."""
+    """The model, its format, a machine to look for, what is counted, and the machine."""
 
-    source: str = choice("preset", ("preset", "size", "config"), style="segments")
     model: str = choice(
         "llama-3.1-70b", PRESETS, labels={p.id: p.name for p in PRESETS.values()}, groups=FAMILIES
     )
+    mix: str = choice("Q4_K_M", (*MIXES, *CHECKPOINTS))
+    find: str = line("", most=40, samples=("", "3060"), lenient=True)
+    source: str = choice("preset", ("preset", "size", "config"), style="segments")
     parameters: float = slider(9.85, low=8, high=12, step=0.05, show=lambda v: _count_text(10**v))
     config: str = line("", most=own_model.MOST_LINE, samples=CONFIGS, reads=own_model.shape_of)
-    mix: str = choice("Q4_K_M", (*MIXES, *CHECKPOINTS))
-    scope: str = choice("weights", ("weights", "everything"), style="segments")
+    scope: str = choice("everything", ("weights", "everything"), style="segments")
     context: str = choice("8192", CONTEXTS, style="segments")
     sequences: str = choice("1", ("1", "2", "4", "8", "16", "32"), style="segments")
     cache_type: str = choice("f16", ("f16", "q8_0", "q4_0"), style="segments")
     flash_attention: bool = switch(True)
-    device: str = choice("ram-62", [*(d.id for d in sources.hardware()), OWN], style="drawn")
+    device: str = choice("mac-m1-max-64", [*(d.id for d in sources.hardware()), OWN], style="drawn")
     memory: int = slider(16, low=1, high=192, unit="GiB")
     bandwidth: float = slider(
         1.7, low=1, high=3.5, step=0.05, unit="GB/s", show=lambda v: numbers.significant(10**v, 2)
@@ -260,7 +268,7 @@ def parameters_of(shape: ModelShape) -> int:
 
 def own_machine(controls: Controls) -> Device:
     """The visitor's machine. All of the memory counts as usable: the sliders ask for what is free."""
-    known: dict[str, Any] = {"id": OWN, "kind": OWN, "name": "", "source": "", "read": None}
+    known: dict[str, Any] = {"id": OWN, "kind": OWN, "name": "", "short": "", "source": "", "read": None}
     size: dict[str, Any] = {"memory_gb": controls.memory, "usable_mib": controls.memory * (GIB // MIB)}
     return Device.model_construct(**known, **size, bandwidth_gbs=10**controls.bandwidth)
 
@@ -341,22 +349,52 @@ def view(result: Result) -> View:
     name = _name(controls, run.shape)
     return View(
         readouts=(
-            Readout("parameters", result.parameters, *_split(_count_text(result.parameters))),
-            Readout.of(result, "bits_per_weight", lambda v: numbers.fixed(v, 2)),
-            Readout("weights", result.weights, *_both_units(result.weights), accent=True),
-            Readout.of(result, "against_f16", numbers.times),
-            Readout("total", result.total, *_both_units(result.total)),
-            Readout.of(result, "margin", lambda v: numbers.signed(v, 1), "GiB"),
+            Readout("total", result.total, *_both_units(result.total), accent=True),
+            Readout("margin", result.margin, *_both_units(chosen.margin)),
             Readout.of(result, "tokens_per_second", lambda _: _band_text(chosen.speed)),
+            Readout("weights", result.weights, *_both_units(result.weights), accent=True),
+            Readout.of(result, "bits_per_weight", lambda v: numbers.fixed(v, 2)),
+            Readout("parameters", result.parameters, *_split(_count_text(result.parameters))),
+            Readout.of(result, "against_f16", numbers.times),
         ),
         drawing=_drawing(result),
-        plots={"memory": PlotScales(_bytes_scale(chosen, result.f16))},
+        plots={"memory": PlotScales(_bytes_scale(chosen))},
         description=_description(name, result),
         table=_table(result.outcomes, chosen),
         formulas=_formulas(result),
         ran=_functions(run),
         notes=_notes(name, result),
+        limits=_limits(controls, run, chosen.device),
     )
+
+
+def _limits(controls: Controls, run: Run, device: Device) -> dict[str, Limit]:
+    """What is to be said beside a control: of a search without an answer, of a file for other machines."""
+    limits = {}
+    if controls.find.strip():
+        count = len(found(controls.find))
+        key = "found_none" if not count else "found_more" if count > len(TILES) else ""
+        if key:
+            slots = {"count": str(count), "most": str(len(TILES))}
+            limits["find"] = Limit(Sentence(key, **slots), options=())
+    if run.is_checkpoint and not device.is_gpu and device.id != OWN:
+        limits["mix"] = Limit(Sentence("checkpoint_wants_gpu", mix=run.mix), options=())
+    return limits
+
+
+def found(text: str) -> list[str]:
+    """The machines in whose names every word of the text occurs; spaces and signs in a name do not count."""
+    words = [_plain(word) for word in readable(text)[0].split()]
+    return [
+        device.id
+        for device in sources.hardware()
+        if all(word in _plain(f"{gettext(device.name)} {device.memory_gb:g} GB") for word in words)
+    ]
+
+
+def _plain(text: str) -> str:
+    """Letters and digits alone, small ones."""
+    return "".join(filter(str.isalnum, text.casefold().replace(numbers.TIMES, "x")))
 
 
 def _name(controls: Controls, shape: ModelShape) -> str:
@@ -383,15 +421,19 @@ def _split(printed: str) -> tuple[str, str]:
     return text, unit
 
 
-def _printed(size: int) -> dict[str, str]:
-    """Bytes in both units."""
-    return {"gb": numbers.gigabytes(size), "gib": numbers.gibibytes(size)}
+def _size(size: int) -> str:
+    """Bytes in GB with one decimal, which stays in a drag; small ones as finely as they need."""
+    if abs(size) >= 0.995e9:
+        return numbers.gigabytes(size, 1)
+    if abs(size) >= 9.95e6:
+        return numbers.gigabytes(size, 2)
+    return numbers.with_unit(numbers.significant(size / 1e6, 2), "MB")
 
 
 def _both_units(size: int) -> tuple[str, str]:
     """Bytes in GB; as its unit, GB and below it the same in GiB."""
-    text, unit = _split(numbers.gigabytes(size))
-    return text, f"{unit}\n{numbers.gibibytes(size)}"
+    text, unit = _split(_size(size))
+    return text, f"{unit}\n{numbers.gibibytes(size, 1 if abs(size) >= GIB else 2)}"
 
 
 def _band_text(speed: SpeedBand | None) -> str:
@@ -403,34 +445,109 @@ def _speed_text(tokens_per_second: float) -> str:
     return numbers.significant(float(f"{tokens_per_second:.1e}"), 2)
 
 
-def _bytes_scale(chosen: Outcome, f16: int) -> Scale:
-    return Scale((0.0, 1.03 * max(f16, chosen.need.total, chosen.device.usable_bytes)))
+def _bytes_scale(chosen: Outcome) -> Scale:
+    """As wide as the machine's memory, or as what is needed where that is more."""
+    device = chosen.device
+    return Scale((0.0, 1.004 * max(device.memory_bytes, device.usable_bytes, chosen.need.total)))
 
 
 def _drawing(result: Result) -> dict[str, Any]:
-    chosen, need, usable = result.chosen, result.chosen.need, result.chosen.device.usable_bytes
-    x = _bytes_scale(chosen, result.f16)
+    chosen, need, device = result.chosen, result.chosen.need, result.chosen.device
+    usable, x = device.usable_bytes, _bytes_scale(chosen)
     return {
-        "segments": [{"name": name, "size": size, **_printed(size)} for name, size in need.parts.items()],
+        "segments": [{"name": name, "size": size, "text": _size(size)} for name, size in need.parts.items()],
         "held": _stacked(need, x, 0, usable),
         "beyond": _stacked(need, x, usable, need.total),
-        "f16": {"width": x.percent(result.f16), **_printed(result.f16)},
-        "total": _printed(need.total),
-        "edge": {"x": x.percent(usable), "left": x(usable) > 50, "usable": numbers.gibibytes(usable)},
+        "box": x.percent(max(device.memory_bytes, usable)),
+        "kept": _kept(chosen, x),
+        "labels": _labels(result, x),
+        "edge": {"x": x.percent(usable), "left": x(usable) > EDGE_LABEL, "usable": _size(usable)},
         "gap": _gap(x, need.total, usable),
         "verdict": chosen.verdict,
-        "margin": numbers.gibibytes(abs(chosen.margin)),
-        "ticks": [
-            {"at": x.percent(v * GIB), "text": numbers.integer(v), "minor": i % 2 == 1}
-            for i, v in enumerate(linear_ticks(0.0, x.domain[1] / GIB, 8))
-        ],
-        "device": gettext(chosen.device.name),
+        "margin": _size(abs(chosen.margin)),
+        "rule": _rule(device),
         "everything": result.run.everything,
+        "tiles": _tiles(result),
+        "all": len(result.outcomes) - 1,
         "groups": [
             _group(kind, list(members), chosen)
             for kind, members in groupby(result.outcomes, lambda outcome: outcome.device.kind)
         ],
     }
+
+
+def _labels(result: Result, x: Scale) -> dict[str, dict[str, str] | None]:
+    """The labels that have room: of the weights, inside their bar, and of the whole memory, at its end."""
+    chosen, weights = result.chosen, result.chosen.need.weights
+    usable, whole = chosen.device.usable_bytes, chosen.device.memory_bytes
+    label: dict[str, dict[str, str] | None] = {"weights": None, "memory": None}
+    beyond = whole if x(weights) - x(whole) >= WEIGHTS_LABEL else usable
+    if x(min(weights, usable)) >= WEIGHTS_LABEL:
+        label["weights"] = {"x": x.percent(0), "class": "within", "text": _size(weights)}
+    elif x(weights) - x(beyond) >= WEIGHTS_LABEL:
+        label["weights"] = {"x": x.percent(beyond), "class": "outside", "text": _size(weights)}
+    free_from = x(usable) + (EDGE_LABEL if x(usable) <= EDGE_LABEL else 0)
+    at = {"x": x.percent(whole), "text": _size(whole)}
+    if whole > usable and x(whole) - free_from >= MEMORY_LABEL:
+        label["memory"] = {**at, "anchor": "end"}
+    elif whole > usable and free_from <= x(whole) <= 100 - MEMORY_LABEL:
+        label["memory"] = {**at, "anchor": "start"}
+    return label
+
+
+def _kept(chosen: Outcome, x: Scale) -> dict[str, Any]:
+    """The memory that the system keeps; `middle` of what nothing covers, where a label has room."""
+    usable, whole = chosen.device.usable_bytes, chosen.device.memory_bytes
+    free_from = max(usable, chosen.need.total)
+    roomy = x(whole) - x(free_from) >= KEPT_LABEL
+    return {
+        "x": x.percent(usable),
+        "width": x.percent(max(whole - usable, 0)),
+        "middle": x.percent((whole + free_from) / 2) if roomy else "",
+    }
+
+
+def _rule(device: Device) -> dict[str, str]:
+    """Why a machine lets a model use so much of its memory."""
+    whole, usable = device.memory_bytes, device.usable_bytes
+    kind = "card" if device.is_gpu else device.kind if device.kind in ("unified", OWN) else "ram"
+    return {
+        "kind": kind,
+        "usable": numbers.fixed(usable / GIB, 1),
+        "memory": numbers.with_unit(numbers.shortest(whole / GIB), "GiB"),
+        "share": numbers.percent(usable / whole, 0),
+        "kept": numbers.gibibytes(whole - usable, 1),
+        "doubt": "assumed" if device.bandwidth_assumed else "weak" if device.weak_source else "",
+    }
+
+
+def _tiles(result: Result) -> list[dict[str, Any]]:
+    """The machines that are looked for, or the usual ones; then the chosen one if it is another, and the
+    reader's own."""
+    asked = result.controls.find.strip()
+    shown = (found(asked)[: len(TILES)] if asked else []) or list(TILES)
+    if result.controls.device not in (*shown, OWN):
+        shown.append(result.controls.device)
+    outcomes = {outcome.device.id: outcome for outcome in result.outcomes}
+    return [_tile(outcomes[name], outcomes[name] is result.chosen) for name in (*shown, OWN)]
+
+
+def _tile(outcome: Outcome, chosen: bool) -> dict[str, Any]:
+    device = outcome.device
+    return {
+        "id": device.id,
+        "name": _label(device),
+        "size": numbers.with_unit(numbers.shortest(device.memory_gb), "GiB" if device.id == OWN else "GB"),
+        "verdict": outcome.verdict,
+        "level": f"{min(100, 100 * outcome.need.total / device.usable_bytes):.3g}%",
+        "chosen": chosen,
+    }
+
+
+def _label(device: Device) -> str:
+    """The short name as a label: with a capital letter, but for a brand that is written without."""
+    short = gettext(device.short)
+    return short if device.name.startswith(device.short[:1]) else short[:1].upper() + short[1:]
 
 
 def _stacked(need: Need, x: Scale, low: int, high: int) -> list[dict[str, str]]:
@@ -464,16 +581,11 @@ def _group(kind: str, members: list[Outcome], chosen: Outcome) -> dict[str, Any]
             "weak": outcome.device.weak_source and not outcome.device.bandwidth_assumed,
             "chosen": outcome is chosen,
             "verdict": outcome.verdict,
-            "margin": _margin_text(outcome.margin / GIB),
+            "margin": numbers.signed(outcome.margin / 1e9, 1),
         }
         for outcome in members
     ]
     return {"kind": kind, "rows": rows, "fit": sum(row["verdict"] != "over" for row in rows), "of": len(rows)}
-
-
-def _margin_text(gib: float) -> str:
-    """Three figures: a decimal below a hundred."""
-    return numbers.signed(gib, 0 if abs(gib) >= 99.95 else 1)
 
 
 def _marked_size(device: Device) -> str:
@@ -490,18 +602,18 @@ def _description(name: str, result: Result) -> tuple[Sentence, ...]:
     fitting = [outcome for outcome in machines if outcome.verdict != "over"]
     sentences = [
         Sentence(
-            f"{chosen.verdict}_own" if device.id == OWN else chosen.verdict,
-            **_printed(need.total),
+            chosen.verdict if run.everything else f"{chosen.verdict}_weights",
+            total=_size(need.total),
             model=name,
             mix=run.mix,
-            device=gettext(device.name),
-            usable=numbers.gibibytes(device.usable_bytes),
-            margin=numbers.gibibytes(abs(chosen.margin)),
+            machine=gettext(device.short or N_("machine")),
+            usable=_size(device.usable_bytes),
+            margin=_size(abs(chosen.margin)),
         )
     ]
     if run.everything:
-        printed = {name: numbers.gibibytes(size) for name, size in need.parts.items()}
-        sentences.append(Sentence("parts", **printed))
+        printed = {name: _size(size) for name, size in need.parts.items()}
+        sentences.append(Sentence("parts_card" if need.runtime else "parts", **printed))
     if speed:
         sentences.append(
             Sentence(
@@ -540,8 +652,6 @@ def _notes(name: str, result: Result) -> tuple[Sentence, ...]:
         notes.append(Sentence("clamped", model=name, context=numbers.integer(run.context)))
     if run.everything and run.value_type != run.cache_type:
         notes.append(Sentence("value_refused", cache_type=run.cache_type))
-    if run.is_checkpoint and not chosen.is_gpu and chosen.id != OWN:
-        notes.append(Sentence("checkpoint_wants_gpu", mix=run.mix))
     if run.everything and run.is_checkpoint:
         notes.append(Sentence("checkpoint_cache", mix=run.mix))
     elif run.everything and not run.shape.is_encoder:
@@ -565,6 +675,8 @@ def _notes(name: str, result: Result) -> tuple[Sentence, ...]:
         said = {"device": gettext(chosen.name), "source": gettext(chosen.source)}
         day = current_language().date(chosen.read) if chosen.read else ""
         notes.append(Sentence("from_hardware", **said, day=day))
+        if chosen.usable_basis:
+            notes.append(Sentence("usable_basis", basis=chosen.usable_basis))
         if chosen.weak_source and not chosen.bandwidth_assumed:  # of which another note has told
             notes.append(Sentence("weak_source", **said))
     return tuple(notes)

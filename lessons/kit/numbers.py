@@ -14,7 +14,9 @@ from lessons.kit.language import N_, current_language, gettext
 NARROW_SPACE = "\u202f"
 MINUS = "\u2212"
 TIMES = "\u00d7"
-UNITS = tuple(map(N_, ("GB", "MB", "GiB", "MiB", "kB", "GB/s", "dB", "bytes", "tokens", "bits/weight", "B", "M")))
+UNITS = tuple(
+    map(N_, ("GB", "MB", "kB", "GiB", "MiB", "GB/s", "dB", "bytes", "tokens", "bits/weight", "B", "M"))
+)
 """What read-outs and tables print behind a number; some languages write it otherwise (Go, Md)."""
 
 _ORDINALS = {

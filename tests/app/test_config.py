@@ -43,11 +43,11 @@ def test_only_fig06_accepts_a_model() -> None:
 
 @pytest.mark.parametrize("name", ["qwen3-30b-a3b", "llama-3.1-8b", "gemma-3-4b", "gpt-oss-20b"])
 def test_without_scripts_a_pasted_config_redirects_to_its_model(client: TestClient, name: str) -> None:
-    page = parse(client.get(f"{PAGE}?mix=Q5_K_M&scope=everything").text)
+    page = parse(client.get(f"{PAGE}?mix=Q5_K_M&scope=weights").text)
     form = page.one("form", class_="own-paste")
     assert form.attributes["method"] == "post"
     sent = {e.attributes["name"]: e.attributes["value"] for e in form.all("input")}
-    assert sent == {"mix": "Q5_K_M", "scope": "everything"}
+    assert sent == {"mix": "Q5_K_M", "scope": "weights"}
     answer = client.post(
         form.attributes["action"], data=sent | {"own.text": published(LISTED[name])}, follow_redirects=False
     )
@@ -69,8 +69,8 @@ def _query(**pairs: str) -> str:
 
 
 def test_csv_of_a_config_equals_that_of_its_model(client: TestClient) -> None:
-    state = {"source": "config", "config": line_of(LISTED["llama-3.1-8b"]), "scope": "everything"}
-    chosen = {"model": "llama-3.1-8b", "scope": "everything"}
+    state = {"source": "config", "config": line_of(LISTED["llama-3.1-8b"]), "scope": "weights"}
+    chosen = {"model": "llama-3.1-8b", "scope": "weights"}
     table = client.get(f"{PAGE}.csv", params=state).text
     assert table == client.get(f"{PAGE}.csv", params=chosen).text
     assert client.get(f"{PAGE}.py", params=state).status_code == 200

@@ -138,7 +138,7 @@ def test_machine_has_the_published_memory_and_bandwidth(name: str, usable: int, 
 
 
 def test_usable_memory_follows_one_rule() -> None:
-    """A card lends what its driver shows, a Mac two thirds or three quarters; without a GPU about 5 GB stay."""
+    """A card lends what its driver shows, a Mac two thirds or three quarters, other RAM all but 5 GB."""
     for machine in hardware():
         share = machine.usable_bytes / machine.memory_bytes
         if machine.is_gpu:

@@ -17,7 +17,14 @@ from lessons.kit.controls import as_parameter
 from lessons.kit.view import View
 from lessons.quantization import sources
 from lessons.quantization.figures.fit import (
-    CONFIGS, FIGURE, GAP_LABEL, MIXES, TILES, Controls, _size, found,
+    CONFIGS,
+    FIGURE,
+    GAP_LABEL,
+    MIXES,
+    TILES,
+    Controls,
+    _size,
+    found,
 )  # fmt: skip
 from quant_core import memory
 
@@ -64,15 +71,15 @@ def number(text: str, unit: str) -> float:
 
 
 def test_example_of_the_lesson() -> None:
-    """70B: 141 GB in F16, 42.5 GB = 39.6 GiB in Q4_K_M, which the laptop of 64 GB holds; Q5_K_M it does not."""
+    """70B: 141 GB in F16, 42.5 GB = 39.6 GiB in Q4_K_M, which a laptop of 64 GB holds."""
     shown = view()
     assert value(shown, "weights") / 1e9 == pytest.approx(42.5, abs=0.05)
     assert value(shown, "total") / 1e9 == pytest.approx(45.4, abs=0.05)
     assert value(shown, "against_f16") * value(shown, "weights") / 1e9 == pytest.approx(141.1, abs=0.05)
     assert sources.device("mac-m1-max-64").usable_bytes == 48 * GIB
     assert finding() == (
-        "Llama 3.1 / 3.3 70B in Q4_K_M needs 45.4\u202fGB. Your MacBook M1 Max lets a model use 51.5\u202fGB: "
-        "it fits, with 6.1\u202fGB to spare."
+        "Llama 3.1 / 3.3 70B in Q4_K_M needs 45.4\u202fGB. "
+        "Your MacBook M1 Max lets a model use 51.5\u202fGB: it fits, with 6.1\u202fGB to spare."
     )
     assert part(view(mix="F16"), "weights") / 1e9 == pytest.approx(141.1, abs=0.05)
     for mix in ("Q5_K_M", "Q8_0", "F16"):
@@ -100,7 +107,7 @@ def test_formats_from_large_to_small_turn_the_tiles_from_short_to_fits() -> None
 def test_finding_is_short_and_true_in_every_state() -> None:
     generator = random.Random(15)
     widgets = Controls.widgets()
-    states = [
+    states: list[dict[str, Any]] = [
         {name: generator.choice(widget.states()) for name, widget in widgets.items()} for _ in range(300)
     ]
     states += [{"device": device.id, "mix": mix} for device in sources.hardware() for mix in MIXES]

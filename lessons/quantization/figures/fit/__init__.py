@@ -352,7 +352,7 @@ def view(result: Result) -> View:
             Readout("total", result.total, *_both_units(result.total), accent=True),
             Readout("margin", result.margin, *_both_units(chosen.margin)),
             Readout.of(result, "tokens_per_second", lambda _: _band_text(chosen.speed)),
-            Readout("weights", result.weights, *_both_units(result.weights), accent=True),
+            Readout("weights", result.weights, *_split(numbers.gigabytes(result.weights)), accent=True),
             Readout.of(result, "bits_per_weight", lambda v: numbers.fixed(v, 2)),
             Readout("parameters", result.parameters, *_split(_count_text(result.parameters))),
             Readout.of(result, "against_f16", numbers.times),

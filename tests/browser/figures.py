@@ -116,7 +116,7 @@ def put(page: Page, name: str, control: str, value: Any) -> None:
     """Set a control of any kind as a person would: a menu's option, a slider's position, a radio's label."""
     field = figure(page, name).locator(f':is(input:not([type="hidden"]), select)[name="{control}"]')
     if field.first.get_attribute("type") == "radio":
-        cell = figure(page, name).locator(f'input[name="{control}"][value="{as_parameter(value)}"]')
+        cell = figure(page, name).locator(f'input[name="{control}"][value="{as_parameter(value)}"]').first
         cell.dispatch_event("click")
     elif field.get_attribute("type") == "range":
         field.fill(as_parameter(value))

@@ -118,7 +118,7 @@ class InPage(ABC):
         ).strip()
 
     def input(self, key: str, value: str) -> Locator:
-        return self.shown.locator(f'input[type="radio"][name="{key}"][value="{value}"]')
+        return self.shown.locator(f'input[type="radio"][name="{key}"][value="{value}"]').first
 
     def slider(self, key: str) -> Slider | None:
         widget = FIGURES[self.name].controls.widgets()[key]
@@ -251,7 +251,7 @@ class ByName(InPage):
     def said(self, key: str, value: str) -> str:
         """The option in the words of its name: "byte-47" is "byte 47"."""
         if key == "device":
-            return sources.device(value).name
+            return sources.device(value).short
         return value.replace("-", " ") if key == "pick" else value
 
     def press(self, radio: Locator) -> None:

@@ -47,7 +47,7 @@ PAIRS: dict[str, tuple[str, list[tuple[str, str]]]] = {
         ],
     ),
     "mixes": ("", [(".key-raised", ".key-lowered"), (".cell.up", ".cell:not(.differs)")]),
-    "fit": ("", [(".segment-weights", ".f16-bar"), (".ladder .fits i", ".ladder .over i")]),
+    "fit": ("", [(".segment-weights", ".segment-cache"), (".tiles .fits i", ".tiles .over i")]),
     "smooth": ("", [(".true-mark", ".snap-mark")]),
     "qlora": ("", [(".bytes-base", ".bytes-adapter"), (".histogram-bar", ".nf4-mark")]),
     "methods": (

@@ -28,7 +28,7 @@ LEAST_OF_A_MARK = 3.0
 Colour = list[float]
 
 DECORATION = {
-    ".grid, .strip-axis, .rule-band, .layer-below path, .bar-ghost, .keep-track": "helps to read labels",
+    ".grid, .strip-axis, .rule-band, .layer-below path, .bar-ghost, .keep-track, .track": "helps to read labels",
     ".halo": "the band on which the least error lies, which is drawn upon it",
     ".level": "a level's place is told by its code at the edge, and by the marks that lie on it",
     ".code-bit": "the bits of the code that is printed above them",
@@ -50,7 +50,7 @@ UNPAINTED = """keys => keys.filter(key => {
     return ground.includes(style.backgroundColor) && border === 0;
 }).map(key => key.className)"""
 CHOSEN = {
-    "fit": (".ladder label.marked", ".ladder label:not(.marked)"),
+    "fit": (".tiles .marked", ".tiles .tile:not(.marked)"),
     "quality": (".rows tr.marked > .name", ".rows tr:not(.marked) > .name"),
     "mixes": (".tiles input:checked + .tile", ".tiles input:not(:checked) + .tile"),
     "zoom": (".part:has(:checked) .name", ".part:not(:has(:checked)) .name"),

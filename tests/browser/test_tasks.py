@@ -83,8 +83,9 @@ def matrices_that_the_larger_mix_raises(reader: Reader) -> str:
 def smallest_machine_that_holds_the_seventy_billion(reader: Reader) -> str:
     machines = [row for row in reader.rows() if row[7].startswith("+")]
     smallest = min(machines, key=lambda row: number(row[1]))
+    reader.set(find="a6000")
     reader.set(device="rtx-a6000")
-    return f"{smallest[0]}; on an A6000 {reader.read('margin')} GiB are left"
+    return f"{smallest[0]}; on an A6000 {reader.read('margin')} GB are left"
 
 
 def eight_bits_that_gain_more_from_smoothing(reader: Reader) -> str:

@@ -496,13 +496,13 @@ def _labels(result: Result, x: Scale) -> dict[str, dict[str, str] | None]:
 
 
 def _kept(chosen: Outcome, x: Scale) -> dict[str, Any]:
-    """The memory that the system keeps; `middle` of what nothing covers, where a label has room."""
+    """The memory that the system keeps, as far as nothing covers it; `middle`, where a label has room."""
     usable, whole = chosen.device.usable_bytes, chosen.device.memory_bytes
     free_from = max(usable, chosen.need.total)
     roomy = x(whole) - x(free_from) >= KEPT_LABEL
     return {
-        "x": x.percent(usable),
-        "width": x.percent(max(whole - usable, 0)),
+        "x": x.percent(free_from),
+        "width": x.percent(max(whole - free_from, 0)),
         "middle": x.percent((whole + free_from) / 2) if roomy else "",
     }
 

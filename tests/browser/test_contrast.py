@@ -28,7 +28,8 @@ LEAST_OF_A_MARK = 3.0
 Colour = list[float]
 
 DECORATION = {
-    ".grid, .strip-axis, .rule-band, .layer-below path, .bar-ghost, .keep-track, .track": "helps to read labels",
+    ".grid, .strip-axis, .rule-band, .layer-below path, .bar-ghost, .keep-track": "helps to read labels",
+    ".track": "the length of a whole bar, beside which stands what the bar says",
     ".halo": "the band on which the least error lies, which is drawn upon it",
     ".level": "a level's place is told by its code at the edge, and by the marks that lie on it",
     ".code-bit": "the bits of the code that is printed above them",

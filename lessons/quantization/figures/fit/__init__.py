@@ -349,8 +349,8 @@ def view(result: Result) -> View:
     name = _name(controls, run.shape)
     return View(
         readouts=(
-            Readout("total", result.total, *_both_units(result.total), accent=True),
-            Readout("margin", result.margin, *_both_units(chosen.margin)),
+            Readout("total", result.total, *_split(_size(result.total)), accent=True),
+            Readout("margin", result.margin, *_split(_size(chosen.margin))),
             Readout.of(result, "tokens_per_second", lambda _: _band_text(chosen.speed)),
             Readout("weights", result.weights, *_split(numbers.gigabytes(result.weights)), accent=True),
             Readout.of(result, "bits_per_weight", lambda v: numbers.fixed(v, 2)),
@@ -364,8 +364,18 @@ def view(result: Result) -> View:
         formulas=_formulas(result),
         ran=_functions(run),
         notes=_notes(name, result),
+        source=_source(run),
         limits=_limits(controls, run, chosen.device),
     )
+
+
+def _source(run: Run) -> Sentence:
+    """Whose sizes these are, and for how long a conversation."""
+    if not run.everything:
+        return Sentence("source_weights")
+    several = run.sequences > 1
+    slots = {"context": numbers.integer(run.context), "count": str(run.sequences)}
+    return Sentence("source_several" if several else "source", **slots)
 
 
 def _limits(controls: Controls, run: Run, device: Device) -> dict[str, Limit]:
@@ -430,12 +440,6 @@ def _size(size: int) -> str:
     return numbers.with_unit(numbers.significant(size / 1e6, 2), "MB")
 
 
-def _both_units(size: int) -> tuple[str, str]:
-    """Bytes in GB; as its unit, GB and below it the same in GiB."""
-    text, unit = _split(_size(size))
-    return text, f"{unit}\n{numbers.gibibytes(size, 1 if abs(size) >= GIB else 2)}"
-
-
 def _band_text(speed: SpeedBand | None) -> str:
     return f"{_speed_text(speed.low)}–{_speed_text(speed.high)}" if speed else "–"
 
@@ -465,7 +469,7 @@ def _drawing(result: Result) -> dict[str, Any]:
         "gap": _gap(x, need.total, usable),
         "verdict": chosen.verdict,
         "margin": _size(abs(chosen.margin)),
-        "rule": _rule(device),
+        "rule": {"says": _rule(device), "doubt": _doubt(device)},
         "everything": result.run.everything,
         "tiles": _tiles(result),
         "all": len(result.outcomes) - 1,
@@ -507,18 +511,21 @@ def _kept(chosen: Outcome, x: Scale) -> dict[str, Any]:
     }
 
 
-def _rule(device: Device) -> dict[str, str]:
+def _rule(device: Device) -> Sentence:
     """Why a machine lets a model use so much of its memory."""
     whole, usable = device.memory_bytes, device.usable_bytes
     kind = "card" if device.is_gpu else device.kind if device.kind in ("unified", OWN) else "ram"
-    return {
-        "kind": kind,
-        "usable": numbers.fixed(usable / GIB, 1),
-        "memory": numbers.with_unit(numbers.shortest(whole / GIB), "GiB"),
-        "share": numbers.percent(usable / whole, 0),
-        "kept": numbers.gibibytes(whole - usable, 1),
-        "doubt": "assumed" if device.bandwidth_assumed else "weak" if device.weak_source else "",
-    }
+    return Sentence(
+        f"rule_{kind}",
+        usable=numbers.fixed(usable / GIB, 1),
+        memory=numbers.with_unit(numbers.shortest(whole / GIB), "GiB"),
+        share=numbers.percent(usable / whole, 0),
+        kept=numbers.gibibytes(whole - usable, 1),
+    )
+
+
+def _doubt(device: Device) -> str:
+    return "assumed" if device.bandwidth_assumed else "weak" if device.weak_source else ""
 
 
 def _tiles(result: Result) -> list[dict[str, Any]]:
@@ -614,6 +621,10 @@ def _description(name: str, result: Result) -> tuple[Sentence, ...]:
     if run.everything:
         printed = {name: _size(size) for name, size in need.parts.items()}
         sentences.append(Sentence("parts_card" if need.runtime else "parts", **printed))
+    counted = {"total": need.total, "usable": device.usable_bytes, "margin": abs(chosen.margin)}
+    printed = {name: numbers.gibibytes(size) for name, size in counted.items()}
+    sentences.append(Sentence("short_in_gib" if chosen.margin < 0 else "in_gib", **printed))
+    sentences.append(_rule(device))
     if speed:
         sentences.append(
             Sentence(

@@ -118,7 +118,7 @@ class InPage(ABC):
         ).strip()
 
     def input(self, key: str, value: str) -> Locator:
-        return self.shown.locator(f'input[type="radio"][name="{key}"][value="{value}"]').first
+        return self.shown.locator(f'input[type="radio"][name="{key}"][value="{value}"]:not([data-again])')
 
     def slider(self, key: str) -> Slider | None:
         widget = FIGURES[self.name].controls.widgets()[key]
@@ -174,9 +174,11 @@ class ByKeyboard(InPage):
             self.page.keyboard.type(value)
             self.page.keyboard.press("Enter")
             return
+        if not self.shown.locator(f'select[name="{key}"]').count():
+            expect(self.input(key, value)).to_be_attached()  # a search may still bring it
         options, now = self.page.evaluate("""() => {
             const here = document.activeElement;
-            const all = here.options ?? here.form.querySelectorAll(`[name="${here.name}"]`);
+            const all = here.options ?? here.form.querySelectorAll(`[name="${here.name}"]:not([data-again])`);
             return [[...all].map(option => [option.value, !option.disabled]), here.value];
         }""")
         values = [each for each, _ in options]

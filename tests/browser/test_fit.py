@@ -33,7 +33,7 @@ def test_a_machine_of_the_list_becomes_a_tile_and_keyboard_and_focus_stay_in_the
     page.keyboard.press("Escape")
     expect(every).to_be_hidden()
     expect(opens).to_be_focused()
-    page.keyboard.press("Tab")
+    page.keyboard.press("Shift+Tab")
     expect(page.locator("#fig-06-rtx-4060")).to_be_focused()
 
 

@@ -1,0 +1,83 @@
+"""A figure's diet: what it shows before anybody unfolds anything fits a laptop's screen, and a phone's.
+
+In its default state a figure shows a finding, at most three controls and three read-outs. At 1440 × 900 it
+is at most 700 px high, from its caption to the row of details. At 390 × 844 its first control and its drawing
+are on the screen together. No text is smaller than 12 px, no target smaller than 24, and the finding keeps
+its height in a drag.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from playwright.sync_api import Page
+
+from lessons.kit.controls import as_parameter
+from tests.browser.conftest import NewPage
+from tests.browser.figures import FIGURES, NAMES, figure, open_alone, open_where_it_matters, sliders
+
+pytestmark = pytest.mark.tidy
+
+DIET = Path(__file__).with_name("diet.js").read_text()
+MOST_HEIGHT = 700
+MOST_IN_FRONT = 3
+LEAST = {"smallestText": 12, "smallestTarget": 24}
+LEAST_SEEN = 120
+"""Pixels of a drawing that a phone shows above the first control, where the drawing is as high."""
+MOST_STATES = 8
+"""Of a slider with more, the first, the last and some between are measured."""
+
+NOT_YET: dict[str, set[str]] = {}
+"""The rules that a figure does not keep yet. A test fails when it keeps one of them: then take it out."""
+
+
+def open_folded(page: Page, name: str) -> None:
+    """The figure as it stands in the lesson, which is as wide."""
+    open_alone(page, name)
+    figure(page, name).locator(".details").evaluate("details => { details.open = false }")
+    page.evaluate(f"() => {{ window.diet = {DIET} }}")
+
+
+def check(name: str, faults: dict[str, Any], rules: set[str]) -> None:
+    """Only the rules that `NOT_YET` names are broken, and all of those."""
+    late = NOT_YET.get(name, set()) & rules
+    assert {rule: fault for rule, fault in faults.items() if rule not in late} == {}
+    assert sorted(late - faults.keys()) == [], f"{name} keeps them now: take them out of NOT_YET"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_figure_fits_a_laptop(page: Page, name: str) -> None:
+    open_folded(page, name)
+    found = figure(page, name).evaluate("(figure, least) => diet.measure(figure, least)", LEAST)
+    most = {"height": MOST_HEIGHT, "controls": MOST_IN_FRONT, "readouts": MOST_IN_FRONT}
+    faults = {rule: found[rule] for rule in most if found[rule] > most[rule]}
+    faults |= {rule: found[rule] for rule in ("text", "targets") if found[rule]}
+    check(name, faults, found.keys())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_phone_shows_the_first_control_with_what_it_moves(phone: Page, name: str) -> None:
+    open_folded(phone, name)
+    together = figure(phone, name).evaluate("(figure, least) => diet.together(figure, least)", LEAST_SEEN)
+    check(name, {} if together else {"together": False}, {"together"})
+
+
+@pytest.mark.parametrize("device", ["desktop", "phone"])
+@pytest.mark.parametrize("name", [name for name in NAMES if sliders(name)])
+def test_a_finding_keeps_its_height_in_a_drag(new_page: NewPage, name: str, device: str) -> None:
+    page = new_page(device)
+    rule, faults = f"finding, {device}", {}
+    for control in sliders(name):
+        open_where_it_matters(page, name, control)
+        page.evaluate(f"() => {{ window.diet = {DIET} }}")
+        slider = figure(page, name).locator(f'input[type=range][name="{control}"]')
+        states = [as_parameter(each) for each in FIGURES[name].controls.widgets()[control].states()]
+        places = np.linspace(0, len(states) - 1, min(len(states), MOST_STATES))
+        values = [states[round(place)] for place in places if states[round(place)] != slider.input_value()]
+        heights = slider.evaluate("(slider, values) => diet.along(slider, values)", values)
+        if max(heights) - min(heights) > 1:
+            faults[rule] = f"{control}: {sorted(set(map(round, heights)))}"
+    check(name, faults, {rule})

@@ -36,7 +36,7 @@ def test_the_lesson_is_read_before_any_script_of_its_figures(resting: Page) -> N
     resting.goto(PAGE)
     resting.wait_for_load_state("networkidle")
     assert not [url for url in urls if any(name in url for name in SCRIPTS)]
-    assert resting.locator("#fig-02 svg").count() == 1
+    assert resting.locator("#fig-02 .drawing svg").count() == 1
     resting.locator("[data-chart]").first.scroll_into_view_if_needed()
     until(resting, lambda: all(any(name in url for url in urls) for name in SCRIPTS))
 

@@ -54,7 +54,7 @@ def test_reload_and_return_lead_to_where_the_reader_was(reader: Page, figure: st
     page = reader
     page.locator(f"[data-figure={figure}]").scroll_into_view_if_needed()
     expect(page.locator(f"[data-figure={figure}] [data-late]")).to_have_count(0)
-    page.locator(f"[data-figure={figure}] .readouts").scroll_into_view_if_needed()
+    page.locator(f"[data-figure={figure}] .view > .readouts").scroll_into_view_if_needed()
     there = read_on(page, 150)
     page.reload()
     expect_at(page, there)

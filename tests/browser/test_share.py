@@ -43,6 +43,7 @@ def test_share_is_fetched_and_copies_the_state_that_is_shown(page: Page) -> None
 
 def test_a_picture_is_saved_as_it_is_drawn(page: Page, tmp_path: Path) -> None:
     page.goto(f"{PAGE}/figures/rtn?bits=5")
+    page.locator(".sharing:not(.own) > summary").click()
     with page.expect_download() as saved:
         page.locator("[data-png]").first.click()
     saved.value.save_as(tmp_path / "figure.png")
@@ -55,6 +56,7 @@ def test_a_picture_is_saved_as_it_is_drawn(page: Page, tmp_path: Path) -> None:
 
 def test_a_page_of_cells_is_saved_as_it_is_laid_out(page: Page, tmp_path: Path) -> None:
     page.goto(f"{PAGE}/figures/xray")
+    page.locator(".sharing:not(.own) > summary").click()
     drawing = page.locator(".drawing").bounding_box()
     assert drawing
     files = {}
@@ -78,6 +80,7 @@ def test_a_page_of_cells_is_saved_as_it_is_laid_out(page: Page, tmp_path: Path) 
 def test_embed_tells_its_host_how_high_it_is(new_page: NewPage, watch: Watch) -> None:
     page = new_page()
     page.goto(f"{PAGE}/figures/rtn?bits=5")
+    page.locator(".sharing:not(.own) > summary").click()
     page.locator("#fig-02-take button:visible").first.wait_for()
     code = page.locator("#fig-02-take textarea").input_value()
     with serving(f"<!doctype html>{code}") as host:

@@ -42,10 +42,10 @@ CUTS = {
 
 
 class Controls(FigureControls):
-    slice: str = choice("strongest", CUTS)
-    bits: str = choice("3", ("2", "3", "4"), style="segments")
-    order: str = choice("natural", ("natural", "act-order"), style="segments")
     step: int = slider(7, low=0, high=COLUMNS)
+    bits: str = choice("3", ("2", "3", "4"), style="segments")
+    slice: str = choice("strongest", CUTS)
+    order: str = choice("natural", ("natural", "act-order"), style="segments")
 
 
 @dataclass(frozen=True)
@@ -167,12 +167,12 @@ def view(result: Result) -> View:
 
     return View(
         readouts=(
-            Readout.of(result, "column", str if done else _none),
-            _added_by("error_before", result, places),
-            _added_by("error_after", result, places),
             Readout.of(result, "gptq_error", share, "%", accent=True),
             Readout.of(result, "rtn_error", share, "%"),
             Readout.of(result, "ratio", numbers.times),
+            Readout.of(result, "column", str if done else _none),
+            _added_by("error_before", result, places),
+            _added_by("error_after", result, places),
             Readout.of(result, "held_out_ratio", numbers.times),
         ),
         drawing={
@@ -210,6 +210,7 @@ def view(result: Result) -> View:
         formulas=_formulas(done, numbers.percent(result.gptq_error, places)),
         ran=(gptq.gptq, rtn.round_to_nearest, metrics.relative_output_error_from_hessian),
         notes=(Sentence(f"from_{result.controls.slice}"), Sentence("cut")),
+        source=Sentence(f"source_{result.controls.slice}"),
     )
 
 
@@ -260,8 +261,8 @@ def _printed(share: float) -> str:
 # --- drawing: columns stand in the order in which they are rounded ------------------------------------------
 
 WIDTH = 100 / COLUMNS
-ROW_HEIGHT, ARC_HEIGHT = 28, 58
-STEP_PIXELS = 24.0
+ROW_HEIGHT, ARC_HEIGHT = 24, 40
+STEP_PIXELS = 20.0
 """Length of the arrow of a shift by one whole step of the grid: most of a row's height."""
 
 SMALLEST_ARROW = 1.5
@@ -360,7 +361,7 @@ def _arcs(run: Run, done: int) -> list[dict[str, Any]]:
     return arcs
 
 
-ADDED_HEIGHT, RUNNING_HEIGHT = 96, 150
+ADDED_HEIGHT, RUNNING_HEIGHT = 50, 78
 ROOM_FOR_LABEL = 36.0
 
 
@@ -376,7 +377,7 @@ def _added(run: Run, done: int) -> dict[str, Any]:
     return {
         "height": ADDED_HEIGHT,
         "width": f"{0.56 * WIDTH:.5g}%",
-        "y_ticks": _ticks(top, y, 3),
+        "y_ticks": _ticks(top, y, 2),
         "bars": [
             {
                 "x": f"{(k + 0.22) * WIDTH:.5g}%",
@@ -419,7 +420,7 @@ def _running(run: Run, done: int) -> dict[str, Any]:
     lower["below"] = not late or lower["y"] - upper["y"] < ROOM_FOR_LABEL
     return {
         "height": RUNNING_HEIGHT,
-        "y_ticks": _ticks(y.domain[1], y, 4),
+        "y_ticks": _ticks(y.domain[1], y, 3),
         "at": f"{x[done]:.5g}%",
         "side": "end" if late else "start",
         "lines": lines,

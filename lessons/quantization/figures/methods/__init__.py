@@ -34,8 +34,8 @@ Matrix: TypeAlias = NDArray[np.floating[Any]]
 
 
 class Controls(FigureControls):
-    layer: str = choice("minilm.5.ffn_in", LAYERS)
     bits: str = choice("4", WIDTHS, style="segments")
+    layer: str = choice("minilm.5.ffn_in", LAYERS)
     sort: str = choice("weight_error", SORTS)
 
 

@@ -23,7 +23,7 @@ K_MIXES = (
 OTHER_MIXES = ("IQ4_XS", "Q4_0", "IQ4_NL", "Q8_0")
 MODELS = ("llama-3.1-8b", "llama-3.1-70b", "llama-3.2-1b", "qwen2.5-0.5b")
 KINDS = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
-LAYERS_IN_A_BAND = 40
+LAYERS_IN_A_BAND = 32
 MOST_RUNS = 10
 """A longer list of layers is left to the picture."""
 
@@ -101,8 +101,8 @@ def view(result: Result) -> View:
         readouts=(
             Readout.of(result, "bits_per_weight", lambda v: numbers.fixed(v, 4), accent=True),
             Readout.of(result, "size_gb", _two_places, "GB"),
-            Readout.of(result, "size_gib", _two_places, "GiB"),
             Readout.of(result, "raised", numbers.integer),
+            Readout.of(result, "size_gib", _two_places, "GiB"),
             Readout.of(result, "changed", numbers.integer),
             Readout.of(result, "size_change", lambda v: numbers.signed(v, 2), "GB"),
         ),
@@ -112,7 +112,6 @@ def view(result: Result) -> View:
             "shares": _shares(tensors, result.size),
             "types": _types(tensors),
             "mixes": [_tile(name, result) for name in (*K_MIXES, *OTHER_MIXES)],
-            "first_other": OTHER_MIXES[0],
             "depth": "deep" if shape.n_layers > LAYERS_IN_A_BAND else "shallow",
             "tied": shape.tied_embeddings,
         },
@@ -193,7 +192,7 @@ def _tile(name: str, result: Result) -> dict[str, Any]:
 def _description(result: Result) -> Iterator[Sentence]:
     controls, tensors, base = result.controls, result.tensors, result.base
     yield Sentence(
-        "stored",
+        {0: "stored_evenly", 1: "stored_but_one"}.get(result.raised, "stored"),
         mix=controls.mix,
         model=sources.model(controls.model).name,
         matrices=numbers.integer(len(tensors)),

@@ -119,13 +119,13 @@ def view(result: Result) -> View:
     sentences = ("adapted", "cost", "usual", "levels") if rank else ("frozen", "levels")
     return View(
         readouts=(
-            Readout.of(result, "bits_per_weight", _bits, accent=True),
-            Readout.of(result, "base_bytes", _thousands, "kB"),
+            Readout.of(result, "frozen_error", lambda v: numbers.fixed(100 * v, 3), "%", accent=True),
+            Readout.of(result, "output_error", lambda v: numbers.fixed(100 * v, 3), "%"),
             Readout.of(result, "adapter_bytes", _thousands, "kB"),
+            Readout.of(result, "base_bytes", _thousands, "kB"),
+            Readout.of(result, "bits_per_weight", _bits, accent=True),
             Readout.of(result, "adapter_share", lambda v: numbers.fixed(100 * v, 1), "%"),
             Readout.of(result, "training_bytes", _thousands, "kB"),
-            Readout.of(result, "frozen_error", lambda v: numbers.fixed(100 * v, 3), "%"),
-            Readout.of(result, "output_error", lambda v: numbers.fixed(100 * v, 3), "%"),
         ),
         drawing={
             "histogram": _histogram(result.controls.layer, current_language().tag),
@@ -146,6 +146,7 @@ def view(result: Result) -> View:
         formulas=_formulas(rank, bits, numbers.percent(result.output_error, 3)),
         ran=(nf4.quantize, lora.low_rank_repair, lora.output_errors, nf4.lora_memory),
         notes=(Sentence("computed"), Sentence("from_" + result.controls.layer.replace(".", "_"))),
+        source=Sentence("source_" + result.controls.layer.replace(".", "_")),
     )
 
 

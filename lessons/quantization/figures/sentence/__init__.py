@@ -172,8 +172,8 @@ def view(result: Result, found: Found | None = None) -> View:
     }
     return View(
         readouts=(
-            Readout.of(result, "tokens", str),
             *perplexities.values(),
+            Readout.of(result, "tokens", str),
             Readout.of(result, "first", str),
             first_rise,
         ),

@@ -30,7 +30,7 @@ OFF = -1 / STEPS
 """The slider's first stop: not smoothed, all factors 1. α = 0 is not that, it makes the weights flat."""
 
 SHOWN = 24
-HEIGHT = 300
+HEIGHT = 280
 """Of both panels together: each gets its part by the decades that it spans, so that they share one scale."""
 
 BETWEEN_PANELS = 51
@@ -183,13 +183,13 @@ def view(result: Result) -> View:
     error = Readout.of(result, "output_error", ten_thousandths, "×10⁻⁴", accent=True)
     return View(
         readouts=(
+            error,
+            Readout.of(result, "output_error_plain", ten_thousandths, "×10⁻⁴"),
+            Readout.of(result, "gain", numbers.times),
             *(
                 Readout.of(result, name, lambda v: numbers.times(v, 1))
                 for name in ("activation_ratio", "activation_ratio_smoothed", "weight_ratio_smoothed")
             ),
-            Readout.of(result, "output_error_plain", ten_thousandths, "×10⁻⁴"),
-            error,
-            Readout.of(result, "gain", numbers.times),
         ),
         drawing=_drawing(tries, step, order, _reach(layer)),
         description=tuple(_description(result)),
@@ -210,6 +210,7 @@ def view(result: Result) -> View:
             Sentence("from_" + layer.replace(".", "_"), shown=str(SHOWN), channels=str(len(tries.weights))),
             Sentence(result.controls.format),
         ),
+        source=Sentence("source_" + layer.replace(".", "_")),
     )
 
 
@@ -217,13 +218,12 @@ def _description(result: Result) -> Iterator[Sentence]:
     tries, alpha = result.sweep, numbers.fixed(result.controls.alpha, 2)
     before = numbers.times(prominence(tries.weights), 1)
     if result.step < 0:
-        yield Sentence("off", w=before)
-        yield Sentence("off_error")
+        yield Sentence("off")
+        yield Sentence("off_weights", w=before)
     else:
-        yield Sentence("moved", alpha=alpha, w=before)
-        yield (
-            Sentence("lower") if result.gain > 1 else Sentence("higher", loss=numbers.times(1 / result.gain))
-        )
+        loss = numbers.times(1 / result.gain)
+        yield Sentence("lower" if result.gain > 1 else "higher", alpha=alpha, loss=loss)
+        yield Sentence("weights", w=before)
     if result.step in (0, STEPS):
         yield Sentence("all_to_weights" if result.step else "all_to_activations")
     best = int(np.argmin(tries.errors))

@@ -72,9 +72,9 @@ PICKS = (*(f"byte-{i}" for i in range(MOST_BYTES)), *(f"weight-{i}" for i in ran
 
 
 class Controls(FigureControls):
-    block: str = choice("ffn_in", SUPER_BLOCKS)
     format: str = choice("Q4_K", FORMATS, together=3)
     importance: bool = switch(False)
+    block: str = choice("ffn_in", SUPER_BLOCKS)
     pick: str = choice("weight-5", PICKS, style="drawn", together=16)
     flip: str = choice("none", FLIPS, style="drawn")
 

@@ -124,6 +124,14 @@ def put(page: Page, name: str, control: str, value: Any) -> None:
         field.select_option(as_parameter(value))
 
 
+def unfold_data(page: Page, name: str) -> None:
+    """Open the table of a figure, which is in its details."""
+    shown = figure(page, name)
+    if not shown.locator(".details").evaluate("details => details.open"):
+        shown.locator(".details > summary").click()
+    shown.locator("details.data > summary").click()
+
+
 def held(page: Page, name: str) -> dict[str, str]:
     """What the controls say, all of them: those of a late drawing when it has come."""
     late = page.locator(f"#{FIGURES[name].id} [data-late]")

@@ -30,7 +30,17 @@ LEAST_SEEN = 120
 MOST_STATES = 8
 """Of a slider with more, the first, the last and some between are measured."""
 
-NOT_YET: dict[str, set[str]] = {}
+HIGHER = {"xray": 1110}
+"""Figures of the workshop whose drawing needs more: one cell for each of 144 bytes and 256 weights."""
+
+NOT_YET: dict[str, set[str]] = {
+    "fold": {"height"},
+    "primitive": {"height", "targets"},
+    "rounding": {"height", "finding, phone"},
+    "awq": {"height"},
+    "measured": {"height"},
+    "fit": {"height"},
+}
 """The rules that a figure does not keep yet. A test fails when it keeps one of them: then take it out."""
 
 
@@ -52,7 +62,7 @@ def check(name: str, faults: dict[str, Any], rules: set[str]) -> None:
 def test_a_figure_fits_a_laptop(page: Page, name: str) -> None:
     open_folded(page, name)
     found = figure(page, name).evaluate("(figure, least) => diet.measure(figure, least)", LEAST)
-    most = {"height": MOST_HEIGHT, "controls": MOST_IN_FRONT, "readouts": MOST_IN_FRONT}
+    most = {"height": HIGHER.get(name, MOST_HEIGHT), "controls": MOST_IN_FRONT, "readouts": MOST_IN_FRONT}
     faults = {rule: found[rule] for rule in most if found[rule] > most[rule]}
     faults |= {rule: found[rule] for rule in ("text", "targets") if found[rule]}
     check(name, faults, found.keys())

@@ -14,7 +14,7 @@ from playwright.sync_api import Page, Route, expect
 from quant_core.methods import metrics, rtn
 from tests.browser.conftest import until
 from tests.browser.dropping import bytes_read, drop
-from tests.browser.figures import figure
+from tests.browser.figures import figure, unfold_data
 from tests.browser.watch import Watch
 
 PAGE = "/lessons/quantization"
@@ -61,7 +61,7 @@ def test_a_block_of_a_file_dropped_on_a_figure_is_drawn_in_every_figure_that_can
     shown = figure(page, "rtn")
     expect(shown.locator(".note").first).to_contain_text("model.safetensors · layer.0.w")
     block = WEIGHTS[17, 1024 : 1024 + 32].astype(np.float32)
-    for bits in (3, 8):
+    for bits in (4, 8):
         quantized = rtn.round_to_nearest(block[None, :], bits, 32)
         sqnr = metrics.sqnr_db(block, quantized.dequantize()[0])
         expect(shown.locator("output[name=levels]")).to_have_text(str(2**bits))
@@ -136,14 +136,14 @@ def test_data_of_the_lessons_weights_that_arrive_late_do_not_replace_the_readers
     )
     page.goto(PAGE)
     page.locator("html.js").wait_for()
-    figure(page, "rtn").locator("details.data > summary").click()
+    unfold_data(page, "rtn")
     until(page, lambda: len(waiting) == 1)
     paste(page)
-    expect_own(page, 3)
+    expect_own(page, 4)
     with page.expect_response(waiting[0].request.url):
         waiting[0].continue_()
     page.wait_for_timeout(200)
-    expect_own(page, 3)
+    expect_own(page, 4)
 
 
 def test_what_is_no_model_file_is_said_and_changes_nothing(page: Page, watch: Watch, tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ def test_alpha_too_small_can_be_worse_than_no_smoothing() -> None:
     """SmolLM2's giant channel also has large weights: at zero it gets louder still."""
     shown = view(Controls(layer=LLM, alpha=0))
     assert readout(shown, "gain") < 1
-    assert [sentence.key for sentence in shown.description][1] == "higher"
+    assert shown.description[0].key == "higher"
 
 
 def test_the_control_layer_gains_less() -> None:

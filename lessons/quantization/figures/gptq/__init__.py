@@ -361,7 +361,7 @@ def _arcs(run: Run, done: int) -> list[dict[str, Any]]:
     return arcs
 
 
-ADDED_HEIGHT, RUNNING_HEIGHT = 50, 78
+ADDED_HEIGHT, RUNNING_HEIGHT = 50, 72
 ROOM_FOR_LABEL = 36.0
 
 
@@ -377,7 +377,7 @@ def _added(run: Run, done: int) -> dict[str, Any]:
     return {
         "height": ADDED_HEIGHT,
         "width": f"{0.56 * WIDTH:.5g}%",
-        "y_ticks": _ticks(top, y, 2),
+        "y_ticks": _ticks(top, y, 3),
         "bars": [
             {
                 "x": f"{(k + 0.22) * WIDTH:.5g}%",

@@ -35,9 +35,6 @@ HIGHER = {"xray": 1110}
 
 NOT_YET: dict[str, set[str]] = {
     "fold": {"height"},
-    "primitive": {"height", "targets"},
-    "rounding": {"height", "finding, phone"},
-    "awq": {"height"},
     "measured": {"height"},
     "fit": {"height"},
 }

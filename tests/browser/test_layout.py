@@ -32,12 +32,18 @@ def covering_states(name: str) -> list[str]:
     return ["", *(query({c: all_[i % len(all_)] for c, all_ in values.items()}) for i in range(count))]
 
 
+ANOTHER_DRAWING = {("rounding", "n"): ["2"]}
+"""Values of a slider at which another drawing, of the same size, takes the place of the usual one."""
+
+
 def drags(name: str) -> list[list[str]]:
     """For each slider, its way from end to end while everything else rests."""
     ways = []
     for control, widget in sliders(name).items():
         needed = WHERE_IT_MATTERS.get((name, control), {})
-        ways.append([query(needed | {control: value}) for value in evenly(shown_values(widget), 3)])
+        values = [as_parameter(value) for value in widget.states()]
+        values = [value for value in values if value not in ANOTHER_DRAWING.get((name, control), [])]
+        ways.append([query(needed | {control: value}) for value in evenly(values, 3)])
     return ways
 
 

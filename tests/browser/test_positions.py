@@ -19,8 +19,8 @@ from tests.browser.figures import FIGURES, open_alone
 pytestmark = pytest.mark.tidy
 
 BOXES = """selector => [...document.querySelectorAll(selector)].map(e => {
-    const b = e.getBoundingClientRect();
-    return {x: (b.left + b.right) / 2, y: (b.top + b.bottom) / 2, left: b.left, width: b.width};
+    const {left, right, top, bottom, width, height} = e.getBoundingClientRect();
+    return {x: (left + right) / 2, y: (top + bottom) / 2, left, width, height};
 })"""
 DEVICES = ["desktop", "phone"]
 
@@ -103,6 +103,15 @@ def test_rounding_bars_are_as_long_as_the_errors(screen: Page) -> None:
     assert sorted(w / max(widths) for w in widths) == pytest.approx(
         [e / errors[-1] for e in errors], abs=0.01
     )
+
+
+def test_the_histogram_takes_as_much_room_as_the_four_ways(screen: Page) -> None:
+    places = []
+    for n in ("2", "3", "12"):
+        open_alone(screen, "rounding", f"n={n}")
+        (axis,) = boxes(screen, "#fig-03 .axis")
+        places.append(axis["y"])
+    assert places == pytest.approx([places[0]] * 3, abs=0.5)
 
 
 def test_xray_lights_the_bytes_that_a_weight_depends_on(screen: Page) -> None:

@@ -105,6 +105,7 @@ class Result:
     nearest_error: float
     best_error: float
     wins: str
+    gain: float
     weight_ratio: float
     flip: float | str
     roundings: int
@@ -122,6 +123,7 @@ def compute(controls: Controls) -> Result:
     crowd = crowd_of(controls.pair, bits, controls.n, controls.x2)
     ranges = best_ranges(controls.pair, bits)
     low, high = range_around(controls.x2, best, ranges)
+    nearest_error, best_error = (float(four.output_error[row]) for row in (nearest, best))
     return Result(
         controls,
         pair,
@@ -130,9 +132,12 @@ def compute(controls: Controls) -> Result:
         four,
         ranges,
         crowd,
-        nearest_error=float(four.output_error[nearest]),
-        best_error=float(four.output_error[best]),
+        nearest_error=nearest_error,
+        best_error=best_error,
         wins=f"{low:.2f}–{high:.2f}",
+        gain=float(four.output_error[nearest] / four.output_error[best])
+        if four.output_error[best]
+        else math.inf,
         weight_ratio=float(four.weight_error[best] / four.weight_error[nearest]),
         flip=next((low for row, low, _ in ranges if row != nearest), "none"),
         roundings=2**controls.n,
@@ -224,6 +229,7 @@ def view(result: Result) -> View:
         Readout.of(result, "nearest_error", numbers.significant),
         Readout.of(result, "best_error", numbers.significant, accent=True),
         Readout.of(result, "wins", _range),
+        Readout.of(result, "gain", numbers.times, accent=True),
         Readout.of(result, "weight_ratio", numbers.times),
         Readout.of(result, "flip", lambda v: "–" if v == "none" else numbers.fixed(v, 2)),
         Readout.of(result, "roundings", numbers.integer),
@@ -250,14 +256,14 @@ def view(result: Result) -> View:
 
 
 def _said(result: Result) -> dict[str, str]:
-    crowd, columns = result.crowd, result.crowd.columns
-    gain = result.nearest_error / result.best_error if result.best_error else math.inf
+    crowd, columns, gain = result.crowd, result.crowd.columns, result.gain
     return {
         "x2": numbers.fixed(result.controls.x2, 3),
         "ratio": numbers.times(result.weight_ratio, 1),
         "gain": numbers.times(gain, 1 if gain < 9.95 else 0),
         "less": numbers.percent(1 - 1 / gain, 0 if gain > 1.02 else 1),
         "n": str(result.controls.n),
+        "roundings": numbers.integer(result.roundings),
         "crowd_nearest": numbers.significant(crowd.nearest),
         "better": numbers.integer(crowd.rank - 1),
         "first": str(columns.start),
@@ -288,8 +294,9 @@ def _description(result: Result) -> Iterator[Sentence]:
     if result.controls.n > 2:
         yield Sentence(better, **said)
     way = _way(four, four.best)
-    hardly = result.best_error and result.nearest_error / result.best_error < 1.1
-    yield Sentence(f"{way}_{'hardly' if hardly else 'wins'}" if way != "nearest" else "nearest_wins", **said)
+    yield Sentence(
+        f"{way}_{'hardly' if result.gain < 1.1 else 'wins'}" if way != "nearest" else "nearest_wins", **said
+    )
     wins = [(low, high) for row, low, high in result.ranges if row == four.nearest]
     if len(wins) == len(result.ranges):
         yield Sentence("everywhere")

@@ -102,7 +102,8 @@ class Series:
     """Marks of one kind: `kind` is "line", "points" or "both"; `name` is a key of the figure's words.
 
     `role` names its look in the style sheet: "quantized", "true", "guess", "truth" or "method-1" …
-    "method-5"; `symbol` is "circle" or one of `SHAPES`, `size` its width in pixels.
+    "method-5"; `symbol` is "circle" or one of `SHAPES`, `size` its width in pixels. `named`: the point beside
+    which its name is written, counted as in a list, and on which side.
     """
 
     name: str
@@ -111,6 +112,7 @@ class Series:
     role: str = "quantized"
     symbol: str = "circle"
     size: int = 9
+    named: tuple[int, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,8 +207,13 @@ class Chart:
             f"{'L' if i else 'M'}{10 * x(p.x):.0f} {1000 * y(p.y) / self.height:.0f}"
             for i, p in enumerate(series.points)
         )
+        named = None
+        if series.named:
+            at = series.points[series.named[0]]
+            named = {"x": x.percent(at.x), "y": y(at.y), "side": series.named[1]}
         return {
             "name": series.name,
+            "named": named,
             "role": series.role,
             "symbol": series.symbol,
             "radius": series.size / 2,
@@ -263,9 +270,17 @@ class Chart:
 
     def _trace(self, series: Series, words: dict[str, str]) -> dict[str, Any]:
         points = series.points
-        labelled = series.kind != "line" and any(p.label for p in points)
+        texts, sides = (
+            [p.label if series.kind != "line" else "" for p in points],
+            [p.label_side for p in points],
+        )
+        if series.named:
+            texts[series.named[0]], sides[series.named[0]] = (
+                words.get(series.name, series.name),
+                series.named[1],
+            )
         mode = {"line": "lines", "points": "markers+text", "both": "lines+markers"}[series.kind]
-        if series.kind == "both" and labelled:
+        if series.kind != "points" and any(texts):
             mode += "+text"
         trace: dict[str, Any] = {
             "type": "scatter",
@@ -283,9 +298,9 @@ class Chart:
             "hoverinfo": "text",
             "cliponaxis": False,
         }
-        if series.kind == "points" or labelled:
-            trace["text"] = [p.label for p in points]
-            trace["textposition"] = [PLOTLY_SIDES[p.label_side] for p in points]
+        if mode.endswith("text"):
+            trace["text"] = texts
+            trace["textposition"] = [PLOTLY_SIDES[side] for side in sides]
         if series.kind != "line":
             sizes = [series.size + 4 * p.marked for p in points]
             trace["marker"] = {"size": sizes, "symbol": series.symbol, "opacity": 1}

@@ -30,6 +30,9 @@ ALL_TOKENS = 15360
 
 COUNTS = (*TOKENS, ALL_TOKENS)
 TICKED = (64, 256, 1024, ALL_TOKENS)
+AHEAD = 1.01
+"""Ratio of two gains from which one is ahead: at four bits and 512 tokens they are all but equal."""
+
 ENOUGH = 4096
 """Calibration tokens of the small model whose perplexities are read out."""
 
@@ -39,8 +42,17 @@ CHANNELS = (*GROUP_SIZES, "tinylm")
 METHODS = ("gptq", "awq")
 LOOKS = {"gptq": "method-2", "awq": "quantized"}
 SOURCE_LOOKS = {"own": "method-1", "play": "quantized", "bible": "method-3"}
+NAMED_AT = {"own": (-1, "top-left"), "play": (-1, "bottom-left"), "bible": (1, "right")}
 CHANNEL_LOOKS = dict(zip(CHANNELS, ("quantized", "method-1", "method-2", "method-4"), strict=True))
+CHANNELS_NAMED_AT = dict(
+    zip(
+        CHANNELS,
+        ((2, "bottom-left"), (0, "bottom-right"), (2, "top-right"), (1, "bottom-right")),
+        strict=True,
+    )
+)
 KEPT_LOOKS: dict[KeptBy, str] = {"activation": "quantized", "weight": "method-1", "random": "method-2"}
+HEIGHT = 300
 SHOWN_RANKS = 64
 """Channels of which a mark is drawn, the loudest first; the quiet hundreds lie level."""
 
@@ -87,7 +99,7 @@ class KeptChannels:
 class TextAmount:
     """RTN's output error over each method's, for each of `COUNTS`.
 
-    `crossing` is the first number of tokens with which GPTQ is ahead, "" where there is none.
+    `crossing` is the first number of tokens with which GPTQ is ahead by `AHEAD`, "" where there is none.
     """
 
     controls: Controls
@@ -164,7 +176,7 @@ def kept_channels(controls: Controls) -> KeptChannels:
 def text_amount(controls: Controls) -> TextAmount:
     """Calibrate GPTQ and AWQ on more and more tokens."""
     found = gains(int(controls.bits))
-    leads = [n for n, g, a in zip(COUNTS, found["gptq"], found["awq"], strict=True) if g > a]
+    leads = [n for n, g, a in zip(COUNTS, found["gptq"], found["awq"], strict=True) if g > AHEAD * a]
     return TextAmount(
         controls,
         found,
@@ -239,11 +251,15 @@ def _loud_channels(result: LoudChannels) -> View:
     ranked = result.ranked
     return View(
         readouts=tuple(
-            Readout.of(result, f"loudest_{i}", lambda v: numbers.times(v, 1), accent=name == LAYER)
-            for i, name in enumerate(CHANNELS)
+            Readout.of(result, f"loudest_{i}", lambda v: numbers.times(v, 1), accent=CHANNELS[i] == LAYER)
+            for i in (0, 2, 3, 1)
         ),
-        drawing={"legend": [(name, CHANNEL_LOOKS[name]) for name in CHANNELS]},
-        description=(Sentence("channels", columns=str(len(ranked[LAYER]))), Sentence("no_outliers")),
+        drawing={},
+        description=(
+            Sentence("finding_channels", columns=str(len(ranked[LAYER]))),
+            Sentence("channels"),
+            Sentence("no_outliers"),
+        ),
         table=Table(
             (
                 Column("rank", str),
@@ -260,6 +276,7 @@ def _loud_channels(result: LoudChannels) -> View:
         ),
         ran=(calibrate.statistics, awq.scales_for),
         notes=(Sentence("from_channels"),),
+        source=Sentence("source_channels"),
         chart=_loudness_chart(ranked),
     )
 
@@ -290,12 +307,14 @@ def _loudness_chart(ranked: dict[str, NDArray[np.float64]]) -> Chart:
                     tuple(point(name, rank, float(v)) for rank, v in enumerate(values[:SHOWN_RANKS], 1)),
                     "line",
                     CHANNEL_LOOKS[name],
+                    named=CHANNELS_NAMED_AT[name],
                 )
                 for name, values in ranked.items()
             ),
             _loudest(ranked[LAYER]),
         ),
         (Rule("y", 1.0, "median_rule", below=True),),
+        height=HEIGHT,
     )
 
 
@@ -315,11 +334,13 @@ def _kept_channels(result: KeptChannels) -> View:
     def readout(name: str, accent: bool = False) -> Readout:
         return Readout.of(result, name, lambda v: numbers.fixed(v, 2), accent=accent)
 
+    share = KEPT_SHARES.index(KEEP)
+    remaining: dict[str, str] = {by: numbers.percent(left[by][share], 0) for by in KEPT_BY}
     said = {
         "bits": result.controls.bits,
-        "share": numbers.percent(KEEP, 0),
         "count": str(kept_count(KEEP, result.columns)),
         "columns": str(result.columns),
+        **remaining,
     }
     model = {
         **{f"model_{by}": f"keep-{by}-3-g64" for by in KEPT_BY},
@@ -332,8 +353,8 @@ def _kept_channels(result: KeptChannels) -> View:
             activation,
             *(readout(name) for name in ("kept_weight", "kept_random", "kept_of_1", "kept_of_2")),
         ),
-        drawing={"legend": [(by, KEPT_LOOKS[by]) for by in KEPT_BY]},
-        description=(Sentence("kept", **said), Sentence("kept_elsewhere")),
+        drawing={},
+        description=(Sentence("finding_kept", **said), Sentence("kept_elsewhere")),
         table=Table(
             (
                 Column("share", lambda v: numbers.percent(v, 2)),
@@ -352,6 +373,7 @@ def _kept_channels(result: KeptChannels) -> View:
         ),
         ran=(awq.channel_order, awq.keep_channels, calibrate.statistics),
         notes=(Sentence("from_kept"), Sentence("kept_in_model", **in_model)),
+        source=Sentence("source_kept"),
         chart=_kept_chart(left),
     )
 
@@ -368,16 +390,23 @@ def _kept_chart(left: dict[KeptBy, tuple[float, ...]]) -> Chart:
     return Chart(
         Axis(
             "share_axis",
-            (0.0022, 0.115),
+            (0.0022, 0.21),
             tuple((v, numbers.percent(v, 0 if v >= KEEP else 2)) for v in shares),
             log=True,
         ),
         Axis("left_axis", (0.0, top), tuple((v, numbers.fixed(v, 1)) for v in linear_ticks(0.0, top, 5))),
         tuple(
-            Series(by, tuple(point(by, i, v) for i, v in enumerate(left[by])), "both", KEPT_LOOKS[by])
+            Series(
+                by,
+                tuple(point(by, i, v) for i, v in enumerate(left[by])),
+                "both",
+                KEPT_LOOKS[by],
+                named=(-1, "right" if by != "activation" else "bottom"),
+            )
             for by in KEPT_BY
         ),
         (Rule("y", 1.0, "all_rounded"),),
+        height=HEIGHT,
     )
 
 
@@ -388,7 +417,7 @@ def _text_amount(result: TextAmount) -> View:
     found = result.gains
     readouts = [
         Readout.of(result, f"{name}_{which}", numbers.times, accent=name == "awq")
-        for which in ("few", "all")
+        for which in ("all", "few")
         for name in METHODS
     ]
     texts = {readout.name: tex(readout.text) for readout in readouts}
@@ -400,16 +429,20 @@ def _text_amount(result: TextAmount) -> View:
     }
     return View(
         readouts=(
-            *readouts,
+            *readouts[:2],
             Readout.of(
                 result,
                 "crossing",
                 lambda v: numbers.integer(v) if crosses else "–",
                 "tokens" if crosses else "",
             ),
+            *readouts[2:],
         ),
-        drawing={"legend": [(name, LOOKS[name]) for name in METHODS]},
-        description=(Sentence("amount", **said), Sentence("crosses" if crosses else "never_crosses")),
+        drawing={},
+        description=(
+            Sentence("finding_amount" if crosses else "finding_amount_never", **said),
+            Sentence("amount"),
+        ),
         table=Table(
             (
                 Column("tokens", numbers.integer),
@@ -423,6 +456,7 @@ def _text_amount(result: TextAmount) -> View:
         ),
         ran=(gptq.gptq, awq.search_statistics, metrics.relative_output_error_from_hessian),
         notes=(Sentence("from_amount"), Sentence("cannot_show")),
+        source=Sentence("source_amount"),
         chart=_gain_chart(found),
     )
 
@@ -448,10 +482,12 @@ def _gain_chart(found: dict[str, tuple[float, ...]]) -> Chart:
                 tuple(point(name, n, v) for n, v in zip(COUNTS, found[name], strict=True)),
                 "both",
                 LOOKS[name],
+                named=(-2, "top-left" if name == "gptq" else "bottom"),
             )
             for name in METHODS
         ),
         (Rule("y", 1.0, "rtn_rule"),),
+        height=HEIGHT,
     )
 
 
@@ -462,20 +498,24 @@ def _text_kind(result: TextKind) -> View:
     few, enough = (result.rows["play"][tokens] for tokens in (measuring.CALIBRATION_TOKENS[0], ENOUGH))
     readouts = [
         Readout.of(result, name, lambda v: numbers.fixed(v, 1), accent=name == "same")
-        for name in ("rtn", "same", "own", "other")
+        for name in ("same", "other", "rtn", "own")
     ]
     predictions = sources.measured_conditions()["judged_play"]["predictions"]
+    verdict = _verdict(result, few)
+    said = {
+        "method": result.controls.method.upper(),
+        "enough": numbers.integer(ENOUGH),
+        "error": numbers.fixed(enough.perplexity * enough.rise_error, 1),
+        "few": numbers.integer(few.tokens),
+        "few_perplexity": numbers.fixed(few.perplexity, 1),
+    }
     return View(
         readouts=tuple(readouts),
-        drawing={"legend": [(source, SOURCE_LOOKS[source]) for source in measuring.SOURCES]},
+        drawing={},
         description=(
-            Sentence("domain", method=result.controls.method.upper()),
-            Sentence(
-                _verdict(result, few),
-                error=numbers.fixed(enough.perplexity * enough.rise_error, 1),
-                few=numbers.integer(few.tokens),
-                few_perplexity=numbers.fixed(few.perplexity, 1),
-            ),
+            Sentence(f"finding_{verdict}", **said),
+            Sentence("domain", **said),
+            Sentence(verdict, **said),
         ),
         table=Table(
             (
@@ -488,10 +528,11 @@ def _text_kind(result: TextKind) -> View:
             ),
         ),
         formulas=(
-            r"\mathrm{PPL} = \exp\left(-\frac{1}{n} \sum_t \ln p(x_t)\right)" rf" = {readouts[1].text}",
+            r"\mathrm{PPL} = \exp\left(-\frac{1}{n} \sum_t \ln p(x_t)\right)" rf" = {readouts[0].text}",
         ),
         ran=(calibrate.gptq_layers, calibrate.awq_layers, calibrate.statistics),
         notes=(Sentence("from_domain", predictions=numbers.integer(predictions)),),
+        source=Sentence("source_domain"),
         chart=_perplexity_chart(result),
     )
 
@@ -499,7 +540,7 @@ def _text_kind(result: TextKind) -> View:
 def _perplexity_chart(result: TextKind) -> Chart:
     every = [result.rtn, *(row.perplexity for of in result.rows.values() for row in of.values())]
     room = max(0.06 * (max(every) - min(every)), 0.3)
-    low, high = min(every) - room, max(every) + room
+    low, high = min(every) - 1.5 * room, max(every) + room
     counts = measuring.CALIBRATION_TOKENS
     return Chart(
         Axis("tokens_axis", (220, 19000), tuple((n, numbers.integer(n)) for n in counts), log=True),
@@ -509,10 +550,17 @@ def _perplexity_chart(result: TextKind) -> Chart:
             tuple((v, numbers.fixed(v, 0)) for v in linear_ticks(low, high, 5)),
         ),
         tuple(
-            Series(source, tuple(_calibrated(row) for row in of.values()), "both", SOURCE_LOOKS[source])
+            Series(
+                source,
+                tuple(_calibrated(row) for row in of.values()),
+                "both",
+                SOURCE_LOOKS[source],
+                named=NAMED_AT[source],
+            )
             for source, of in result.rows.items()
         ),
         (Rule("y", result.rtn, "rtn_rule"),),
+        height=HEIGHT,
     )
 
 

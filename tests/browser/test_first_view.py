@@ -41,6 +41,40 @@ def test_the_lesson_is_read_before_any_script_of_its_figures(resting: Page) -> N
     until(resting, lambda: all(any(name in url for url in urls) for name in SCRIPTS))
 
 
+@pytest.mark.parametrize("device", ["desktop", "phone"])
+def test_the_first_screen_can_be_moved(browser: Browser, server: str, device: str) -> None:
+    """The sentence, the bar and their slider stand in it together, and the slider's first move is answered."""
+    context = browser.new_context(base_url=server, **DEVICES[device])
+    page = context.new_page()
+    page.goto(PAGE)
+    figure, slider = page.locator("#fig-hero"), page.locator("#fig-hero-step")
+    for part in (figure.locator(".say .chosen"), page.locator("#fig-hero-bar"), slider):
+        expect(part).to_be_in_viewport(ratio=1)
+    expect(figure.locator(".say .chosen")).to_have_text(
+        "The capital of France is London. It is the largest city in the UK."
+    )
+    slider.focus()
+    page.keyboard.press("Home")
+    expect(figure.locator(".say .chosen")).to_have_text("The capital of France is Paris.")
+    expect(page.locator("#fig-hero-bar")).to_have_attribute("width", "100%")
+    context.close()
+
+
+def test_the_bar_ends_where_it_stands_without_motion(browser: Browser, server: str) -> None:
+    widths = []
+    for motion in ("no-preference", "reduce"):
+        page = browser.new_page(base_url=server, reduced_motion=motion)
+        page.goto(PAGE)
+        bar = page.locator("#fig-hero-bar")
+        if motion == "no-preference":
+            assert bar.evaluate("bar => bar.getAnimations().length") == 1
+            bar.evaluate("bar => bar.getAnimations()[0].finish()")
+        assert bar.evaluate("bar => bar.getAnimations().length") == 0
+        widths.append(bar.evaluate("bar => bar.getBoundingClientRect().width"))
+        page.close()
+    assert widths[0] == widths[1]
+
+
 @pytest.mark.parametrize("move", ["mouse", "key", "scroll"])
 def test_the_first_move_wakes_the_figures(resting: Page, move: str) -> None:
     resting.goto(PAGE)

@@ -39,7 +39,7 @@
 })();
 
 // A page that can be read without the scripts of its figures names them in `#later`: they come at the reader's first
-// move, or when a figure is in view.
+// move, or when a figure is in view. The one of the first screen, always in view, can wait for the move.
 (() => {
   const MOVES = ["pointermove", "pointerdown", "touchstart", "wheel", "scroll", "keydown", "focusin"];
   const options = { capture: true, passive: true };
@@ -47,7 +47,7 @@
 
   for (const move of MOVES) addEventListener(move, wake, options);
   addEventListener("DOMContentLoaded", () => {
-    const figure = document.querySelector("figure[data-figure]");
+    const figure = document.querySelector("figure[data-figure]:not(.first-screen > *)");
     if (!document.getElementById("later") || !figure) return;
     inView = new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && wake());
     inView.observe(figure);

@@ -43,7 +43,7 @@ def test_the_lesson_is_read_before_any_script_of_its_figures(resting: Page) -> N
 
 @pytest.mark.parametrize("device", ["desktop", "phone"])
 def test_the_first_screen_can_be_moved(browser: Browser, server: str, device: str) -> None:
-    """The sentence, the bar and their slider stand in it together, and the slider's first move is answered."""
+    """The sentence, the bar and their slider stand in it together, and the first move is answered."""
     context = browser.new_context(base_url=server, **DEVICES[device])
     page = context.new_page()
     page.goto(PAGE)

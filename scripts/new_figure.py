@@ -44,15 +44,15 @@ def main(name: str, section: str = SECTION) -> None:
         path.write_text(Template(text).safe_substitute(words), "utf-8")
         print(f"· {path.relative_to(ROOT)}")
     with prose.open("a", encoding="utf-8") as file:
-        file.write(f"\n[[late: {name}]]\n")
-    print(f"· [[late: {name}]] at the end of {prose.relative_to(ROOT)}: move it to where it belongs")
+        file.write(f"\n[[figure: {name}]]\n")
+    print(f"· [[figure: {name}]] at the end of {prose.relative_to(ROOT)}: move it to where it belongs")
     subprocess.run([sys.executable, str(ROOT / "scripts" / "figure_reference.py")], check=True)
     print("· docs/figures.md and docs/accessibility.md")
 
 
 def next_label(prose: str) -> str:
     """The label after the last of a section: FIG.07D after FIG.07C."""
-    placed = re.findall(r"^\[\[(?:figure|late): (\w+)\]\]", prose, re.MULTILINE)
+    placed = re.findall(r"^\[\[figure: (\w+)\]\]", prose, re.MULTILINE)
     sources = [(LESSON / "figures" / name / "__init__.py").read_text("utf-8") for name in placed]
     labels = sorted(match for source in sources for match in re.findall(r'"FIG\.(\d\d)([A-Z]?)"', source))
     number, letter = labels[-1] if labels else (re.findall(r'^number = "(\d\d)', prose, re.MULTILINE)[0], "@")

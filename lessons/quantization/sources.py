@@ -79,7 +79,7 @@ class Device(Row):
     memory_type: str
     source: Held
     confidence: Literal["high", "medium", "low"]
-    usable_basis: str = ""
+    usable_basis: Held = ""
     note: str = ""
     read: date | None
     weak_source: bool = False
@@ -128,7 +128,12 @@ def model(preset_id: str) -> ModelPreset:
 
 def data_messages() -> set[str]:
     """The texts in the table of machines that are translated; no template holds them."""
-    return {text for machine in hardware() for text in (machine.name, machine.short, machine.source) if text}
+    return {
+        text
+        for machine in hardware()
+        for text in (machine.name, machine.short, machine.source, machine.usable_basis)
+        if text
+    }
 
 
 @functools.cache

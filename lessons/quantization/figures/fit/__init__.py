@@ -687,7 +687,7 @@ def _notes(name: str, result: Result) -> tuple[Sentence, ...]:
         day = current_language().date(chosen.read) if chosen.read else ""
         notes.append(Sentence("from_hardware", **said, day=day))
         if chosen.usable_basis:
-            notes.append(Sentence("usable_basis", basis=chosen.usable_basis))
+            notes.append(Sentence("usable_basis", basis=gettext(chosen.usable_basis)))
         if chosen.weak_source and not chosen.bandwidth_assumed:  # of which another note has told
             notes.append(Sentence("weak_source", **said))
     return tuple(notes)

@@ -30,6 +30,7 @@ Colour = list[float]
 DECORATION = {
     ".grid, .strip-axis, .rule-band, .layer-below path, .bar-ghost, .keep-track": "helps to read labels",
     ".track": "the length of a whole bar, beside which stands what the bar says",
+    ".here-bar": "the other parts of a model; the part that is drawn is named beside them",
     ".halo": "the band on which the least error lies, which is drawn upon it",
     ".level": "a level's place is told by its code at the edge, and by the marks that lie on it",
     ".code-bit": "the bits of the code that is printed above them",

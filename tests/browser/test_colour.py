@@ -14,7 +14,7 @@ from tests.browser.figures import NAMES, PAGE, bring_late_drawings, figure, open
 pytestmark = pytest.mark.tidy
 
 PAIRS: dict[str, tuple[str, list[tuple[str, str]]]] = {
-    "fold": ("", [(".true-mark", ".snap-mark"), (".kept .cell b", ".kept .cell.folded b")]),
+    "fold": ("", [(".true-mark", ".snap-mark"), (".kept .cell", ".kept .cell.folded")]),
     "primitive": ("convention=symmetric", [(".level-mark.free", ".level-mark:not(.free, .chosen)")]),
     "rtn": ("", [(".true-mark", ".snap-mark")]),
     "rounding": ("", [("svg.nearest .left", "svg.best .left"), (".true-mark", ".snap-mark")]),

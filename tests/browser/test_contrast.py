@@ -28,12 +28,12 @@ LEAST_OF_A_MARK = 3.0
 Colour = list[float]
 
 DECORATION = {
-    ".grid, .strip-axis, .rule-band, .layer-below path, .bar-ghost, .keep-track": "helps to read labels",
+    ".grid, .strip-axis, .rule-band, .layer-below path, .keep-track": "helps to read labels",
     ".track": "the length of a whole bar, beside which stands what the bar says",
     ".here-bar": "the other parts of a model; the part that is drawn is named beside them",
     ".halo": "the band on which the least error lies, which is drawn upon it",
     ".level": "a level's place is told by its code at the edge, and by the marks that lie on it",
-    ".code-bit": "the bits of the code that is printed above them",
+    ".fold-shape": "joins the sixteen cells to those that are kept",
     ".cell": "a cell is told from others by the sign, the code or the number printed in it",
     ".link": "leads from the marked part to the panel that enlarges it",
     ".shade0, .shade1": "smaller numbers of a matrix; the larger ones stand out from them",

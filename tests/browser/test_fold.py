@@ -97,7 +97,7 @@ def test_a_shared_state_is_not_played_over(new_page: NewPage) -> None:
     page.clock.install()
     open_alone(page, "fold", "step=7")
     awake(page)
-    page.locator("#fig-00 .bar-label.kept").scroll_into_view_if_needed()
+    page.locator("#fig-00 .fold-plot").scroll_into_view_if_needed()
     page.wait_for_timeout(500)  # it would be seen by then
     page.clock.run_for(LONGEST)
     assert not is_playing(page)
@@ -122,14 +122,12 @@ def test_without_scripts_the_end_of_the_fold_is_shown(no_js: Page) -> None:
     expect(no_js.locator("[data-fold-play]")).to_be_hidden()
     wanted = computed("fold", FIGURES["fold"].controls())
     assert no_js.locator("#fig-00 output[name=model_size]").text_content() == wanted["model_size"]
-    assert no_js.locator("#fig-00 .kept .cell:not(.folded)").all_text_contents() == ["1", "0", "0", "1"]
+    assert no_js.locator("#fig-00 .kept .cell:not(.folded)").all_text_contents() == list("1001")[::-1]
 
 
 def test_the_sixteen_cells_fit_a_phone(phone: Page) -> None:
     open_alone(phone, "fold")
-    boxes = [
-        cell.bounding_box() for cell in phone.locator("#fig-00 .bits .cells").first.locator(".cell").all()
-    ]
+    boxes = [cell.bounding_box() for cell in phone.locator("#fig-00 .original .cell").all()]
     assert len(boxes) == 16
     for box in boxes:
         assert box

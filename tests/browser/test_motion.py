@@ -30,7 +30,7 @@ CHANGE = """async ([id, value, watched]) => {
     return seen;
 }"""
 MOVES = {
-    ("fold", "step", "11"): [("kept3", "cx"), ("bar", "width"), ("band", "x")],
+    ("fold", "step", "11"): [("chosen-kept", "cx"), ("cell3", "x"), ("band", "x"), ("fold", "d")],
     ("rtn", "bits", "2"): [("s0", "cy"), ("n1", "y"), ("n1", "height")],
     ("gptq", "step", "8"): [("outline", "x")],
     ("awq", "alpha", "0.8"): [("sum-now", "cy"), ("column-neighbours", "height")],

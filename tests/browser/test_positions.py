@@ -55,22 +55,24 @@ def test_rtn_places_every_snapped_mark_at_its_level(screen: Page) -> None:
     assert len(set(np.round(heights, 1))) == len(set(np.round(snapped, 6)))
 
 
-def test_fold_drops_every_weight_on_the_rung_of_its_code(screen: Page) -> None:
-    open_alone(screen, "fold")
+def test_fold_sets_the_dot_on_the_level_of_its_code(screen: Page) -> None:
     weights = block_weights("calm", 32)
     codes = grid.fit_asymmetric(weights, 4).quantize(weights)
-    rungs = [rung["x"] for rung in boxes(screen, "#fig-00 .rung")]
-    kept = [mark["x"] for mark in boxes(screen, "#fig-00 .snap-mark:not(.chosen)")]
-    assert len(rungs) == 16
-    assert kept == pytest.approx([rungs[code] for code in codes], abs=0.6)
+    for weight in (0, 11, 24):
+        open_alone(screen, "fold", f"weight={weight}")
+        rungs = [rung["x"] for rung in boxes(screen, "#fig-00 .rung")]
+        (dot,) = boxes(screen, "#fig-00 .snap-mark")
+        assert len(rungs) == 16
+        assert dot["x"] == pytest.approx(rungs[codes[weight]], abs=0.6)
 
 
-def test_fold_shrinks_the_bar_to_the_size_of_the_file(screen: Page) -> None:
+def test_fold_stands_the_kept_cells_over_the_level_that_they_name(screen: Page) -> None:
     open_alone(screen, "fold")
-    shape = sources.model("llama-3.1-70b").shape
-    (whole,), (bar,) = boxes(screen, "#fig-00 .bar-whole"), boxes(screen, "#fig-00-bar")
-    ratio = memory.weight_bytes(shape, "Q4_K_M") / memory.weight_bytes(shape, "F16")
-    assert bar["width"] / whole["width"] == pytest.approx(ratio, abs=0.003)
+    cells = boxes(screen, "#fig-00 .kept .cell:not(.folded) .face")
+    (stem,) = boxes(screen, "#fig-00-stem")
+    assert len(cells) == 4
+    middle = (min(cell["left"] for cell in cells) + max(cell["left"] + cell["width"] for cell in cells)) / 2
+    assert middle == pytest.approx(stem["x"], abs=4)
 
 
 def test_fit_bar_and_edge_are_on_one_scale(screen: Page) -> None:

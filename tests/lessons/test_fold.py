@@ -1,4 +1,4 @@
-"""FIG.00: the shown bits, level and size are those of the weight and the model."""
+"""FIG.00: the shown bits, level and error are those of the weight, and the size that of the model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from lessons.kit.view import View
 from lessons.quantization.blocks import BLOCKS, block_weights
-from lessons.quantization.figures.fold import FIGURE, FILE_TYPES, Controls, keep, model_size
+from lessons.quantization.figures.fold import CELL, FIGURE, FILE_TYPES, Controls, keep, model_size
 
 view = FIGURE.view
 STEPS = range(13)
@@ -38,6 +38,7 @@ def test_the_default_weight_by_hand() -> None:
     assert readout(shown, "code") == round(0.043762 / 0.0178752) + 7 == 9
     assert readout(shown, "restored") == pytest.approx((9 - 7) * 0.0178752, abs=1e-6)
     assert readout(shown, "error") == pytest.approx(2 * 0.0178752 - 0.043762, abs=1e-6)
+    assert readout(shown, "error_in_steps") == pytest.approx(0.448, abs=0.001)
     assert [cell["bit"] for cell in shown.drawing["kept"]["cells"]] == ["1", "0", "0", "1", *[""] * 12]
 
 
@@ -62,7 +63,6 @@ def test_the_model_is_exact_at_both_ends() -> None:
     assert folded.bits_per_weight == pytest.approx(4.82, abs=0.005)
     shown = view(Controls())
     assert readout(shown, "smaller") == pytest.approx(whole.size / folded.size)
-    assert percent(shown.drawing["bars"]["width"]) == pytest.approx(100 * folded.size / whole.size, abs=0.01)
 
 
 def test_step_without_a_file_type_is_labelled_and_between_two() -> None:
@@ -92,9 +92,10 @@ def test_before_the_first_fold_nothing_is_quantized() -> None:
     assert [cell["bit"] for cell in shown.drawing["kept"]["cells"]] == original
     assert readout(shown, "error") == 0
     assert not shown.drawing["kept"]["is_code"]
-    assert not shown.drawing["bars"]["shrunk"]
     assert not shown.drawing["ladder"]["quantized"]
-    assert all(mark["true"] == mark["kept"] for mark in shown.drawing["ladder"]["marks"])
+    assert shown.drawing["ladder"]["true"] == shown.drawing["ladder"]["kept"]
+    assert next(r for r in shown.readouts if r.name == "error_in_steps").text == "–"
+    assert sentences(shown)[0] == "whole"
 
 
 @pytest.mark.parametrize("block", BLOCKS)
@@ -114,71 +115,85 @@ def test_every_weight_goes_to_the_nearest_of_the_levels(block: str, bits: int) -
 
 @pytest.mark.parametrize("block", BLOCKS)
 @pytest.mark.parametrize("weight", [0, 11, 24, 31])
-def test_ladder_shows_the_level_of_the_code(block: str, weight: int) -> None:
+def test_the_dot_lies_on_the_level_of_the_code(block: str, weight: int) -> None:
     shown = view(Controls(block=block, weight=weight))
     ladder, code = shown.drawing["ladder"], int(readout(shown, "code"))
-    middles, chosen = ladder["codes"]["middles"], ladder["codes"]["chosen"]
-    assert chosen["code"] == code
-    assert chosen["bits"] == "".join(cell["bit"] for cell in shown.drawing["kept"]["cells"])
-    assert chosen["bits"] == "".join(row[code] for row in ladder["codes"]["rows"])
-    assert percent(ladder["marks"][weight]["kept"]) == pytest.approx(percent(middles[code]), abs=0.01)
-    assert percent(ladder["band"]["width"]) == pytest.approx(100 / 16)
-    for mark, row in zip(ladder["marks"], shown.table.rows, strict=True):
-        column = int(row[3], 2)
-        assert percent(mark["kept"]) == pytest.approx(percent(middles[column]), abs=0.01)
-        assert abs(percent(mark["true"]) - percent(mark["kept"])) <= 100 / 32 + 0.01
+    levels = ladder["codes"]
+    assert [level["code"] for level in levels if level["chosen"]] == [str(code)]
+    assert percent(ladder["kept"]) == pytest.approx(percent(levels[code]["x"]), abs=0.01)
+    assert [rung["x"] for rung in ladder["rungs"]] == [level["x"] for level in levels]
+    assert percent(ladder["band"]["width"]) == pytest.approx(100 / 16, abs=0.01)
+    away = abs(percent(ladder["true"]) - percent(ladder["kept"]))
+    assert away == pytest.approx(readout(shown, "error_in_steps") * 100 / 16, abs=0.02)
+    assert away <= 100 / 32 + 0.01
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize("step", [6, 10, 12])
+def test_the_kept_cells_stand_over_their_level(block: str, step: int) -> None:
+    """Or as near as the edges of the drawing allow."""
+    for weight in range(32):
+        shown = view(Controls(block=block, weight=weight, step=step))
+        kept = [percent(cell["x"]) for cell in shown.drawing["kept"]["cells"] if not cell["folded"]]
+        left, right = kept[0], kept[-1] + CELL
+        level = percent(shown.drawing["ladder"]["kept"])
+        assert -0.01 <= left < right <= 100.01
+        assert np.diff(kept) == pytest.approx(np.full(len(kept) - 1, CELL), abs=0.02)
+        middle = (left + right) / 2
+        if left > 0.01 and right < 99.99:
+            assert middle == pytest.approx(level, abs=0.02)
+        else:
+            assert left - 0.01 <= level <= right + 0.01
 
 
 @pytest.mark.parametrize("weight", range(0, 32, 5))
 @pytest.mark.parametrize("step", [0, 9, 12])
 def test_the_nudge_leads_from_the_true_weight_to_its_level(step: int, weight: int) -> None:
     ladder = view(Controls(step=step, weight=weight)).drawing["ladder"]
-    mark, nudge = ladder["marks"][weight], ladder["nudge"]
+    nudge = ladder["nudge"]
     ends = [percent(nudge["x"]), percent(nudge["x"]) + percent(nudge["width"])]
-    assert ends == pytest.approx(sorted([percent(mark["true"]), percent(mark["kept"])]), abs=0.01)
+    assert ends == pytest.approx(sorted([percent(ladder["true"]), percent(ladder["kept"])]), abs=0.02)
 
 
 @pytest.mark.parametrize("step", range(1, 13))
 def test_the_band_holds_the_true_weight_and_grows_with_every_fold(step: int) -> None:
-    band = view(Controls(step=step)).drawing["ladder"]["band"]
-    true = percent(view(Controls(step=step)).drawing["ladder"]["marks"][11]["true"])
-    left, width = percent(band["x"]), percent(band["width"])
+    ladder = view(Controls(step=step)).drawing["ladder"]
+    true, left, width = (
+        percent(ladder["true"]),
+        percent(ladder["band"]["x"]),
+        percent(ladder["band"]["width"]),
+    )
     assert left - 0.01 <= true <= left + width + 0.01
-    assert width > percent(view(Controls(step=step - 1)).drawing["ladder"]["band"]["width"])
+    assert width >= percent(view(Controls(step=step - 1)).drawing["ladder"]["band"]["width"])
 
 
 @pytest.mark.parametrize("block", BLOCKS)
-def test_stacked_marks_do_not_overlap(block: str) -> None:
-    """On its final rung every weight has a height of its own, inside the drawing."""
+def test_the_other_weights_lie_in_piles_below_the_chosen_one(block: str) -> None:
+    """Over its final level every weight has a height of its own."""
     shown = view(Controls(block=block))
     ladder = shown.drawing["ladder"]
-    places = [(row[3], mark["y"]) for mark, row in zip(ladder["marks"], shown.table.rows, strict=True)]
+    assert [mark["i"] for mark in ladder["others"]] == [i for i in range(32) if i != 11]
+    places = [(shown.table.rows[mark["i"]][3], mark["y"]) for mark in ladder["others"]]
     assert len(set(places)) == len(places)
-    assert all(0 < y < ladder["height"] for _, y in places)
+    assert all(ladder["y"] + 20 < y < ladder["height"] for _, y in places)
 
 
+@pytest.mark.parametrize("block", BLOCKS)
 @pytest.mark.parametrize("step", STEPS)
-def test_machine_is_ticked_if_its_memory_holds_the_weights(step: int) -> None:
-    shown = view(Controls(step=step))
-    holds = [machine["holds"] for machine in shown.drawing["bars"]["machines"]]
-    assert holds == [readout(shown, "model_size") <= gib * 2**30 for gib in (32, 64)]
-
-
-def test_machines_are_placed_at_their_memory_in_gib() -> None:
-    card, laptop = view(Controls()).drawing["bars"]["machines"]
-    whole = model_size(16).size
-    assert percent(card["x"]) == pytest.approx(100 * 32 * 2**30 / whole, abs=1e-3)
-    assert percent(laptop["x"]) == pytest.approx(100 * 64 * 2**30 / whole, abs=1e-3)
-
-
-@pytest.mark.parametrize(
-    ("bits", "fits"), [(16, "beyond_both"), (8, "beyond_both"), (6, "beyond_card"), (4, "beyond_card")]
-)
-def test_sentence_about_the_machines(bits: int, fits: str) -> None:
-    shown = view(Controls(step=16 - bits))
-    assert fits in sentences(shown)
-    assert (readout(shown, "model_size") > 64 * 2**30) == (fits == "beyond_both")
-    assert readout(shown, "model_size") > 32 * 2**30
+def test_every_state_has_its_own_finding(block: str, step: int) -> None:
+    for weight in range(32):
+        shown = view(Controls(block=block, step=step, weight=weight))
+        finding = sentences(shown)[0]
+        if step == 0:
+            assert finding == "whole"
+            assert "index" not in sentences(shown)
+            continue
+        assert finding.startswith("folded" if step == 12 else "between")
+        off = next(r for r in shown.readouts if r.name == "error_in_steps")
+        assert finding.endswith("_exact") == (off.text == "0.00")
+        assert 0 <= float(off.value) <= 0.5 + 1e-3
+        slots = shown.description[0].slots
+        assert int(slots["code"], 2) == readout(shown, "code") < 2 ** (16 - step)
 
 
 def test_beside_an_outlier_all_weights_share_a_level() -> None:

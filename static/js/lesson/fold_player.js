@@ -78,7 +78,7 @@ function whenSeen(figure, act) {
     observer.disconnect();
     if (waiting) act();
   }, { threshold: 1 });
-  observer.observe(figure.querySelector(".bar-label.kept")); // the bits stand above it: both can be watched
+  observer.observe(figure.querySelector(".fold-plot"));
   document.addEventListener("input", ({ target, isTrusted }) => (waiting &&= !(isTrusted && figure.contains(target))), true);
 }
 

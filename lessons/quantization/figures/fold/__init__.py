@@ -1,4 +1,4 @@
-"""FIG.00: sixteen bits fold into four: the number of a rung on the block's own ladder, and a smaller model.
+"""FIG.00: sixteen bits fold into four: a float is a point on a line, its four bits the number of a level.
 
 The steps between are not a file format. At each one the weight is rounded to a grid of 2ᵇ levels over its
 block, b the bits still kept; the model's size is exact where llama.cpp has a file type of that width, and
@@ -24,7 +24,6 @@ from lessons.quantization import sources
 from lessons.quantization.blocks import BLOCKS, block_weights, start
 from quant_core import memory
 from quant_core.arrays import MAX_BITS
-from quant_core.memory import GIB
 from quant_core.methods import floats, grid
 
 GROUP_SIZE = 32
@@ -34,22 +33,25 @@ FILE_TYPES = {16: "F16", 8: "Q8_0", 6: "Q6_K", 5: "Q5_K_M", 4: "Q4_K_M"}
 """Bits of a code → the file type of llama.cpp that keeps so many of most weights."""
 
 MODEL = "llama-3.1-70b"
-CARD = "rtx-5090"
-LAPTOP_BYTES = 64 * GIB
-"""The MacBook Pro on which Llama 3 70B in Q4_K_M was timed: claims `memory-m1max` and `speed-m1max-70b`."""
 
-LADDER = 176
-"""Height of the ladder in pixels, from its foot to the highest mark."""
+CELL, GAP = 5.2, 0.5
+"""Width of a cell, and of the gap in it, in per cent of the drawing: sixteen leave room for the value."""
+LADDER = 140
+"""Height of the levels in pixels, from the line up."""
 RUNGS = {6: 14, 5: 48, 4: LADDER}
-"""Bits → height of the grid's lines. A finer grid than 2⁶ levels is a solid line on a phone."""
-MARK_PITCH = 13.0
+"""Bits → height of the levels. A finer grid than 2⁶ levels is a solid line on a phone."""
+CHOSEN_HEIGHT = 34
+"""How far below the top of the levels the chosen weight lies, clear of the pile of the others."""
+MARK_PITCH, PILE = 9.0, 68
+EXACT = 0.005
+"""Share of a step below which the error is printed as zero."""
 
 
 class Controls(FigureControls):
     step: int = slider(FLOAT_BITS - LAST_BITS, low=0, high=FLOAT_BITS - LAST_BITS)
     weight: int = slider(11, low=0, high=GROUP_SIZE - 1)
-    block: str = choice("calm", BLOCKS)
     format: floats.FloatKind = choice("fp16", floats.LAYOUT, style="segments")
+    block: str = choice("calm", BLOCKS)
 
 
 @dataclass(frozen=True)
@@ -83,16 +85,13 @@ class ModelSize:
     above: str
     below: str
 
-    @property
-    def is_file(self) -> bool:
-        return self.above == self.below
-
 
 @dataclass(frozen=True)
 class Result:
     """A block and a model on the way from sixteen bits to four; the read-outs are of the chosen weight.
 
-    `first` is the column of the first weight in its row; `code` is "" while there is none.
+    `first` is the column of the first weight in its row; `code` and `error_in_steps` are "" while there is
+    no grid.
     """
 
     controls: Controls
@@ -105,6 +104,7 @@ class Result:
     code: int | str
     restored: float
     error: float
+    error_in_steps: float | str
     model_bits_per_weight: float
     model_size: float
     smaller: float
@@ -117,6 +117,7 @@ def compute(controls: Controls) -> Result:
     kept = keep(parts.value, bits)
     whole, model = model_size(FLOAT_BITS), model_size(bits)
     code, restored = kept.code(chosen), float(kept.restored[chosen])
+    error = restored - float(parts.value[chosen])
     return Result(
         controls,
         start(controls.block, GROUP_SIZE),
@@ -127,7 +128,8 @@ def compute(controls: Controls) -> Result:
         bits_kept=bits,
         code="" if code is None else code,
         restored=restored,
-        error=restored - float(parts.value[chosen]),
+        error=error,
+        error_in_steps=abs(error) / kept.scale if kept.scale else "",
         model_bits_per_weight=model.bits_per_weight,
         model_size=model.size,
         smaller=whole.size / model.size,
@@ -166,10 +168,9 @@ def model_size(bits: int) -> ModelSize:
 def view(result: Result) -> View:
     controls, kept, model, weights = result.controls, result.kept, result.model, result.parts.value
     bits, chosen = result.bits_kept, controls.weight
-    q = Readout.of(result, "code", lambda code: "–" if code == "" else numbers.integer(code))
-    restored = Readout.of(result, "restored", _number)
+    q = Readout.of(result, "code", lambda code: "–" if code == "" else numbers.integer(code), accent=True)
+    restored = Readout.of(result, "restored", _number, accent=True)
     bits_per_weight = Readout.of(result, "model_bits_per_weight", lambda v: numbers.fixed(v, 2))
-    size = Readout.of(result, "model_size", numbers.gigabytes)
     printed = {
         "column": str(result.first + chosen),
         "w": _number(float(weights[chosen])),
@@ -179,39 +180,29 @@ def view(result: Result) -> View:
         "code": kept.pattern(chosen),
         "q": q.text,
         "restored": restored.text,
-        "gib": numbers.gibibytes(model.size),
-        "laptop": numbers.integer(LAPTOP_BYTES / GIB),
-        "card": numbers.integer(sources.device(CARD).memory_bytes / GIB),
-        "bpw": bits_per_weight.text,
         "above": model.above,
         "below": model.below,
     }
-    stage = "whole" if kept.codes is None else "folded" if bits == LAST_BITS else "between"
-    fits = "beyond_both" if model.size > LAPTOP_BYTES else "beyond_card"
+    size = Sentence("size_file" if model.above == model.below else "size_between", **printed)
+    index = (Sentence("index", **printed),) if kept.fitted else ()
     return View(
         readouts=(
-            Readout.of(result, "bits_kept", str, accent=True),
             q,
             restored,
+            Readout.of(result, "error_in_steps", lambda v: "–" if v == "" else numbers.fixed(v, 2)),
+            Readout.of(result, "bits_kept", str),
             Readout.of(result, "error", _signed),
             bits_per_weight,
-            size,
+            Readout.of(result, "model_size", numbers.gigabytes),
             Readout.of(result, "smaller", numbers.times),
         ),
         drawing={
             "original": _original(result.parts, chosen),
-            "kept": _kept_cells(kept, result.parts, chosen),
             "ladder": _ladder(weights, kept, chosen),
-            "bars": _bars(result.whole, model) | {"size": size.text},
             "printed": printed,
-            "stage": stage,
-            "is_file": model.is_file,
-        },
-        description=(
-            Sentence(stage, **printed),
-            Sentence("size_file" if model.is_file else "size_between", **printed),
-            Sentence(fits, **printed),
-        ),
+        }
+        | _folded(kept, result.parts, chosen, _line(weights)),
+        description=(Sentence(_finding(result), **printed), *index, Sentence("where", **printed), size),
         table=_table(result),
         formulas=_formulas(result),
         ran=(
@@ -221,98 +212,118 @@ def view(result: Result) -> View:
             grid.Grid.dequantize,
             memory.weight_bytes,
         ),
-        notes=(Sentence(f"from_{controls.block}"), Sentence("machines")),
+        notes=(Sentence(f"from_{controls.block}"),),
     )
 
 
+def _finding(result: Result) -> str:
+    if isinstance(result.error_in_steps, str):
+        return "whole"
+    stage = "folded" if result.bits_kept == LAST_BITS else "between"
+    return f"{stage}_exact" if result.error_in_steps < EXACT else stage
+
+
 def _original(parts: floats.FloatBits, chosen: int) -> dict[str, Any]:
-    """The sixteen cells of the float: each bit with its field."""
+    """The sixteen cells of the float: each bit with its field and its place."""
     fields = dict(zip(("sign", "exponent", "fraction"), parts.strings()[chosen], strict=True))
+    cells = [(name, bit) for name, text in fields.items() for bit in text]
+    starts = np.cumsum([0, *map(len, fields.values())])
     return {
-        "cells": [{"bit": bit, "field": name} for name, text in fields.items() for bit in text],
+        "cells": [
+            {"field": name, "bit": bit, "x": _percent(i * CELL)} for i, (name, bit) in enumerate(cells)
+        ],
+        "fields": [
+            {"name": name, "x": _percent(start * CELL), "width": _percent(len(text) * CELL - GAP)}
+            for (name, text), start in zip(fields.items(), starts.tolist(), strict=False)
+        ],
         "spoken": " ".join(fields.values()),
-        "widths": {name: str(len(text)) for name, text in fields.items()},
-        "kind": parts.kind,
     }
 
 
-def _kept_cells(kept: Kept, parts: floats.FloatBits, chosen: int) -> dict[str, Any]:
-    """Sixteen cells of which the last have folded away; before the first fold, the float's own bits."""
-    text = "".join(parts.strings()[chosen]) if kept.codes is None else kept.pattern(chosen)
+def _line(weights: NDArray[np.float32]) -> Scale:
+    """The line of the weights: half a step of the final grid beyond its first and last level."""
+    final = fit_any_width(weights, LAST_BITS)
+    levels, step = final.levels(), float(final.scale)
+    return Scale((float(levels[0]) - step / 2, float(levels[-1]) + step / 2))
+
+
+def _folded(kept: Kept, parts: floats.FloatBits, chosen: int, x: Scale) -> dict[str, Any]:
+    """The cells that are kept, which stand over their level, and the shape that joins them to the sixteen.
+
+    Before the first fold they are the float's own bits. Cells that have folded away lie on the last one.
+    """
+    quantized = kept.codes is not None
+    text = kept.pattern(chosen) if quantized else "".join(parts.strings()[chosen])
+    width = kept.bits * CELL
+    left = min(max(x(float(kept.restored[chosen])) - width / 2, 0), 100 - width) if quantized else 0.0
+    right, whole = left + width, FLOAT_BITS * CELL - GAP
+    beside_left = left > 100 - right
     return {
-        "cells": [{"bit": bit.strip(), "folded": bit == " "} for bit in text.ljust(FLOAT_BITS)],
-        "spoken": text,
-        "is_code": kept.codes is not None,
+        "kept": {
+            "cells": [
+                {
+                    "bit": bit.strip(),
+                    "folded": bit == " ",
+                    "x": _percent(left + min(i, kept.bits - 1) * CELL),
+                }
+                for i, bit in enumerate(text.ljust(FLOAT_BITS))
+            ],
+            "spoken": text,
+            "is_code": quantized,
+        },
+        "fold": f"M0 0L{10 * left:.1f} 1000L{10 * (right - GAP):.1f} 1000L{10 * whole:.1f} 0Z",
+        "level": {"x": _percent(left if beside_left else right), "anchor": "end" if beside_left else "start"}
+        if quantized and kept.bits in RUNGS
+        else None,
     }
 
 
 def _ladder(weights: NDArray[np.float32], kept: Kept, chosen: int) -> dict[str, Any]:
-    """Marks over the sixteen rungs: a mark's height is its place in the pile on its final rung."""
-    final = fit_any_width(weights, LAST_BITS)
-    levels, rung = final.levels(), final.quantize(weights)
-    step = float(final.scale)
-    x = Scale((float(levels[0]) - step / 2, float(levels[-1]) + step / 2))
-    span = step * len(levels)
+    """The weights on a line, in piles over their final level; the chosen one apart, with its own level."""
+    x, final = _line(weights), fit_any_width(weights, LAST_BITS)
+    rung = final.quantize(weights)
     piles = _places_in_pile(weights, rung)
-    pitch = min(MARK_PITCH, (LADDER - 12) / (max(piles) + 1))
+    pitch = min(MARK_PITCH, PILE / (max(piles) + 1))
     drawn = kept.fitted.levels() if kept.fitted and kept.bits in RUNGS else ()
-    arrived = kept.bits == LAST_BITS
+    w, restored, step = float(weights[chosen]), float(kept.restored[chosen]), kept.scale
+    span = x.domain[1] - x.domain[0]
     places = max(1, 1 - int(np.floor(np.log10(float(np.ptp(weights))))))
-    ticks = linear_ticks(*x.domain, 5)
+    side = 1 if x(restored) < 50 else -1
     return {
         "height": LADDER,
-        "arrived": arrived,
+        "arrived": kept.bits == LAST_BITS,
         "quantized": kept.codes is not None,
         "fine": kept.codes is not None and kept.bits not in RUNGS,
         "rungs": [{"x": x.percent(float(level)), "height": RUNGS[kept.bits]} for level in drawn],
         "band": {  # every weight inside it would get the same code
-            "x": x.percent(float(kept.restored[chosen]) - kept.scale / 2),
-            "width": f"{100 * kept.scale / span:.5g}%",
+            "x": x.percent(restored - step / 2),
+            "width": _percent(100 * step / span),
         },
-        "marks": [
-            {
-                "true": x.percent(float(w)),
-                "kept": x.percent(float(kept.restored[i])),
-                "y": round(LADDER - 10 - pitch * piles[i], 2),
-            }
-            for i, w in enumerate(weights)
+        "others": [
+            {"i": i, "x": x.percent(float(other)), "y": round(LADDER - 6 - pitch * piles[i], 2)}
+            for i, other in enumerate(weights)
+            if i != chosen
         ],
-        "nudge": {
-            "x": x.percent(min(float(weights[chosen]), float(kept.restored[chosen]))),
-            "width": f"{100 * abs(float(kept.restored[chosen] - weights[chosen])) / span:.5g}%",
+        "true": x.percent(w),
+        "kept": x.percent(restored),
+        "y": CHOSEN_HEIGHT,
+        "nudge": {"x": x.percent(min(w, restored)), "width": _percent(100 * abs(restored - w) / span)},
+        "told": {
+            "x": x.percent(restored + side * step / 2),
+            "anchor": "start" if side > 0 else "end",
         },
-        "told": _beside_band(x, float(kept.restored[chosen]), kept.scale),
-        "codes": _codes(len(levels), int(rung[chosen]) if arrived else None),
-        "w_ticks": [{"at": x.percent(v), "text": numbers.fixed(v, places)} for v in ticks],
+        "codes": [
+            {"code": str(i), "x": x.percent(float(level)), "chosen": i == rung[chosen]}
+            for i, level in enumerate(final.levels())
+        ],
+        "w_ticks": [
+            {"at": x.percent(v), "text": numbers.fixed(v, places)} for v in linear_ticks(*x.domain, 5)
+        ],
     }
 
 
-def _codes(count: int, chosen: int | None) -> dict[str, Any]:
-    """The number of every rung under it, in binary from above; of the chosen one, its place."""
-    middles = [f"{100 * (i + 0.5) / count:g}%" for i in range(count)]
-    patterns = [f"{i:0{LAST_BITS}b}" for i in range(count)]
-    rows = ["".join(bits) for bits in zip(*patterns, strict=True)]
-    cells = [(i, row) for row, bits in enumerate(rows) for i, bit in enumerate(bits) if bit == "1"]
-    return {
-        "middles": middles,
-        "rows": rows,
-        "ones": "".join(f"M{i} {row}h1v1h-1z" for i, row in cells),
-        "lines": "".join(f"M{i} 0v{LAST_BITS}" for i in range(count + 1))
-        + "".join(f"M0 {row}h{count}" for row in range(LAST_BITS + 1)),
-        "chosen": chosen
-        if chosen is None
-        else {
-            "code": chosen,
-            "x": f"{100 * chosen / count:g}%",
-            "bits": patterns[chosen],
-        },
-    }
-
-
-def _beside_band(x: Scale, level: float, width: float) -> dict[str, str]:
-    """Where the words about the chosen weight stand: on the side of its band that has more room."""
-    side = 1 if x(level) < 50 else -1
-    return {"x": x.percent(level + side * width / 2), "anchor": "start" if side > 0 else "end"}
+def _percent(value: float) -> str:
+    return f"{round(value, 2):g}%"
 
 
 def _places_in_pile(weights: NDArray[np.float32], rung: NDArray[np.int32]) -> list[int]:
@@ -322,20 +333,6 @@ def _places_in_pile(weights: NDArray[np.float32], rung: NDArray[np.int32]) -> li
     for n, i in enumerate(order):
         places[int(i)] = int(np.count_nonzero(rung[order[:n]] == rung[i]))
     return places
-
-
-def _bars(whole: ModelSize, model: ModelSize) -> dict[str, Any]:
-    x = Scale((0.0, whole.size))
-    machines = {"card": sources.device(CARD).memory_bytes, "laptop": LAPTOP_BYTES}
-    return {
-        "width": x.percent(model.size),
-        "whole": numbers.gigabytes(whole.size),
-        "shrunk": model.size < whole.size,
-        "machines": [
-            {"key": key, "x": x.percent(size), "gib": str(size // GIB), "holds": model.size <= size}
-            for key, size in machines.items()
-        ],
-    }
 
 
 def _table(result: Result) -> Table:

@@ -184,7 +184,7 @@ def view(result: Result) -> View:
         "below": model.below,
     }
     size = Sentence("size_file" if model.above == model.below else "size_between", **printed)
-    index = (Sentence("index", **printed),) if kept.fitted else ()
+    index = Sentence("index" if kept.fitted else "index_whole", **printed)
     return View(
         readouts=(
             q,
@@ -202,7 +202,7 @@ def view(result: Result) -> View:
             "printed": printed,
         }
         | _folded(kept, result.parts, chosen, _line(weights)),
-        description=(Sentence(_finding(result), **printed), *index, Sentence("where", **printed), size),
+        description=(Sentence(_finding(result), **printed), index, Sentence("where", **printed), size),
         table=_table(result),
         formulas=_formulas(result),
         ran=(
@@ -213,6 +213,7 @@ def view(result: Result) -> View:
             memory.weight_bytes,
         ),
         notes=(Sentence(f"from_{controls.block}"),),
+        source=Sentence(f"source_{controls.block}", **printed),
     )
 
 

@@ -179,7 +179,7 @@ def view(result: Result) -> View:
         "restored": numbers.significant(float(sample.restored[WEIGHT]), 4),
         "code": str(code),
         "pattern": f"{code:0{BITS}b}",
-        "count": _count(result.weights),
+        "count": _rounded(result.weights)[0],
         "products": str(sample.weights.shape[1]),
         "output": numbers.significant(float(sample.outputs[sample.row]), 3),
     }
@@ -204,6 +204,7 @@ def view(result: Result) -> View:
         formulas=_formulas(sample, said),
         ran=(floats.float_bits, grid.fit_asymmetric, grid.Grid.quantize, grid.Grid.dequantize),
         notes=(Sentence("from"), Sentence("file")),
+        source=Sentence("source"),
     )
 
 
@@ -218,11 +219,6 @@ def _rounded(count: int) -> tuple[str, str]:
         if count >= size:
             return numbers.significant(count / size), unit
     return numbers.integer(count), ""
-
-
-def _count(count: int) -> str:
-    text, unit = _rounded(count)
-    return numbers.with_unit(text, unit) if unit else text
 
 
 def _size(size: float) -> tuple[str, str]:

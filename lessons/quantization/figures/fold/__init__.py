@@ -169,15 +169,16 @@ def view(result: Result) -> View:
     controls, kept, model, weights = result.controls, result.kept, result.model, result.parts.value
     bits, chosen = result.bits_kept, controls.weight
     q = Readout.of(result, "code", lambda code: "–" if code == "" else numbers.integer(code), accent=True)
-    restored = Readout.of(result, "restored", _number, accent=True)
+    restored = Readout.of(result, "restored", numbers.significant, accent=True)
     bits_per_weight = Readout.of(result, "model_bits_per_weight", lambda v: numbers.fixed(v, 2))
     printed = {
         "column": str(result.first + chosen),
-        "w": _number(float(weights[chosen])),
+        "w": numbers.significant(float(weights[chosen])),
         "format": controls.format.upper(),
         "bits": str(bits),
         "levels": numbers.integer(2**bits),
         "code": kept.pattern(chosen),
+        "float_bits": " ".join(result.parts.strings()[chosen]),
         "q": q.text,
         "restored": restored.text,
         "above": model.above,
@@ -237,7 +238,6 @@ def _original(parts: floats.FloatBits, chosen: int) -> dict[str, Any]:
             {"name": name, "x": _percent(start * CELL), "width": _percent(len(text) * CELL - GAP)}
             for (name, text), start in zip(fields.items(), starts.tolist(), strict=False)
         ],
-        "spoken": " ".join(fields.values()),
     }
 
 
@@ -269,7 +269,6 @@ def _folded(kept: Kept, parts: floats.FloatBits, chosen: int, x: Scale) -> dict[
                 }
                 for i, bit in enumerate(text.ljust(FLOAT_BITS))
             ],
-            "spoken": text,
             "is_code": quantized,
         },
         "fold": f"M0 0L{10 * left:.1f} 1000L{10 * (right - GAP):.1f} 1000L{10 * whole:.1f} 0Z",
@@ -360,7 +359,7 @@ def _formulas(result: Result) -> tuple[str, ...]:
     sign, exponent, fraction = (int(field[chosen]) for field in (parts.sign, parts.exponent, parts.fraction))
     # A stored exponent of 0 is a subnormal: no implicit leading 1, and the exponent of the smallest normal.
     leading, power = (1, exponent - bias) if exponent else (0, 1 - bias)
-    w = tex(_number(float(parts.value[chosen])))
+    w = tex(numbers.significant(float(parts.value[chosen])))
     number = (
         rf"w = (-1)^{{{sign}}} \cdot 2^{{{power}}} \cdot"
         rf" \left({leading} + \frac{{{fraction}}}{{2^{{{fraction_bits}}}}}\right) = {w}"
@@ -373,14 +372,11 @@ def _formulas(result: Result) -> tuple[str, ...]:
     )
     if kept.fitted is None or kept.fitted.zero_point is None:
         return number, size
-    s, z, q = tex(_number(kept.scale)), int(kept.fitted.zero_point), kept.code(chosen)
+    s, z, q = tex(numbers.significant(kept.scale)), int(kept.fitted.zero_point), kept.code(chosen)
     there = rf"q = \operatorname{{round}}(w / s) + z = \operatorname{{round}}({w} / {s}) + {z} = {q}"
-    back = rf"\hat w = s \, (q - z) = {s} \cdot ({q} - {z}) = {tex(_number(float(kept.restored[chosen])))}"
+    restored = tex(numbers.significant(float(kept.restored[chosen])))
+    back = rf"\hat w = s \, (q - z) = {s} \cdot ({q} - {z}) = {restored}"
     return number, f"{there} = {kept.pattern(chosen)}_2", back, size
-
-
-def _number(value: float) -> str:
-    return numbers.significant(value, 4)
 
 
 def _signed(value: float) -> str:

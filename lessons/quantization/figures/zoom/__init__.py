@@ -175,13 +175,13 @@ def view(result: Result) -> View:
         "rows": numbers.integer(shown.rows),
         "size": str(len(sample.block)),
         "levels": str(2**BITS),
-        "w": numbers.significant(float(sample.block[WEIGHT]), 4),
-        "restored": numbers.significant(float(sample.restored[WEIGHT]), 4),
+        "w": numbers.significant(float(sample.block[WEIGHT])),
+        "restored": numbers.significant(float(sample.restored[WEIGHT])),
         "code": str(code),
         "pattern": f"{code:0{BITS}b}",
         "count": _rounded(result.weights)[0],
         "products": str(sample.weights.shape[1]),
-        "output": numbers.significant(float(sample.outputs[sample.row]), 3),
+        "output": numbers.significant(float(sample.outputs[sample.row])),
     }
     return View(
         readouts=(

@@ -125,7 +125,7 @@ def view(result: Result, own: Own | None = None) -> View:
         plots={"weights": PlotScales(Scale(_domain(result.weights, int(controls.bits))))},
         drawing=_drawing(result, levels),
         description=(
-            Sentence(f"finding_{convention}", **_in_brackets(result), n=n),
+            Sentence(f"finding_{_finding(result)}", **_in_brackets(result), n=n),
             Sentence("chosen", column=str(result.first + chosen)),
             Sentence("levels", n=n, levels=str(len(levels)), used=str(len(np.unique(result.codes)))),
             Sentence(
@@ -178,6 +178,11 @@ def _identity(result: Result) -> dict[str, str]:
     elif zero_point is None:
         zero_point = round(-minimum / result.scale)
     return {"zero_point": str(zero_point), "min": _precise(minimum), "step": _precise(result.scale)}
+
+
+def _finding(result: Result) -> str:
+    """What is found of the chosen weight: that it is lost, or how its convention writes it."""
+    return "lost" if result.restored == 0 != result.w else result.controls.convention
 
 
 def _in_brackets(result: Result) -> dict[str, str]:

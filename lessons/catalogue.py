@@ -308,8 +308,8 @@ def _read_lesson(slug: str, folder: Path, words: Path) -> Lesson:
     workshop = tuple(
         read_section(words / "workshop" / f"{name}.md", claims, "../sources") for name in about.workshop
     )
-    only(sections, "html", "figure", "workshop", "source")
-    only(workshop, "html", "figure", "source")
+    only(sections, "html", "figure", "question", "workshop", "source")
+    only(workshop, "html", "figure", "question", "source")
     _check_workshop(slug, sections, workshop)
     found = _figures(slug)
     placed = [name for page in (*sections, *workshop) for name in page.figures]
@@ -317,6 +317,8 @@ def _read_lesson(slug: str, folder: Path, words: Path) -> Lesson:
     figures = {name: found[name] for name in placed}
     questions: dict[str, Question] = getattr(_part(slug, "questions"), "QUESTIONS", {})
     _refuse(questions, figures, f"questions of {slug} belong to no figure that the prose places")
+    asked = [name for part in (*sections, *workshop) for name in part.questions]
+    _refuse(asked, questions, f"the prose of {slug} places questions that nobody asks")
     tasks: dict[str, Task] = getattr(_part(slug, "tasks"), "TASKS", {})
     of_tasks = {task.section for task in tasks.values()}
     _refuse(of_tasks, [section.slug for section in sections], f"tasks of {slug} belong to no section")

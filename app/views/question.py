@@ -56,6 +56,11 @@ class QuestionContext:
         return self.text.option(ANSWER, self.reveal.guess, self.question.widget)
 
     @property
+    def is_in_lesson(self) -> bool:
+        """Whether it stands on the lesson's own page."""
+        return any(self.name in section.questions for section in self.lesson.sections)
+
+    @property
     def scale(self) -> GuessScale | None:
         """The slider's scale, with guess and answer on it once there is one."""
         if self.reveal is None:

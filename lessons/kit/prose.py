@@ -1,6 +1,7 @@
 """Prose: Markdown files with a front matter, claims by id, and figures placed by a directive.
 
-`[[figure: rtn]]` on a line of its own places a figure, `[[workshop: gptq]]` the way to a page of the
+`[[figure: rtn]]` on a line of its own places a figure, `[[question: rtn]]` before it the question that
+covers it until there is a guess, `[[workshop: gptq]]` the way to a page of the
 workshop, `[[source: quant_core.methods.rtn.round_to_nearest]]` a function's own source; `{{ claim-id }}`
 prints a claim of `claims.toml` and links to its source. Between `:::mistake` and `:::` stand a common mistake
 and its correction, with the evidence; between `:::note TERM` and `:::` a definition. Both belong to the
@@ -35,7 +36,8 @@ PIECES = ("drawing", "formulas", "description")
 """What a summary may show of a figure."""
 
 _DIRECTIVE = re.compile(
-    rf"^\[\[(figure|workshop|source|{'|'.join(PIECES)}): ([\w.-]+(?:\?[\w=&.-]+)?)\]\]$", re.MULTILINE
+    rf"^\[\[(figure|question|workshop|source|{'|'.join(PIECES)}): ([\w.-]+(?:\?[\w=&.-]+)?)\]\]$",
+    re.MULTILINE,
 )
 FRONT = ("title", "short", "summary", "lead", "headline", "headline_emphasis", "promise")
 """The fields of a front matter that are translated."""
@@ -52,8 +54,8 @@ _MISTAKE = re.compile(r'<div class="mistake">\n<p>(.*?)</p>\n<p>', re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class SectionPart:
-    """A part of a section: `kind` is "html", "figure" or "workshop" (content: its name), "source" (a dotted
-    name) or one of `PIECES` (content: a figure's name, and after a question mark its state).
+    """A part of a section: `kind` is "html", "figure", "question" or "workshop" (content: its name), "source"
+    (a dotted name) or one of `PIECES` (content: a figure's name, and after a question mark its state).
     """
 
     kind: str
@@ -88,6 +90,11 @@ class Section:
     @property
     def figures(self) -> tuple[str, ...]:
         return self._placed("figure")
+
+    @property
+    def questions(self) -> tuple[str, ...]:
+        """The figures that are covered by their question."""
+        return self._placed("question")
 
     @property
     def workshop(self) -> tuple[str, ...]:

@@ -36,6 +36,12 @@ FIRST_MOVE = """
 addEventListener("DOMContentLoaded", () => window.dispatchEvent(new Event("pointermove")))
 """
 """A reader moves before doing anything, and the lesson's scripts wait for that: see test_first_view."""
+UNCOVER = """
+addEventListener("DOMContentLoaded", () => {
+  for (const card of document.querySelectorAll("[data-covers]")) card.removeAttribute("data-covers");
+})
+"""
+"""Figures are there without a guess, as most tests need them: see test_predict for the cover."""
 STEP_LIMIT = 20_000  # milliseconds that one click, wait or navigation may take on a busy machine
 expect.set_options(timeout=STEP_LIMIT)
 EMPTY = "/healthz"
@@ -117,7 +123,8 @@ def new_page(
     """Give a function that opens a watched page in a context of its own.
 
     `new_page(device="desktop" | "phone", javascript=True, **options)`: the options are Playwright's, such as
-    `color_scheme="dark"`, `reduced_motion="no-preference"` or `forced_colors="active"`.
+    `color_scheme="dark"`, `reduced_motion="no-preference"` or `forced_colors="active"`. Questions cover their
+    figures with `covers=True` alone.
 
     A page's process starts as slowly as many a test runs. Where a module says `pytest.mark.tidy`, its tests
     leave nothing behind but what `tidy` puts away, and a page that was opened in the same way is taken.
@@ -125,24 +132,26 @@ def new_page(
     keep = request.node.get_closest_marker("tidy") is not None
     opened: list[tuple[dict[str, Any], Page]] = []
 
-    def open_page(device: str = "desktop", javascript: bool = True, **options: Any) -> Page:
+    def open_page(
+        device: str = "desktop", javascript: bool = True, covers: bool = False, **options: Any
+    ) -> Page:
         settings = {"color_scheme": "light", "reduced_motion": "reduce", "locale": "en-GB"} | DEVICES[device]
         settings |= options | {"java_script_enabled": javascript}
-        page = kept_pages.pop(how(settings), None) if keep else None
+        page = kept_pages.pop(how(settings), None) if keep and not covers else None
         if not page:
             context = browser.new_context(base_url=server, **settings)
             context.set_default_timeout(STEP_LIMIT)
-            for script in (FIRST_MOVE, REPORT_CSP):
+            for script in (FIRST_MOVE, REPORT_CSP, *([] if covers else [UNCOVER])):
                 context.add_init_script(script)
             page = context.new_page()
         watch.follow(page.context)
-        opened.append((settings, page))
+        opened.append((settings | {"covers": covers}, page))
         return page
 
     yield open_page
     for settings, page in opened:
         watch.leave(page.context)
-        if keep and how(settings) not in kept_pages and tidy(page, settings):
+        if keep and not settings.pop("covers") and how(settings) not in kept_pages and tidy(page, settings):
             kept_pages[how(settings)] = page
         else:
             page.context.close()
@@ -194,7 +203,8 @@ def kept_page(browser: Browser, server: str) -> Iterator[Callable[..., Page]]:
             ]
             context = browser.new_context(base_url=server, **(settings | options))
             context.set_default_timeout(STEP_LIMIT)
-            context.add_init_script(FIRST_MOVE)
+            for script in (FIRST_MOVE, UNCOVER):
+                context.add_init_script(script)
             pages[key] = context.new_page()
             pages[key].goto(address)
             if address != EMPTY:

@@ -29,7 +29,7 @@ def centre(mark: Locator) -> float:
 
 
 def test_a_guess_by_keyboard_is_drawn_on_the_figure_wherever_it_is_true(page: Page) -> None:
-    page.goto(PAGE)
+    page.goto(f"{PAGE}/workshop/gptq")
     asked, figure = question(page, "gptq"), page.locator("#fig-03b")
     page.locator("html.js").wait_for()
     slider = asked.locator("input[type=range]")
@@ -66,18 +66,18 @@ def test_a_guess_by_keyboard_is_drawn_on_the_figure_wherever_it_is_true(page: Pa
 
 
 def test_a_guess_stands_where_the_slider_was_and_becomes_a_ring_of_the_chart(page: Page) -> None:
-    page.goto(f"{PAGE}/questions/awq")
+    page.goto(f"{PAGE}/questions/quality")
     page.locator("html.js").wait_for()
-    asked = question(page, "awq")
+    asked = question(page, "quality")
     slider = asked.locator("input[type=range]")
-    slider.fill("0.85")
+    slider.fill("1.3")
     box = placed(slider)
     thumb = 24  # CSS pixels: its middle travels that much less than the track
-    put = box["x"] + thumb / 2 + 0.85 * (box["width"] - thumb)
+    put = box["x"] + thumb / 2 + 0.5 * (box["width"] - thumb)
     slider.press("Enter")
     expect(asked.locator(".reveal")).to_be_visible()
     assert abs(centre(asked.locator("circle.guess")) - put) < 1.5, "where the slider's thumb was"
-    chart = page.locator("#fig-04-chart")
+    chart = page.locator("#fig-05-chart")
     chart.scroll_into_view_if_needed()
     ring = chart.locator(".role-guess .point")
     expect(ring).to_be_visible()
@@ -85,7 +85,7 @@ def test_a_guess_stands_where_the_slider_was_and_becomes_a_ring_of_the_chart(pag
     live, server = placed(ring), placed(static)
     assert abs(centre(ring) - centre(static)) < 1, "Plotly's ring lies where the server's does"
     assert abs(live["y"] + live["height"] / 2 - server["y"] - server["height"] / 2) < 1
-    expect(chart.locator(".role-guess .textpoint")).to_have_text("you 0.85")
+    expect(chart.locator(".role-guess .textpoint")).to_have_text("you 20")
     expect(chart.locator(".role-truth .point")).to_have_count(1)
 
 
@@ -112,7 +112,7 @@ def test_a_guess_is_remembered_in_this_browser(page: Page) -> None:
 
 
 def test_without_scripts_the_form_leads_to_its_own_page_and_back(no_js: Page) -> None:
-    no_js.goto(f"{PAGE}#ask-xray")
+    no_js.goto(f"{PAGE}/workshop/block")
     asked = question(no_js, "xray")
     asked.locator('input[value="8"]').check()
     asked.get_by_role("button", name="Commit").click()
@@ -165,7 +165,7 @@ def test_an_answer_that_cannot_be_read_gets_the_focus_and_the_others_stay(
 
 
 def test_after_a_reload_what_was_answered_is_answered_and_drawn(page: Page) -> None:
-    page.goto(f"{PAGE}#ask-gptq")
+    page.goto(f"{PAGE}/workshop/gptq")
     page.locator("html.js").wait_for()
     asked, shown = question(page, "gptq"), page.locator("#fig-03b")
     asked.locator("input[type=range]").fill("60")
@@ -183,7 +183,6 @@ def test_after_a_reload_what_was_answered_is_answered_and_drawn(page: Page) -> N
     expect(shown.locator(".reveal-mark.guess")).to_have_count(1)
     assert shown.locator(".reveal-mark").all_inner_texts() == drawn
     assert page.url == address
-    expect(question(page, "rtn").get_by_role("button", name="Commit")).to_be_visible()
 
     asked.get_by_role("link", name="Guess again").click()
     expect(asked.get_by_role("button", name="Commit")).to_be_visible()
@@ -231,10 +230,10 @@ def test_what_was_predicted_is_put_beside_what_is_so_on_a_page_and_at_the_end_of
     expect(right.locator("[name=guess]")).to_have_text("9×")
     expect(again.locator("[data-why]")).to_contain_text("cache")
     assert axe(page, ".recall") == []
-    question(page, "gptq").get_by_role("button", name="Show me").click()
+    question(page, "awq").get_by_role("button", name="Show me").click()
     expect(again).to_have_count(2)
     again.first.locator("a").click()
-    expect(page).to_have_url(re.compile("#ask-gptq$"))
+    expect(page).to_have_url(re.compile("#ask-awq$"))
     page.locator("[data-forget]").click()
     expect(page.locator(".recall")).to_be_hidden()
     expect(page.locator(".try").last).to_be_visible()
@@ -250,7 +249,7 @@ def test_a_commit_leaves_its_card_where_it_is_on_the_screen(new_page: NewPage, d
     page.goto(PAGE)
     page.locator("html.js").wait_for()
     bar = page.locator(".contents")
-    for name in ("rtn", "quality"):
+    for name in ("rtn", "fit"):
         for distance in (90, 300):
             asked = question(page, name)
             asked.evaluate("(card, d) => scrollBy(0, card.getBoundingClientRect().top - d)", distance)
@@ -311,3 +310,49 @@ def test_without_scripts_a_task_has_a_page_that_reads_the_address_of_a_figure(no
     )
     no_js.get_by_role("button", name="Check").click()
     expect(no_js.get_by_role("status")).to_have_text("1 of 2 right")
+
+
+def test_a_figure_is_covered_until_there_is_a_guess(new_page: NewPage) -> None:
+    page = new_page(covers=True)
+    page.goto(PAGE)
+    page.locator("html.js").wait_for()
+    asked, shown = question(page, "rtn"), page.locator("#fig-02")
+    slider, commit = asked.locator("input"), asked.get_by_role("button", name="Commit")
+    expect(shown).to_be_hidden()
+    expect(commit).to_be_disabled()
+    expect(slider).to_have_attribute("aria-valuetext", "drag to your guess")
+    expect(asked.locator(".slider-value")).not_to_be_visible()
+    slider.press("ArrowRight")
+    expect(commit).to_be_enabled()
+    commit.click()
+    expect(shown).to_be_visible()
+    expect(asked.locator(".verdict")).to_contain_text("times too small")
+    expect_state(page, "rtn")
+
+    asked.get_by_role("link", name="See it in the figure").click()
+    expect(shown.locator("input[name=bits]")).to_have_value("3")
+    asked.get_by_role("link", name="Continue").click()
+    expect_state(page, "rtn")
+    expect(shown.locator("input[name=bits]")).to_be_focused()
+    expect(page).not_to_have_url(re.compile(r"rtn\.bits"))
+    page.reload()
+    expect(shown).to_be_visible()
+    asked.get_by_role("link", name="Guess again").click()
+    expect(shown).to_be_hidden()
+
+
+def test_a_covered_figure_opens_for_a_link_to_it_and_without_a_guess(new_page: NewPage) -> None:
+    page = new_page(covers=True)
+    page.goto(f"{PAGE}?rtn.bits=5")
+    expect(page.locator("#fig-02")).to_be_visible()
+    expect(page.locator("#fig-04")).to_be_hidden()
+    page.goto(f"{PAGE}#fig-04")
+    expect(page.locator("#fig-04")).to_be_visible()
+    page.locator("html.js").wait_for()
+    question(page, "fit").get_by_role("button", name="Show me").click()
+    expect(page.locator("#fig-06")).to_be_visible()
+
+
+def test_without_scripts_no_figure_is_covered(no_js: Page) -> None:
+    no_js.goto(PAGE)
+    expect(no_js.locator("#fig-02")).to_be_visible()

@@ -83,7 +83,7 @@ async function showAgain(question, query) {
     return;
   }
   const form = formBelow(question);
-  question.replaceWith(arrived);
+  exchange(question, arrived);
   if (!form.querySelector("[name=guess]")) markWhereTrue(form, arrived); // else a link has brought one
 }
 
@@ -124,10 +124,16 @@ async function askAfresh(question) {
 function replace(question, arrived) {
   const edge = parseFloat(getComputedStyle(document.documentElement).scrollPaddingTop) || 0;
   const top = Math.max(question.getBoundingClientRect().top, edge);
-  question.replaceWith(arrived);
+  exchange(question, arrived);
   const settle = () => scrollBy({ top: arrived.getBoundingClientRect().top - top, behavior: "instant" });
   settle();
   requestAnimationFrame(settle); // a browser that holds what stands below has moved it meanwhile
+}
+
+/** What arrives knows nothing of the page: whether its figure is covered before a guess. */
+function exchange(question, arrived) {
+  arrived.toggleAttribute("data-covers", question.hasAttribute("data-covers"));
+  question.replaceWith(arrived);
 }
 
 async function fetchQuestion(question, query) {

@@ -187,8 +187,9 @@ function isAlone(question) {
 
 /** Before the first touch there is no guess: nothing is chosen, and nothing can be committed but not to guess. */
 function unset(question) {
-  const inputs = question.querySelectorAll("form .control input");
-  if (!inputs.length) return;
+  const inputs = [...question.querySelectorAll("form .control input")];
+  const touched = ({ type, value, defaultValue, checked, defaultChecked }) => (type === "radio" ? checked !== defaultChecked : value !== defaultValue);
+  if (!inputs.length || inputs.some(touched)) return; // before we were here
   for (const input of inputs) {
     input.dataset.unset = "";
     if (input.type === "radio") input.checked = false;

@@ -131,7 +131,7 @@ def read_section(
         if isinstance(value, str)
     }
     parts = tuple(
-        SectionPart(kind, linked(_as_html(content, "headline" in front)) if kind == "html" else content)
+        SectionPart(kind, linked(_as_html(content, bool({"headline", "promise"} & front.keys()))) if kind == "html" else content)
         for kind, content in _split(body)
     )
     return Section(
@@ -198,7 +198,7 @@ def _split(body: str) -> list[tuple[str, str]]:
 
 
 def _as_html(content: str, opens: bool) -> str:
-    """Markdown as HTML. In the section that opens the lesson, under the h1, headings are one level up."""
+    """Markdown as HTML. Under an h1, in the opening and on a workshop page, headings are one level up."""
     rendered = _mistakes(_tables_scroll(current_language().markup(_with_margins(content))))
     return rendered.replace("<h3>", "<h2>").replace("</h3>", "</h2>") if opens else rendered
 

@@ -15,6 +15,9 @@ LESSON = load_lesson("quantization")
 FIGURES = LESSON.figures
 PAGE = "/lessons/quantization"
 NAMES = list(FIGURES)
+SPINE = [name for section in LESSON.sections for name in section.figures]
+"""The figures of the lesson's own page; the others stand on pages of its workshop."""
+
 KINDS = ["rtn", "xray", "quality", "fit", "sentence"]
 """One figure of each kind: marks, cells, a chart, many controls, text that is read. They stand for all where
 the frame that all share does the work."""
@@ -102,13 +105,19 @@ def wait_for_table(page: Page, name: str, control: str, value: Any) -> None:
     )
 
 
-def bring_late_drawings(page: Page) -> None:
-    """Pass every figure of the lesson: some are sent without their drawing."""
-    shown = page.locator("figure[data-figure]")
-    expect(shown).to_have_count(len(NAMES))
-    for each in shown.all():
+def page_of(name: str) -> str:
+    """The path of the page on which a figure stands."""
+    page = LESSON.page_of(name)
+    return f"{PAGE}/workshop/{page.slug}" if page in LESSON.workshop else PAGE
+
+
+def uncover(page: Page) -> None:
+    """Show the figures that questions of the page cover, and pass all of them."""
+    page.evaluate(
+        "document.querySelectorAll('[data-covers]').forEach(ask => ask.removeAttribute('data-covers'))"
+    )
+    for each in page.locator("figure[data-figure]").all():
         each.scroll_into_view_if_needed()
-    expect(page.locator("[data-late]")).to_have_count(0)
     page.evaluate("scrollTo(0, 0)")
 
 
@@ -133,11 +142,7 @@ def unfold_data(page: Page, name: str) -> None:
 
 
 def held(page: Page, name: str) -> dict[str, str]:
-    """What the controls say, all of them: those of a late drawing when it has come."""
-    late = page.locator(f"#{FIGURES[name].id} [data-late]")
-    if late.count():
-        late.scroll_into_view_if_needed()
-        expect(late).to_have_count(0)
+    """What the controls say, all of them."""
     state: dict[str, str] = page.locator(f"#{FIGURES[name].id}-form").evaluate(
         "form => Object.fromEntries(new FormData(form))"
     )

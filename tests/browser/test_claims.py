@@ -36,10 +36,10 @@ def test_a_source_is_shown_on_hover_and_on_focus(page: Page) -> None:
     link.focus()
     page.keyboard.press("Tab")
     expect(card).to_be_visible()
-    expect(card).to_contain_text("GeForce RTX 5090")
+    expect(card).to_contain_text("llama-quant.cpp")
     expect(page.locator(":focus")).to_have_attribute("aria-describedby", "claim-card")
     page.keyboard.press("Enter")
-    page.wait_for_url("**/sources#vram-5090")
+    page.wait_for_url("**/sources#bpw-70b-q4km")
 
 
 def test_the_first_tap_shows_and_the_second_follows(phone: Page) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Page
 
-from tests.browser.figures import NAMES, PAGE, bring_late_drawings, figure, open_alone
+from tests.browser.figures import NAMES, PAGE, figure, open_alone, uncover
 
 pytestmark = pytest.mark.tidy
 
@@ -82,7 +82,7 @@ SHAPE = """element => {
 def test_no_two_marks_differ_by_colour_alone(page: Page, subtests: pytest.Subtests) -> None:
     every = {name: PAIRS.get(name, OTHERWISE) for name in NAMES}
     page.goto(f"{PAGE}?{'&'.join(f'{name}.{state}' for name, (state, _) in every.items() if state)}")
-    bring_late_drawings(page)
+    uncover(page)
     for name, (_, pairs) in every.items():
         shown = figure(page, name)
         if name not in PAIRS and not shown.locator(pairs[0][0]).count():

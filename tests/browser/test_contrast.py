@@ -15,7 +15,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import NewPage
 from tests.browser.covering import change, covering
-from tests.browser.figures import KINDS, NAMES, PAGE, bring_late_drawings, figure, open_alone
+from tests.browser.figures import KINDS, NAMES, PAGE, figure, open_alone, uncover
 
 pytestmark = pytest.mark.tidy
 
@@ -193,7 +193,7 @@ def forced_colours_keep_what_is_chosen(shown: Locator, name: str) -> None:
 def test_every_decoration_is_drawn_somewhere(page: Page) -> None:
     """Protects the tests above: what is passed over is what its reason speaks of."""
     page.goto(PAGE)
-    bring_late_drawings(page)
+    uncover(page)
     passed = [mark for marks in DECORATION for mark in marks.split(", ")]
     assert [mark for mark in passed if not page.locator(f"figure :is({mark})").count()] == []
 

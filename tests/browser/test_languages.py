@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.browser.conftest import NewPage
-from tests.browser.figures import bring_late_drawings
+from tests.browser.figures import uncover
 
 pytestmark = pytest.mark.tidy
 
@@ -33,7 +33,7 @@ FAULTS = """
 def test_a_page_from_right_to_left_is_laid_out(new_page: NewPage, width: int) -> None:
     page = new_page(viewport={"width": width, "height": 900})
     page.goto(MIRRORED)
-    bring_late_drawings(page)
+    uncover(page)
     page.evaluate(f"() => {{ window.layout = {LAYOUT} }}")
     assert page.evaluate(FAULTS) == []
     heading, drawing = page.locator("h1"), page.locator("#fig-02 .drawing")

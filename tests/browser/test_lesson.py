@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import until
-from tests.browser.figures import CHARTS, FIGURES, PAGE, figure
+from tests.browser.figures import CHARTS, FIGURES, LESSON, PAGE, figure, uncover
 from tests.browser.watch import Watch
 
 pytestmark = pytest.mark.tidy
@@ -21,7 +21,8 @@ READ_PAGES = [
     "/",
     "/accessibility",
     PAGE,
-    *(f"{PAGE}/{page}" for page in ("summary", "faq", "sources", "receipts")),
+    *(f"{PAGE}/{page}" for page in ("summary", "faq", "sources", "receipts", "workshop")),
+    *(f"{PAGE}/workshop/{page.slug}" for page in LESSON.workshop),
 ]
 ALL_PAGES = [*READ_PAGES, "/styleguide", "/nowhere", f"{PAGE}/figures/rtn?bits=9"]
 
@@ -176,5 +177,5 @@ def test_plotly_is_not_asked_for_before_a_chart_is_near(page: Page) -> None:
     page.goto(PAGE)
     page.wait_for_load_state("networkidle")
     assert not [url for url in asked if "plotly-basic" in url]
-    page.locator("[data-chart]").first.scroll_into_view_if_needed()
+    uncover(page)
     until(page, lambda: any("plotly-basic" in url for url in asked))

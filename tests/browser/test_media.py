@@ -12,11 +12,11 @@ from tests.browser.figures import (
     FIGURES,
     NAMES,
     PAGE,
-    bring_late_drawings,
     computed,
     figure,
     open_alone,
     rendered,
+    uncover,
 )
 
 pytestmark = pytest.mark.tidy
@@ -33,7 +33,7 @@ def test_paper_shows_each_figure_whole_in_its_state_and_no_control(
     """A figure is never broken where it fits on one sheet, so it must fit."""
     page = new_page(viewport=A4_WITHOUT_MARGINS)
     page.goto(PAGE)
-    bring_late_drawings(page)
+    uncover(page)
     for name in NAMES:
         assert figure(page, name).locator(", ".join(HANDLES)).evaluate_all(SEEN)
     page.emulate_media(media="print")

@@ -1,4 +1,4 @@
-"""Back, forward and reload lead to where the reader was, although drawings came or come meanwhile."""
+"""Back, forward and reload lead to where the reader was, although figures were uncovered meanwhile."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def reader(request: pytest.FixtureRequest, new_page: NewPage) -> Page:
 
 
 def test_back_and_forward_lead_to_where_the_reader_was(reader: Page) -> None:
-    """Over the drawings that came on the way, and those that were jumped over and come on the way back."""
+    """Over charts that were drawn on the way, and those that were jumped over."""
     page = reader
     places = [read_on(page, 2500)]
     for section in ("family", "awq", "gguf"):
@@ -46,15 +46,14 @@ def test_back_and_forward_lead_to_where_the_reader_was(reader: Page) -> None:
         expect_at(page, there)
 
 
-@pytest.mark.parametrize(
-    ("reader", "figure"), [("desktop", "smooth"), ("phone", "measured")], indirect=["reader"]
-)
-def test_reload_and_return_lead_to_where_the_reader_was(reader: Page, figure: str) -> None:
-    """Beneath a drawing that comes late, from another page too."""
+def test_reload_and_return_lead_to_where_the_reader_was(reader: Page) -> None:
+    """Beneath figures that were uncovered, from another page too."""
     page = reader
-    page.locator(f"[data-figure={figure}]").scroll_into_view_if_needed()
-    expect(page.locator(f"[data-figure={figure}] [data-late]")).to_have_count(0)
-    page.locator(f"[data-figure={figure}] .view > .readouts").scroll_into_view_if_needed()
+    for name in ("primitive", "rtn", "awq"):
+        ask = page.locator(f"#ask-{name}")
+        ask.get_by_role("button").last.click()
+        expect(ask.locator(".reveal")).to_be_visible()
+    page.locator("[data-figure=awq] .view > .readouts").scroll_into_view_if_needed()
     there = read_on(page, 150)
     page.reload()
     expect_at(page, there)

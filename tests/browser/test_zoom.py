@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Page, ViewportSize
 
 from tests.browser.conftest import NewPage
-from tests.browser.figures import KINDS, PAGE, bring_late_drawings, open_alone
+from tests.browser.figures import KINDS, PAGE, open_alone, uncover
 from tests.browser.test_contrast import TALL, open_in_full
 
 pytestmark = pytest.mark.tidy
@@ -32,7 +32,7 @@ SPACING = """() => {
 
 
 def unfold(page: Page) -> None:
-    bring_late_drawings(page)
+    uncover(page)
     page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true })")
 
 

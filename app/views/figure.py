@@ -180,9 +180,14 @@ class FigureContext:
 
     @property
     def details_open(self) -> bool:
-        """Whether the details are open from the start: one of their controls is in use, or a link says so."""
+        """Whether the details are open from the start.
+
+        They are on a page of the workshop, where one of their controls is in use, and where a link says so.
+        """
+        if self.arrangement.details or (self.brief and self.lesson.in_workshop(self.figure.name)):
+            return True
         defaults = type(self.controls).model_fields
-        return self.arrangement.details or any(
+        return any(
             getattr(self.controls, name) != defaults[name].default
             for name in self.folded
             if name not in self.arrangement.hide

@@ -131,7 +131,12 @@ def read_section(
         if isinstance(value, str)
     }
     parts = tuple(
-        SectionPart(kind, linked(_as_html(content, bool({"headline", "promise"} & front.keys()))) if kind == "html" else content)
+        SectionPart(
+            kind,
+            linked(_as_html(content, bool({"headline", "promise"} & front.keys())))
+            if kind == "html"
+            else content,
+        )
         for kind, content in _split(body)
     )
     return Section(

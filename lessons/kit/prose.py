@@ -130,13 +130,9 @@ def read_section(
         for key, value in front.items()
         if isinstance(value, str)
     }
+    under_h1 = "headline" in front or "promise" in front
     parts = tuple(
-        SectionPart(
-            kind,
-            linked(_as_html(content, bool({"headline", "promise"} & front.keys())))
-            if kind == "html"
-            else content,
-        )
+        SectionPart(kind, linked(_as_html(content, under_h1)) if kind == "html" else content)
         for kind, content in _split(body)
     )
     return Section(
@@ -202,10 +198,10 @@ def _split(body: str) -> list[tuple[str, str]]:
     return [(kind, content) for kind, content in pieces if content.strip()]
 
 
-def _as_html(content: str, opens: bool) -> str:
+def _as_html(content: str, under_h1: bool) -> str:
     """Markdown as HTML. Under an h1, in the opening and on a workshop page, headings are one level up."""
     rendered = _mistakes(_tables_scroll(current_language().markup(_with_margins(content))))
-    return rendered.replace("<h3>", "<h2>").replace("</h3>", "</h2>") if opens else rendered
+    return rendered.replace("<h3>", "<h2>").replace("</h3>", "</h2>") if under_h1 else rendered
 
 
 def _with_margins(content: str) -> str:

@@ -1,4 +1,4 @@
-"""The lesson's page keeps to its measure: words, heights, the first screen, the margin, the list of sections."""
+"""The lesson's page keeps to its measure: words, heights, first screen, margin, list of sections."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from tests.browser.figures import PAGE, awake, expect_address, expect_state, hel
 MOST = {"prose": 2200, "visible": 3800, "height_1440": 15_000, "height_390": 24_000}
 MOST_MARKS = 26
 BOXES = """selector => [...document.querySelectorAll(selector)].filter((each) => each.checkVisibility())
-    .map((each) => each.getBoundingClientRect()).map((b) => [b.left, b.top + scrollY, b.right, b.bottom + scrollY])"""
+    .map((each) => each.getBoundingClientRect())
+    .map((box) => [box.left, box.top + scrollY, box.right, box.bottom + scrollY])"""
 NOTES = ".margin > *"
 Box = list[float]
 

@@ -84,12 +84,13 @@ def sweep(name: str, bits: int) -> Sweep:
     channel = int(np.argmax(mean_abs))
     row = int(np.argmax(np.abs(errors[0][:, channel])))
     group = slice(channel // size * size, channel // size * size + size)
-    shares = np.array([channel_shares(error, weights, layer.hessian) for error in errors])
+    output = power(weights, layer.hessian)
+    shares = np.array([channel_shares(error, layer.hessian) for error in errors]) / output
     others = np.setdiff1d(np.arange(weights.shape[1]), loud)
     return Sweep(
         result.alpha,
         result.alphas,
-        result.losses / power(weights, layer.hessian),
+        result.losses / output,
         result.held_out / power(weights, unseen),
         shares[:, loud].sum(axis=1),
         shares[:, others].sum(axis=1),
@@ -107,16 +108,13 @@ def sweep(name: str, bits: int) -> Sweep:
     )
 
 
-def channel_shares(
-    errors: NDArray[np.float64], weights: NDArray[Any], moment: NDArray[Any]
-) -> NDArray[np.float64]:
-    """What each channel adds to the relative output error: Σⱼ (EᵀE)ᵢⱼ Mᵢⱼ ÷ tr(W M Wᵀ), shape (columns,).
+def channel_shares(errors: NDArray[np.float64], moment: NDArray[Any]) -> NDArray[np.float64]:
+    """What each channel adds to the layer's mean squared output error: Σⱼ (EᵀE)ᵢⱼ Mᵢⱼ ÷ rows.
 
     The errors of two channels meet in the output; each gets half of what they add together, so the shares
     add up exactly. A channel whose errors cancel those of others may have a negative share.
     """
-    pairs = (errors.T @ errors) * moment
-    shares: NDArray[np.float64] = pairs.sum(axis=1) / (len(weights) * power(weights, moment))
+    shares: NDArray[np.float64] = ((errors.T @ errors) * moment).sum(axis=1) / len(errors)
     return shares
 
 
@@ -419,7 +417,7 @@ def _names(tries: Sweep, step: int, y: Scale) -> dict[str, dict[str, Any]]:
     loud = {round(float(a), 2): HEIGHT - y(float(v)) for a, v in zip(tries.alphas, tries.loud, strict=True)}
     inside = loud[0.25] >= INSIDE and not 0 < alpha <= 0.25
     start = alpha if 0.2 < alpha <= 0.5 or loud[0.25] >= INSIDE else 0.2
-    middle = 0.75 if alpha <= 0.5 else 0.8 if alpha < 0.6 else 0.4
+    middle = 0.75 if alpha <= 0.5 else 0.8 if alpha < 0.6 else 0.35
     top = HEIGHT - y(float(tries.neighbours[round(middle * awq.GRID)]))
     return {
         "loud": {

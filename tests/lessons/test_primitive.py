@@ -150,7 +150,7 @@ def test_the_finding_is_true_in_every_state(block: str, convention: str) -> None
         shown = view(Controls(block=block, convention=convention, bits=bits, weight=weight))
         said = finding(shown)
         assert len(said) <= 150, said
-        if "comes back as 0" in said:
+        if "comes back as zero" in said:
             assert readout(shown, "restored") == 0 != readout(shown, "w")
             assert abs(readout(shown, "w")) <= readout(shown, "scale") / 2
             continue

@@ -42,12 +42,12 @@ CHANNELS = (*GROUP_SIZES, "tinylm")
 METHODS = ("gptq", "awq")
 LOOKS = {"gptq": "method-2", "awq": "quantized"}
 SOURCE_LOOKS = {"own": "method-1", "play": "quantized", "bible": "method-3"}
-NAMED_AT = {"own": (-1, "top-left"), "play": (-1, "bottom-left"), "bible": (1, "right")}
+NAMED_AT = {"own": (1, "bottom-left"), "play": (-1, "bottom-left"), "bible": (1, "right")}
 CHANNEL_LOOKS = dict(zip(CHANNELS, ("quantized", "method-1", "method-2", "method-4"), strict=True))
 CHANNELS_NAMED_AT = dict(
     zip(
         CHANNELS,
-        ((2, "bottom-left"), (0, "bottom-right"), (2, "top-right"), (1, "bottom-right")),
+        ((2, "bottom-left"), (3, "bottom-left"), (2, "top-right"), (7, "bottom-left")),
         strict=True,
     )
 )

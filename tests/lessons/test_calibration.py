@@ -77,6 +77,14 @@ def test_every_line_has_its_name_in_the_plot() -> None:
         assert texts == {TEXT.words[series.name] for series in lines}
 
 
+def test_both_methods_have_one_scale_of_perplexity() -> None:
+    charts = [view(question="domain", method=method).chart for method in ("gptq", "awq")]
+    assert charts[0] and charts[1]  # noqa: PT018
+    assert charts[0].y == charts[1].y
+    ticks = [text for _, text in charts[0].y.ticks]
+    assert len(set(ticks)) == len(ticks)
+
+
 def test_loudest_channel_matches_the_prose() -> None:
     layer = sources.load_layer(LAYER)
     assert layer.mean_abs is not None

@@ -42,7 +42,10 @@ CHANNELS = (*GROUP_SIZES, "tinylm")
 METHODS = ("gptq", "awq")
 LOOKS = {"gptq": "method-2", "awq": "quantized"}
 SOURCE_LOOKS = {"own": "method-1", "play": "quantized", "bible": "method-3"}
-NAMED_AT = {"own": (1, "bottom-left"), "play": (-1, "bottom-left"), "bible": (1, "right")}
+NAMED_AT = {
+    "gptq": {"own": (1, "bottom-left"), "play": (-1, "bottom-left"), "bible": (0, "top-right")},
+    "awq": {"own": (1, "bottom-left"), "play": (0, "top-right"), "bible": (-1, "bottom-right")},
+}
 CHANNEL_LOOKS = dict(zip(CHANNELS, ("quantized", "method-1", "method-2", "method-4"), strict=True))
 CHANNELS_NAMED_AT = dict(
     zip(
@@ -538,8 +541,9 @@ def _text_kind(result: TextKind) -> View:
 
 
 def _perplexity_chart(result: TextKind) -> Chart:
-    every = [result.rtn, *(row.perplexity for of in result.rows.values() for row in of.values())]
-    room = max(0.06 * (max(every) - min(every)), 0.3)
+    """Both methods are drawn on one scale: what is small beside the other looks small."""
+    every = [row.perplexity for row in sources.measured_calibration()]
+    room = 0.06 * (max(every) - min(every))
     low, high = min(every) - 1.5 * room, max(every) + room
     counts = measuring.CALIBRATION_TOKENS
     return Chart(
@@ -555,7 +559,7 @@ def _perplexity_chart(result: TextKind) -> Chart:
                 tuple(_calibrated(row) for row in of.values()),
                 "both",
                 SOURCE_LOOKS[source],
-                named=NAMED_AT[source],
+                named=NAMED_AT[result.controls.method][source],
             )
             for source, of in result.rows.items()
         ),

@@ -425,11 +425,15 @@ def _chart(rows: list[Measured], result: Result) -> Chart:
         if line := [points[row.key] for row in kind if _is_on_line(row)][::-1]:
             series.append(Series(f"{name}_line", tuple(line), kind="line", role=role))
         for on_line, size in ((False, 7), (True, 9)):
-            marks = tuple(points[row.key] for row in kind if _is_on_line(row) is on_line)
+            marks = tuple(
+                points[row.key] for row in kind if _is_on_line(row) is on_line and row is not result.chosen
+            )
             if marks:
                 series.append(Series(name, marks, role=role, symbol=symbol, size=size))
-    # Lines below the marks, so that none is struck out.
-    series.sort(key=lambda each: each.kind != "line")
+        if result.chosen in kind:
+            series.append(Series(name, (points[result.chosen.key],), role=role, symbol=symbol))
+    # Lines below the marks, the chosen one above all: its name may have to stand on others.
+    series.sort(key=lambda each: (each.kind != "line", len(each.points) == 1 and each.points[0].marked))
     rules = (Rule("y", FLOOR, "reference_rule" if result.model == "tinylm" else "shipped_rule"),)
     return Chart(x, y, (*([laid_over] if laid_over else []), *series), rules, height=HEIGHT)
 

@@ -181,7 +181,7 @@ def test_measured_rows_are_compared_with_the_shipped_model() -> None:
     assert "below the plot: RTN 2 g64 (50 000)" in said.replace("\u202f", " ").replace("\u2009", " ")
     assert shown.chart
     marks = [series for series in shown.chart.series if series.kind == "points"]
-    assert [point.key for series in marks for point in series.points] == ["Q8_0", "rtn-4-g64"]
+    assert [point.key for series in marks for point in series.points] == ["rtn-4-g64", "Q8_0"]
     assert "Q4_K_M is not among the rows shown" in said
     assert len(shown.chart.y.ticks) >= 3
     picked = measured.on_found(

@@ -196,7 +196,7 @@ def view(result: Result, found: Found | None = None) -> View:
             Readout.of(result, "rise", lambda v: numbers.signed(v, _places(v)), "%", accent=True),
             Readout.of(result, "bits_per_weight", lambda v: numbers.fixed(v, 2)),
             perplexity,
-            Readout.of(result, "row", str),
+            Readout.of(result, "row", str, accent=chosen is not result.reference),
             Readout.of(result, "size", lambda v: numbers.fixed(v / 1e6, 2), "MB"),
             divergence,
             Readout.of(result, "agreement", lambda v: numbers.fixed(100 * v, 1), "%"),

@@ -336,10 +336,10 @@ def _verdict(row: Row, baseline: Row) -> str:
 
 
 def _readouts(result: Result) -> tuple[Readout, ...]:
-    size = Readout.of(result, "size_gb", _two_places, "GB", accent=True)
+    size = Readout.of(result, "size_gb", _two_places, "GB", accent=result.chosen is not result.baseline)
     perplexity = _measured(result, "perplexity")
     about = (
-        Readout.of(result, "scheme", str),
+        Readout.of(result, "scheme", str, accent=result.chosen is not result.baseline),
         Readout.of(result, "bits_per_weight", _two_places),
         Readout.of(result, "size_gib", _two_places, "GiB"),
     )

@@ -33,8 +33,7 @@ MOST_STATES = 8
 HIGHER = {"xray": 1130}
 """Figures of the workshop whose drawing needs more: one cell for each of 144 bytes and 256 weights."""
 
-NOT_YET: dict[str, set[str]] = {
-}
+NOT_YET: dict[str, set[str]] = {}
 """The rules that a figure does not keep yet. A test fails when it keeps one of them: then take it out."""
 
 

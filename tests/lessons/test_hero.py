@@ -130,6 +130,7 @@ def test_sizes_are_the_published_ones() -> None:
 @pytest.mark.parametrize("machine", [LAPTOP, CARD])
 @pytest.mark.parametrize("bits", WIDTHS)
 def test_machines_are_judged_as_in_fig_06(machine: str, bits: int) -> None:
+    """As it opens, with its cache and buffers."""
     there = fit.compute(fit.Controls(mix=FILE_TYPES[bits], device=machine))
     here = compute(Controls(step=WIDTHS.index(bits)))
     spare = here.laptop_spare if machine == LAPTOP else here.card_spare

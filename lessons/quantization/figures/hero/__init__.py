@@ -1,7 +1,7 @@
 """The opening's figure: a sentence continued by a small model at falling widths, and the file of a large one.
 
 The sentences were recorded by `scripts/record_continuations.py`. The sizes are those of llama.cpp's file
-types, and a machine is held against them as in FIG.06: by the memory that a model may use, weights alone.
+types, and what a machine has left is what FIG.06 says as it opens: with a cache and the buffers.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from lessons.kit.mathml import tex
 from lessons.kit.scales import Scale
 from lessons.kit.view import Column, Readout, Sentence, Table, View
 from lessons.quantization import sources
+from lessons.quantization.figures import fit
 from lessons.quantization.sources import Continuation
 from quant_core import memory
 from quant_core.memory import GIB
@@ -49,12 +50,16 @@ class Controls(FigureControls):
 
 @dataclass(frozen=True, slots=True)
 class Width:
-    """A sentence's continuation and a model's file at one width; sizes and what is spare are in bytes."""
+    """A sentence's continuation and a model's file at one width; sizes and what is spare are in bytes.
+
+    `size` is the file, `need` what running it takes on the laptop.
+    """
 
     bits: int
     written: Continuation
     file_type: str
     size: int
+    need: int
     bits_per_weight: float
     laptop_spare: int
     card_spare: int
@@ -73,7 +78,7 @@ class Width:
 
     @property
     def fits(self) -> str:
-        """Which machines hold the file."""
+        """Which machines run the file."""
         return "neither" if self.laptop_spare < 0 else "laptop" if self.card_spare < 0 else "both"
 
 
@@ -111,15 +116,17 @@ def compute(controls: Controls) -> Result:
 def at_width(prompt: str, bits: int) -> Width:
     """A sentence and the 70B at one width."""
     shape, file_type = sources.model(MODEL).shape, FILE_TYPES[bits]
-    size = memory.weight_bytes(shape, file_type)
+    footprint = fit.footprint_of(fit.run_of(fit.Controls(model=MODEL, mix=file_type)))
+    laptop, card = (fit.outcome_on(footprint, sources.device(machine)) for machine in (LAPTOP, CARD))
     return Width(
         bits,
         sources.continuations()[prompt, bits],
         file_type,
-        size,
+        memory.weight_bytes(shape, file_type),
+        laptop.need.total,
         memory.bits_per_weight(shape, file_type),
-        laptop_spare=sources.device(LAPTOP).usable_bytes - size,
-        card_spare=sources.device(CARD).usable_bytes - size,
+        laptop.margin,
+        card.margin,
     )
 
 
@@ -173,6 +180,7 @@ def _notes() -> tuple[Sentence, ...]:
             laptop=numbers.gigabytes(laptop.usable_bytes),
             share=numbers.percent(laptop.usable_bytes / laptop.memory_bytes, 0),
             card=numbers.gigabytes(card.usable_bytes),
+            context=numbers.integer(int(fit.Controls().context)),
         ),
     )
 
@@ -187,8 +195,9 @@ def _finding(result: Result) -> str:
 def _drawing(result: Result) -> dict[str, Any]:
     chosen = result.chosen
     sentences = sources.continuation_conditions()["sentences"]
-    x = Scale((0.0, float(result.widths[0].size)))
+    x = Scale((0.0, float(result.widths[0].need)))
     machines = {"card": sources.device(CARD), "laptop": sources.device(LAPTOP)}
+    spare = {"card": chosen.card_spare, "laptop": chosen.laptop_spare}
     return {
         "sentence": sentences[result.controls.prompt],
         "prompts": list(ANSWERS),
@@ -205,7 +214,14 @@ def _drawing(result: Result) -> dict[str, Any]:
         "file_type": chosen.file_type,
         "bar": x.percent(chosen.size),
         "size": numbers.gigabytes(chosen.size),
-        "whole": numbers.gigabytes(result.widths[0].size),
+        "rest": {
+            "width": f"{x(chosen.need) - x(chosen.size):.2f}%",
+            "size": numbers.gigabytes(chosen.need - chosen.size, 1),
+        },
+        "whole": {
+            "width": x.percent(result.widths[0].size),
+            "size": numbers.gigabytes(result.widths[0].size),
+        },
         "ticks": [
             {"x": x.percent(width.size), "bits": str(width.bits), "chosen": width is chosen}
             for width in result.widths
@@ -216,7 +232,7 @@ def _drawing(result: Result) -> dict[str, Any]:
                 "x": x.percent(device.usable_bytes),
                 "gb": str(device.memory_bytes // GIB),
                 "usable": numbers.gigabytes(device.usable_bytes),
-                "holds": chosen.size <= device.usable_bytes,
+                "holds": spare[key] >= 0,
             }
             for key, device in machines.items()
         ],

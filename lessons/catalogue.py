@@ -213,6 +213,11 @@ class Lesson:
         """A page of the workshop by its slug."""
         return next(page for page in self.workshop if page.slug == slug)
 
+    @property
+    def map(self) -> str | None:
+        """The figure that shows all parts of a model, to which captions lead."""
+        return next((name for name, figure in self.figures.items() if figure.shows == "all"), None)
+
     def page_of(self, figure: str) -> Section:
         """The section or the workshop page on which a figure stands."""
         return next(page for page in self.pages if figure in page.figures)

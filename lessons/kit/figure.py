@@ -37,7 +37,8 @@ class Figure(Generic[C]):
     view_of
         What is shown of a result; it computes nothing.
     shows
-        The part of a model that it draws, marked in its caption; None where that says nothing.
+        The part of a model that it draws, marked in its caption, or "all" for the map of them; None where
+        that says nothing.
     is_html
         Its drawing is made of rows and cells of HTML: only a browser can make a picture of it.
     on_own
@@ -62,7 +63,7 @@ class Figure(Generic[C]):
     controls: type[C]
     compute: Callable[[C], Any]
     view_of: Callable[[Any], View]
-    shows: Part | None = None
+    shows: Part | Literal["all"] | None = None
     is_html: bool = False
     on_own: Callable[[C, Own], View] | None = None
     from_file: Callable[[Mapping[str, str]], dict[str, str]] | None = None

@@ -216,7 +216,7 @@ def test_builder_makes_a_link_with_the_chosen_arrangement(
 
 
 def test_the_builder_opens_a_question_and_a_task(client: TestClient) -> None:
-    for place, path in (("question", "questions/rtn"), ("task", "tasks/rounding")):
+    for place, path in (("question", "questions/rtn"), ("task", "tasks/zeros")):
         made = parse(client.get(f"{LESSON}/teach?figure=rtn&place={place}").text)
         link = made.one("input", id="made-link").attributes["value"]
         assert link == f"{LESSON}/{path}"

@@ -360,4 +360,4 @@ def _formulas(sample: Sample, said: dict[str, str]) -> tuple[str, ...]:
     )
 
 
-FIGURE = Figure("zoom", "zoom", "FIG.MAP", Controls, compute, view, is_html=True)
+FIGURE = Figure("zoom", "zoom", "FIG.MAP", Controls, compute, view, shows="all", is_html=True)

@@ -69,7 +69,7 @@ def test_figure_has_its_id_one_get_form_and_named_outputs(client: TestClient, na
 @pytest.mark.parametrize("name", IDS)
 def test_figure_carries_words_formula_source_and_table(client: TestClient, name: str) -> None:
     figure = parse(client.get(f"{LESSON}/figures/{name}").text).one("figure")
-    assert len(figure.one("p", class_="description").text) > 40
+    assert len(figure.one("p", class_="finding").text) > 20
     assert figure.all("math")
     assert "def " in "".join(pre.text for pre in figure.all("pre"))
     assert figure.one("details", class_="data").all("td")

@@ -22,7 +22,14 @@ from app.settings import Settings
 from app.site import use_site
 from app.views.environment import environment, html
 from app.views.figure import figure_context, figure_view
-from app.views.lesson import course_page, defaults_of, lesson_address, lesson_page, receipts_page
+from app.views.lesson import (
+    course_page,
+    defaults_of,
+    lesson_address,
+    lesson_page,
+    receipts_page,
+    workshop_page,
+)
 from app.views.state_table import fragment_address, state_table, table_address, table_query
 from app.views.styleguide import styleguide_page
 from lessons.catalogue import Lesson, all_slugs, lesson_slugs, load_lesson, plain_pages
@@ -69,12 +76,20 @@ def read_everything(app: FastAPI) -> None:
                 cache.now(key, make)
             for slug in all_slugs():
                 _make_files(load_lesson(slug))
+                _make_exercises(load_lesson(slug))
     if content_hash() != read:
         raise ContentChangedError
 
 
+def _make_exercises(lesson: Lesson) -> None:
+    """Exercises of every task: some read data of their own, which seed by seed may differ."""
+    for task in lesson.tasks.values():
+        for seed in range(8):
+            task.make(seed)
+
+
 def first_pages() -> Iterator[Making]:
-    """The pages of the course, and of each lesson its page and the first view of its figures."""
+    """The pages of the course, and of each lesson its page, workshop and first views of figures."""
     yield address("course"), course_page
     yield address("styleguide"), styleguide_page
     for slug, page in plain_pages().items():
@@ -83,6 +98,9 @@ def first_pages() -> Iterator[Making]:
         lesson = load_lesson(slug)
         queries = defaults_of(lesson)
         yield lesson_address(lesson, queries), partial(lesson_page, lesson, queries)
+        for page in lesson.workshop:
+            key = lesson_address(lesson, queries, ("workshop page", slug, page.slug))
+            yield key, partial(workshop_page, lesson, page, queries)
         if lesson.receipts is not None:
             yield address("receipts", slug), partial(receipts_page, lesson)
         yield from (_view(lesson, name, query) for name, query in queries.items())

@@ -46,7 +46,8 @@ def test_page_is_served(client: TestClient, address: str) -> None:
 def test_the_lesson_says_how_long_it_takes(client: TestClient) -> None:
     """Counted by lessons/kit/duration.py; test_claims.py holds the count."""
     reading, whole = QUANTIZATION.minutes
-    assert f"{reading} minutes, about {whole} with its questions and tasks" in client.get(LESSON).text
+    text = parse(client.get(LESSON).text).one("p", class_="kicker").text
+    assert f"{reading} minutes, about {whole} with its questions and tasks" in text
     assert 10 < reading < whole
 
 

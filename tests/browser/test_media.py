@@ -16,7 +16,6 @@ from tests.browser.figures import (
     figure,
     open_alone,
     rendered,
-    uncover,
 )
 
 pytestmark = pytest.mark.tidy
@@ -32,14 +31,13 @@ def test_paper_shows_each_figure_whole_in_its_state_and_no_control(
 ) -> None:
     """A figure is never broken where it fits on one sheet, so it must fit."""
     page = new_page(viewport=A4_WITHOUT_MARGINS)
-    page.goto(PAGE)
-    uncover(page)
-    for name in NAMES:
-        assert figure(page, name).locator(", ".join(HANDLES)).evaluate_all(SEEN)
-    page.emulate_media(media="print")
     for name in NAMES:
         with subtests.test(name):
+            page.emulate_media(media="screen")
+            open_alone(page, name)
             shown = figure(page, name)
+            assert shown.locator(", ".join(HANDLES)).evaluate_all(SEEN)
+            page.emulate_media(media="print")
             expect(shown.locator(".drawing")).to_be_visible()
             assert rendered(page, name) == computed(name, FIGURES[name].controls())
             handles = shown.locator(", ".join((".control input", *HANDLES)))
@@ -48,6 +46,8 @@ def test_paper_shows_each_figure_whole_in_its_state_and_no_control(
                 shown.evaluate("shown => shown.getBoundingClientRect().height")
                 <= A4_WITHOUT_MARGINS["height"]
             )
+    page.goto(PAGE)
+    page.emulate_media(media="print")
     assert page.evaluate("document.documentElement.scrollWidth") <= A4_WITHOUT_MARGINS["width"]
 
 

@@ -43,7 +43,7 @@ def test_a_page_from_right_to_left_is_laid_out(new_page: NewPage, width: int) ->
 
 def test_what_scripts_write_is_in_the_language(new_page: NewPage) -> None:
     page = new_page()
-    page.goto(f"{MIRRORED}/figures/awq")
+    page.goto(f"{MIRRORED}/figures/quality")
     page.locator(".modebar").wait_for(state="attached")
     button = page.locator("[data-theme-button]")
     button.click()

@@ -23,7 +23,7 @@ Place = tuple[int, float]
 
 @pytest.fixture(params=["desktop", "phone"])
 def reader(request: pytest.FixtureRequest, new_page: NewPage) -> Page:
-    page = new_page(request.param)
+    page = new_page(request.param, covers=True)
     page.goto(PAGE)
     return page
 
@@ -49,7 +49,7 @@ def test_back_and_forward_lead_to_where_the_reader_was(reader: Page) -> None:
 def test_reload_and_return_lead_to_where_the_reader_was(reader: Page) -> None:
     """Beneath figures that were uncovered, from another page too."""
     page = reader
-    for name in ("primitive", "rtn", "awq"):
+    for name in ("rtn", "awq"):
         ask = page.locator(f"#ask-{name}")
         ask.get_by_role("button").last.click()
         expect(ask.locator(".reveal")).to_be_visible()

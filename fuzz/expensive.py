@@ -63,7 +63,8 @@ def expensive_requests(method: str, path: str, turn: int) -> Iterator[tuple[str,
 
 
 PLACES: dict[str, Callable[[Lesson], list[str]]] = {
-    "tasks/{section}": lambda lesson: [f"tasks/{section}" for section in lesson.tasks],
+    "tasks/{name}": lambda lesson: [f"tasks/{section}" for section in lesson.tasks],
+    "workshop/{page}": lambda lesson: [f"workshop/{page.slug}" for page in lesson.workshop],
     "questions/{name}": lambda lesson: [f"questions/{name}" for name in lesson.questions],
     "jobs/{name}": lambda lesson: [f"jobs/{name}" for name in lesson.jobs],
     "{name}": lambda lesson: list(lesson.figures),

@@ -68,6 +68,11 @@ class Sentence:
         sentence._read_outs = read_outs
         return sentence
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sentence) and (self.key, self.slots) == (other.key, other.slots)
+
+    __hash__ = None  # type: ignore[assignment]
+
     def __repr__(self) -> str:
         return f"Sentence({self.key!r}, {self.values!r})"
 

@@ -383,7 +383,7 @@ def test_fig05d_links_to_the_job_and_back(client: TestClient) -> None:
     steps = [Progress((place + 1) / len(rows), row) for place, row in enumerate(rows)]
     store.compute(smollm2.JOB.key(Nothing()), lambda _: iter(steps))
     page = client.get(address).text
-    assert "as shipped, in Q4_1" in page
+    assert "stored in Q4_1" in page
     assert "/jobs/bigger" not in page
     assert client.get(address.replace("measured?", "measured.svg?")).status_code == 200
     assert f'href="{address}"' in client.get("/lessons/quantization/jobs/bigger").text

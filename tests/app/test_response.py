@@ -53,7 +53,7 @@ def test_large_response_without_encoding_is_sent_in_pieces(raw: bytes) -> None:
 
 
 def test_static_file_without_encoding_is_not_copied_per_client() -> None:
-    for path in ("vendor/plotly-basic.min.js", "lesson.css", "late.css", "js/page/figures.js"):
+    for path in ("vendor/plotly-basic.min.js", "lesson.css", "js/page/figures.js"):
         body = static_file(path)
         assert body
         assert body.encoded("identity")[0] is body.encoded("identity")[0]

@@ -200,5 +200,5 @@ def test_the_prose_names_the_tensors_that_a_suffix_changes() -> None:
     kinds = {bits: set().union(*(changed(*pair) for pair in two)) for bits, two in pairs.items()}
     assert set().union(*kinds.values()) == {"attn_v", "ffn_down", "attn_output"}
     output = [bits for bits, found in kinds.items() if "attn_output" in found]
-    prose = " ".join((ROOT / "lessons/quantization/en/05-gguf.md").read_text("utf-8").split())
+    prose = " ".join((ROOT / "lessons/quantization/en/workshop/mixes.md").read_text("utf-8").split())
     assert f"changes `attn_v` and `ffn_down`, and for {' and '.join(output)} also `attn_output`" in prose

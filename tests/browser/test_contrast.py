@@ -15,7 +15,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import NewPage
 from tests.browser.covering import change, covering
-from tests.browser.figures import KINDS, NAMES, PAGE, figure, open_alone, uncover
+from tests.browser.figures import KINDS, NAMES, figure, open_alone
 
 pytestmark = pytest.mark.tidy
 
@@ -28,10 +28,11 @@ LEAST_OF_A_MARK = 3.0
 Colour = list[float]
 
 DECORATION = {
-    ".grid, .strip-axis, .rule-band, .layer-below path, .keep-track": "helps to read labels",
+    ".grid, .strip-axis, .rule-band, .layer-below path": "helps to read labels",
     ".track": "the length of a whole bar, beside which stands what the bar says",
     ".here-bar": "the other parts of a model; the part that is drawn is named beside them",
-    ".halo": "the band on which the least error lies, which is drawn upon it",
+    ".area": "the ground under a curve, whose line is drawn at full strength",
+    ".way .band": "the ground of a row, which has a line at its start and its own words",
     ".level": "a level's place is told by its code at the edge, and by the marks that lie on it",
     ".fold-shape": "joins the sixteen cells to those that are kept",
     ".cell": "a cell is told from others by the sign, the code or the number printed in it",
@@ -192,10 +193,11 @@ def forced_colours_keep_what_is_chosen(shown: Locator, name: str) -> None:
 
 def test_every_decoration_is_drawn_somewhere(page: Page) -> None:
     """Protects the tests above: what is passed over is what its reason speaks of."""
-    page.goto(PAGE)
-    uncover(page)
-    passed = [mark for marks in DECORATION for mark in marks.split(", ")]
-    assert [mark for mark in passed if not page.locator(f"figure :is({mark})").count()] == []
+    unseen = {mark for marks in DECORATION for mark in marks.split(", ")}
+    for name in NAMES:
+        open_alone(page, name)
+        unseen -= {mark for mark in unseen if page.locator(f"figure :is({mark})").count()}
+    assert unseen == set()
 
 
 def test_black_on_white_is_21_to_1() -> None:

@@ -48,8 +48,8 @@ and table. No scheme of the study lies between 0.7 and 1.4, so a stricter or lax
 HEIGHT = 216
 WIDE, NARROW = 520, 236
 """Of the plot, in pixels: its height, and the widths for which labels are placed: the least that shows all,
-and a small phone's. The style sheet leaves the minor ones out below the first, all but the chosen one below
-the second."""
+and a small phone's. The style sheet leaves the minor ones out below the first, and all below the second: the
+chosen one is named by its menu."""
 
 RULE_LABEL, NOTE_CHARACTERS = 3, 28
 """Characters of the label of F16's rule, and of the note under it, which the points' labels leave free."""

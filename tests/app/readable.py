@@ -39,7 +39,8 @@ def _printed(spec: Any, key: str = "") -> Iterator[str]:
     """The texts that Plotly shows of a chart's specification."""
     if isinstance(spec, dict):
         for name, value in spec.items():
-            yield from _printed(value, name)
+            if (key, name) != ("shapes", "name"):  # a name for style sheets
+                yield from _printed(value, name)
     elif isinstance(spec, list):
         for value in spec:
             yield from _printed(value, key)

@@ -80,7 +80,7 @@ MODELS = {part for preset in sources.models() for part in (preset.name, preset.f
 NAMES = {
     "openalicelabs academy ARCH": "the site and the course, as they are called in every language",
     "FIG": "figures are cited by these names, in addresses too",
-    "CSV SVG PNG": "file formats",
+    "CSV SVG PNG GGUF": "file formats",
     "Python": "a programming language",
     "RTN Clipped RTN HQQ AWQ GPTQ act order imatrix": "methods, as their papers and programs write them",
     "SmoothQuant": "another",

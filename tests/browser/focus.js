@@ -30,7 +30,7 @@
     return counted.get(key) % (EACH + 1) === 0;
   };
   const stops = [...document.querySelectorAll('a[href], button, input:not([type="hidden"]), select, summary, [tabindex="0"]')].filter(
-    (element) => element.checkVisibility({ visibilityProperty: true }) && !element.closest(".modebar") && tried(element),
+    (element) => element.checkVisibility({ visibilityProperty: true }) && !element.closest(".modebar") && !element.matches(":disabled") && tried(element),
   );
   const bars = [...document.querySelectorAll(".contents, .bench")].filter((bar) => getComputedStyle(bar).position === "sticky");
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import NewPage
-from tests.browser.figures import PAGE
+from tests.browser.figures import PAGE, awake
 
 pytestmark = pytest.mark.tidy
 
@@ -24,14 +24,22 @@ SCREENS: dict[str, dict[str, Any]] = {
 def with_keyboard(page: Page) -> None:
     """Open the lesson and press a key: from then on the browser shows the focus."""
     page.goto(PAGE)
-    page.locator("html.js").wait_for()
+    awake(page)
     page.keyboard.press("Tab")
+
+
+def guess_everything(page: Page) -> None:
+    """Touch the control of every question: its button can have the focus only then."""
+    for question in page.locator("[data-ask]").all():
+        question.locator(".guess input").first.press("ArrowRight")
+        expect(question.locator("button").first).to_be_enabled()
 
 
 @pytest.mark.parametrize("screen", SCREENS)
 def test_the_focus_is_seen_wherever_it_goes(new_page: NewPage, screen: str) -> None:
     page = new_page(**SCREENS[screen])
     with_keyboard(page)
+    guess_everything(page)
     assert page.evaluate(LOSE_FOCUS, False) == []
     if screen != "dark":  # where things are does not depend on the scheme
         assert page.evaluate(LOSE_FOCUS, True) == [], "on the way back"

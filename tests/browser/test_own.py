@@ -14,7 +14,7 @@ from playwright.sync_api import Page, Route, expect
 from quant_core.methods import metrics, rtn
 from tests.browser.conftest import until
 from tests.browser.dropping import bytes_read, drop
-from tests.browser.figures import figure, unfold_data
+from tests.browser.figures import figure, page_of, unfold_data
 from tests.browser.watch import Watch
 
 PAGE = "/lessons/quantization"
@@ -85,9 +85,12 @@ def test_a_block_of_a_file_dropped_on_a_figure_is_drawn_in_every_figure_that_can
     header = len(content) - WEIGHTS.nbytes - 64  # the other tensor has 64 bytes
     assert header <= bytes_read(shown) <= header + 16 + 2 * 256, "its first bytes, its header and one block"
 
-    page.reload()
+    page.goto(page_of("xray"))
     page.locator("html.js").wait_for()
     expect(figure(page, "xray").locator(".note").first).to_contain_text("model.safetensors")
+    page.go_back()
+    page.locator("html.js").wait_for()
+    expect(shown.locator(".note").first).to_contain_text("model.safetensors")
     figure(page, "rtn").locator("details.own > summary").click()
     panel.locator("[data-own-back]").click()
     expect(shown.locator(".note").first).to_contain_text("all-MiniLM-L6-v2")

@@ -132,6 +132,6 @@ def test_a_figure_works_in_the_page_of_another_host_and_the_site_cannot_be_frame
     framed.locator("details > summary").first.click()
     page.wait_for_function(f"Math.max(...{heights}) > {before}")
     # Without scripts and without an origin it still has its style sheet.
-    expect(sandboxed.locator('output[name="levels"]')).to_be_visible()
+    expect(sandboxed.locator('output[name="zeros"]')).to_be_visible()
     assert sandboxed.locator("h1.visually-hidden").evaluate("h => getComputedStyle(h).position") == "absolute"
     expect(refused.locator("main")).to_have_count(0)

@@ -201,9 +201,13 @@ class Lesson:
         readouts = figure.view(controls).readouts
         return program(figure.computation(controls), controls, [readout.name for readout in readouts])
 
-    def tasks_of(self, section: str) -> list[Task]:
-        """The tasks of a section: first that with an idea or a figure, then the calculation."""
-        return [task for task in self.tasks.values() if task.section == section]
+    def tasks_of(self, page: str) -> list[Task]:
+        """The tasks of a section or a workshop page, the calculation last."""
+        return [task for task in self.tasks.values() if task.section == page]
+
+    def page_named(self, slug: str) -> Section:
+        """A section or a workshop page by its slug."""
+        return next(page for page in (*self.sections, *self.workshop) if page.slug == slug)
 
     def section(self, slug: str) -> Section:
         """A section by its slug."""
@@ -326,7 +330,8 @@ def _read_lesson(slug: str, folder: Path, words: Path) -> Lesson:
     _refuse(asked, questions, f"the prose of {slug} places questions that nobody asks")
     tasks: dict[str, Task] = getattr(_part(slug, "tasks"), "TASKS", {})
     of_tasks = {task.section for task in tasks.values()}
-    _refuse(of_tasks, [section.slug for section in sections], f"tasks of {slug} belong to no section")
+    pages = [page.slug for page in (*sections, *workshop)]
+    _refuse(of_tasks, pages, f"tasks of {slug} belong to no page")
     jobs: dict[str, Job] = getattr(_part(slug, "jobs"), "JOBS", {})
 
     def texts(of: str, names: Iterable[str]) -> dict[str, FigureText]:

@@ -48,7 +48,16 @@ class TaskContext:
 
     @property
     def section(self) -> Section:
-        return self.lesson.section(self.task.section)
+        """The section, or the workshop page, at whose end it stands."""
+        return self.lesson.page_named(self.task.section)
+
+    @property
+    def place(self) -> str:
+        """Where it stands."""
+        slug, anchor = self.lesson.slug, f"task-{self.task.name}"
+        if self.section in self.lesson.workshop:
+            return address("workshop page", slug, self.section.slug, anchor=anchor)
+        return address("lesson", slug, anchor=self.section.slug)
 
     def another(self, **change: Any) -> str:
         """The address of the same task with something else, nothing given."""

@@ -156,7 +156,7 @@ class Task:
     name
         Its name in addresses.
     section
-        The slug of the section that it belongs to.
+        The slug of the section, or of the workshop page, at whose end it stands.
     make
         From a seed to an exercise; the same seed gives the same one.
     by_hand

@@ -28,11 +28,14 @@ def right(step: Step) -> str:
 
 
 @pytest.mark.parametrize("section", TASKS)
-def test_section_links_to_its_task_and_back(client: TestClient, lesson: Lesson, section: str) -> None:
-    ways = {a.attributes["href"] for a in parse(client.get(PAGE).text).all("a")}
+def test_a_page_links_to_its_task_and_back(client: TestClient, lesson: Lesson, section: str) -> None:
+    in_workshop = TASKS[section].section in [page.slug for page in lesson.workshop]
+    place = f"{PAGE}/workshop/{TASKS[section].section}" if in_workshop else PAGE
+    ways = {a.attributes["href"] for a in parse(client.get(place).text).all("a")}
     assert f"{PAGE}/tasks/{section}" in ways
     back = page(client, section).one("p", class_="number").one("a")
-    assert back.attributes["href"] == f"{PAGE}#{TASKS[section].section}"
+    anchor = f"task-{section}" if in_workshop else TASKS[section].section
+    assert back.attributes["href"] == f"{place}#{anchor}"
 
 
 @pytest.mark.parametrize("section", TASKS)

@@ -1,6 +1,6 @@
-"""The tasks of the lesson: for each section one with an idea or a figure, and one by hand."""
+"""The tasks of the lesson: with an idea or a figure, in the workshop, and by hand."""
 
-from lessons.quantization.tasks import by_hand, on_figures
+from lessons.quantization.tasks import by_hand, in_workshop, on_figures
 
-TASKS = {task.name: task for task in (*on_figures.TASKS, *by_hand.TASKS)}
-"""By name, in the order of the lesson."""
+TASKS = {task.name: task for task in (*on_figures.TASKS, *in_workshop.TASKS, *by_hand.TASKS)}
+"""By name."""

@@ -67,6 +67,11 @@ def _number(
     return Step(name, float(answer), text, known, (), unit, exact, 10.0**-places, values, how)
 
 
+def exact_step(name: str, answer: int, slots: dict[str, str]) -> Step:
+    """A step whose answer is a whole number."""
+    return _number(name, answer, 0, (), slots, exact=True)
+
+
 def _choice(
     name: str, answer: str, options: tuple[str, ...], slips: Iterable[tuple[str, str]], slots: dict[str, str]
 ) -> Step:
@@ -612,4 +617,7 @@ _MAKERS: dict[str, Callable[[int], Exercise]] = {
     "family": _smooth,
 }
 
-TASKS = tuple(Task(section, section, make, by_hand=True) for section, make in _MAKERS.items())
+PAGES = {"gguf": "block", "family": "activations"}
+"""Calculations that stand on a page of the workshop."""
+
+TASKS = tuple(Task(name, PAGES.get(name, name), make, by_hand=True) for name, make in _MAKERS.items())

@@ -30,7 +30,7 @@ def readouts(figure: Figure[Any], controls: FigureControls) -> Mapping[str, Any]
     return {shown.name: shown.value for shown in figure.view(controls).readouts}
 
 
-def _state(
+def state_step(
     name: str,
     figure: Figure[Any],
     holds: Callable[[Any, Mapping[str, Any]], bool],
@@ -56,7 +56,7 @@ def example_text(controls: FigureControls) -> str:
     return ", ".join(f"{name} = {value}" for name, value in controls.query())
 
 
-def _idea(
+def idea_step(
     name: str, answer: str, options: Iterable[str], rng: np.random.Generator, slots: Mapping[str, str]
 ) -> Step:
     """A step with one right statement, in an order that the seed gives; each wrong one has its sentence."""
@@ -80,8 +80,8 @@ def _index(seed: int) -> Exercise:
     return Exercise(
         (Sentence("given"),),
         (
-            _idea("bits", "index", ("index", "cut", "digits"), rng, slots),
-            _state(
+            idea_step("bits", "index", ("index", "cut", "digits"), rng, slots),
+            state_step(
                 "code",
                 primitive.FIGURE,
                 lambda c, shown: c.bits == "4" and shown["q"] == code,
@@ -117,8 +117,8 @@ def _share(seed: int) -> Exercise:
     return Exercise(
         (Sentence("given"),),
         (
-            _idea("who", "stays", ("stays", "shrinks", "grows"), rng, slots),
-            _state(
+            idea_step("who", "stays", ("stays", "shrinks", "grows"), rng, slots),
+            state_step(
                 "ratio",
                 noise.FIGURE,
                 lambda c, shown: target <= shown["ratio"] <= target + 2,
@@ -163,7 +163,7 @@ def _zeros(seed: int) -> Exercise:
     return Exercise(
         (Sentence("given", **slots),),
         (
-            _state(
+            state_step(
                 f"zeros_{block}",
                 rtn.FIGURE,
                 lambda c, shown: (
@@ -179,7 +179,7 @@ def _zeros(seed: int) -> Exercise:
                 plain[block, bits, size],
                 slots,
             ),
-            _idea("cheaper", "half" if cheaper else "bit", ("half", "bit", "same"), rng, slots),
+            idea_step("cheaper", "half" if cheaper else "bit", ("half", "bit", "same"), rng, slots),
         ),
     )
 
@@ -205,8 +205,8 @@ def _signs(seed: int) -> Exercise:
     return Exercise(
         (Sentence("given", **slots),),
         (
-            _idea("why", "cancel", ("cancel", "near", "small"), rng, slots),
-            _state(
+            idea_step("why", "cancel", ("cancel", "near", "small"), rng, slots),
+            state_step(
                 f"far_{pair}",
                 rounding.FIGURE,
                 lambda c, shown: c.pair == pair and c.bits == bits and _gains(shown, times),
@@ -256,7 +256,7 @@ def _valley(seed: int) -> Exercise:
     return Exercise(
         (Sentence("given"),),
         (
-            _state(
+            state_step(
                 f"valley_{name}",
                 awq.FIGURE,
                 lambda c, shown: (
@@ -266,7 +266,7 @@ def _valley(seed: int) -> Exercise:
                 best,
                 slots,
             ),
-            _idea("price", "neighbours", ("neighbours", "loud", "bits"), rng, slots),
+            idea_step("price", "neighbours", ("neighbours", "loud", "bits"), rng, slots),
         ),
     )
 
@@ -290,7 +290,7 @@ def _smallest(seed: int) -> Exercise:
     return Exercise(
         (Sentence("given"),),
         (
-            _state(
+            state_step(
                 "file",
                 quality.FIGURE,
                 lambda c, shown: c.data == "instruct" and c.scheme == right,
@@ -302,7 +302,7 @@ def _smallest(seed: int) -> Exercise:
                 quality.Controls(scheme=right),
                 slots,
             ),
-            _idea("suffix", "tensors", ("tensors", "codes", "model"), rng, slots),
+            idea_step("suffix", "tensors", ("tensors", "codes", "model"), rng, slots),
         ),
     )
 
@@ -338,7 +338,7 @@ def _make_it_fit(seed: int) -> Exercise:
     return Exercise(
         (Sentence("given"),),
         (
-            _state(
+            state_step(
                 "largest",
                 fit.FIGURE,
                 lambda c, shown: (
@@ -354,7 +354,7 @@ def _make_it_fit(seed: int) -> Exercise:
                 largest,
                 slots,
             ),
-            _idea("more", "cache", ("cache", "file", "screen"), rng, slots),
+            idea_step("more", "cache", ("cache", "file", "screen"), rng, slots),
         ),
     )
 
@@ -385,7 +385,7 @@ def _choose(seed: int) -> Exercise:
     rng = rng_of(seed, "choose")
     cases = [str(case) for case in rng.permutation(list(CASES))[:3]]
     return Exercise(
-        (Sentence("given"),), tuple(_idea(case, CASES[case], OPTIONS[case], rng, {}) for case in cases)
+        (Sentence("given"),), tuple(idea_step(case, CASES[case], OPTIONS[case], rng, {}) for case in cases)
     )
 
 

@@ -1,0 +1,226 @@
+"""A task for each page of the workshop that has none by hand: an idea, most often with a state to find."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from lessons.kit import numbers
+from lessons.kit.figure import Figure
+from lessons.kit.task import Exercise, Task
+from lessons.kit.view import Sentence
+from lessons.quantization.figures import gptq, measured, methods, mixes, qlora
+from lessons.quantization.tasks.by_hand import exact_step, rng_of
+from lessons.quantization.tasks.on_figures import idea_step, readouts, state_step
+
+
+def _helpers(seed: int) -> Exercise:
+    rng = rng_of(seed, "helpers")
+    start = _gain(gptq.FIGURE, gptq.Controls())
+    while True:
+        bits, cut = str(rng.choice(["2", "3", "4"])), str(rng.choice(["strongest", "neighbours", "llm"]))
+        states = [gptq.Controls(bits=bits, slice=cut, step=step) for step in range(1, gptq.COLUMNS + 1)]
+        gains = [_gain(gptq.FIGURE, state) for state in states]
+        times = float(np.floor(max(gains) * 4) / 4)
+        if times >= 1.25 and times > start:
+            break
+    example = states[int(np.argmax(gains))]
+    slots = {"bits": bits, "times": numbers.as_printed(f"{times:g}"), "step": str(example.step)}
+    return Exercise(
+        (Sentence("given"),),
+        (
+            state_step(
+                f"running_{cut}",
+                gptq.FIGURE,
+                lambda c, shown: (
+                    c.bits == bits
+                    and c.slice == cut
+                    and c.step > 0
+                    and shown["rtn_error"] >= times * shown["gptq_error"]
+                ),
+                lambda c, shown: {
+                    "ours": numbers.percent(float(shown["gptq_error"]), 2),
+                    "theirs": numbers.percent(float(shown["rtn_error"]), 2),
+                },
+                example,
+                slots,
+            ),
+            idea_step("last", "nobody", ("nobody", "first", "text"), rng, slots),
+        ),
+    )
+
+
+def _gain(figure: Figure[Any], controls: gptq.Controls) -> float:
+    shown = readouts(figure, controls)
+    return float(shown["rtn_error"]) / max(float(shown["gptq_error"]), 1e-12)
+
+
+def _changed(seed: int) -> Exercise:
+    rng = rng_of(seed, "changed")
+    start = int(readouts(mixes.FIGURE, mixes.Controls())["changed"])
+    pairs = (("Q2_K", "Q2_K_S"), ("Q3_K_M", "Q3_K_S"), ("Q3_K_L", "Q3_K_M"), ("Q5_K_M", "Q5_K_S"))
+    while True:
+        mix, against = pairs[int(rng.integers(len(pairs)))]
+        example = mixes.Controls(mix=mix, against=against)
+        changed = int(readouts(mixes.FIGURE, example)["changed"])
+        low, high = changed - 5, changed + 5
+        if not low <= start <= high:
+            break
+    slots = {"low": str(low), "high": str(high), "mix": mix, "against": against, "changed": str(changed)}
+    return Exercise(
+        (Sentence("given"),),
+        (
+            state_step(
+                "pair",
+                mixes.FIGURE,
+                lambda c, shown: c.against != "none" and low <= shown["changed"] <= high,
+                lambda c, shown: {"now": str(shown["changed"])},
+                example,
+                slots,
+            ),
+            idea_step("stays", "output", ("output", "attn_v", "ffn_down"), rng, slots),
+        ),
+    )
+
+
+FAMILIES = {"rtn": "rtn-", "gptq": "gptq-", "awq": "awq-"}
+
+
+def _cheapest(seed: int) -> Exercise:
+    rng = rng_of(seed, "cheapest")
+    family = str(rng.choice(list(FAMILIES)))
+    most = float(rng.choice([2.0, 5.0, 10.0, 25.0]))
+    rows = [
+        row
+        for row in measured.Controls.widgets()["row"].states()
+        if str(row).startswith(FAMILIES[family]) and "act-order" not in str(row) and "clip" not in str(row)
+    ]
+    found = {str(row): readouts(measured.FIGURE, measured.Controls(row=str(row))) for row in rows}
+    fitting = [row for row, shown in found.items() if shown["rise"] <= most]
+    best = min(fitting, key=lambda row: found[row]["bits_per_weight"])
+    bits = float(found[best]["bits_per_weight"])
+    slots = {"most": numbers.as_printed(f"{most:g}"), "row": best, "bits": numbers.fixed(bits, 2)}
+    return Exercise(
+        (Sentence("given"),),
+        (
+            state_step(
+                f"row_{family}",
+                measured.FIGURE,
+                lambda c, shown: (
+                    c.model == "tinylm"
+                    and c.row.startswith(FAMILIES[family])
+                    and shown["rise"] <= most
+                    and shown["bits_per_weight"] <= bits + 1e-9
+                ),
+                lambda c, shown: {
+                    "chosen": c.row,
+                    "rise": numbers.signed(float(shown["rise"]), 1),
+                    "bpw": numbers.fixed(float(shown["bits_per_weight"]), 2),
+                },
+                measured.Controls(row=best),
+                slots,
+            ),
+            idea_step("carries", "shape", ("shape", "height", "nothing"), rng, slots),
+        ),
+    )
+
+
+def _tint(seed: int) -> Exercise:
+    rng = rng_of(seed, "tint")
+    slots = {"n": str(int(rng.integers(4, 40)))}
+    return Exercise(
+        (Sentence("given"),),
+        (
+            idea_step("tint", "rise", ("rise", "rare", "wrong"), rng, {}),
+            idea_step("surprise", "unsure", ("unsure", "mistakes", "length"), rng, slots),
+        ),
+    )
+
+
+def _adapter(seed: int) -> Exercise:
+    rng = rng_of(seed, "adapter")
+    layer = str(rng.choice(["minilm.5.ffn_in", "minilm.1.query"]))
+    states = [qlora.Controls(rank=rank, layer=layer) for rank in range(2, 66, 2)]
+    while True:
+        most = int(rng.integers(2, 16)) * 5
+        right = [s for s in states if 100 * readouts(qlora.FIGURE, s)["adapter_share"] <= most]
+        if right and right[-1].rank not in (qlora.Controls().rank, states[-1].rank):
+            break
+    best = right[-1]
+    slots = {"most": str(most), "rank": str(best.rank)}
+    return Exercise(
+        (Sentence("given"),),
+        (
+            state_step(
+                f"rank_{layer.replace('.', '_')}",
+                qlora.FIGURE,
+                lambda c, shown: c.layer == layer and c.rank == best.rank,
+                lambda c, shown: {
+                    "now": numbers.integer(c.rank),
+                    "share": numbers.fixed(100 * float(shown["adapter_share"]), 1),
+                },
+                best,
+                slots,
+            ),
+            idea_step("trained", "adapter", ("adapter", "codes", "scales"), rng, slots),
+        ),
+    )
+
+
+def _ranks(seed: int) -> Exercise:
+    rng = rng_of(seed, "ranks")
+    bits, layer = str(rng.choice(["4", "3", "2"])), str(rng.choice(["minilm.5.ffn_in", "minilm.1.query"]))
+    shown = readouts(methods.FIGURE, methods.Controls(bits=bits, layer=layer))
+    slots = {"bits": bits}
+    rank = exact_step("rank", int(shown["output_best_rank"]), slots)
+    return Exercise(
+        (Sentence(f"given_{layer.replace('.', '_')}", **slots),),
+        (rank, idea_step("fair", "bits", ("bits", "weights", "alphabet"), rng, slots)),
+    )
+
+
+def _returns(seed: int) -> Exercise:
+    rng = rng_of(seed, "returns")
+    return Exercise(
+        (Sentence("given"),),
+        (
+            idea_step("returns", "codes", ("codes", "weights", "errors"), rng, {}),
+            idea_step("dequantize", "subtract", ("subtract", "add", "divide"), rng, {}),
+        ),
+    )
+
+
+def _runs(seed: int) -> Exercise:
+    rng = rng_of(seed, "runs")
+    return Exercise(
+        (Sentence("given"),),
+        (
+            idea_step("gguf", "both", ("both", "cpu", "float"), rng, {}),
+            idea_step("old", "read", ("read", "best", "broken"), rng, {}),
+        ),
+    )
+
+
+def _kept(seed: int) -> Exercise:
+    rng = rng_of(seed, "kept")
+    return Exercise(
+        (Sentence("given"),),
+        (
+            idea_step("choose", "activation", ("activation", "weight", "chance"), rng, {}),
+            idea_step("text", "enough", ("enough", "much", "none"), rng, {}),
+        ),
+    )
+
+
+TASKS = (
+    Task("returns", "code", _returns),
+    Task("helpers", "gptq", _helpers),
+    Task("kept", "calibration", _kept),
+    Task("cheapest", "measured", _cheapest),
+    Task("tint", "sentence", _tint),
+    Task("changed", "mixes", _changed),
+    Task("runs", "today", _runs),
+    Task("adapter", "qlora", _adapter),
+    Task("ranks", "methods", _ranks),
+)

@@ -123,7 +123,11 @@ def uncover(page: Page) -> None:
 
 def put(page: Page, name: str, control: str, value: Any) -> None:
     """Set a control of any kind as a person would: a menu's option, a slider's position, a radio's label."""
-    field = figure(page, name).locator(f':is(input:not([type="hidden"]), select)[name="{control}"]')
+    selector = f':is(input:not([type="hidden"]), select)[name="{control}"]'
+    field = figure(page, name).locator(selector)
+    folded = figure(page, name).locator(f".details:not([open]):has({selector})")
+    if folded.count():
+        folded.locator("> summary").click()
     if field.first.get_attribute("type") == "radio":
         cell = figure(page, name).locator(f'input[name="{control}"][value="{as_parameter(value)}"]').first
         cell.dispatch_event("click")

@@ -19,6 +19,7 @@ from tests.browser.figures import (
     expect_state,
     figure,
     open_where_it_matters,
+    page_of,
     rendered,
     sliders,
 )
@@ -59,11 +60,12 @@ def test_choice_by_mouse(page: Page, name: str, control: str) -> None:
     expect_state(page, name, **state | {control: option})
 
 
-def test_without_scripts_a_form_brings_the_lesson_back_in_the_new_state(no_js: Page) -> None:
-    """One figure of each kind in turn, and the ones before it stay as they were put."""
-    no_js.goto(PAGE)
+@pytest.mark.parametrize("place", sorted({page_of(name) for name in KINDS}))
+def test_without_scripts_a_form_brings_its_page_back_in_the_new_state(no_js: Page, place: str) -> None:
+    """One figure of each kind in turn, and the ones before it on the same page stay as they were put."""
+    no_js.goto(place)
     chosen: dict[str, dict[str, str]] = {}
-    for name in KINDS:
+    for name in [name for name in KINDS if page_of(name) == place]:
         control = next(
             control
             for control, choice in choices(name).items()
@@ -73,7 +75,7 @@ def test_without_scripts_a_form_brings_the_lesson_back_in_the_new_state(no_js: P
         choose(no_js, name, control, chosen[name][control])
         no_js.locator(f"#{FIGURES[name].id}-form button.apply").click()
         expect_state(no_js, name, **chosen[name])
-        assert urlsplit(no_js.url).path == PAGE
+        assert urlsplit(no_js.url).path == place
         assert urlsplit(no_js.url).fragment == FIGURES[name].id
     for name, state in chosen.items():
         assert rendered(no_js, name) == computed(name, FIGURES[name].controls.parse(state.items()))

@@ -24,6 +24,7 @@ from tests.browser.figures import (
     full,
     held,
     open_alone,
+    page_of,
     put,
 )
 from tests.browser.watch import Watch
@@ -46,14 +47,20 @@ RECORD_SHIFTS = """
 
 
 def two_changes(name: str) -> list[tuple[str, str]]:
-    """The first control and the last one, drawn cells included, each in a state that is not its default."""
+    """The first control and the last one, drawn cells included, each in a state that is not its default.
+
+    The last one is one that can be changed after the first change.
+    """
     shown = [
         control
         for control, widget in FIGURES[name].controls.widgets().items()
         if (name, control) not in WHERE_IT_MATTERS
         and not (isinstance(widget, Choice) and widget.missing())  # on this host
     ]
-    return [(control, other_state(name, control)) for control in (shown[0], shown[-1])]
+    first = (shown[0], other_state(name, shown[0]))
+    limits = FIGURES[name].view(FIGURES[name].controls.parse([first])).limits
+    last = next(control for control in reversed(shown) if control not in limits)
+    return [first, (last, other_state(name, last))]
 
 
 def other_state(name: str, control: str) -> str:
@@ -78,16 +85,18 @@ def lesson(page: Page) -> Page:
     return page
 
 
-def test_every_figure_goes_back_and_forward_and_comes_back(lesson: Page, new_page: NewPage) -> None:
-    """All at once: a change, a link to a section, another change, and then every way to come again."""
-    page = lesson
-    changes = {name: two_changes(name) for name in NAMES}
+@pytest.mark.parametrize("place", sorted({page_of(name) for name in NAMES}))
+def test_every_figure_goes_back_and_forward_and_comes_back(page: Page, new_page: NewPage, place: str) -> None:
+    """All of a page at once: a change, a link within it, another change, and every way to come again."""
+    page.goto(place)
+    page.locator("html.js").wait_for()
+    changes = {name: two_changes(name) for name in NAMES if page_of(name) == place}
     before = {name: dict(pair[:1]) for name, pair in changes.items()}
     after = {name: dict(pair) for name, pair in changes.items()}
     for name, (change, _) in changes.items():
         put(page, name, *change)
     expect_all(page, before)
-    page.locator('[data-section-link="awq"]').click()
+    page.locator(".skip").press("Enter")
     for name, (_, change) in changes.items():
         put(page, name, *change)
     expect_all(page, after)
@@ -106,7 +115,7 @@ def test_every_figure_goes_back_and_forward_and_comes_back(lesson: Page, new_pag
 
 
 def expect_all(page: Page, states: dict[str, dict[str, str]]) -> None:
-    """Every figure of the lesson: drawing, controls and address."""
+    """Every figure of the page: drawing, controls and address."""
     order = page.locator("figure[data-figure]").evaluate_all("all => all.map(f => f.dataset.figure)")
     wanted = {name: FIGURES[name].controls.parse(list(states[name].items())) for name in order}
     texts = [text for name in order for text in computed(name, wanted[name]).values()]
@@ -118,20 +127,20 @@ def expect_all(page: Page, states: dict[str, dict[str, str]]) -> None:
 
 def test_going_back_speaks_once_and_leaves_the_focus(lesson: Page) -> None:
     page = lesson
-    for name in ("rtn", "smooth"):
+    for name in ("rtn", "quality"):
         put(page, name, *two_changes(name)[0])
         expect_state(page, name, **dict(two_changes(name)[:1]))
     link = page.locator('[data-section-link="awq"]')
     link.click()
-    for name in ("rtn", "smooth"):
+    for name in ("rtn", "quality"):
         put(page, name, *two_changes(name)[1])
         expect_state(page, name, **dict(two_changes(name)))
-    said = figure(page, "smooth").locator(".view").get_attribute("data-announce") or ""
+    said = figure(page, "quality").locator(".view").get_attribute("data-announce") or ""
     expect(page.locator("#live")).to_have_text(said)
     link.focus()
     page.evaluate("spoken.length = 0")
     page.go_back()
-    for name in ("rtn", "smooth"):
+    for name in ("rtn", "quality"):
         expect_everywhere(page, name, **dict(two_changes(name)[:1]))
     until(page, lambda: page.evaluate("spoken.length") > 0)
     page.wait_for_timeout(1000)
@@ -139,14 +148,15 @@ def test_going_back_speaks_once_and_leaves_the_focus(lesson: Page) -> None:
     expect(link).to_be_focused()
 
 
-def test_back_restores_a_cell_that_the_present_drawing_does_not_have(lesson: Page) -> None:
+def test_back_restores_a_cell_that_the_present_drawing_does_not_have(page: Page) -> None:
     """Byte 200 of 210 in Q6_K; a block of Q2_K has 84."""
-    page = lesson
+    page.goto(page_of("xray"))
+    page.locator("html.js").wait_for()
     put(page, "xray", "format", "Q6_K")
     expect_state(page, "xray", format="Q6_K")
     put(page, "xray", "pick", "byte-200")
     expect_everywhere(page, "xray", format="Q6_K", pick="byte-200")
-    page.locator('[data-section-link="awq"]').click()
+    page.locator(".skip").press("Enter")
     put(page, "xray", "format", "Q2_K")
     expect_state(page, "xray", format="Q2_K", pick="byte-200")
     page.go_back()
@@ -236,15 +246,16 @@ def test_a_page_kept_by_the_browser_comes_back_as_it_was(remembering: Page) -> N
     assert figure(page, "rtn").get_attribute("data-waiting") is None
 
 
-def test_a_link_to_a_figure_lands_on_it_and_nothing_moves(page: Page, watch: Watch) -> None:
+def test_a_link_to_a_figure_lands_on_it_and_nothing_moves(new_page: NewPage, watch: Watch) -> None:
     """Only the list of sections opens the name of the present one.
 
     Without the typefaces: whether they come before the first paint depends on the machine's load.
     """
+    page = new_page(covers=True)
     watch.expect("ERR_FAILED.*woff2")
     page.route("**/*.woff2", lambda route: route.abort())
     page.add_init_script(RECORD_SHIFTS)
-    for name in ("rtn", "awq", "smooth"):
+    for name in ("rtn", "awq", "quality"):
         assert shifts_on_arrival(page, name) == []
         top = "id => document.getElementById(id).getBoundingClientRect().top"
         assert 0 <= page.evaluate(top, FIGURES[name].id) < 100

@@ -31,8 +31,8 @@ def test_a_pasted_config_and_the_header_of_a_gguf_file_are_counted(
     panel.locator(".own-paste button").click()
     expect(panel.locator(".own-problem")).to_be_hidden()
     expect_state(page, "fit", source="config", config=line_of(LISTED["qwen3-30b-a3b"]))
-    figure(page, "fit").locator(".details > summary").click()
     expect(page.locator("#fig-06-config")).to_be_visible()
+    expect(figure(page, "fit").get_by_role("group", name="Choose by")).to_be_visible()
 
     sent: list[int] = []
     page.on("request", lambda asked: sent.append(len(asked.post_data or "")))

@@ -28,5 +28,6 @@ async function show(panel, fields) {
   const state = { ...wantedBy(form), ...controls };
   setControls(form, state);
   ask(form, state);
+  form.querySelector(".details").open = true; // the model's line is there, and the way back to the models of the list
   form.closest("figure").scrollIntoView(); // the answer stands above what was pasted
 }

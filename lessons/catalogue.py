@@ -133,7 +133,8 @@ class Lesson:
         """Minutes to read the sections, and to answer their questions and solve the tasks as well."""
         reading = sum(map(self.seconds, self.sections))
         questions = sum(not self.in_workshop(name) for name in self.questions)
-        return duration.minutes(reading), duration.minutes(reading, questions, len(self.tasks))
+        tasks = sum(len(self.tasks_of(section.slug)) for section in self.sections)
+        return duration.minutes(reading), duration.minutes(reading, questions, tasks)
 
     def seconds(self, page: Section) -> float:
         """Seconds to read a section or a workshop page, and to look at its figures."""

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import NewPage
-from tests.browser.figures import PAGE
+from tests.browser.figures import PAGE, page_of
 
 NEAR = 20  # CSS pixels
 STILL = 20  # tenths of a second
@@ -59,6 +59,18 @@ def test_reload_and_return_lead_to_where_the_reader_was(reader: Page) -> None:
     expect_at(page, there)
     page.goto(f"{PAGE}/sources")
     page.go_back()
+    expect_at(page, there)
+
+
+def test_reload_keeps_the_place_on_a_page_of_the_workshop(reader: Page) -> None:
+    page = reader
+    page.goto(page_of("gptq"))
+    ask = page.locator("#ask-gptq")
+    ask.get_by_role("button").last.click()
+    expect(ask.locator(".reveal")).to_be_visible()
+    page.locator("[data-figure=gptq] .under").scroll_into_view_if_needed()
+    there = read_on(page, 150)
+    page.reload()
     expect_at(page, there)
 
 

@@ -123,8 +123,14 @@ async def faq(request: Request, slug: str) -> Response:
 
 @router.api_route(PATHS["sources"], methods=READ)
 async def sources(request: Request, slug: str) -> Response:
-    """Every number of the prose with its kind and its source."""
-    return await _cached_page(request, slug, "sources", partial(_html, "sources.jinja"))
+    """The numbers of the prose with their kinds and sources; of one section or page with `section`."""
+    lesson, given = find_lesson(slug), dict(query_parameters(request)).get("section")
+    pages = {page.slug: page for page in (*lesson.sections, *lesson.workshop) if page.claims}
+    if given is not None and given not in pages:
+        raise must_be("section", ", ".join(pages))
+    key = address("sources", slug, query=[("section", given)] if given else [])
+    page = pages[given] if given else None
+    return await cached(request, key, lambda: html("sources.jinja", lesson=lesson, page=page))
 
 
 @router.api_route(PATHS["code"], methods=READ)

@@ -293,6 +293,18 @@ def test_source_lists_uses_of_its_claim(client: TestClient) -> None:
     assert f"{LESSON}/workshop/gptq" in {a.attributes["href"] for a in rtn.all("a")}
 
 
+def test_a_section_leads_to_its_own_sources(client: TestClient, lesson: Lesson) -> None:
+    links = [a.attributes["href"] for a in parse(client.get(LESSON).text).all("a")]
+    for section in lesson.sections:
+        assert (f"{LESSON}/sources?section={section.slug}" in links) == bool(section.claims)
+    page = parse(client.get(f"{LESSON}/sources?section=awq").text)
+    shown = {
+        entry.attributes["id"] for entry in page.all("div") if entry.attributes.get("id") in lesson.claims
+    }
+    assert shown == set(lesson.section("awq").claims)
+    assert client.get(f"{LESSON}/sources?section=nowhere").status_code == 422
+
+
 def test_summary_shows_pieces_of_figures_in_the_states_that_it_names(
     client: TestClient, lesson: Lesson
 ) -> None:

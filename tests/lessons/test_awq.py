@@ -52,7 +52,7 @@ def test_search_finds_the_minimum_of_the_main_layer() -> None:
     assert readout(shown, "gain") == pytest.approx(1.78, abs=0.01)
     said = finding(Controls()).replace("\u202f", " ")
     assert said.startswith(
-        "Scaled by α = 0.45, the 4 loud channels err 8.9× less: 2.21 % against 4.03 % without."
+        "Scaled by α = 0.45, the 4 loud channels err 8.9× less: output error 2.21 %, unscaled 4.03 %."
     )
 
 
@@ -118,7 +118,7 @@ def test_the_finding_is_true_in_every_state() -> None:
         assert printed
         assert float(printed[1]) == pytest.approx(less, rel=0.05)
         assert float(printed[1]) > 1
-        assert f"{100 * float(s.calibration[step]):.2f}\u202f% against" in said
+        assert f"output error {100 * float(s.calibration[step]):.2f}\u202f%, unscaled" in said
         if key == "before":
             assert s.calibration[step] > s.calibration[best]
             assert s.calibration[step] < s.calibration[0]

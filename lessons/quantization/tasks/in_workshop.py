@@ -90,13 +90,18 @@ FAMILIES = {"rtn": "rtn-", "gptq": "gptq-", "awq": "awq-"}
 def _cheapest(seed: int) -> Exercise:
     rng = rng_of(seed, "cheapest")
     family = str(rng.choice(list(FAMILIES)))
-    most = float(rng.choice([2.0, 5.0, 10.0, 25.0]))
+    size = measured.Controls().group  # rows of other block sizes are not shown with it
     rows = [
         row
         for row in measured.Controls.widgets()["row"].states()
-        if str(row).startswith(FAMILIES[family]) and "act-order" not in str(row) and "clip" not in str(row)
+        if str(row).startswith(FAMILIES[family])
+        and str(row).endswith(f"-g{size}")
+        and "act-order" not in str(row)
+        and "clip" not in str(row)
     ]
     found = {str(row): readouts(measured.FIGURE, measured.Controls(row=str(row))) for row in rows}
+    least = min(shown["rise"] for shown in found.values())
+    most = float(rng.choice([most for most in (2.0, 5.0, 10.0, 25.0) if most >= least]))
     fitting = [row for row, shown in found.items() if shown["rise"] <= most]
     best = min(fitting, key=lambda row: found[row]["bits_per_weight"])
     bits = float(found[best]["bits_per_weight"])

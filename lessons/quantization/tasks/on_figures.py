@@ -279,13 +279,13 @@ def _smallest(seed: int) -> Exercise:
     schemes = [row.scheme for row in quality.rows_of("instruct") if row.scheme != quality.BASELINE]
     found = {name: readouts(quality.FIGURE, quality.Controls(scheme=name)) for name in schemes}
     most = float(rng.choice([0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0]))
-    fitting = [name for name in schemes if found[name]["benchmark_loss"] <= most]
+    fitting = [name for name in schemes if -found[name]["points"] <= most]
     right = min(fitting, key=lambda name: found[name]["size_gb"])
     slots = {
         "most": numbers.as_printed(f"{most:g}"),
         "scheme": right,
         "size": numbers.fixed(float(found[right]["size_gb"]), 2),
-        "loss": numbers.signed(-float(found[right]["benchmark_loss"]), 2),
+        "loss": numbers.signed(float(found[right]["points"]), 2),
     }
     return Exercise(
         (Sentence("given"),),
@@ -297,7 +297,7 @@ def _smallest(seed: int) -> Exercise:
                 lambda c, shown: {
                     "chosen": c.scheme,
                     "chosen_size": numbers.fixed(float(shown["size_gb"]), 2),
-                    "chosen_loss": numbers.signed(-float(shown["benchmark_loss"]), 2),
+                    "chosen_loss": numbers.signed(float(shown["points"]), 2),
                 },
                 quality.Controls(scheme=right),
                 slots,

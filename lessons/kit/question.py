@@ -178,9 +178,8 @@ def ratio_off(guess: float, truth: float) -> Sentence:
     """How many times a guess is too large or too small."""
     larger = guess > truth
     ratio = max(guess, truth) / max(min(guess, truth), 1e-12)
-    return Sentence(
-        "times_large" if larger else "times_small", amount=numbers.fixed(ratio, 0 if ratio >= 3 else 1)
-    )
+    amount = numbers.shortest(round(ratio, 0 if ratio >= 10 else 1))
+    return Sentence("times_large" if larger else "times_small", amount=amount)
 
 
 def difference_off(

@@ -33,6 +33,9 @@ LONGEST_ADDRESS = 600
 TOLERANCE = 0.006
 """Relative error that is allowed: answers need about three digits."""
 
+_NEAR_ENOUGH = 100
+"""How many times too large or too small an answer may be for its ratio to tell anything."""
+
 _SHIFTS = (0.001, 0.01, 0.1, 10.0, 100.0, 1000.0)
 
 
@@ -293,6 +296,8 @@ def explain(step: Step, given: float | str) -> tuple[str, Mapping[str, str]]:
     if not given or not step.answer or (given > 0) != (step.answer > 0) or not math.isfinite(given):
         return "elsewhere", {}
     ratio = given / step.answer
+    if not 1 / _NEAR_ENOUGH < ratio < _NEAR_ENOUGH:
+        return "elsewhere", {}
     return ("larger" if ratio > 1 else "smaller"), {"ratio": numbers.times(ratio)}
 
 

@@ -356,3 +356,25 @@ def test_a_covered_figure_opens_for_a_link_to_it_and_without_a_guess(new_page: N
 def test_without_scripts_no_figure_is_covered(no_js: Page) -> None:
     no_js.goto(PAGE)
     expect(no_js.locator("#fig-02")).to_be_visible()
+
+
+def test_what_a_question_changes_among_folded_controls_is_shown_with_the_figure(page: Page) -> None:
+    page.goto(PAGE)
+    page.locator("html.js").wait_for()
+    asked, details = question(page, "fit"), page.locator("#fig-06-details")
+    asked.locator("input").fill("44")
+    asked.get_by_role("button", name="Commit").click()
+    asked.get_by_role("link", name="See it in the figure").click()
+    expect_state(page, "fit", context="131072")
+    expect(details).to_have_attribute("open", "")
+    asked.get_by_role("link", name="Continue").click()
+    expect_state(page, "fit")
+    expect(details).not_to_have_attribute("open", "")
+
+
+def test_labels_of_a_guess_and_the_truth_stay_apart_on_a_phone(phone: Page) -> None:
+    phone.goto(f"{PAGE}/questions/awq?answer=0.45")
+    labels = phone.locator("#fig-04 .reveal-mark text")
+    expect(labels).to_have_count(2)
+    one, other = (placed(labels.nth(i)) for i in range(2))
+    assert abs(one["y"] - other["y"]) > 12 or one["x"] + one["width"] < other["x"]

@@ -10,7 +10,17 @@ import pytest
 from lessons.catalogue import load_lesson
 from lessons.kit.chart import Chart
 from lessons.kit.controls import ControlError, Slider
-from lessons.kit.question import CHART, Guess, Mark, Place, PlacedMark, guess_scale, on_chart, placed
+from lessons.kit.question import (
+    CHART,
+    Guess,
+    Mark,
+    Place,
+    PlacedMark,
+    guess_scale,
+    on_chart,
+    placed,
+    ratio_off,
+)
 from lessons.kit.scales import Scale
 from lessons.kit.view import PlotScales
 from lessons.quantization.blocks import block_weights
@@ -234,6 +244,12 @@ def test_feedback_says_how_far_off_a_guess_is_and_on_which_side(name: str) -> No
     assert high.distance.key in ("times_large", "high", "many")
     assert question.reveal(None).distance is None
     assert low.place is not None
+
+
+def test_a_ratio_is_not_rounded_up_to_a_whole_number() -> None:
+    assert ratio_off(2, 9).values["amount"] == "4.5"
+    assert ratio_off(3, 9).values["amount"] == "3"
+    assert ratio_off(250, 9).values["amount"] == "28"
 
 
 def test_an_answer_beyond_the_slider_stands_at_its_end() -> None:

@@ -259,6 +259,7 @@ def test_unexplained_error_is_described_by_size_and_sign() -> None:
     assert explain(step, 0.5)[0] == "point"
     assert explain(step, 0.1) == ("larger", {"ratio": "2.00×"})
     assert explain(step, 0.02)[0] == "smaller"
+    assert explain(step, 999.0)[0] == "elsewhere"
     assert explain(step, 0.0)[0] == "elsewhere"
     assert explain(Step("q", 9, "9", exact=True), 12) == ("above", {"by": "3"})
     assert all(LESSON.words.word(key, ratio="2×", by="3") for key in GENERIC)

@@ -11,6 +11,7 @@ import { fetchPage } from "../lib/fetch.js";
 import { read, write } from "../lib/storage.js";
 
 const KEY = `predicted:${document.documentElement.dataset.lesson}`; // what every commit was: the query of its address
+const unfolded = new WeakSet(); // forms whose details "See it in the figure" has opened
 
 watch();
 
@@ -102,6 +103,7 @@ function goOn(question, link) {
     location.assign(link.href);
     return;
   }
+  if (unfolded.delete(form)) form.querySelector(".details").open = false;
   setControls(form, defaultsOf(form));
   ask(form, defaultsOf(form));
   form.closest("figure").scrollIntoView({ block: "start" });
@@ -149,6 +151,12 @@ function see(question, link) {
   mark(form, guess);
   setControls(form, state);
   ask(form, state);
+  const details = form.querySelector(".details");
+  const isFolded = (name) => details.querySelector(`.more-controls [name="${name}"]`);
+  if (!details.open && Object.keys(changed).some(isFolded)) { // as on a page that is loaded in this state
+    details.open = true;
+    unfolded.add(form);
+  }
   return form.closest("figure");
 }
 

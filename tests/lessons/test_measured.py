@@ -205,7 +205,7 @@ def test_hidden_row_is_named_and_replaced() -> None:
     assert "Q4_K_M is not among the rows shown" in words(shown)
     assert finding(shown).startswith("GPTQ act-order 4 g64,")
     assert "Q4_K_M" in (shown.limits["row"].options or ())
-    assert "groups of 64 only" in words(view(group="32"))
+    assert "blocks of 64 only" in words(view(group="32"))
 
 
 def test_the_quoted_curve_is_its_own_rise_and_has_its_warning() -> None:

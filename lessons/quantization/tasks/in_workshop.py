@@ -119,7 +119,6 @@ def _cheapest(seed: int) -> Exercise:
                     and shown["bits_per_weight"] <= bits + 1e-9
                 ),
                 lambda c, shown: {
-                    "chosen": c.row,
                     "rise": numbers.signed(float(shown["rise"]), 1),
                     "bpw": numbers.fixed(float(shown["bits_per_weight"]), 2),
                 },

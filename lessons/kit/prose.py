@@ -221,7 +221,7 @@ def _with_margins(content: str) -> str:
             groups[-1] = before, notes + block, ""
         elif kind in NOTES:
             groups.append(("", block, ""))
-        elif notes and not _is_note(rendered, i + 1):
+        elif notes and not _is_note(rendered, i + (2 if kind == "heading_open" else 1)):
             groups[-1] = before, notes, after + block
         else:
             groups.append((block, "", ""))

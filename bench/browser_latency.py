@@ -43,6 +43,12 @@ CLICKABLE = """inputs => inputs.filter((input) => !input.checked && !input.disab
   .filter((input) => input.closest("label")?.getClientRects().length).map((input) => input.value)"""
 PARTS = {"script": "Script", "style": "RecalcStyle", "layout": "Layout"}
 
+OPEN = """() => {
+  for (const card of document.querySelectorAll("[data-covers]")) card.removeAttribute("data-covers");
+  for (const details of document.querySelectorAll(".fig .details")) details.open = true;
+}"""
+"""Questions cover no figure, and all controls can be seen."""
+
 VISITS: tuple[dict[str, dict[str, str]], ...] = (
     {},
     {},  # hidden by a choice made on the first visit
@@ -52,8 +58,9 @@ VISITS: tuple[dict[str, dict[str, str]], ...] = (
 
 
 def main(*figures: str) -> None:
-    """Print the tables for the named figures, or for as many controls of all figures as the time allows."""
-    names = figures or tuple(FIGURES)
+    """Print the tables for the named figures of the lesson, or for what the time allows of all."""
+    on_page = tuple(name for name in FIGURES if not LESSON.in_workshop(name))
+    names = tuple(name for name in on_page if name in figures) if figures else on_page
     seconds = float("inf") if figures else SECONDS
     measured: dict[Profile, list[Row]] = {profile: [] for profile in PROFILES}
     with lesson_server() as server, chromium() as browser, SlowLine(server.url) as line:
@@ -110,6 +117,7 @@ class _Reader:
         query = {f"{name}.{key}": value for name, pairs in needed.items() for key, value in pairs.items()}
         self.page.goto(f"{address}{PAGE}?{urlencode(query)}")
         self.page.locator("html.js").wait_for()
+        self.page.evaluate(OPEN)
         self.page.keyboard.press("Escape")  # or FIG.00 plays
         self.session.send("Performance.enable", {"timeDomain": "threadTicks"})
         for name in needed or names:

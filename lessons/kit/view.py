@@ -71,7 +71,7 @@ class Sentence:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sentence) and (self.key, self.slots) == (other.key, other.slots)
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]  # its slots are a dictionary
 
     def __repr__(self) -> str:
         return f"Sentence({self.key!r}, {self.values!r})"

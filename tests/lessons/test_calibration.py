@@ -79,7 +79,8 @@ def test_every_line_has_its_name_in_the_plot() -> None:
 
 def test_both_methods_have_one_scale_of_perplexity() -> None:
     charts = [view(question="domain", method=method).chart for method in ("gptq", "awq")]
-    assert charts[0] and charts[1]  # noqa: PT018
+    assert charts[0]
+    assert charts[1]
     assert charts[0].y == charts[1].y
     ticks = [text for _, text in charts[0].y.ticks]
     assert len(set(ticks)) == len(ticks)

@@ -19,6 +19,9 @@ _LESSON = "/lessons/{slug}"
 _FIGURE = f"{_LESSON}/figures/{{name}}"
 _JOB = f"{_LESSON}/jobs/{{name}}"
 _FRAGMENTS = "/fragments/{version}/{slug}"
+_CLASS = "/class/{code}"
+_DESK = "/desk/{code}"
+_SCREEN = "/screen/{code}"
 
 PATHS = {
     "course": "/",
@@ -56,6 +59,34 @@ PATHS = {
     "questions fragment": f"{_FRAGMENTS}/questions",
     "question fragment": f"{_FRAGMENTS}/questions/{{name}}",
     "task fragment": f"{_FRAGMENTS}/tasks/{{name}}",
+    "classes": "/classes",
+    "join": "/join",
+    "join class": "/join/{code}",
+    "class": _CLASS,
+    "class bar": f"{_CLASS}/bar",
+    "class events": f"{_CLASS}/events",
+    "class vote": f"{_CLASS}/vote",
+    "class answers": f"{_CLASS}/answers",
+    "class me": f"{_CLASS}/me",
+    "class resume": f"{_CLASS}/resume",
+    "class data": f"{_CLASS}/mine.json",
+    "class leave": f"{_CLASS}/leave",
+    "desk": _DESK,
+    "desk enter": f"{_DESK}/enter",
+    "desk state": f"{_DESK}/state",
+    "desk events": f"{_DESK}/events",
+    "desk act": f"{_DESK}/act",
+    "desk peek": f"{_DESK}/peek",
+    "desk order": f"{_DESK}/order",
+    "desk analysis": f"{_DESK}/analysis",
+    "desk export": f"{_DESK}/export/{{file}}",
+    "desk student": f"{_DESK}/students/{{student}}",
+    "desk delete": f"{_DESK}/delete",
+    "screen": _SCREEN,
+    "screen state": f"{_SCREEN}/state",
+    "screen events": f"{_SCREEN}/events",
+    "teaching": "/teach",
+    "teaching page": "/teach/{page}",
 }
 """Page → its path as routes match it. `version` is that of the content, so such an answer never changes."""
 

@@ -23,6 +23,7 @@ NEW, OLD = ROOT / ".vendor.new", ROOT / ".vendor.old"  # outside `static`, which
 
 SCRIPTS = {
     "htmx.min.js": "htmx.org/dist/htmx.min.js",
+    "hx-sse.min.js": "htmx.org/dist/ext/hx-sse.min.js",  # a class is told of changes
     "plotly-basic.min.js": "plotly.js-basic-dist-min/plotly-basic.min.js",
 }
 LICENCES = {

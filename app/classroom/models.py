@@ -1,4 +1,4 @@
-"""The tables of a class. Of a student it stores a random id, a pseudonym and answers: no address, no e-mail."""
+"""The tables of a class. Of a student: a random id, a pseudonym and answers; no address, no e-mail."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ file. It can therefore be interrupted at any point and restarted, and a second r
 allows one run at a time.
 
     python scripts/bootstrap.py run        what `make run` needs
-    python scripts/bootstrap.py test       the same, the developers' tools, axe-core, a browser and proxies
+    python scripts/bootstrap.py test       the same with tools, axe-core, a browser, proxies and PostgreSQL
     python scripts/bootstrap.py tools      the developers' tools only (`make lint`)
     python scripts/bootstrap.py lock       uv, which writes the lock files
     python scripts/bootstrap.py smollm2    SmolLM2-135M, 93 MB, to be measured by the lesson (`make smollm2`)
@@ -63,6 +63,7 @@ def prepare(goal: str) -> None:
         bring_assets(with_axe=True)
         call([python(VENV), ROOT / "scripts" / "browser.py", "--install"])
         call([python(VENV), ROOT / "scripts" / "proxies.py", "--install"])
+        call([python(VENV), ROOT / "scripts" / "database.py", "--install"])
     else:
         stop(f"Unknown goal {goal!r}: allowed are run, test, tools, lock, smollm2 and packages.")
 

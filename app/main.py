@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from fastapi import FastAPI
 from starlette.responses import RedirectResponse
@@ -13,13 +14,15 @@ from starlette.responses import RedirectResponse
 from app.assets import version
 from app.cache import ahead
 from app.cache.store import ResponseCache
+from app.classroom.database import Database, url_of
+from app.classroom.schema import migrate
 from app.http import errors
 from app.http.clients import ClientAddress, Turns
 from app.http.language import LanguagePrefix
 from app.http.query import Forms
 from app.http.refusals import Refusals
 from app.http.security import SecurityHeaders
-from app.routes import figure, job, lesson, misc, own, question, task
+from app.routes import classroom, figure, job, lesson, misc, own, question, task
 from app.server.job_runner import JobRunner
 from app.settings import Settings
 from app.site import Site
@@ -34,6 +37,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     settings = settings or Settings()
     logging.getLogger("academy").setLevel(settings.log_level.upper())
 
+    database = (
+        Database(url_of(settings.database_url, settings.data_folder)) if settings.holds_classes else None
+    )
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.ready = False
@@ -41,6 +48,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             with use_language(language):
                 for slug in lesson_slugs():
                     load_lesson(slug)
+        if database and not database.migrated:
+            await database.run(partial(migrate, database))
         log.info("serving content version %s", version())
         app.state.ready = True
         # Beside the first requests, not before them: a start stays quick and the first drawing is soon there.
@@ -49,6 +58,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         yield
         stop()
         await app.state.job_runner.close()
+        if database:
+            database.close()
 
     def stop() -> None:
         """Refuse what is not begun; what is begun is finished."""
@@ -66,6 +77,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.settings = settings
+    app.state.database = database  # None on a host without classes
     app.state.stop = stop
     app.state.job_runner = JobRunner(settings)
     app.state.site = Site(
@@ -76,17 +88,19 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.stopping = threading.Event()
     app.state.forms = Forms()
     app.state.ready = False
-    _add_routes(app, settings.root_path)
+    _add_routes(app, settings)
     errors.install(app)
     _add_middleware(app, settings)
     return app
 
 
-def _add_routes(app: FastAPI, root_path: str) -> None:
+def _add_routes(app: FastAPI, settings: Settings) -> None:
+    root_path = settings.root_path
     for prefix in {"", root_path}:
         app.include_router(misc.probes, prefix=prefix)
     for routes in (job, question, task, figure, own, lesson, misc):
         app.include_router(routes.router, prefix=root_path)
+    app.include_router(classroom.router(settings.holds_classes), prefix=root_path)
     app.include_router(misc.plain, prefix=root_path)  # last: it matches every path of one part
     if root_path:
         app.add_route(root_path, lambda _: RedirectResponse(f"{root_path}/"))

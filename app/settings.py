@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+ROOT = Path(__file__).resolve().parents[1]
 PREFIX = "ACADEMY_"
+SHORTEST_KEY = 8
+"""Characters of `class_key`."""
+SECRETS = ("class_key", "code_key", "database_url")
+"""Settings whose value is never printed."""
 
 _FOLDER = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 _ANCESTOR = re.compile(
@@ -32,9 +45,9 @@ def _embed_ancestors(value: str) -> str:
 
 
 class Settings(BaseSettings):
-    """What a host may set. Every name has the prefix `ACADEMY_`."""
+    """What a host may set. Every name has the prefix `ACADEMY_`, but for `DATABASE_URL`, which many share."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, validate_by_name=True, validate_by_alias=True)
 
     root_path: Annotated[str, AfterValidator(_root_path)] = Field(
         "", description="URL prefix under which a proxy serves the lesson, such as /academy"
@@ -64,15 +77,55 @@ class Settings(BaseSettings):
         "",
         description="secret of the codes that done tasks give; if empty, anybody can compute one",
     )
+    classes: Annotated[Literal["", "off", "key", "open"], BeforeValidator(str.lower)] = Field(
+        "",
+        description="who may start a class: nobody (off), who has the key (key), or everybody (open);"
+        " if empty, open on a loopback HOST and off elsewhere",
+    )
+    class_key: str = Field("", validate_default=True, description="what a teacher types to start a class")
+    data_dir: str = Field(
+        "var", description="folder of the database of classes; within the project unless it begins with /"
+    )
+    database_url: str = Field(
+        "",
+        validation_alias="DATABASE_URL",
+        description="address of a PostgreSQL database; if empty, SQLite in ACADEMY_DATA_DIR",
+    )
+    retention_months: int = Field(
+        12, ge=1, le=120, description="months after its last day that a class is deleted, with all answers"
+    )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(str.lower)] = Field(
         "info", description="debug, info, warning or error"
     )
+
+    @field_validator("class_key")
+    @classmethod
+    def _long_enough(cls, value: str, info: ValidationInfo) -> str:
+        if info.data.get("classes") == "key" and len(value) < SHORTEST_KEY:
+            raise ValueError(f"ACADEMY_CLASSES=key needs one of at least {SHORTEST_KEY} characters")
+        return value
+
+    @property
+    def holds_classes(self) -> bool:
+        """Whether classes can be held; `scripts/serve.py` has seen to what is unset."""
+        return self.classes in ("key", "open")
+
+    @property
+    def data_folder(self) -> str:
+        """`data_dir` as a whole path."""
+        return str(ROOT / self.data_dir)
 
 
 def explained(error: ValidationError) -> str:
     """One line for each setting that cannot be used: its name, what was given, and what is allowed."""
     return "\n".join(
-        f"{PREFIX}{str(problem['loc'][0]).upper()}={problem['input']!r} cannot be used: "
+        f"{_variable(str(problem['loc'][0]), problem['input'])} cannot be used: "
         f"{problem['msg'].removeprefix('Value error, ')}."
         for problem in error.errors()
     )
+
+
+def _variable(name: str, given: object) -> str:
+    """The variable of the environment with its value, unless that is a secret."""
+    variable = f"{PREFIX}{name.upper()}"
+    return variable if name in SECRETS else f"{variable}={given!r}"

@@ -89,6 +89,8 @@ def lesson() -> FastAPI:
     from pydantic import ValidationError
 
     from app.cache import ahead
+    from app.classroom.database import DatabaseError
+    from app.classroom.schema import migrate
     from app.main import create_app
     from app.server.job_runner import unusable
     from app.settings import Settings, explained
@@ -99,7 +101,15 @@ def lesson() -> FastAPI:
         sys.exit(explained(error))
     if reason := unusable(settings.jobs_folder):
         sys.exit(f"ACADEMY_JOBS_FOLDER={settings.jobs_folder!r} cannot be used: {reason}.")
-    app = create_app(settings)
+    if not settings.classes:
+        settings.classes = "open" if is_loopback(os.environ.get("HOST", "127.0.0.1")) else "off"
+    try:
+        app = create_app(settings)
+        if app.state.database:
+            migrate(app.state.database)
+    except DatabaseError as error:
+        where = "DATABASE_URL" if settings.database_url else f"ACADEMY_DATA_DIR={settings.data_dir!r}"
+        sys.exit(f"{where} cannot be used: {error}.")
     try:
         ahead.read_everything(app)
     except ahead.ContentChangedError:
@@ -145,6 +155,14 @@ def trusted_proxies() -> str:
                     "nor a network such as 10.0.0.0/8. Give them comma-separated, or *."
                 )
     return given
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a host."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def bound(host: str, port: int) -> list[socket.socket]:

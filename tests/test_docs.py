@@ -38,7 +38,8 @@ def test_application_settings_and_defaults_are_documented() -> None:
     text = (ROOT / "docs/hosting.md").read_text("utf-8")
     for name, field in Settings.model_fields.items():
         default = f"`{field.default}`" if field.default != "" else "(empty)"
-        assert f"| `ACADEMY_{name.upper()}` | {default} |" in text
+        variable = field.validation_alias or f"ACADEMY_{name.upper()}"
+        assert f"| `{variable}` | {default} |" in text
 
 
 def test_limits_are_documented() -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Dialect,
     ForeignKey,
     LargeBinary,
+    MetaData,
     String,
     TypeDecorator,
     UniqueConstraint,
@@ -38,8 +39,16 @@ class UtcTime(TypeDecorator[datetime]):
 
 
 class Base(DeclarativeBase):
-    """The tables that Alembic migrates."""
+    """The tables that Alembic migrates. Every constraint has a name, so that a migration can drop it."""
 
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
     type_annotation_map: ClassVar[dict[Any, Any]] = {datetime: UtcTime}
 
 
@@ -49,6 +58,8 @@ class Classroom(Base):
     `version` rises with every change that students or the screen show, `tally` with what only counts (who
     joined, who voted, who is where). `item_id` is what is on the screen: none in the lobby. `screen` is
     "follow", "code" (the join code instead) or "blank". `called` is the section to which all were called.
+    `screen_seen_at` is when a screen last had a line: `app.classroom.live` writes it and `Student.seen_at`
+    every ten seconds.
     """
 
     __tablename__ = "classroom"
@@ -67,6 +78,7 @@ class Classroom(Base):
     tally: Mapped[int] = mapped_column(default=0)
     item_id: Mapped[int | None]
     screen: Mapped[str] = mapped_column(String(8), default="follow")
+    screen_seen_at: Mapped[datetime | None]
     called: Mapped[str | None] = mapped_column(String(40))
 
 
@@ -110,7 +122,7 @@ class Student(Base):
     classroom_id: Mapped[int] = mapped_column(ForeignKey("classroom.id", ondelete="CASCADE"), index=True)
     name: Mapped[str] = mapped_column(String(NAME_LENGTH))
     name_key: Mapped[str] = mapped_column(String(NAME_LENGTH))
-    secret_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
+    secret_hash: Mapped[bytes] = mapped_column(LargeBinary(32), index=True)
     joined_at: Mapped[datetime]
     seen_at: Mapped[datetime]
     following: Mapped[bool] = mapped_column(default=True)

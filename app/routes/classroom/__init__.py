@@ -1,0 +1,34 @@
+"""The routes of classes, on a host that holds any."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from starlette.exceptions import HTTPException
+
+from app.addresses import PATHS
+from lessons.kit.language import gettext as _
+
+ROUTERS: tuple[APIRouter, ...] = ()
+"""Of all modules in this folder: each has its own."""
+
+OF_CLASSES = ("/join", "/classes", "/class/", "/desk/", "/screen/")
+"""How their addresses begin."""
+METHODS = ["GET", "HEAD", "POST"]
+
+
+def router(holds_classes: bool) -> APIRouter:
+    """All routes of classes; on a host without them, one that says so."""
+    routes = APIRouter()
+    if holds_classes:
+        for own in ROUTERS:
+            routes.include_router(own)
+        return routes
+    for path in PATHS.values():
+        if path.startswith(OF_CLASSES):
+            routes.add_api_route(path, no_classes, methods=METHODS)
+    return routes
+
+
+async def no_classes() -> None:
+    """Say that there are none."""
+    raise HTTPException(404, _("This host holds no classes."))

@@ -34,7 +34,7 @@ def test_addresses_of_classes_say_that_there_are_none(client: TestClient, addres
 @pytest.mark.parametrize("classes", ["", "off"])
 def test_no_database_is_made(tmp_path: Path, classes: str) -> None:
     folder = tmp_path / "data"
-    app = create_app(Settings(classes=classes, data_dir=str(folder)))  # type: ignore[arg-type]
+    app = create_app(Settings(classes=classes, data_dir=str(folder)))
     with TestClient(app) as client:
         client.get("/join")
     assert app.state.database is None

@@ -80,7 +80,7 @@ def nginx(folder: Path, port: int, lesson: int) -> Iterator[subprocess.Popen[str
         ("/etc/ssl/certs/lesson.example.pem", str(folder / "lesson.pem")),
         ("/etc/ssl/private/lesson.example.key", str(folder / "lesson.key")),
         ("rate=200r/s", "rate=20r/s"),  # reachable by the test
-        ("burst=1000", "burst=50"),
+        ("burst=3000", "burst=50"),
     ):
         assert text.count(given) == 1
         text = text.replace(given, here)

@@ -65,6 +65,9 @@ class Reveal:
         The controls of the figure that show it.
     place
         Where the answer lies on the slider of the guess; None for a choice.
+    why
+        The thought behind the guess, by its key among the `thoughts` of the question's words: what a teacher
+        counts wrong answers by. "right" for a right guess, "" for none.
     """
 
     truth: str
@@ -75,6 +78,7 @@ class Reveal:
     marks: tuple[Mark, ...]
     controls: FigureControls
     place: float | None = None
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)

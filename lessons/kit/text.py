@@ -27,7 +27,8 @@ class FigureText:
     """The text file of one figure in one language.
 
     Tables of the file: `title`, `legend` (key → label), `controls.NAME` (`label`, `hint`, `options`),
-    `readouts.NAME` (`label`, `note`), `sentences`, `table` (`caption`, `columns`), `words`, `units`.
+    `readouts.NAME` (`label`, `note`), `sentences`, `table` (`caption`, `columns`), `words`, `units`;
+    of a question `thoughts`, of a task `slips`.
     """
 
     def __init__(
@@ -122,6 +123,14 @@ class FigureText:
     @property
     def table_caption(self) -> str:
         return str(self._find("table", "caption"))
+
+    def thought(self, key: str) -> str:
+        """The thought behind a wrong guess, as a teacher reads it."""
+        return str(self._find("thoughts", key))
+
+    def slip(self, key: str) -> str:
+        """A known mistake in a step of a task, as a teacher reads it."""
+        return str(self._find("slips", key))
 
     def column(self, name: str) -> str:
         return str(self._find("table", "columns", name))

@@ -62,7 +62,8 @@ def _reveal(
         verdict, why, distance = "skipped", "right", None
     values = slots | {"truth": truth, "guess": own or ""}
     sentences = (Sentence("so", **values), Sentence(f"why_{why}", **values))
-    return Reveal(truth, own, verdict, distance, sentences, marks, controls, place)
+    thought = "" if own is None else why
+    return Reveal(truth, own, verdict, distance, sentences, marks, controls, place, thought)
 
 
 def _marks(

@@ -70,6 +70,18 @@ def test_every_reason_of_a_guess_can_occur(name: str) -> None:
     assert reasons == written, "every reason that is written can be met, and every one met is written"
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_every_reason_of_a_wrong_guess_has_a_name_for_teachers(name: str) -> None:
+    question, text = QUESTIONS[name], LESSON.question_texts[name]
+    met = {question.reveal(guess).why for guess in guesses(name)}
+    assert met == {why(name, guess).removeprefix("why_") for guess in guesses(name)}
+    assert set(text._content["thoughts"]) == met - {"right"}, "each has a name, and none is left over"
+    names = [text.thought(key) for key in met - {"right"}]
+    assert len(set(names)) == len(names)
+    assert all(3 < len(named) <= 60 and "{" not in named for named in names)
+    assert question.reveal(None).why == ""
+
+
 def reasons_written(name: str) -> set[str]:
     content = LESSON.question_texts[name]._content["sentences"]
     return {key.removeprefix("why_") for key in content if key.startswith("why_")}

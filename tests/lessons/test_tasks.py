@@ -81,6 +81,18 @@ def test_every_sentence_has_its_numbers(section: str) -> None:
 
 
 @pytest.mark.parametrize("section", TASKS)
+def test_every_slip_has_a_name_for_teachers(section: str) -> None:
+    text = LESSON.task_texts[section]
+    written = {key.removeprefix("slip_") for key in text._content["sentences"] if key.startswith("slip_")}
+    assert set(text._content.get("slips", {})) == written - {"state"}
+    assert all(3 < len(text.slip(key)) <= 60 and "{" not in text.slip(key) for key in written - {"state"})
+
+
+def test_every_other_reason_of_a_wrong_answer_has_a_name_for_teachers() -> None:
+    assert set(LESSON.words._content["slips"]) == {"state", "sign", "point", "other"}
+
+
+@pytest.mark.parametrize("section", TASKS)
 def test_every_described_slip_can_occur(section: str) -> None:
     """Each wrong answer gets its slip, or one with the same value."""
     written = {key for key in LESSON.task_texts[section]._content["sentences"] if key.startswith("slip_")}

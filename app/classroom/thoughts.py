@@ -1,4 +1,4 @@
-"""What an analysis needs to know of the lesson: the thought behind a wrong answer, and where an item belongs."""
+"""What an analysis needs to know of the lesson: the thought behind a wrong answer, and an item's section."""
 
 from __future__ import annotations
 

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, date, datetime
-from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
-from app.classroom.database import Database, DatabaseError, url_of
+from app.classroom.database import Database, DatabaseError
 from app.classroom.models import Classroom
 from app.classroom.schema import migrate
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    with_tables = Database(url_of("", str(tmp_path / "new")))
-    migrate(with_tables)
-    yield with_tables
-    with_tables.close()
 
 
 def a_class(code: str = "BCDFGH") -> Classroom:

@@ -6,14 +6,16 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, inspect, text
+from sqlalchemy import create_engine, inspect, select, text
 from sqlalchemy.orm import Session
 
-from app.classroom.models import Base
-from scripts import database
+from app.classroom.database import Database
+from app.classroom.models import Base, Classroom
+from scripts import database as postgresql
 from tests.app.servers import ROOT, gone, until
 
 
@@ -28,6 +30,22 @@ def test_every_test_has_an_empty_database(database_url: str, again: bool) -> Non
         engine.dispose()
 
 
+def test_every_test_has_tables_without_a_class(database: Database) -> None:
+    with database.read() as session:
+        assert session.scalars(select(Classroom)).all() == []
+    with database.write() as session:
+        session.add(
+            Classroom(
+                code="BCDFGH",
+                title="Monday",
+                lesson="quantization",
+                teacher_hash=bytes(32),
+                created_at=datetime.now(UTC),
+                ends_on=date(2026, 12, 18),
+            )
+        )
+
+
 def test_postgresql_really_answers(postgresql_url: str) -> None:
     engine = create_engine(postgresql_url)
     with Session(engine) as session:
@@ -37,7 +55,7 @@ def test_postgresql_really_answers(postgresql_url: str) -> None:
 
 
 def test_cluster_ends_with_the_process_that_started_it() -> None:
-    if database.find() is None or not Path("/proc/self").exists():
+    if postgresql.find() is None or not Path("/proc/self").exists():
         pytest.skip("NOT TESTED ON POSTGRESQL: install it (Debian: apt-get install postgresql)")
     script = (
         "import sys\n"
@@ -69,18 +87,18 @@ def test_missing_postgresql_is_installed_as_root_on_debian_only(
         called.append(command)
         present.append(without_cluster.exists())
 
-    monkeypatch.setattr(database, "find", lambda: None)
-    monkeypatch.setattr(database, "WITHOUT_CLUSTER", without_cluster)
+    monkeypatch.setattr(postgresql, "find", lambda: None)
+    monkeypatch.setattr(postgresql, "WITHOUT_CLUSTER", without_cluster)
     monkeypatch.setattr("subprocess.run", run)
     monkeypatch.setattr("shutil.which", lambda _: "/usr/bin/apt-get")
     monkeypatch.setattr("sys.argv", ["database.py", "--install"])
     monkeypatch.setattr("os.geteuid", lambda: 1000)
-    database.main()
+    postgresql.main()
     assert called == []
     assert "the tests skip what needs it" in capsys.readouterr().out
     monkeypatch.setattr("os.geteuid", lambda: 0)
     monkeypatch.setattr(Path, "exists", lambda self: self != without_cluster or os.path.exists(self))
-    database.main()
+    postgresql.main()
     assert called[-1][:2] == ["apt-get", "install"]
     assert called[-1][-1] == "postgresql"
     assert all(present)  # no service is set up

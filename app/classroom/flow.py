@@ -26,6 +26,11 @@ class Phase(StrEnum):
         """Which vote is open: 1, 2, or 0 for none."""
         return {Phase.VOTING_1: 1, Phase.VOTING_2: 2}.get(self, 0)
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether students have been asked, and the answer is still covered."""
+        return self not in (Phase.WAITING, Phase.REVEALED, Phase.WITHDRAWN)
+
 
 class Action(StrEnum):
     """What a teacher does with the question that is on the screen."""
@@ -77,19 +82,11 @@ MAIN = MappingProxyType(
 """The one obvious next action in each phase: the desk's large button."""
 
 
-class NotNowError(Exception):
-    """An action that the present phase does not allow."""
+def after(phase: Phase, action: Action) -> Phase | None:
+    """The phase that an action leads to; None where it cannot be done in this one."""
+    return NEXT.get((phase, action))
 
 
-def after(phase: Phase, action: Action) -> Phase:
-    """The phase that an action leads to.
-
-    Raises
-    ------
-    NotNowError
-        When it cannot be done in this phase.
-    """
-    try:
-        return NEXT[phase, action]
-    except KeyError:
-        raise NotNowError(f"{action} in {phase}") from None
+def main_action(phase: Phase, twice: bool) -> Action | None:
+    """The obvious next action. A question that is asked once goes from its closed vote to the reveal."""
+    return Action.SKIP if phase is Phase.CLOSED_1 and not twice else MAIN.get(phase)

@@ -1,18 +1,19 @@
 """What is done in a class. Each function is one transaction's work, and leaves the commit to its caller.
 
-`find_class`, `find_teacher` and `find_student` say who asks; the others take what they found. Whatever changes
-a class first locks its row, so that two presses at the same moment come one after the other, and the second
-sees what the first did. The time is taken after the lock, so that a vote that had to wait for a closing is late.
+`find_class`, `find_teacher` and `find_student` say who asks; the others take what they found. Whatever
+changes a class first locks its row, so that of two presses at the same moment the second sees what the first
+did. The time is taken after the lock, so a vote that had to wait for a closing is late.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Literal, TypeVar
 from urllib.parse import parse_qsl
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from app.classroom import codes, names
@@ -207,13 +208,7 @@ def reopen_class(
 def delete_class(session: Session, classroom: Classroom) -> None:
     """Delete a class with everything in it."""
     _lock(session, classroom)
-    items, students = (select(t.id).where(t.classroom_id == classroom.id) for t in (Item, Student))
-    session.execute(delete(Vote).where(Vote.item_id.in_(items)))
-    for table in (Vote, Answer, Progress):
-        session.execute(delete(table).where(table.student_id.in_(students)))
-    for table in (Item, Student):
-        session.execute(delete(table).where(table.classroom_id == classroom.id))
-    session.delete(classroom)
+    session.delete(classroom)  # the database deletes what belongs to it
     session.flush()
 
 
@@ -320,9 +315,7 @@ def delete_student(session: Session, classroom: Classroom, student_id: str) -> N
     student = _within(session, classroom, Student, student_id)
     if student is None:
         raise UnknownStudentError
-    for table in (Vote, Answer, Progress):
-        session.execute(delete(table).where(table.student_id == student.id))
-    session.delete(student)
+    session.delete(student)  # the database deletes votes, answers and progress with it
     classroom.tally += 1
     classroom.version += 1  # a dot goes from what is shown
     session.flush()
@@ -341,8 +334,8 @@ def seen(session: Session, student_ids: list[str], *, now: datetime | None = Non
 class Receipt:
     """What became of a guess.
 
-    `late`: it came after the closing. `value` is then what it was, and `counts` is the guess that stood before
-    and still counts; None where there was none.
+    `late`: it came after the closing. `counts` is then the guess that stood before and still counts; None
+    where there was none.
     """
 
     value: str | None
@@ -565,7 +558,7 @@ def show(
     *,
     now: datetime | None = None,
 ) -> None:
-    """Put a line of the running order on the screen, as it stands; None is the lobby. An open vote is closed."""
+    """Put a line on the screen, as it stands; None is the lobby. A vote that is open is closed."""
     now = _begin(session, classroom, version, now)
     item = None if item_id is None else _item(session, classroom, item_id)
     if item is None or item.id != classroom.item_id:
@@ -680,7 +673,11 @@ def add_item(
         is full.
     """
     lesson = load_lesson(classroom.lesson)
-    known = {"question": lesson.questions, "figure": lesson.figures, "task": lesson.tasks}
+    known: dict[str, Collection[str]] = {
+        "question": lesson.questions,
+        "figure": lesson.figures,
+        "task": lesson.tasks,
+    }
     if kind not in known:
         raise FieldError("kind", _("one of %(options)s", options=", ".join(known)))
     if name not in known[kind]:
@@ -701,7 +698,7 @@ def add_item(
 def remove_item(
     session: Session, classroom: Classroom, version: int, item_id: int, *, now: datetime | None = None
 ) -> None:
-    """Take a line out. A question that has been asked stays (`HasVotesError`): its votes are the students'."""
+    """Take a line out. A question that has been asked stays (`HasVotesError`), for its votes."""
     _begin(session, classroom, version, now)
     item = _item(session, classroom, item_id)
     if item.opened_at is not None:

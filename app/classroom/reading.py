@@ -31,14 +31,14 @@ from app.classroom.states import (
     Shown,
     StudentState,
 )
-from app.classroom.timing import HERE, is_due, phase_of, present, round_of, status_of
+from app.classroom.timing import HERE, is_due, is_here, phase_of, present, round_of, status_of
 from lessons.catalogue import Lesson, load_lesson
 
 CROWDED = 3
 """Wrong answers that a peek names."""
 
 EXPLAIN_BELOW, REVEAL_ABOVE = 0.3, 0.7
-"""Shares of near guesses between which talking helps most: Crouch and Mazur, Am. J. Phys. 69 (2001), p. 974."""
+"""Shares of near guesses between which talking helps most."""
 
 Screen = Literal["follow", "code", "blank"]
 
@@ -81,10 +81,8 @@ def student_state(session: Session, student: Student, *, now: datetime | None = 
     )
 
 
-def desk_state(
-    session: Session, classroom: Classroom, *, screen_on: bool = False, now: datetime | None = None
-) -> DeskState:
-    """What the teacher may know. `screen_on`: whether a screen has a line, which the caller knows."""
+def desk_state(session: Session, classroom: Classroom, *, now: datetime | None = None) -> DeskState:
+    """What the teacher may know."""
     now = present(now)
     lesson = load_lesson(classroom.lesson)
     common = _common(session, classroom, now)
@@ -99,15 +97,15 @@ def desk_state(
         Person(
             student.id,
             student.name,
-            "voted" if student.id in voted else "here" if student.seen_at >= now - HERE else "away",
+            "voted" if student.id in voted else "here" if is_here(student.seen_at, now) else "away",
         )
         for student in students
     )
-    here = [student for student in students if student.id in any_round or student.seen_at >= now - HERE]
+    here = [student for student in students if student.id in any_round or is_here(student.seen_at, now)]
     return DeskState(
         common=common,
         screen=cast(Screen, classroom.screen),
-        screen_on=screen_on,
+        screen_on=is_here(classroom.screen_seen_at, now),
         ends_on=classroom.ends_on.isoformat(),
         order=tuple(_line(lesson, item, now) for item in running_order(session, classroom)),
         people=people,
@@ -270,7 +268,7 @@ def _sections(
         .where(Student.classroom_id == classroom.id, Progress.done)
         .group_by(Progress.section)
     )
-    finished = {section: count for section, count in session.execute(done)}
+    finished = dict(session.execute(done).all())
     there = Counter(student.section for student in here)
     return tuple(
         (section.slug, finished.get(section.slug, 0), there[section.slug]) for section in lesson.sections

@@ -93,7 +93,7 @@ class EndedError(Refusal):
 
 
 class StaleError(Refusal):
-    """A press on a page that is older than the class. `phase` is what the question on the screen is in now."""
+    """A press on a page that is older than the class. `phase` is that of the question on the screen now."""
 
     kind = "conflict"
 

@@ -45,6 +45,11 @@ def last_day(classroom: Classroom) -> date:
     return min(classroom.ends_on, classroom.ended_at.date()) if classroom.ended_at else classroom.ends_on
 
 
+def is_here(seen_at: datetime | None, now: datetime) -> bool:
+    """Whether a line was seen within the last 30 seconds."""
+    return seen_at is not None and seen_at >= now - HERE
+
+
 def is_due(item: Item, now: datetime) -> bool:
     """Whether the moment of closing has passed, and nobody has written it down yet."""
     return bool(item.closes_at and item.closes_at <= now and Phase(item.phase).vote)

@@ -73,6 +73,7 @@ PATHS = {
     "class leave": f"{_CLASS}/leave",
     "desk": _DESK,
     "desk enter": f"{_DESK}/enter",
+    "desk links": f"{_DESK}/links",
     "desk state": f"{_DESK}/state",
     "desk events": f"{_DESK}/events",
     "desk act": f"{_DESK}/act",

@@ -23,6 +23,7 @@ from app.http.query import Forms
 from app.http.refusals import Refusals
 from app.http.security import SecurityHeaders
 from app.routes import classroom, figure, job, lesson, misc, own, question, task
+from app.routes.classroom.common import install as refusals_of_classes
 from app.server.job_runner import JobRunner
 from app.settings import Settings
 from app.site import Site
@@ -90,6 +91,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.ready = False
     _add_routes(app, settings)
     errors.install(app)
+    refusals_of_classes(app)
     _add_middleware(app, settings)
     return app
 

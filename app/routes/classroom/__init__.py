@@ -6,9 +6,10 @@ from fastapi import APIRouter
 from starlette.exceptions import HTTPException
 
 from app.addresses import PATHS
+from app.routes.classroom import desk
 from lessons.kit.language import gettext as _
 
-ROUTERS: tuple[APIRouter, ...] = ()
+ROUTERS: tuple[APIRouter, ...] = (desk.router,)
 """Of all modules in this folder: each has its own."""
 
 OF_CLASSES = ("/join", "/classes", "/class/", "/desk/", "/screen/")

@@ -1,0 +1,113 @@
+"""What the routes of classes share: forms, the database, refusals as errors of HTTP, secrets in cookies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from fastapi import FastAPI
+from sqlalchemy.orm import Session
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from app.addresses import address
+from app.classroom import codes
+from app.classroom.database import Database
+from app.classroom.rates import Rates
+from app.classroom.refusals import NotStudentError, NotTeacherError, Refusal, TooManyError, UnknownClassError
+from app.http.clients import current_client
+from app.http.errors import error_page
+from app.http.query import Forms, read_form
+from app.routes.common import NOT_KEPT
+from app.views.environment import HTML
+
+T = TypeVar("T")
+Work = Callable[[Session], T]
+
+STATUS = {"unknown": 404, "forbidden": 403, "gone": 410, "conflict": 409, "invalid": 422, "busy": 429}
+"""Of the kinds of refusals."""
+
+MOST_SECRET = 64
+"""Characters of a secret that are looked at; a real one has 22."""
+
+
+def install(app: FastAPI) -> None:
+    """Answer refusals with error pages, and begin to count how often clients ask."""
+    app.state.rates = Rates()
+    app.add_exception_handler(Refusal, _refused)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refusal)
+    return error_page(request, STATUS[error.kind], error.sentence, headers_of(error))
+
+
+def headers_of(refusal: Refusal) -> dict[str, str]:
+    """The headers of an answer that refuses."""
+    return {"Retry-After": str(refusal.seconds)} if isinstance(refusal, TooManyError) else {}
+
+
+def rates_of(request: Request) -> Rates:
+    rates: Rates = request.app.state.rates
+    return rates
+
+
+def is_htmx(request: Request) -> bool:
+    """Whether a script asks, which swaps a fragment in, or a browser, which wants a page."""
+    return request.headers.get("hx-request") == "true"
+
+
+async def read(request: Request, work: Work[T]) -> T:
+    """What `work` makes of the database, which it only reads; in a thread."""
+    database: Database = request.app.state.database
+    return await _counted(request, database.reading, work)
+
+
+async def write(request: Request, work: Work[T]) -> T:
+    """What `work` makes of the database, in a thread, once it is committed."""
+    database: Database = request.app.state.database
+    return await _counted(request, database.writing, work)
+
+
+async def _counted(request: Request, run: Callable[[Work[T]], object], work: Work[T]) -> T:
+    """Run it; codes and secrets that nobody has count against who tries them."""
+    rates, client = rates_of(request), current_client.get()
+    rates.check("unknown code", client)
+    try:
+        return await run(work)  # type: ignore[misc, no-any-return]
+    except (UnknownClassError, NotTeacherError, NotStudentError):
+        rates.take("unknown code", client)
+        raise
+
+
+async def fields_of(request: Request) -> dict[str, str]:
+    """The fields of a form that was sent; of a repeated one the last."""
+    forms: Forms = request.app.state.forms
+    async with forms.read(request) as body:
+        return dict(read_form(body))
+
+
+def elsewhere(page: str, code: str) -> Response | None:
+    """A redirect to the address with the code as it is written there; None when this is that address."""
+    canonical = codes.canonical(code)
+    if canonical is None:
+        raise UnknownClassError
+    return None if code == canonical else RedirectResponse(address(page, canonical), 308, NOT_KEPT)
+
+
+def page_response(content: bytes, status: int = 200) -> Response:
+    """A page or fragment of a class: nobody keeps it."""
+    return Response(content, status, NOT_KEPT, media_type=HTML)
+
+
+def set_secret(request: Request, response: Response, name: str, secret: str, path: str, seconds: int) -> None:
+    """Give a browser a secret that scripts cannot read, for the addresses under `path`."""
+    response.set_cookie(
+        name,
+        secret,
+        max_age=seconds,
+        path=path,
+        secure=request.scope["scheme"] == "https",
+        httponly=True,
+        samesite="strict" if name == "teacher" else "lax",
+    )

@@ -1,0 +1,420 @@
+"""The teacher's desk as its templates are given it: what can be pressed now, and what is on the screen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from app.addresses import address
+from app.classroom.codes import spaced
+from app.classroom.flow import LAST_BEAT, NEXT, Action, Phase
+from app.classroom.models import Classroom
+from app.classroom.states import DeskState, Line, Peek, Shown
+from app.views.question import ask
+from lessons.catalogue import Lesson, load_lesson
+from lessons.kit.controls import Slider
+from lessons.kit.language import current_language, ngettext
+from lessons.kit.language import gettext as _
+from lessons.kit.question import ANSWER
+
+LISTED = 18
+"""Students that are listed at once; the others are in a fold."""
+
+CLOSING_SECONDS = 10
+"""Between "Close in 10 s" and the end of the vote."""
+
+VOTED = (Phase.VOTING_1, Phase.CLOSED_1, Phase.DISCUSS, Phase.VOTING_2, Phase.CLOSED_2)
+"""Phases in which the votes are counted and covered."""
+
+PEEKED = (Phase.CLOSED_1, Phase.DISCUSS, Phase.CLOSED_2)
+"""Phases in which a teacher may look under the cover."""
+
+
+@dataclass(frozen=True, slots=True)
+class Press:
+    """A button of the desk.
+
+    `value` is what the form sends. `key` is the key of the keyboard as `aria-keyshortcuts` names it, and `cap`
+    the same as it is printed. With an `href` it is a link.
+    """
+
+    value: str
+    label: str
+    key: str = ""
+    cap: str = ""
+    href: str = ""
+    sure: str = ""
+    """The word on the button that confirms; "" for a press that is done at once."""
+    asks: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One stage of a question: "done", "now" or "later", with a small word under it."""
+
+    label: str
+    when: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """A `DeskState` with the words for it."""
+
+    state: DeskState
+
+    @property
+    def lesson(self) -> Lesson:
+        return load_lesson(self.state.common.lesson)
+
+    @property
+    def shown(self) -> Shown | None:
+        return self.state.common.shown
+
+    @property
+    def ended(self) -> bool:
+        return self.state.common.status == "ended"
+
+    @property
+    def code(self) -> str:
+        """The code in two groups, as it is read aloud."""
+        return spaced(self.state.common.code)
+
+    @property
+    def question(self) -> str:
+        """The sentence of the question that is shown, "" for anything else."""
+        shown = self.shown
+        return ask(self.lesson, shown.name).sentence if shown and shown.kind == "question" else ""
+
+    @property
+    def line(self) -> Line | None:
+        """The line of the running order that is shown."""
+        return next((line for line in self.state.order if self.shown and line.id == self.shown.id), None)
+
+    @property
+    def next_line(self) -> Line | None:
+        """What comes after that which is shown and is not asked yet; from the top where nothing is shown."""
+        lines = list(self.state.order)
+        if self.line is not None:
+            lines = lines[lines.index(self.line) + 1 :]
+        return next((line for line in lines if line.phase is Phase.WAITING), None)
+
+    def number(self, line: Line) -> int:
+        """Which of the questions of the running order a line is."""
+        questions = [other.id for other in self.state.order if other.kind == "question"]
+        return questions.index(line.id) + 1
+
+    def title(self, line: Line | Shown) -> str:
+        """What a line is called."""
+        return item_title(self.lesson, line.kind, line.name)
+
+    def note(self, line: Line) -> str:
+        """Where a line of the running order stands, "" before it was asked."""
+        if line.kind == "task":
+            return _("at their own pace")
+        if line.kind == "figure":
+            return ""
+        votes = _("two votes") if line.twice else _("one vote")
+        return {
+            Phase.WAITING: "",
+            Phase.VOTING_1: _("first vote is open") if line.twice else _("the vote is open"),
+            Phase.CLOSED_1: _("first vote is closed") if line.twice else _("the vote is closed"),
+            Phase.DISCUSS: _("under discussion"),
+            Phase.VOTING_2: _("second vote is open"),
+            Phase.CLOSED_2: _("second vote is closed"),
+            Phase.REVEALED: _("%(votes)s, revealed", votes=votes),
+            Phase.WITHDRAWN: _("withdrawn"),
+        }[line.phase]
+
+    def order(self) -> list[tuple[str, list[Line]]]:
+        """The running order under the names of its sections."""
+        groups: list[tuple[str, list[Line]]] = []
+        for line in self.state.order:
+            name = self.section(line.section)
+            if not groups or groups[-1][0] != name:
+                groups.append((name, []))
+            groups[-1][1].append(line)
+        return groups
+
+    def section(self, slug: str) -> str:
+        """A section by its number and short name."""
+        for section in self.lesson.sections:
+            if section.slug == slug:
+                return f"{section.number} {section.short}".strip()
+        return slug
+
+    def line_press(self, line: Line) -> Press | None:
+        """What can be done with a line that is not shown."""
+        if self.ended or (self.shown and line.id == self.shown.id) or self.is_busy:
+            return None
+        if line.kind == "question" and line.phase in (Phase.WAITING, Phase.WITHDRAWN):
+            return Press(f"ask:{line.id}", _("Ask"))
+        return Press(f"show:{line.id}", _("Show"))
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a question is under way, which must be revealed or withdrawn before another is asked."""
+        return bool(self.shown and self.shown.kind == "question" and self.shown.phase in VOTED)
+
+    @property
+    def large(self) -> Press:
+        """The one obvious next action."""
+        if self.ended:
+            return Press(
+                "", _("See how the questions went"), href=address("desk analysis", self.state.common.code)
+            )
+        shown = self.shown
+        if shown and shown.kind == "question":
+            if shown.phase in VOTED:
+                return self._of_vote(shown)
+            if shown.phase is Phase.WAITING:
+                return Press("ask", _("Ask question %(number)s", number=shown.number))
+            if shown.phase is Phase.REVEALED and shown.step < self.last_step:
+                label = _("Show the second vote") if shown.step < 2 else _("Show who moved")
+                return Press("step:on", label)
+        return self._of_next()
+
+    def _of_vote(self, shown: Shown) -> Press:
+        second = shown.phase in (Phase.VOTING_2, Phase.CLOSED_2)
+        if shown.phase in (Phase.VOTING_1, Phase.VOTING_2):
+            label = _("Close the second vote") if second else _("Close the first vote")
+            return Press("close", label if shown.twice else _("Close the vote"))
+        if shown.phase is Phase.CLOSED_1 and not self.state.common.voted:
+            return Press("reopen", _("Ask again"))
+        if second or not shown.twice:
+            return Press("reveal" if second else "skip", _("Reveal"))
+        if shown.phase is Phase.DISCUSS:
+            return Press("ask-again", _("Ask again"))
+        return Press("discuss", _("Discuss"))
+
+    def _of_next(self) -> Press:
+        line = self.next_line
+        if line is None:
+            return Press("end", _("End the class"))
+        if line.kind == "question":
+            return Press(f"ask:{line.id}", _("Ask question %(number)s", number=self.number(line)))
+        return Press(f"show:{line.id}", _("Next: %(title)s", title=self.title(line)))
+
+    @property
+    def then(self) -> str:
+        """What the large button says after it was pressed; "" where that is not certain."""
+        shown = self.shown
+        if not shown or shown.kind != "question" or self.ended or not shown.twice:
+            return ""
+        return {
+            Phase.VOTING_1: _("Discuss"),
+            Phase.CLOSED_1: _("Ask again") if self.state.common.voted else "",
+            Phase.DISCUSS: _("Close the second vote"),
+            Phase.VOTING_2: _("Reveal"),
+            Phase.CLOSED_2: _("Show the second vote"),
+        }.get(shown.phase, "")
+
+    @property
+    def last_step(self) -> int:
+        """The last beat of a reveal, the only one where nobody voted twice; or the last state of a figure."""
+        shown = self.shown
+        if shown is None:
+            return 0
+        if shown.kind != "question":
+            return len(shown.states) - 1
+        guesses = self.state.common.guesses
+        return LAST_BEAT if guesses and guesses.of(2) else 1
+
+    @property
+    def others(self) -> list[Press]:
+        """What else can be done, beside the large button."""
+        shown = self.shown
+        if self.ended:
+            return [Press("open", _("Open the class again"))]
+        if shown is None:
+            return []
+        if shown.kind == "question" and shown.phase in VOTED:
+            return self._beside_vote(shown)
+        if shown.phase is Phase.WITHDRAWN:
+            return [Press("ask", _("Ask it again"))]
+        if shown.kind == "question" and shown.phase is Phase.WAITING:
+            return []
+        first, present = (1, shown.step) if shown.kind == "question" else (0, shown.step)
+        presses = [Press("step:back", _("Back"), "ArrowLeft", "←")] if present > first else []
+        if present < self.last_step:
+            presses.append(Press("step:on", _("On"), "ArrowRight", "→"))
+        return presses
+
+    def _beside_vote(self, shown: Shown) -> list[Press]:
+        presses = []
+        if shown.phase.vote:
+            if shown.closes_at:
+                presses.append(Press("close-stop", _("Stop the countdown"), "T", "T"))
+            else:
+                label = _("Close in %(seconds)s s", seconds=CLOSING_SECONDS)
+                presses.append(Press("close-in", label, "T", "T"))
+        if (shown.phase, Action.REOPEN) in NEXT and self.large.value != "reopen":
+            presses.append(Press("reopen", _("Open again"), "U", "U"))
+        if self.large.value == "reopen" and shown.twice:
+            presses.append(Press("discuss", _("Discuss")))
+        if (shown.phase, Action.SKIP) in NEXT and self.large.value != "skip":
+            asks = _("Reveal without a second vote?") if shown.twice else _("Close the vote and reveal?")
+            presses.append(
+                Press("skip", _("Skip to the reveal"), "Shift+R", "⇧R", sure=_("Reveal"), asks=asks)
+            )
+        presses.append(Press("withdraw", _("Withdraw"), "Shift+W", "⇧W"))
+        return presses
+
+    @property
+    def can_peek(self) -> bool:
+        return bool(self.is_busy and self.shown and self.shown.phase in PEEKED and self.state.common.voted)
+
+    @property
+    def steps(self) -> list[Step]:
+        """The way of the question that is shown."""
+        shown = self.shown
+        if not shown or shown.kind != "question" or shown.phase is Phase.WITHDRAWN:
+            return []
+        if shown.twice:
+            labels = [_("Asked"), _("First vote"), _("Discuss"), _("Second vote"), _("Closed"), _("Revealed")]
+            places = {Phase.DISCUSS: 2, Phase.VOTING_2: 3, Phase.CLOSED_2: 4, Phase.REVEALED: 5}
+        else:
+            labels, places = [_("Asked"), _("Vote"), _("Revealed")], {Phase.REVEALED: 2}
+        now = 0 if shown.phase is Phase.WAITING else places.get(shown.phase, 1)
+        note = {Phase.CLOSED_1: _("closed")}.get(shown.phase, _("open") if shown.phase.vote else "")
+        return [
+            Step(label, "done" if i < now else "now" if i == now else "later", note if i == now else "")
+            for i, label in enumerate(labels)
+        ]
+
+    @property
+    def said(self) -> str:
+        """Where the class stands, in one sentence: what the live region says when it changes."""
+        shown, voted = self.shown, self.state.common.voted
+        if self.ended:
+            return _("The class has ended.")
+        if shown is None:
+            return _("The screen shows the code.")
+        if shown.kind != "question":
+            return _("On the screen: %(title)s.", title=self.title(shown))
+        votes = ngettext("%(count)s vote", "%(count)s votes", voted) % {"count": voted}
+        return {
+            Phase.WAITING: _("Question %(number)s is on the screen.", number=shown.number),
+            Phase.VOTING_1: _("Question %(number)s, first vote is open.", number=shown.number),
+            Phase.CLOSED_1: _("First vote closed, %(votes)s.", votes=votes),
+            Phase.DISCUSS: _("They discuss."),
+            Phase.VOTING_2: _("Question %(number)s, second vote is open.", number=shown.number),
+            Phase.CLOSED_2: _("Second vote closed, %(votes)s.", votes=votes),
+            Phase.REVEALED: _("Revealed."),
+            Phase.WITHDRAWN: _("Question %(number)s is withdrawn.", number=shown.number),
+        }[shown.phase]
+
+    @property
+    def on_screen(self) -> tuple[str, str]:
+        """What the room sees: a large word, and a sentence."""
+        shown, common = self.shown, self.state.common
+        if self.ended:
+            return "", _("the class has ended")
+        if self.state.screen == "blank":
+            return "", _("nothing: it is blank")
+        if self.state.screen == "code" or shown is None:
+            return self.code, _("the join code")
+        if shown.kind != "question":
+            return self.title(shown).partition(" ")[0], self.title(shown)
+        question = _("question %(number)s", number=shown.number)
+        if shown.phase.vote:
+            counted = _("%(voted)s of %(here)s", voted=common.voted, here=common.here)
+            return counted, _("%(question)s, the count, the join code", question=question)
+        after = {
+            Phase.DISCUSS: _(
+                "%(question)s, “Find somebody who said something else”, a clock", question=question
+            ),
+            Phase.REVEALED: (
+                _("the answer, the first votes"),
+                _("the answer, both votes"),
+                _("both votes, who moved"),
+            )[min(max(shown.step, 1), LAST_BEAT) - 1],
+            Phase.WITHDRAWN: _("%(question)s, withdrawn", question=question),
+        }
+        closed = _("%(question)s, the count, “closed”", question=question)
+        return str(shown.number), after.get(shown.phase, closed)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many students voted, are here without a vote, and have no line."""
+        states = [person.state for person in self.state.people]
+        return {state: states.count(state) for state in ("voted", "here", "away")}
+
+    @property
+    def call_to(self) -> str:
+        """The section to which all can be called: that of what is shown, or of what comes next."""
+        line = self.line or self.next_line
+        return line.section if line and line.section != self.state.called else ""
+
+    @property
+    def seconds(self) -> int:
+        """Since the phase began, by the server's clock."""
+        return _seconds_since(self.shown.changed_at, self.state.saved_at) if self.shown else 0
+
+    @property
+    def closes_in(self) -> int | None:
+        """Seconds until the vote closes by itself."""
+        closes_at = self.shown.closes_at if self.shown else None
+        return max(0, -_seconds_since(closes_at, self.state.saved_at)) if closes_at else None
+
+
+def _seconds_since(then: datetime | None, now: datetime) -> int:
+    return int((now - then).total_seconds()) if then else 0
+
+
+def item_title(lesson: Lesson, kind: str, name: str) -> str:
+    """What a question, figure or task of a lesson is called in a running order."""
+    if kind == "task":
+        return _("Task: %(title)s", title=lesson.task_texts[name].title)
+    title = lesson.texts[name].title
+    return title if kind == "question" else f"{lesson.figures[name].label} {title}"
+
+
+def items_to_add(lesson: Lesson) -> list[tuple[str, list[tuple[str, str]]]]:
+    """What can be added to a running order: kind and name, and what it is called, in groups."""
+
+    def group(label: str, kind: str, names: Any) -> tuple[str, list[tuple[str, str]]]:
+        return label, [(f"{kind}:{name}", item_title(lesson, kind, name)) for name in names]
+
+    return [
+        group(_("Questions"), "question", lesson.questions),
+        group(_("Figures"), "figure", lesson.figures),
+        group(_("Tasks"), "task", lesson.tasks),
+    ]
+
+
+def desk_context(state: DeskState, problem: str = "") -> dict[str, Any]:
+    """What the desk's templates are given; `problem` says why a press did nothing."""
+    desk = Desk(state)
+    return {
+        "desk": desk,
+        "state": state,
+        "problem": problem,
+        "to_add": items_to_add(desk.lesson),
+        "listed": LISTED,
+        "ends_on": current_language().date(date.fromisoformat(state.ends_on)),
+    }
+
+
+def peek_context(classroom: Classroom, peek: Peek, name: str) -> dict[str, Any]:
+    """What the page that looks under the cover is given; `name` is that of the question."""
+    lesson = load_lesson(classroom.lesson)
+    question, text = lesson.questions[name], lesson.question_texts[name]
+    widget = question.widget
+    places = [
+        widget.text(float(value)) if isinstance(widget, Slider) else text.option(ANSWER, value, widget)
+        for value in peek.crowded
+    ]
+    advice = {
+        "explain": _("Below 30 %: explain first, and ask again."),
+        "talk": _("Between 30 and 70 %: talking pays."),
+        "reveal": _("Above 70 %: reveal."),
+    }
+    return {
+        "code": classroom.code,
+        "peek": peek,
+        "percent": int(100 * peek.near / peek.of + 0.5) if peek.of else 0,
+        "crowded": places,
+        "advice": advice[peek.advice],
+    }

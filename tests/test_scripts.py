@@ -16,6 +16,7 @@ MAY_IMPORT = {
     "figure": {"lib", "figure"},
     "lesson": {"lib", "figure", "lesson"},
     "own": {"lib", "figure", "own"},
+    "class": {"lib", "class"},
     "page": {"lib", "figure", "lesson", "own", "page"},
 }
 PRELOADED = ("lib", "figure", "lesson")

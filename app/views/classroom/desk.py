@@ -35,8 +35,8 @@ PEEKED = (Phase.CLOSED_1, Phase.DISCUSS, Phase.CLOSED_2)
 class Press:
     """A button of the desk.
 
-    `value` is what the form sends. `key` is the key of the keyboard as `aria-keyshortcuts` names it, and `cap`
-    the same as it is printed. With an `href` it is a link.
+    `value` is what the form sends. `key` is the key of the keyboard as `aria-keyshortcuts` names it, and
+    `cap` the same as it is printed. With an `href` it is a link.
     """
 
     value: str

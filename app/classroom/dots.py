@@ -12,7 +12,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal, NamedTuple, cast
 
 from app.classroom.states import Guesses
 from lessons.kit.controls import Slider, as_parameter
@@ -287,7 +287,7 @@ class Row:
 class Drawing:
     """The dots of both votes in a frame, of which one or two rows are drawn.
 
-    `ticks` are the places and texts of the axis; `band` reaches over the columns that are near; `truth` is
+    `ticks` are the texts of the axis; `band` reaches over the columns that are near; `truth` is
     the place of the answer. `height` is that of a row's dots.
     """
 
@@ -295,7 +295,7 @@ class Drawing:
     dots: Dots
     height: float
     rows: tuple[Row, Row]
-    ticks: tuple[tuple[float, str], ...]
+    ticks: tuple[Tick, ...]
     band: tuple[float, float] | None
     truth: float | None
 
@@ -324,9 +324,42 @@ class Drawing:
         return round(0.47 * self.dots.diameter - self.stroke / 2, 2)
 
 
-def ticks_of(scale: VoteScale, frame: Frame) -> tuple[tuple[float, str], ...]:
-    """The places and texts of the axis."""
-    return tuple((frame.x(column.at), column.tick) for column in scale.columns if column.tick)
+class Tick(NamedTuple):
+    """A text under the axis, and which part of it stands at `x`."""
+
+    x: float
+    text: str
+    anchor: Literal["start", "middle", "end"]
+
+
+def ticks_of(scale: VoteScale, frame: Frame) -> tuple[Tick, ...]:
+    """The texts of the axis: both ends, and those between that there is room for."""
+    named = [column for column in scale.columns if column.tick]
+    ticks = [Tick(frame.x(column.at), column.tick, "middle") for column in named]
+    if not scale.ordered or len(ticks) == 1:
+        return tuple(ticks)
+    first, *between, last = ticks
+    kept = [
+        first if len(first.text) < 3 else first._replace(anchor="start"),
+        last if len(last.text) < 3 else last._replace(anchor="end"),
+    ]
+    for tick in between:
+        if not any(_texts_meet(tick, other, frame) for other in kept):
+            kept.append(tick)
+    return tuple(sorted(kept))
+
+
+def _texts_meet(one: Tick, other: Tick, frame: Frame) -> bool:
+    (a, b), (c, d) = (_extent(tick, frame) for tick in (one, other))
+    apart = 0.4 * frame.text
+    return a < d + apart and c < b + apart
+
+
+def _extent(tick: Tick, frame: Frame) -> tuple[float, float]:
+    """From where to where a text reaches: letters are six tenths as wide as they are high."""
+    width = 0.6 * frame.text * len(tick.text)
+    start = tick.x - {"start": 0.0, "middle": width / 2, "end": width}[tick.anchor]
+    return start, start + width
 
 
 def counted(scale: VoteScale, values: Iterable[str | None]) -> list[int]:

@@ -20,6 +20,7 @@ from app.classroom import codes, names
 from app.classroom.flow import Action, Phase, after
 from app.classroom.judging import judge_guess, judge_step
 from app.classroom.models import TITLE_LENGTH, Answer, Classroom, Item, Progress, Student, Vote
+from app.classroom.prepared import states_of
 from app.classroom.refusals import (
     EndedError,
     FieldError,
@@ -595,17 +596,17 @@ def step(
     item = _shown(session, classroom)
     if item is None:
         raise NotNowError
-    low, high = steps_of(item)
+    low, high = steps_of(session, classroom, item)
     reached = min(max(item.step + by, low), high)
     if reached != item.step:
         item.step = reached
         _done(session, classroom)
 
 
-def steps_of(item: Item) -> tuple[int, int]:
+def steps_of(session: Session, classroom: Classroom, item: Item) -> tuple[int, int]:
     """The first and the last step of what is on the screen."""
     if item.kind == "figure":
-        return 0, max(len(item.states) - 1, 0)
+        return 0, max(len(states_of(session, classroom, item)) - 1, 0)
     if item.phase == Phase.REVEALED:
         return 1, (3 if item.twice else 1)
     return item.step, item.step

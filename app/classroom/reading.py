@@ -18,6 +18,7 @@ from app.classroom.flow import Phase
 from app.classroom.judging import NEAR, values
 from app.classroom.models import Answer, Classroom, Item, Progress, Student, Vote
 from app.classroom.operations import class_of, running_order
+from app.classroom.prepared import states_of
 from app.classroom.refusals import NotNowError
 from app.classroom.states import (
     Common,
@@ -184,7 +185,7 @@ def _shown(session: Session, classroom: Classroom, item: Item | None, now: datet
         name=item.name,
         phase=phase_of(item, now),
         step=item.step,
-        states=tuple(item.states),
+        states=states_of(session, classroom, item),
         twice=item.twice,
         number=questions.index(item.id) + 1 if item.id in questions else 0,
         total=len(questions),

@@ -15,7 +15,8 @@ Status = Literal["running", "ended"]
 class Shown:
     """The item that is on the screen. `number` of `total`: which of the class's questions it is.
 
-    `step` is the beat of a reveal (1 to 3), or which of a figure's prepared `states` is shown.
+    `step` is the beat of a reveal (1 to 3), or which of a figure's prepared `states` is shown: queries of its
+    address, none where it is only shown as it begins.
     """
 
     id: int

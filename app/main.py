@@ -15,6 +15,8 @@ from app.assets import version
 from app.cache import ahead
 from app.cache.store import ResponseCache
 from app.classroom.database import Database, url_of
+from app.classroom.live import Live
+from app.classroom.operations import settle_due
 from app.classroom.schema import migrate
 from app.http import errors
 from app.http.clients import ClientAddress, Turns
@@ -51,6 +53,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                     load_lesson(slug)
         if database and not database.migrated:
             await database.run(partial(migrate, database))
+        if app.state.live:
+            app.state.live.start()
         log.info("serving content version %s", version())
         app.state.ready = True
         # Beside the first requests, not before them: a start stays quick and the first drawing is soon there.
@@ -59,6 +63,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         yield
         stop()
         await app.state.job_runner.close()
+        if app.state.live:
+            await app.state.live.close()
         if database:
             database.close()
 
@@ -68,6 +74,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.state.stopping.set()
         app.state.cache.close()
         app.state.job_runner.stopping = True
+        if app.state.live:
+            app.state.live.stop()
 
     app = FastAPI(
         title="openalicelabs academy",
@@ -78,7 +86,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.settings = settings
-    app.state.database = database  # None on a host without classes
+    app.state.database = database  # None on a host without classes, as is what listens to it
+    app.state.live = Live(database, settle_due) if database else None
     app.state.stop = stop
     app.state.job_runner = JobRunner(settings)
     app.state.site = Site(

@@ -47,7 +47,7 @@ def migrate(database: Database) -> bool:
             _reach(database)
             changed = _upgrade(database)
     except (SQLAlchemyError, OSError) as error:
-        raise DatabaseError(_words(error)) from error
+        raise DatabaseError(words(error)) from error
     finally:
         database.disconnect()
     database.migrated = True
@@ -56,14 +56,20 @@ def migrate(database: Database) -> bool:
 
 @contextmanager
 def locked(database: Database) -> Iterator[None]:
-    """Let one process at a time change the schema of a SQLite file; of PostgreSQL `_upgrade` does so."""
+    """Let one process at a time change the schema of a SQLite file."""
     if database.file is None:
         yield
         return
     database.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with database.file.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with database.file.with_suffix(".lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
         yield
+
+
+def lock(connection: Connection) -> None:
+    """The same of PostgreSQL, until the end of the transaction."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
 
 
 def upgrade(connection: Connection, to: str = "head") -> None:
@@ -90,8 +96,7 @@ def revision_of(connection: Connection) -> str | None:
 
 def _upgrade(database: Database) -> bool:
     with database.connection() as connection:
-        if not database.is_sqlite:
-            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+        lock(connection)
         revision = revision_of(connection)
         if revision == newest():
             return False
@@ -139,7 +144,7 @@ def _config() -> Config:
     return config
 
 
-def _words(error: Exception) -> str:
+def words(error: Exception) -> str:
     """The first line of what a driver says; SQLAlchemy adds the statement to it."""
     cause = error.orig if isinstance(error, OperationalError) and error.orig else error
     return str(cause).strip().partition("\n")[0] or type(error).__name__

@@ -6,10 +6,16 @@ from fastapi import APIRouter
 from starlette.exceptions import HTTPException
 
 from app.addresses import PATHS
-from app.routes.classroom import desk
+from app.routes.classroom import (
+    desk,
+    events,
+)
 from lessons.kit.language import gettext as _
 
-ROUTERS: tuple[APIRouter, ...] = (desk.router,)
+ROUTERS: tuple[APIRouter, ...] = (
+    desk.router,
+    events.router,
+)
 """Of all modules in this folder: each has its own."""
 
 OF_CLASSES = ("/join", "/classes", "/class/", "/desk/", "/screen/")

@@ -130,7 +130,7 @@ def upgrade() -> None:
 
 
 NOTIFY = """
-CREATE FUNCTION classroom_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION classroom_changed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM pg_notify('classroom', OLD.code);
     RETURN NULL;

@@ -1,0 +1,148 @@
+"""Streams of events (server-sent): word that a class has changed, so that a page fetches what it shows.
+
+`changed` comes with every new version of a class, and first with the present one, so that a page which had lost
+its line learns what it missed. `counted` comes to desk and screen alone, when somebody has joined or voted. The
+data is the number of the version or of the count, and nothing else. A stream ends by itself before the server
+would close it, and at once when the server stops; browsers then come again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, nullcontext
+from typing import NamedTuple
+
+from fastapi import APIRouter
+from sqlalchemy.orm import Session
+from starlette.requests import Request
+from starlette.responses import StreamingResponse
+from starlette.types import Send
+
+from app.addresses import PATHS
+from app.classroom.database import Database
+from app.classroom.live import Channel, Live
+from app.classroom.models import Classroom
+from app.classroom.operations import class_of, find_class, find_student, find_teacher
+
+router = APIRouter()
+
+COMMENT_SECONDS = 15.0
+"""After which a line is sent if there is nothing to say: proxies close what is silent."""
+LASTS_SECONDS = (90.0, 110.0)
+"""How long a stream lasts, at random, so that not all come again at once; a response may take 120 seconds."""
+COUNT_SECONDS = 0.5
+"""Between two counts."""
+STUDENTS_A_SECOND = 250
+"""Whom a worker tells of a change: each of them then asks for a page."""
+LONGEST_SPREAD = 2.0
+"""Seconds within which all students are told, however many there are."""
+HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+"""The second is for nginx, which would otherwise collect what it passes on."""
+
+
+class Admitted(NamedTuple):
+    """Who may listen to what: the class as it was then, and a student's id."""
+
+    code: str
+    version: int
+    tally: int
+    student: str = ""
+
+
+@router.get(PATHS["class events"])
+async def student_events(request: Request, code: str) -> StreamingResponse:
+    """For a student, who is here while it lasts."""
+    secret = request.cookies.get("student", "")
+
+    def find(session: Session) -> Admitted:
+        student = find_student(session, code, secret)
+        return admitted(class_of(session, student), student.id)
+
+    return await stream(request, find)
+
+
+@router.get(PATHS["desk events"])
+async def desk_events(request: Request, code: str) -> StreamingResponse:
+    """For the teacher."""
+    secret = request.cookies.get("teacher", "")
+    return await stream(request, lambda session: admitted(find_teacher(session, code, secret)), counts=True)
+
+
+@router.get(PATHS["screen events"])
+async def screen_events(request: Request, code: str) -> StreamingResponse:
+    """For the screen, which is on while it lasts."""
+    return await stream(
+        request, lambda session: admitted(find_class(session, code)), counts=True, screen=True
+    )
+
+
+async def stream(
+    request: Request, find: Callable[[Session], Admitted], *, counts: bool = False, screen: bool = False
+) -> StreamingResponse:
+    """The stream of whoever `find` lets in."""
+    database: Database = request.app.state.database
+    who = await database.reading(find)
+    return EventStream(events(request.app.state.live, who, counts=counts, screen=screen))
+
+
+def admitted(classroom: Classroom, student: str = "") -> Admitted:
+    """Who was found, as the streams need it."""
+    return Admitted(classroom.code, classroom.version, classroom.tally, student)
+
+
+class EventStream(StreamingResponse):
+    """A response that lasts; its events are closed with it, however it ends."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, stream: AsyncGenerator[bytes]) -> None:
+        super().__init__(stream, headers=HEADERS)
+        self.stream = stream
+
+    async def stream_response(self, send: Send) -> None:
+        """Send what comes."""
+        async with aclosing(self.stream):
+            await super().stream_response(send)
+
+
+async def events(
+    live: Live, who: Admitted, *, counts: bool = False, screen: bool = False
+) -> AsyncGenerator[bytes]:
+    """The events of a class until the stream has to end; with `counts` also those of `tally`."""
+    code, version, tally, student = who
+    clock = asyncio.get_running_loop().time
+    end = clock() + random.uniform(*LASTS_SECONDS)
+    here = live.student_here(code, student) if student else nullcontext()
+    on = live.screen_here(code) if screen else nullcontext()
+    with live.listen(code, version, tally) as channel, here, on:
+        version = channel.version
+        yield event("changed", version)
+        counted_at, tally = clock(), channel.tally
+        if counts:
+            yield event("counted", tally)
+        while not channel.gone and (left := end - clock()) > 0:
+            to_count = counts and tally != channel.tally
+            if version != channel.version:
+                if not counts:
+                    await asyncio.sleep(random.random() * spread(channel))
+                version = channel.version
+                yield event("changed", version)
+            elif to_count and clock() >= counted_at + COUNT_SECONDS:
+                counted_at, tally = clock(), channel.tally
+                yield event("counted", tally)
+            elif to_count:
+                await channel.changed.wait(counted_at + COUNT_SECONDS - clock())
+            elif not await (channel.counted if counts else channel.changed).wait(min(COMMENT_SECONDS, left)):
+                yield b":\n\n"
+
+
+def event(name: str, number: int) -> bytes:
+    """One event as it is sent."""
+    return f"event: {name}\ndata: {number}\n\n".encode()
+
+
+def spread(channel: Channel) -> float:
+    """Seconds over which the students of a class are told of a change."""
+    return min(LONGEST_SPREAD, channel.listeners / STUDENTS_A_SECOND)

@@ -1,7 +1,8 @@
-"""Backups of all classes, in one form for both kinds of database: they also move a host from one to the other.
+"""Backups of all classes, in one form for both kinds of database: a host can move from one to the other.
 
 A backup is a compressed text of JSON, one line for each row, all of one moment. Its first line names the
-schema, its last one counts the rows. An older one is restored into its own schema and then brought up to date.
+schema, its last one counts the rows. An older one is restored into its own schema, which is then brought up
+to date.
 """
 
 from __future__ import annotations

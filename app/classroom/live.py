@@ -160,6 +160,11 @@ class Live:
             if not self._channels:
                 self._needed.clear()
 
+    @property
+    def students(self) -> dict[str, str]:
+        """Who has a line: the id of a student → the code of their class."""
+        return dict(self._students.keys())
+
     @contextmanager
     def student_here(self, code: str, student: str) -> Iterator[None]:
         """A student has a line."""
@@ -250,7 +255,7 @@ class Live:
         """Write who is here, all at once every few seconds."""
         while True:
             await asyncio.sleep(PRESENCE_SECONDS)
-            here, screens = dict(self._students.keys()), set(self._screens)
+            here, screens = self.students, set(self._screens)
             if here or screens or self._presence.waiting:
                 try:
                     await self._database.run(partial(self._presence.write, here, screens))

@@ -1,9 +1,9 @@
 """Streams of events (server-sent): word that a class has changed, so that a page fetches what it shows.
 
-`changed` comes with every new version of a class, and first with the present one, so that a page which had lost
-its line learns what it missed. `counted` comes to desk and screen alone, when somebody has joined or voted. The
-data is the number of the version or of the count, and nothing else. A stream ends by itself before the server
-would close it, and at once when the server stops; browsers then come again.
+`changed` comes with every new version of a class, and first with the present one, so that a page which had
+lost its line learns what it missed. `counted` comes to desk and screen alone, when somebody has joined or
+voted. The data is the number of the version or of the count, and nothing else. A stream ends by itself before
+the server would close it, and at once when the server stops; browsers then come again.
 """
 
 from __future__ import annotations

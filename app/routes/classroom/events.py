@@ -21,10 +21,10 @@ from starlette.responses import StreamingResponse
 from starlette.types import Send
 
 from app.addresses import PATHS
-from app.classroom.database import Database
 from app.classroom.live import Channel, Live
 from app.classroom.models import Classroom
 from app.classroom.operations import class_of, find_class, find_student, find_teacher
+from app.routes.classroom.common import read
 
 router = APIRouter()
 
@@ -82,8 +82,7 @@ async def stream(
     request: Request, find: Callable[[Session], Admitted], *, counts: bool = False, screen: bool = False
 ) -> StreamingResponse:
     """The stream of whoever `find` lets in."""
-    database: Database = request.app.state.database
-    who = await database.reading(find)
+    who = await read(request, find)
     return EventStream(events(request.app.state.live, who, counts=counts, screen=screen))
 
 

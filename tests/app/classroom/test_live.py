@@ -22,7 +22,7 @@ from app.classroom import operations
 from app.classroom.database import Database
 from app.classroom.flow import Action
 from app.classroom.live import Live, Presence
-from app.classroom.models import Classroom, Student
+from app.classroom.models import Classroom, Item, Student
 from app.routes.classroom.events import Admitted, EventStream, admitted, events
 from app.settings import Settings
 from tests.app.servers import serving, stop
@@ -178,7 +178,7 @@ def test_a_vote_that_closes_by_itself_is_told(database: Database, held: Held) ->
         def close_soon() -> int:
             with database.write() as session:
                 classroom = operations.find_class(session, held.code)
-                item = session.get(operations.Item, classroom.item_id)
+                item = session.get(Item, classroom.item_id)
                 assert item
                 item.closes_at = datetime.now(UTC) + timedelta(seconds=0.8)
                 classroom.version += 1
@@ -192,7 +192,7 @@ def test_a_vote_that_closes_by_itself_is_told(database: Database, held: Held) ->
     listening(database, test)
     with database.read() as session:
         classroom = operations.find_class(session, held.code)
-        item = session.get(operations.Item, classroom.item_id)
+        item = session.get(Item, classroom.item_id)
         assert item is not None
         assert (item.phase, item.closes_at) == ("closed-1", None)
 

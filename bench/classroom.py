@@ -30,7 +30,7 @@ EMPTY = 64  # bytes up to which a table is empty: too large, or the server had n
 
 
 def main() -> None:
-    _allow_connections()
+    allow_connections()
     with lesson_server(workers=2) as server:
         cold = uvloop.run(_class(server.url, SECONDS, Student))
     with lesson_server(workers=2) as server:
@@ -287,7 +287,7 @@ class Arriving(Student):
 
 def start() -> None:
     """A class that arrives while a server starts: at its first start, and at the next one."""
-    _allow_connections()
+    allow_connections()
     table = Table(
         f"{ARRIVING} students open the page within {EVERY:.0f} s of a start of 2 workers, and work on it.",
         *("server", "asked for", "answers", "answers/s", "p50 ms", "p95 ms", "p99 ms", "max ms", "errors"),
@@ -311,6 +311,6 @@ def _cells(times: list[float], seconds: float) -> list[str]:
     return [f"{len(times):,}", number(len(times) / seconds, 0), *map(number, figures)]
 
 
-def _allow_connections() -> None:
+def allow_connections() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4 * STUDENTS + 200)), hard))

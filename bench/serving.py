@@ -48,10 +48,19 @@ class Server:
 
 @contextmanager
 def lesson_server(
-    workers: int = 1, *, make_ahead: bool = True, visited: bool = True, answers_folder: str = ""
+    workers: int = 1,
+    *,
+    make_ahead: bool = True,
+    visited: bool = True,
+    answers_folder: str = "",
+    **more: str,
 ) -> Iterator[Server]:
-    """The lesson on a free port with its page rendered; with or without making responses ahead."""
+    """The lesson on a free port with its page rendered; with or without making responses ahead.
+
+    Without classes, unless `more` settings say otherwise.
+    """
     settings = {"ACADEMY_MAKE_AHEAD": str(make_ahead), "ACADEMY_ANSWERS_FOLDER": answers_folder}
+    settings |= {"ACADEMY_CLASSES": "off"} | more
     with _serving(LESSON, workers, "/readyz", **settings) as server:
         for _ in range(4 * workers if visited else 0):  # enough for each worker to render the page once
             _get(f"{server.url}/lessons/quantization")

@@ -1,7 +1,8 @@
 """Measure latency, page weight and server throughput. See bench/README.md.
 
-python bench/web.py                  everything, in about twelve minutes
-python bench/web.py compute class    some parts: input, page, server, compute, class, start, typing, hostile
+python bench/web.py                  everything, in about twenty minutes
+python bench/web.py compute class    some parts: input, page, server, compute, class, start, typing,
+                                     hostile, live
 python bench/web.py input rtn xray   every control of these figures, however long it takes
 """
 
@@ -19,7 +20,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import browser_latency, classroom, compute, hostile, page_weight, routes, sentences
+from bench import browser_latency, classroom, compute, hostile, live, page_weight, routes, sentences
 from bench.states import FIGURES
 
 PARTS: dict[str, Callable[..., None]] = {
@@ -31,6 +32,7 @@ PARTS: dict[str, Callable[..., None]] = {
     "start": classroom.start,
     "typing": sentences.main,
     "hostile": hostile.main,
+    "live": live.main,
 }
 
 

@@ -9,10 +9,11 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 ROOT = Path(__file__).resolve().parents[1]
 START_LIMIT = 60  # seconds
@@ -53,14 +54,14 @@ def lesson_server(
     make_ahead: bool = True,
     visited: bool = True,
     answers_folder: str = "",
-    **more: str,
+    more: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Server]:
     """The lesson on a free port with its page rendered; with or without making responses ahead.
 
     Without classes, unless `more` settings say otherwise.
     """
     settings = {"ACADEMY_MAKE_AHEAD": str(make_ahead), "ACADEMY_ANSWERS_FOLDER": answers_folder}
-    settings |= {"ACADEMY_CLASSES": "off"} | more
+    settings |= {"ACADEMY_CLASSES": "off", **more}
     with _serving(LESSON, workers, "/readyz", **settings) as server:
         for _ in range(4 * workers if visited else 0):  # enough for each worker to render the page once
             _get(f"{server.url}/lessons/quantization")

@@ -14,11 +14,16 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from app.addresses import path
+from app.classroom import operations
+from app.classroom.database import Database, url_of
 from app.http.query import MAXIMUM_FORM_BYTES
+from app.routes.classroom.events import COMMENT_SECONDS, LASTS_SECONDS
 from app.routes.job import STREAM_SECONDS
 from scripts import proxies, serve
 from tests.app.servers import LIMIT, ROOT, free_port, serving
@@ -32,11 +37,12 @@ SMALL_WEIGHTS = "own.text=" + "+".join(str(number / 10) for number in range(64))
 
 @dataclass
 class Proxy:
-    """A running proxy: its name and port, and the jobs folder of the lesson behind it."""
+    """A running proxy: its name and port, and the folders of jobs and classes of the lesson behind it."""
 
     name: str
     port: int
     jobs: Path
+    classes: Path
 
     def connect(self, source: str = "127.0.0.1") -> http.client.HTTPSConnection:
         trusting = ssl.create_default_context()
@@ -144,14 +150,17 @@ def proxy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     name: str = request.param
     if not proxies.find(name) or not shutil.which("openssl"):
         pytest.skip(f"NOT TESTED BEHIND {name.upper()}: install it (Debian: apt-get install {name} openssl)")
-    folder, jobs, port = tmp_path_factory.mktemp(name), tmp_path_factory.mktemp("jobs"), free_port()
+    folder, port = tmp_path_factory.mktemp(name), free_port()
+    jobs, classes = tmp_path_factory.mktemp("jobs"), tmp_path_factory.mktemp("classes")
     settings = {
         "TRUSTED_PROXIES": "127.0.0.1",
         "ACADEMY_JOBS_FOLDER": str(jobs),
         "ACADEMY_MAKE_AHEAD": "0",
+        "ACADEMY_CLASSES": "open",
+        "ACADEMY_DATA_DIR": str(classes),
     }
     with serving(**settings) as (lesson, _), PROXIES[name](folder, port, lesson) as process:
-        running_one = Proxy(name, port, jobs)
+        running_one = Proxy(name, port, jobs, classes)
         end = time.monotonic() + LIMIT
         while True:
             try:
@@ -204,6 +213,34 @@ def test_events_are_not_buffered(proxy: Proxy) -> None:
             assert time.monotonic() - began < STREAM_SECONDS  # buffered events would arrive later
 
 
+def test_events_of_a_class_pass_at_once(proxy: Proxy) -> None:
+    database = Database(url_of("", str(proxy.classes)))
+    with database.write() as session:
+        today = datetime.now(UTC).date()
+        room = operations.create(session, "Monday", today, lesson="quantization").classroom
+    with contextlib.closing(proxy.connect()) as connection:
+        connection.request("GET", path("screen events", room.code))
+        answer = connection.getresponse()
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        began, versions = time.monotonic(), [next_version(answer)]
+        for screen in ("code", "blank"):
+            with database.write() as session:
+                known = operations.find_class(session, room.code)
+                operations.set_screen(session, known, known.version, screen)
+            versions.append(next_version(answer))
+        assert versions == [room.version, room.version + 1, room.version + 2]
+        assert time.monotonic() - began < LASTS_SECONDS[0]  # buffered events would arrive at the end
+    database.close()
+
+
+def next_version(answer: http.client.HTTPResponse) -> int:
+    """The version that the next `changed` event of a stream tells."""
+    while line := answer.readline():
+        if line == b"event: changed\n":
+            return int(answer.readline().removeprefix(b"data: "))
+    raise AssertionError("the stream ended")
+
+
 def test_slow_reader_gets_the_whole_response(proxy: Proxy) -> None:
     with contextlib.closing(proxy.connect()) as connection:
         connection.request("GET", "/lessons/quantization", headers={"Accept-Encoding": "identity"})
@@ -221,6 +258,14 @@ def test_idle_timeout_of_the_proxy_is_below_keep_alive() -> None:
     idle += re.findall(r"keepalive (\d+)s", (DEPLOY / "Caddyfile").read_text("utf-8"))
     assert len(idle) == 2
     assert max(map(int, idle)) < serve.KEEP_ALIVE
+
+
+def test_proxies_let_a_stream_of_a_class_end_by_itself() -> None:
+    nginx_file = (DEPLOY / "nginx.conf").read_text("utf-8")
+    (silent,) = re.findall(r"proxy_read_timeout (\d+)s", nginx_file)
+    assert int(silent) > COMMENT_SECONDS
+    (whole,) = re.findall(r"write (\d+)s", (DEPLOY / "Caddyfile").read_text("utf-8"))
+    assert int(whole) > LASTS_SECONDS[1]
 
 
 def test_proxy_accepts_the_largest_form() -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import TypeVar
 
 from fastapi import FastAPI
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionError
 from sqlalchemy.orm import Session
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -20,12 +23,19 @@ from app.http.errors import error_page
 from app.http.query import Forms, read_form
 from app.routes.common import NOT_KEPT
 from app.views.environment import HTML
+from lessons.kit.language import gettext as _
 
+log = logging.getLogger("academy")
 T = TypeVar("T")
 Work = Callable[[Session], T]
 
 STATUS = {"unknown": 404, "forbidden": 403, "gone": 410, "conflict": 409, "invalid": 422, "busy": 429}
 """Of the kinds of refusals."""
+
+AWAY = (OperationalError, InterfaceError, NoConnectionError)
+"""A database that restarts, is too busy, or cannot be reached."""
+AWAY_SECONDS = 2
+"""After which a client may try again."""
 
 MOST_SECRET = 64
 """Characters of a secret that are looked at; a real one has 22."""
@@ -35,11 +45,20 @@ def install(app: FastAPI) -> None:
     """Answer refusals with error pages, and begin to count how often clients ask."""
     app.state.rates = Rates()
     app.add_exception_handler(Refusal, _refused)
+    for error in AWAY:
+        app.add_exception_handler(error, _away)
 
 
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, Refusal)
     return error_page(request, STATUS[error.kind], error.sentence, headers_of(error))
+
+
+async def _away(request: Request, error: Exception) -> Response:
+    """The database did not do it, or did not say that it did; whoever asked may ask again."""
+    log.warning("the database of classes failed: %s", type(error).__name__)
+    sentence = _("The class cannot be reached just now. Nothing that was stored is lost; try again.")
+    return error_page(request, 503, sentence, {"Retry-After": str(AWAY_SECONDS)})
 
 
 def headers_of(refusal: Refusal) -> dict[str, str]:

@@ -18,12 +18,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from app.routes.classroom.events import COMMENT_SECONDS, LASTS_SECONDS
 
 from app.addresses import path
 from app.classroom import operations
 from app.classroom.database import Database, url_of
 from app.http.query import MAXIMUM_FORM_BYTES
+from app.routes.classroom.events import COMMENT_SECONDS, LASTS_SECONDS
 from app.routes.job import STREAM_SECONDS
 from scripts import proxies, serve
 from tests.app.servers import LIMIT, ROOT, free_port, serving

@@ -89,4 +89,5 @@ def after(phase: Phase, action: Action) -> Phase | None:
 
 def main_action(phase: Phase, twice: bool) -> Action | None:
     """The obvious next action. A question that is asked once goes from its closed vote to the reveal."""
-    return Action.SKIP if phase is Phase.CLOSED_1 and not twice else MAIN.get(phase)
+    once = not twice and phase in (Phase.CLOSED_1, Phase.DISCUSS)
+    return Action.SKIP if once else MAIN.get(phase)

@@ -11,7 +11,7 @@ from lessons.catalogue import load_lesson
 from lessons.kit.controls import ControlError, as_parameter
 from lessons.kit.language import gettext as _
 from lessons.kit.question import ANSWER
-from lessons.kit.task import EXAMPLE_SEED, LAST_SEED, Attempt, StateStep, check
+from lessons.kit.task import EXAMPLE_SEED, LAST_SEED, LONGEST_ADDRESS, Attempt, check
 
 NEAR = ("right", "close")
 """The verdicts that count as near."""
@@ -86,12 +86,12 @@ def judge_step(lesson: str, task: str, step: str, seed: int, value: str) -> Judg
     steps = {each.name: each for each in exercise.steps}
     if step not in steps:
         raise FieldError("step", _("one of %(options)s", options=", ".join(steps)))
+    value = value.strip()[: LONGEST_ADDRESS + 1]
     attempt = Attempt(seed=seed, given=((step, value),))
     checked = next(each for each in check(attempt, exercise) if each.step.name == step)
     if checked.outcome == "unread":
         raise FieldError(step, checked.problem)
-    if isinstance(checked.step, StateStep):
-        value = checked.step.read(value)
+    value = as_parameter(checked.step.read(value))  # one spelling for a number, however it was typed
     if len(value) > VALUE_LENGTH:
         raise FieldError(step, _("at most %(most)s characters in one line", most=str(VALUE_LENGTH)))
     known = checked.reason.startswith("slip_") or checked.reason in ("sign", "point")

@@ -7,6 +7,7 @@ did. The time is taken after the lock, so a vote that had to wait for a closing 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -17,7 +18,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from app.classroom import codes, names
-from app.classroom.flow import Action, Phase, after
+from app.classroom.flow import LAST_BEAT, Action, Phase, after
 from app.classroom.judging import judge_guess, judge_step
 from app.classroom.models import TITLE_LENGTH, Answer, Classroom, Item, Progress, Student, Vote
 from app.classroom.prepared import states_of
@@ -48,6 +49,7 @@ from app.classroom.timing import (
 from lessons.catalogue import Lesson, load_lesson
 from lessons.kit.controls import ControlError
 from lessons.kit.language import gettext as _
+from lessons.kit.task import LONGEST_ADDRESS
 
 LONGEST_CLASS = timedelta(days=366)
 MOST_ITEMS = 60
@@ -55,7 +57,11 @@ MOST_STUDENTS = 2_000
 MOST_ANSWERS = 5_000
 """Answers at their own pace that are stored of one student."""
 
-UID_LENGTH = 36
+DOTS_FROM = 5
+"""Guesses from which dots are shown at once: fewer have names."""
+
+_UID = re.compile("[A-Za-z0-9-]{1,36}")
+LARGEST_ID = 2**31 - 1
 CONFIDENCES = (1, 2, 3)
 """A guess, fairly sure, certain."""
 
@@ -313,7 +319,7 @@ def delete_student(session: Session, classroom: Classroom, student_id: str) -> N
         When there is none of this id in the class.
     """
     _lock(session, classroom)
-    student = _within(session, classroom, Student, student_id)
+    student = _within(session, classroom, Student, student_id) if codes.is_secret(student_id) else None
     if student is None:
         raise UnknownStudentError
     session.delete(student)  # the database deletes votes, answers and progress with it
@@ -425,8 +431,8 @@ def record(session: Session, student: Student, sent: Sent, *, now: datetime | No
     FieldError
         When a field is not allowed, or the student has sent far too many.
     """
-    if not 0 < len(sent.uid) <= UID_LENGTH or not sent.uid.isascii():
-        raise FieldError("uid", _("at most %(most)s characters in one line", most=str(UID_LENGTH)))
+    if not _UID.fullmatch(sent.uid):
+        raise FieldError("uid", _("1 to 36 letters, digits and hyphens"))
     if sent.seconds is not None and not 0 <= sent.seconds <= 86_400:
         raise FieldError("seconds", _("%(low)s to %(high)s", low=0, high=86_400))
     lesson = class_of(session, student).lesson
@@ -518,8 +524,6 @@ def act(
     if item is None or item.kind != "question" or (item.id != classroom.item_id and action is not Action.ASK):
         raise NotNowError(action)
     phase = Phase(item.phase)
-    if action is Action.REVEAL and phase is Phase.CLOSED_1 and not item.twice:
-        action = Action.SKIP
     reached = after(phase, action)
     if reached is None or (action is Action.ASK_AGAIN and not item.twice):
         raise NotNowError(action, phase)
@@ -604,12 +608,18 @@ def step(
 
 
 def steps_of(session: Session, classroom: Classroom, item: Item) -> tuple[int, int]:
-    """The first and the last step of what is on the screen."""
+    """The first and the last step of what is on the screen.
+
+    A reveal has three beats where there was a second vote. Else it has one; or two where there are so few
+    guesses that dots have names: then they come with the second, if the teacher wants them to.
+    """
     if item.kind == "figure":
         return 0, max(len(states_of(session, classroom, item)) - 1, 0)
-    if item.phase == Phase.REVEALED:
-        return 1, (3 if item.twice else 1)
-    return item.step, item.step
+    if item.phase != Phase.REVEALED:
+        return item.step, item.step
+    in_time = select(Vote.round, func.count(Vote.value)).where(Vote.item_id == item.id, Vote.late.is_(False))
+    guesses = dict(session.execute(in_time.group_by(Vote.round)).all())
+    return 1, LAST_BEAT if 2 in guesses else 2 if 0 < guesses.get(1, 0) < DOTS_FROM else 1
 
 
 def set_screen(
@@ -797,7 +807,7 @@ def _within(session: Session, classroom: Classroom, table: type[Row], id: int | 
 
 
 def _item(session: Session, classroom: Classroom, item_id: int) -> Item:
-    found = _within(session, classroom, Item, item_id)
+    found = _within(session, classroom, Item, item_id) if 0 < item_id <= LARGEST_ID else None
     if found is None:
         raise UnknownItemError
     return found
@@ -859,6 +869,8 @@ def _check_states(lesson: Lesson, kind: str, name: str, states: tuple[str, ...])
     if kind != "figure" or len(states) > 20:
         raise FieldError("states", _("at most %(most)s, of a figure", most=20))
     for state in states:
+        if len(state) > LONGEST_ADDRESS:
+            raise FieldError("states", _("at most %(most)s characters in one line", most=LONGEST_ADDRESS))
         try:
             lesson.figures[name].controls.parse(parse_qsl(state, keep_blank_values=True))
         except ControlError as error:

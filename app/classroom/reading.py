@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from app.classroom.bounded import Bounded
 from app.classroom.flow import Phase
-from app.classroom.judging import NEAR, values
+from app.classroom.judging import NEAR, values, verdict
 from app.classroom.models import Answer, Classroom, Item, Progress, Student, Vote
 from app.classroom.operations import class_of, running_order
 from app.classroom.prepared import states_of
@@ -61,6 +61,8 @@ def student_state(session: Session, student: Student, *, now: datetime | None = 
     own: dict[int, OwnVote] = {}
     if common.shown and common.shown.kind == "question":
         revealed = common.shown.phase is Phase.REVEALED
+        if common.shown.phase.vote:  # so that the first guess in this worker is judged as soon as all others
+            verdict(classroom.lesson, common.shown.name, None)
         votes = select(Vote).where(Vote.item_id == common.shown.id, Vote.student_id == student.id)
         own = {
             vote.round: OwnVote(vote.value, vote.outcome if revealed else "", vote.confidence, vote.late)

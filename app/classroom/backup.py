@@ -10,22 +10,27 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import zlib
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from itertools import islice
 from typing import Any, BinaryIO
 
 from sqlalchemy import Column, Connection, Date, DateTime, LargeBinary, MetaData, Table, func, select, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from app.classroom import schema
 from app.classroom.database import Database, DatabaseError
 from app.classroom.models import Base, Classroom
 
 FORMAT = 1
+VERSIONS = "alembic_version"
+"""The table in which Alembic notes the schema."""
 ROWS_AT_ONCE = 500
 LONGEST_LINE = 1 << 20
 """Bytes of one row, which a backup of ours never has."""
+
+NOT_WHOLE = "This is no whole backup of classes: nothing was changed"
 
 
 class BackupError(Exception):
@@ -33,14 +38,16 @@ class BackupError(Exception):
 
 
 def back_up(database: Database, file: BinaryIO) -> int:
-    """Write a backup; return the number of its classes."""
+    """Write a backup; return the number of its classes.
+
+    Raises
+    ------
+    DatabaseError
+        When the database is not of this version's schema.
+    """
     with database.read() as session, gzip.open(file, "wb") as lines:
-        revision = schema.revision_of(session.connection())
-        if revision != schema.newest():
-            raise BackupError(
-                f"The database has schema {revision}, not {schema.newest()}: run python -m app migrate first"
-            )
-        head = {"classes": FORMAT, "schema": revision, "at": datetime.now(UTC).isoformat()}
+        schema.check(session.connection())
+        head = {"classes": FORMAT, "schema": schema.newest(), "at": datetime.now(UTC).isoformat()}
         lines.write(_line(head))
         rows = 0
         for table in Base.metadata.sorted_tables:
@@ -70,10 +77,14 @@ def restore(database: Database, file: BinaryIO, *, replace: bool = False) -> int
                 _drop(connection)
                 schema.upgrade(connection, revision)
                 _insert(connection, read)
+                if database.is_sqlite and connection.exec_driver_sql("PRAGMA foreign_key_check").first():
+                    raise BackupError(NOT_WHOLE)
                 schema.upgrade(connection)
                 return connection.scalar(select(func.count()).select_from(Classroom)) or 0
-    except (EOFError, gzip.BadGzipFile, ValueError, KeyError, TypeError) as error:
-        raise BackupError("This is no whole backup of classes: nothing was changed") from error
+    except (EOFError, gzip.BadGzipFile, zlib.error, ValueError, KeyError, TypeError) as error:
+        raise BackupError(NOT_WHOLE) from error
+    except (IntegrityError, DataError) as error:
+        raise BackupError(NOT_WHOLE) from error
     except SQLAlchemyError as error:
         raise DatabaseError(schema.words(error)) from error
     finally:
@@ -94,7 +105,7 @@ def _read(lines: gzip.GzipFile) -> Iterator[Any]:
         rows += 1
         yield row
     if row["rows"] != rows:
-        raise BackupError("This is no whole backup of classes: nothing was changed")
+        raise BackupError(NOT_WHOLE)
 
 
 def _refuse_overwriting(connection: Connection, replace: bool) -> None:
@@ -102,13 +113,13 @@ def _refuse_overwriting(connection: Connection, replace: bool) -> None:
         classes = connection.scalar(select(func.count()).select_from(Classroom))
         if classes:
             raise BackupError(
-                f"The database has {classes} classes already: nothing was changed. With --replace they are "
+                f"The database has classes already ({classes}): nothing was changed. With --replace they are "
                 "deleted first"
             )
 
 
 def _drop(connection: Connection) -> None:
-    names = {*Base.metadata.tables, "alembic_version"}
+    names = {*Base.metadata.tables, VERSIONS}
     found = MetaData()
     found.reflect(connection, only=lambda name, _: name in names)
     found.drop_all(connection)
@@ -117,7 +128,7 @@ def _drop(connection: Connection) -> None:
 def _insert(connection: Connection, rows: Iterator[tuple[str, dict[str, Any]]]) -> None:
     """Insert the rows into the tables as they are in the database, which may be older than the models."""
     tables = MetaData()
-    tables.reflect(connection)
+    tables.reflect(connection, only=lambda name, _: name != VERSIONS)
     while batch := list(islice(rows, ROWS_AT_ONCE)):
         of_tables: dict[str, list[dict[str, Any]]] = {}
         for name, row in batch:

@@ -30,6 +30,7 @@ from sqlalchemy.orm import Session
 from app.classroom.database import POSTGRES, Database
 from app.classroom.flow import Phase
 from app.classroom.models import Classroom, Item, Student
+from app.classroom.retention import purge_daily
 
 log = logging.getLogger("academy")
 T = TypeVar("T")
@@ -124,8 +125,9 @@ class Live:
         self.stopping = False
 
     def start(self) -> None:
-        """Begin to look; it costs nothing while nobody listens."""
-        self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._note_presence())]
+        """Begin to look, which costs nothing while nobody listens, and to delete what is due."""
+        work = (self._run(), self._note_presence(), purge_daily(self._database))
+        self._tasks = [asyncio.create_task(each) for each in work]
 
     def stop(self) -> None:
         """End all streams, so that their browsers go to another worker or host."""

@@ -94,17 +94,29 @@ def revision_of(connection: Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
 
 
+def check(connection: Connection) -> None:
+    """Raise a `DatabaseError` if a database does not have this version's schema."""
+    revision = revision_of(connection)
+    if revision != newest():
+        _refuse_newer(revision)
+        raise DatabaseError(f"it has schema {revision}, not {newest()}: run python -m app migrate first")
+
+
+def _refuse_newer(revision: str | None) -> None:
+    if revision is not None and not known(revision):
+        raise DatabaseError(
+            f"it has schema {revision}, which is newer than this version's {newest()}: "
+            "start the newer version of the lesson, or restore a backup of this one"
+        )
+
+
 def _upgrade(database: Database) -> bool:
     with database.connection() as connection:
         lock(connection)
         revision = revision_of(connection)
         if revision == newest():
             return False
-        if revision is not None and not known(revision):
-            raise DatabaseError(
-                f"The database has schema {revision}, which is newer than this version's {newest()}: "
-                "start the newer version of the lesson, or restore a backup of this one"
-            )
+        _refuse_newer(revision)
         if revision is not None and database.file is not None:
             copy = copy_before(database.file, newest())
             log.info("The database was copied to %s before its schema is changed", copy)

@@ -51,5 +51,5 @@ def test_migrating_again_changes_nothing(database: Database) -> None:
 def test_a_schema_of_a_newer_version_is_refused_in_a_sentence(database: Database) -> None:
     with database.connection() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
-    with pytest.raises(DatabaseError, match="has schema 9999, which is newer than this version's 0001"):
+    with pytest.raises(DatabaseError, match="it has schema 9999, which is newer than this version's 0001"):
         migrate(database)

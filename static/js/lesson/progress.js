@@ -49,5 +49,8 @@ export function watchProgress() {
     link.setAttribute("data-read", "");
     contents.querySelector("[data-contents-now]").replaceChildren(...[...link.childNodes].map((node) => node.cloneNode(true)));
     if (!done.has(slug)) write(KEY, [...done.add(slug)]);
+    const slugs = [...links.keys()];
+    const before = slugs.slice(0, slugs.indexOf(slug)).filter((each) => done.has(each));
+    document.dispatchEvent(new CustomEvent("section:reached", { detail: { slug, before } }));
   }
 }

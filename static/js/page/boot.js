@@ -38,6 +38,22 @@
   }
 })();
 
+// Who is in a class has its bar on every page of the lesson, and what it needs comes at once.
+(() => {
+  addEventListener("DOMContentLoaded", () => {
+    let isInClass = false;
+    try {
+      isInClass = localStorage.getItem("class") !== null;
+    } catch {
+      // Storage is forbidden here: the class has a page of its own.
+    }
+    const { lesson, assets } = document.documentElement.dataset;
+    if (!isInClass || !lesson || document.body.matches(".embedded, .class-page")) return;
+    document.head.append(Object.assign(document.createElement("script"), { type: "module", src: JSON.parse(assets).bar }));
+    dispatchEvent(new Event("class"));
+  });
+})();
+
 // A page that can be read without the scripts of its figures names them in `#later`: they come at the reader's first
 // move, or when a figure is in view. The one of the first screen, always in view, can wait for the move.
 (() => {
@@ -45,7 +61,7 @@
   const options = { capture: true, passive: true };
   let inView;
 
-  for (const move of MOVES) addEventListener(move, wake, options);
+  for (const move of [...MOVES, "class"]) addEventListener(move, wake, options);
   addEventListener("DOMContentLoaded", () => {
     const figure = document.querySelector("figure[data-figure]:not(.first-screen > *)");
     if (!document.getElementById("later") || !figure) return;

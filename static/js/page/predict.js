@@ -3,12 +3,13 @@
 // The server marks the guess wherever it is true of the figure's state. Guesses are remembered in this browser only. Without this
 // script the form leads to the question's own page.
 import { prefix } from "../figure/address.js";
-import { defaultsOf, setControls, showValue, stateOf } from "../figure/controls.js";
+import { defaultsOf, setControls, stateOf } from "../figure/controls.js";
 import { ask } from "../figure/requests.js";
 import { announce } from "../lib/announce.js";
 import { load } from "../lib/assets.js";
 import { fetchPage } from "../lib/fetch.js";
 import { read, write } from "../lib/storage.js";
+import { set, touches, unset } from "./unset.js";
 
 const KEY = `predicted:${document.documentElement.dataset.lesson}`; // what every commit was: the query of its address
 const unfolded = new WeakSet(); // forms whose details "See it in the figure" has opened
@@ -45,11 +46,16 @@ function watch() {
 
 function start(question) {
   const query = read(KEY)[nameOf(question)];
-  unset(question);
+  unsetIn(question);
   const answered = question.querySelector("[data-query]");
   if (answered) remember(question, answered.dataset.query); // the question's own page, after a commit without us
   else if (query && isAlone(question)) putBack(question, query);
   else if (query) showAgain(question, query);
+}
+
+function unsetIn(question) {
+  const form = question.querySelector("form");
+  if (form) unset(form, question.querySelector("[data-words]")?.dataset.words);
 }
 
 function remember(question, query) {
@@ -66,6 +72,7 @@ async function commit(question, query) {
   const arrived = await fetchQuestion(question, query);
   if (arrived) {
     remember(question, query);
+    document.dispatchEvent(new CustomEvent("predict:made", { detail: { name: nameOf(question), query } }));
     replace(question, arrived);
     markWhereTrue(formBelow(arrived), arrived);
     arrived.querySelector(".verdict").focus({ preventScroll: true });
@@ -118,7 +125,7 @@ async function askAfresh(question) {
   mark(form, "");
   ask(form, stateWithoutGuess(form));
   replace(question, arrived);
-  unset(arrived);
+  unsetIn(arrived);
   arrived.querySelector("input").focus({ preventScroll: true });
 }
 
@@ -193,36 +200,9 @@ function isAlone(question) {
   return location.pathname === question.dataset.page;
 }
 
-/** Before the first touch there is no guess: nothing is chosen, and nothing can be committed but not to guess. */
-function unset(question) {
-  const inputs = [...question.querySelectorAll("form .control input")];
-  const touched = ({ type, value, defaultValue, checked, defaultChecked }) => (type === "radio" ? checked !== defaultChecked : value !== defaultValue);
-  if (!inputs.length || inputs.some(touched)) return; // before we were here
-  for (const input of inputs) {
-    input.dataset.unset = "";
-    if (input.type === "radio") input.checked = false;
-    else input.setAttribute("aria-valuetext", question.querySelector("[data-words]").dataset.words);
-  }
-  question.querySelector("form button").disabled = true;
-}
-
 /** The first touch of a control sets the guess. */
-function settle({ type, target, key }) {
-  if (!target.matches?.(".ask .control input")) return;
-  const slides = target.type === "range";
-  if (type === "keydown" && !(slides && /^(Arrow|Page|Home|End)/.test(key))) return;
-  if (type === "pointerdown" && !slides) return;
-  set(target);
-}
-
-function set(input) {
-  const form = input.closest("form");
-  for (const each of form.querySelectorAll("[data-unset]")) {
-    delete each.dataset.unset;
-    each.removeAttribute("aria-valuetext");
-  }
-  form.querySelector("button").disabled = false;
-  if (input.type === "range") showValue(input);
+function settle(event) {
+  if (event.target.matches?.(".ask .control input") && touches(event)) set(event.target);
 }
 
 /** A guess of an earlier visit: the control stands where it was left, and the label says so. Nothing moves on the page. */

@@ -39,6 +39,7 @@ async function check(event) {
   const exercise = await show(fold, query);
   if (!exercise) return;
   practise(exercise);
+  document.dispatchEvent(new CustomEvent("task:checked", { detail: { name: exercise.dataset.task, query } }));
   (exercise.querySelector("[data-unread]") ?? exercise.querySelector(".doing button")).focus({ preventScroll: true });
 }
 

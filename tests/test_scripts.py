@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "figure": {"lib", "figure"},
     "lesson": {"lib", "figure", "lesson"},
     "own": {"lib", "figure", "own"},
-    "class": {"lib", "class"},
+    "class": {"lib", "figure", "page", "class"},
     "page": {"lib", "figure", "lesson", "own", "page"},
 }
 PRELOADED = ("lib", "figure", "lesson")

@@ -9,12 +9,14 @@ from app.addresses import PATHS
 from app.routes.classroom import (
     desk,
     events,
+    student,
 )
 from lessons.kit.language import gettext as _
 
 ROUTERS: tuple[APIRouter, ...] = (
     desk.router,
     events.router,
+    student.router,
 )
 """Of all modules in this folder: each has its own."""
 

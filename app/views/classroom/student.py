@@ -7,7 +7,9 @@ from typing import cast
 
 from app.addresses import address, place_of
 from app.classroom.flow import Phase
+from app.classroom.operations import Receipt
 from app.classroom.states import Common, OwnVote, Shown, StudentState
+from app.views.classroom.reveal import RevealContext, revealed
 from app.views.question import QuestionContext, reveal
 from lessons.catalogue import Lesson, load_lesson
 from lessons.kit.controls import ControlError, FigureControls, Slider
@@ -68,17 +70,21 @@ class VoteContext:
         first = guess_of(self.question, self.first) if self.round == 2 else None
         return guess_scale(self.question.widget, cast("float | None", first))
 
-    def said(self, vote: OwnVote | None) -> str:
-        """A vote as its student knows it."""
+    def said(self, vote: OwnVote | str | None) -> str:
+        """A vote, or its value, as its student knows it."""
         return said(self.question, self.text, vote)
 
 
 @dataclass(frozen=True, slots=True)
 class StudentContext:
-    """What a student's bar, card and menu show."""
+    """What a student's bar, card and menu show.
+
+    `refused` is a guess that came too late to replace the one that counts.
+    """
 
     state: StudentState
     lesson: Lesson
+    refused: Receipt | None = None
 
     @property
     def common(self) -> Common:
@@ -133,7 +139,32 @@ class StudentContext:
             return None
         question = self.lesson.questions[self.shown.name]
         guess = guess_of(question, self.state.second)
-        return reveal(self.lesson, self.shown.name, guess if guess is not None else guess_of(question, self.state.first))
+        return reveal(
+            self.lesson, self.shown.name, guess if guess is not None else guess_of(question, self.state.first)
+        )
+
+    @property
+    def drawings(self) -> tuple[RevealContext, ...]:
+        """The guesses of the last vote that the class sees, and of the first where that is another one."""
+        guesses, shown = self.common.guesses, self.shown
+        if guesses is None or shown is None:
+            return ()
+        own = tuple(
+            vote.value if (vote := counted(each)) else None for each in (self.state.first, self.state.second)
+        )
+        both = shown.step > 1 and (bool(guesses.of(2)) or guesses.skipped[1] > 0)
+        return tuple(
+            revealed(
+                self.lesson,
+                shown.name,
+                guesses,
+                frame="phone",
+                beat=shown.step,
+                votes=[number],
+                own=(own[0], own[1]),
+            )
+            for number in ((2, 1) if both else (1,))
+        )
 
     @property
     def went(self) -> str:
@@ -144,7 +175,9 @@ class StudentContext:
         first, second = (counted(vote) for vote in (self.state.first, self.state.second))
         words = {"first": said(q.question, q.text, first), "second": said(q.question, q.text, second)}
         if first is None or second is None:
-            return _("You said %(guess)s.", guess=words["first"] or words["second"]) if first or second else ""
+            return (
+                _("You said %(guess)s.", guess=words["first"] or words["second"]) if first or second else ""
+            )
         if first.value == second.value:
             return _("You stayed at %(first)s.", **words)
         return _moved(q, first, second, words)
@@ -204,11 +237,15 @@ class StudentContext:
             Phase.VOTING_2: _("Question %(number)s is open: the second vote.", number=str(number)),
             Phase.CLOSED_2: _("The second vote is closed."),
             Phase.REVEALED: _("Question %(number)s is revealed.", number=str(number)),
-        }.get(cast("Phase", self.phase), _("The class has ended. The lesson stays open.") if self.ended else "")
+        }.get(
+            cast("Phase", self.phase), _("The class has ended. The lesson stays open.") if self.ended else ""
+        )
 
 
-def student_context(state: StudentState) -> StudentContext:
-    return StudentContext(state, load_lesson(state.common.lesson))
+def student_context(state: StudentState, receipt: Receipt | None = None) -> StudentContext:
+    """What a student's pages show; `receipt` is of the vote that was just sent."""
+    refused = receipt if receipt and receipt.late and receipt.counts is not None else None
+    return StudentContext(state, load_lesson(state.common.lesson), refused)
 
 
 def counted(vote: OwnVote | None) -> OwnVote | None:
@@ -226,14 +263,15 @@ def guess_of(question: Question, vote: OwnVote | None) -> Guess | None:
         return None
 
 
-def said(question: Question, text: FigureText, vote: OwnVote | None) -> str:
+def said(question: Question, text: FigureText, vote: OwnVote | str | None) -> str:
     """A guess as its student knows it: a choice by its label; "" where there was none."""
-    if vote is None or vote.value is None:
+    value = vote.value if isinstance(vote, OwnVote) else vote
+    if value is None:
         return ""
     try:
-        guess = question.read([(ANSWER, vote.value)])[1]
+        guess = question.read([(ANSWER, value)])[1]
     except ControlError:
-        return vote.value
+        return value
     if guess is None:
         return ""
     if isinstance(question.widget, Slider):

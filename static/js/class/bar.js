@@ -40,7 +40,7 @@ async function start() {
     if (!root.hasAttribute("data-gone")) begin();
     if (new URLSearchParams(location.search).has("joined")) location.replace(document.querySelector("[data-class-lesson]").href);
   } else {
-    await load("class");
+    await Promise.all([load("class"), load("dots")]);
     await look(bar);
   }
 }

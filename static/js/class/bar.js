@@ -238,7 +238,7 @@ function connect() {
 }
 
 async function htmxIsHere() {
-  const isComing = document.querySelector('script[src*="/htmx"]');
+  const isComing = document.querySelector('script[src*="htmx.min"]');
   if (!window.htmx && isComing) await new Promise((resolve) => ["load", "error"].forEach((type) => isComing.addEventListener(type, resolve)));
   return (window.htmx || (await load("htmx"))) && load("sse");
 }

@@ -91,7 +91,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.stop = stop
     app.state.job_runner = JobRunner(settings)
     app.state.site = Site(
-        settings.root_path, settings.embed_ancestors, app.state.job_runner.found, settings.code_key
+        settings.root_path,
+        settings.embed_ancestors,
+        app.state.job_runner.found,
+        settings.code_key,
+        settings.holds_classes,
     )
     app.state.cache = ResponseCache(settings.cache_mib * 2**20)
     app.state.made_ahead = False  # whether all that `ahead.make` makes is in the cache

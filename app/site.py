@@ -25,6 +25,7 @@ class Site:
     embed_ancestors: str = "*"
     find_result: FindResult = lambda *_: None
     code_key: str = ""
+    holds_classes: bool = False
 
     @property
     def embeddable(self) -> bool:

@@ -206,7 +206,9 @@ def _make_files(lesson: Lesson) -> None:
 def _file(app: FastAPI) -> Path:
     settings: Settings = app.state.settings
     folder = Path(settings.answers_folder) if settings.answers_folder else disk.FOLDER
-    return disk.file_of(folder, settings.root_path, app.state.site.embeddable, *_missing())
+    return disk.file_of(
+        folder, settings.root_path, app.state.site.embeddable, settings.holds_classes, *_missing()
+    )
 
 
 def _missing() -> Iterator[str]:

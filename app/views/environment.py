@@ -82,7 +82,9 @@ def environment() -> Environment:
 
 def render(template: str, **context: Any) -> bytes:
     """Render a template to UTF-8, in the current language."""
-    context |= {"static_path": static_path(), "course": course(), "embeddable": current_site().embeddable}
+    site = current_site()
+    context |= {"static_path": static_path(), "course": course()}
+    context |= {"embeddable": site.embeddable, "holds_classes": site.holds_classes}
     return environment().get_template(template).render(**context).encode()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
@@ -10,7 +10,8 @@ from app.addresses import address
 from app.classroom.codes import spaced
 from app.classroom.flow import LAST_BEAT, NEXT, Action, Phase
 from app.classroom.models import Classroom
-from app.classroom.states import DeskState, Line, Peek, Shown
+from app.classroom.states import DeskState, Line, Peek, Person, Shown
+from app.views.classroom.reveal import RevealContext, revealed
 from app.views.question import ask
 from lessons.catalogue import Lesson, load_lesson
 from lessons.kit.controls import Slider
@@ -171,9 +172,17 @@ class Desk:
             if shown.phase is Phase.WAITING:
                 return Press("ask", _("Ask question %(number)s", number=shown.number))
             if shown.phase is Phase.REVEALED and shown.step < self.last_step:
-                label = _("Show the second vote") if shown.step < 2 else _("Show who moved")
-                return Press("step:on", label)
+                return Press("step:on", self._next_beat(shown))
         return self._of_next()
+
+    def _next_beat(self, shown: Shown) -> str:
+        guesses = self.state.common.guesses
+        if shown.step > 1:
+            return _("Show who moved")
+        if self.reveal and guesses and self.reveal.is_small:
+            dots = max(len(guesses.of(1)), len(guesses.of(2)))
+            return ngettext("Show the dot", "Show the %(count)s dots", dots) % {"count": dots}
+        return _("Show the second vote")
 
     def _of_vote(self, shown: Shown) -> Press:
         second = shown.phase in (Phase.VOTING_2, Phase.CLOSED_2)
@@ -211,15 +220,20 @@ class Desk:
         }.get(shown.phase, "")
 
     @property
+    def reveal(self) -> RevealContext | None:
+        """The answer with the guesses, once they are revealed."""
+        shown, guesses = self.shown, self.state.common.guesses
+        if not shown or shown.phase is not Phase.REVEALED or guesses is None:
+            return None
+        return revealed(self.lesson, shown.name, guesses, frame="desk", beat=shown.step)
+
+    @property
     def last_step(self) -> int:
-        """The last beat of a reveal, the only one where nobody voted twice; or the last state of a figure."""
+        """The last beat of a reveal, or the last state of a figure."""
         shown = self.shown
-        if shown is None:
-            return 0
-        if shown.kind != "question":
-            return len(shown.states) - 1
-        guesses = self.state.common.guesses
-        return LAST_BEAT if guesses and guesses.of(2) else 1
+        if shown and shown.kind == "question":
+            return self.reveal.last_beat if self.reveal else 0
+        return len(shown.states) - 1 if shown else 0
 
     @property
     def others(self) -> list[Press]:
@@ -336,9 +350,17 @@ class Desk:
         return str(shown.number), after.get(shown.phase, closed)
 
     @property
+    def people(self) -> list[Person]:
+        """The students; who has voted matters while a question is under way."""
+        people = self.state.people
+        if self.is_busy:
+            return list(people)
+        return [replace(person, state="here") if person.state == "voted" else person for person in people]
+
+    @property
     def counts(self) -> dict[str, int]:
         """How many students voted, are here without a vote, and have no line."""
-        states = [person.state for person in self.state.people]
+        states = [person.state for person in self.people]
         return {state: states.count(state) for state in ("voted", "here", "away")}
 
     @property
@@ -367,8 +389,9 @@ def item_title(lesson: Lesson, kind: str, name: str) -> str:
     """What a question, figure or task of a lesson is called in a running order."""
     if kind == "task":
         return _("Task: %(title)s", title=lesson.task_texts[name].title)
-    title = lesson.texts[name].title
-    return title if kind == "question" else f"{lesson.figures[name].label} {title}"
+    if kind == "question":
+        return lesson.question_texts[name].control(ANSWER)
+    return f"{lesson.figures[name].label} {lesson.texts[name].title}"
 
 
 def items_to_add(lesson: Lesson) -> list[tuple[str, list[tuple[str, str]]]]:

@@ -83,9 +83,11 @@ PATHS = {
     "desk export": f"{_DESK}/export/{{file}}",
     "desk student": f"{_DESK}/students/{{student}}",
     "desk delete": f"{_DESK}/delete",
+    "desk answers": f"{_DESK}/answers",
     "screen": _SCREEN,
     "screen state": f"{_SCREEN}/state",
     "screen events": f"{_SCREEN}/events",
+    "qr": "/qr.svg",
     "teaching": "/teach",
     "teaching page": "/teach/{page}",
 }

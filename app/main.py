@@ -24,7 +24,7 @@ from app.http.language import LanguagePrefix
 from app.http.query import Forms
 from app.http.refusals import Refusals
 from app.http.security import SecurityHeaders
-from app.routes import classroom, figure, job, lesson, misc, own, question, task
+from app.routes import classroom, figure, job, lesson, misc, own, question, task, teach
 from app.routes.classroom.common import install as refusals_of_classes
 from app.server.job_runner import JobRunner
 from app.settings import Settings
@@ -96,6 +96,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.state.job_runner.found,
         settings.code_key,
         settings.holds_classes,
+        settings.retention_months,
     )
     app.state.cache = ResponseCache(settings.cache_mib * 2**20)
     app.state.made_ahead = False  # whether all that `ahead.make` makes is in the cache
@@ -113,7 +114,7 @@ def _add_routes(app: FastAPI, settings: Settings) -> None:
     root_path = settings.root_path
     for prefix in {"", root_path}:
         app.include_router(misc.probes, prefix=prefix)
-    for routes in (job, question, task, figure, own, lesson, misc):
+    for routes in (job, question, task, figure, own, lesson, teach, misc):
         app.include_router(routes.router, prefix=root_path)
     app.include_router(classroom.router(settings.holds_classes), prefix=root_path)
     app.include_router(misc.plain, prefix=root_path)  # last: it matches every path of one part

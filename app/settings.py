@@ -94,6 +94,9 @@ class Settings(BaseSettings):
     retention_months: int = Field(
         12, ge=1, le=120, description="months after its last day that a class is deleted, with all answers"
     )
+    answers: Annotated[Literal["teachers", "public"], BeforeValidator(str.lower)] = Field(
+        "teachers", description="who sees the answers to the plans' tasks: teachers, from the desk, or public"
+    )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(str.lower)] = Field(
         "info", description="debug, info, warning or error"
     )

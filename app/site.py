@@ -26,6 +26,7 @@ class Site:
     find_result: FindResult = lambda *_: None
     code_key: str = ""
     holds_classes: bool = False
+    retention_months: int = 12
 
     @property
     def embeddable(self) -> bool:

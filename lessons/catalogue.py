@@ -269,15 +269,22 @@ def all_slugs() -> tuple[str, ...]:
 
 def plain_pages() -> dict[str, Section]:
     """The pages that belong to no lesson, by slug, in the present language: `pages/LANGUAGE/*.md`."""
-    return _plain_pages(current_language().tag)
+    return _pages(current_language().tag, "")
+
+
+def teaching_pages() -> dict[str, Section]:
+    """The pages for teachers, by slug, in the present language: `pages/LANGUAGE/teach/*.md`.
+
+    Their links to pages of the site begin with a slash; whoever shows them puts the site's own prefix in front.
+    """
+    return _pages(current_language().tag, "teach")
 
 
 @functools.cache
-def _plain_pages(language: str) -> dict[str, Section]:
+def _pages(language: str, folder: str) -> dict[str, Section]:
     with use_language(language):
-        pages = [
-            read_section(path, {}, "") for path in sorted((ROOT / "pages" / _words_of(language)).glob("*.md"))
-        ]
+        found = (ROOT / "pages" / _words_of(language) / folder).glob("*.md")
+        pages = [read_section(path, {}, "") for path in sorted(found)]
     return {page.slug: page for page in pages}
 
 

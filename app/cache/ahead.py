@@ -19,7 +19,7 @@ from app.cache.response import BEST, CachedResponse
 from app.cache.store import ResponseCache
 from app.export.files import python_file, svg_file
 from app.settings import Settings
-from app.site import use_site
+from app.site import Site, use_site
 from app.views.environment import environment, html
 from app.views.figure import figure_context, figure_view
 from app.views.lesson import (
@@ -32,7 +32,8 @@ from app.views.lesson import (
 )
 from app.views.state_table import fragment_address, state_table, table_address, table_query
 from app.views.styleguide import styleguide_page
-from lessons.catalogue import Lesson, all_slugs, lesson_slugs, load_lesson, plain_pages
+from app.views.teach import teaching_address, teaching_page
+from lessons.catalogue import Lesson, all_slugs, lesson_slugs, load_lesson, plain_pages, teaching_pages
 from lessons.kit.arrangement import FigureQuery
 from lessons.kit.controls import Choice
 from lessons.kit.language import PSEUDO, SOURCE, languages, use_language
@@ -94,6 +95,8 @@ def first_pages() -> Iterator[Making]:
     yield address("styleguide"), styleguide_page
     for slug, page in plain_pages().items():
         yield address("plain", slug), partial(html, "plain.jinja", page=page)
+    for page in teaching_pages().values():
+        yield teaching_address(page.slug), partial(teaching_page, page)
     for slug in all_slugs():
         lesson = load_lesson(slug)
         queries = defaults_of(lesson)
@@ -206,9 +209,9 @@ def _make_files(lesson: Lesson) -> None:
 def _file(app: FastAPI) -> Path:
     settings: Settings = app.state.settings
     folder = Path(settings.answers_folder) if settings.answers_folder else disk.FOLDER
-    return disk.file_of(
-        folder, settings.root_path, app.state.site.embeddable, settings.holds_classes, *_missing()
-    )
+    site: Site = app.state.site
+    about = (site.root_path, site.embeddable, site.holds_classes, site.retention_months, *_missing())
+    return disk.file_of(folder, *about)
 
 
 def _missing() -> Iterator[str]:

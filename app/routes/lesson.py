@@ -25,18 +25,14 @@ from app.routes.common import (
     in_thread,
     must_be,
     no_figure,
-    parse_figure,
 )
 from app.views.environment import html
 from app.views.lesson import (
     FigureQueries,
-    arrangement_of,
     lesson_address,
     lesson_page,
-    places,
     receipts_page,
     summary_page,
-    teach_page,
     workshop_index,
     workshop_page,
 )
@@ -140,33 +136,6 @@ async def code(request: Request, slug: str, function: str) -> Response:
     query_parameters(request)
     key = address("code", slug, find_function(function))
     return await cached(request, key, lambda: html("code.jinja", lesson=lesson, code=source_named(function)))
-
-
-@router.api_route(PATHS["teach"], methods=READ)
-async def teach(request: Request, slug: str) -> Response:
-    """Where a teacher makes a link: `figure=rtn&set.bits=5&show.block=lock&open=details&place=embed`."""
-    lesson = find_lesson(slug)
-    parameters = query_parameters(request)
-    given = dict(parameters)
-    name, place = given.get("figure"), given.get("place", "page")
-    if name is None:
-        return await cached(
-            request, address("teach", slug), partial(html, "teach.jinja", lesson=lesson, f=None)
-        )
-    if name not in lesson.figures:
-        raise HTTPException(422, no_figure(lesson, name))
-    query = await in_thread(
-        request, lambda: parse_figure(lesson, name, arrangement_of(parameters), guess=False)
-    )
-    if place not in places(lesson, name):
-        raise must_be("place", ", ".join(places(lesson, name)))
-    key = address("teach", slug, query=[("figure", name), *query.pairs(), ("place", place)])
-    return await cached(
-        request,
-        key,
-        partial(teach_page, lesson, name, query, place),
-        figures=[(lesson.figures[name], query.controls)],
-    )
 
 
 async def _cached_page(

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from app.addresses import address, of_figures, place_of
+from app.addresses import address, of_figures
 from app.cache.response import QUICK, CachedResponse
 from app.views.environment import html
 from app.views.figure import FigureContext, figure_context
 from app.views.question import ask, reveal
 from lessons.catalogue import Lesson, lesson_slugs, load_lesson
-from lessons.kit.arrangement import FigureQuery, Pairs, hideable
+from lessons.kit.arrangement import FigureQuery, Pairs
 from lessons.kit.prose import PIECES, Section
 from lessons.kit.question import Guess
 
@@ -181,53 +181,3 @@ def receipts_page(lesson: Lesson) -> CachedResponse:
     assert lesson.receipts is not None
     receipts, not_covered = lesson.receipts.receipts(), lesson.receipts.not_covered()
     return html("receipts.jinja", lesson=lesson, receipts=receipts, not_covered=not_covered)
-
-
-def teach_page(lesson: Lesson, name: str, query: FigureQuery, place: str) -> CachedResponse:
-    """The page on which a teacher makes a link, for a figure with these controls and this arrangement."""
-    f = figure_context(lesson, name, query)
-    return html(
-        "teach.jinja",
-        lesson=lesson,
-        f=f,
-        place=place,
-        links=teaching_links(f),
-        hideable=hideable(type(query.controls)),
-    )
-
-
-def places(lesson: Lesson, name: str) -> list[str]:
-    """Where a teacher's link of a figure can lead."""
-    section = lesson.section_of(name).slug
-    return (
-        ["page", "embed", "lesson"]
-        + ["question"] * (name in lesson.questions)
-        + ["task"] * bool(lesson.tasks_of(section))
-    )
-
-
-def teaching_links(f: FigureContext) -> dict[str, str]:
-    """For each of those places its address."""
-    slug, name, pairs = f.lesson.slug, f.figure.name, f.query.pairs()
-    links = {
-        "page": address("figure", slug, name, query=pairs),
-        "embed": address("figure", slug, name, query=[("embed", "1"), *pairs]),
-        "lesson": place_of(f.lesson, name, pairs),
-        "question": address("question", slug, name),
-        "task": address("task", slug, task_of(f.lesson, name)),
-    }
-    return {place: links[place] for place in places(f.lesson, name)}
-
-
-def task_of(lesson: Lesson, figure: str) -> str:
-    """The first task of a figure's section; "" where it has none."""
-    return next((task.name for task in lesson.tasks_of(lesson.section_of(figure).slug)), "")
-
-
-def arrangement_of(parameters: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The parameters of a figure that the form of the teacher's page sets: `set.bits=5&show.block=lock`."""
-    controls = [(key.removeprefix("set."), value) for key, value in parameters if key.startswith("set.")]
-    shown = [(key.removeprefix("show."), how) for key, how in parameters if key.startswith("show.")]
-    hows = dict.fromkeys(how for _, how in shown if how != "open")
-    fixed = [(how, ",".join(name for name, own in shown if own == how)) for how in hows]
-    return [*controls, *fixed, *(pair for pair in parameters if pair[0] in ("explain", "open") and pair[1])]

@@ -75,10 +75,16 @@ class FigureText:
         return str(self._find("controls", name, "missing", option))
 
     def option(self, name: str, value: str, widget: Widget) -> str:
-        """The label of an option: the text's own word, else the name that the data gives it."""
+        """The label of an option: the text's own word, else the name that the data gives it.
+
+        Options such as `byte-4` may have one word for all, `byte = "byte {number}"`.
+        """
         options = self._content.get("controls", {}).get(name, {}).get("options", {})
         if value in options:
             return str(options[value])
+        kind, _, number = value.rpartition("-")
+        if kind in options and number.isdecimal():
+            return self._fill(options[kind], {"number": number})
         if isinstance(widget, Choice) and widget.labels and value in widget.labels:
             return widget.labels[value]
         if isinstance(widget, Text) or (isinstance(widget, Choice) and widget.labels is None):

@@ -50,9 +50,9 @@ async function fill(details) {
 }
 
 /** Addresses get the site's own in front; what needs a script shows itself. */
-function prepare(panel) {
+export function prepare(panel) {
   for (const field of panel.querySelectorAll("[data-absolute]")) {
-    field.value = field.value.replace(/(^|src=")\//, `$1${location.origin}/`);
+    field.value = field.value.replace(/(^|src=")\//gm, `$1${location.origin}/`);
     field.removeAttribute("data-absolute");
     field.addEventListener("focus", () => field.select());
   }

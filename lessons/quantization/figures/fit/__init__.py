@@ -94,7 +94,12 @@ class Controls(FigureControls):
     sequences: str = choice("1", ("1", "2", "4", "8", "16", "32"), style="segments")
     cache_type: str = choice("f16", ("f16", "q8_0", "q4_0"), style="segments")
     flash_attention: bool = switch(True)
-    device: str = choice("mac-m1-max-64", [*(d.id for d in sources.hardware()), OWN], style="drawn")
+    device: str = choice(
+        "mac-m1-max-64",
+        [*(d.id for d in sources.hardware()), OWN],
+        style="drawn",
+        labels={d.id: d.name for d in sources.hardware()},
+    )
     memory: int = slider(16, low=1, high=192, unit="GiB")
     bandwidth: float = slider(
         1.7, low=1, high=3.5, step=0.05, unit="GB/s", show=lambda v: numbers.significant(10**v, 2)

@@ -85,7 +85,8 @@ def render(template: str, **context: Any) -> bytes:
     site = current_site()
     context |= {"static_path": static_path(), "course": course()}
     context |= {"embeddable": site.embeddable, "holds_classes": site.holds_classes}
-    context["retention"] = ngettext("one month", "%(num)s months", site.retention_months)
+    months = site.retention_months
+    context["retention"] = ngettext("one month", "%(num)s months", months) % {"num": months}
     return environment().get_template(template).render(**context).encode()
 
 

@@ -275,7 +275,7 @@ def plain_pages() -> dict[str, Section]:
 def teaching_pages() -> dict[str, Section]:
     """The pages for teachers, by slug, in the present language: `pages/LANGUAGE/teach/*.md`.
 
-    Their links to pages of the site begin with a slash; whoever shows them puts the site's own prefix in front.
+    Their links to pages of the site begin with a slash; whoever shows them puts the site's prefix in front.
     """
     return _pages(current_language().tag, "teach")
 

@@ -18,6 +18,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from app.classroom import codes, names
+from app.classroom.dots import DOTS_FROM
 from app.classroom.flow import LAST_BEAT, Action, Phase, after
 from app.classroom.judging import judge_guess, judge_step
 from app.classroom.models import TITLE_LENGTH, Answer, Classroom, Item, Progress, Student, Vote
@@ -56,9 +57,6 @@ MOST_ITEMS = 60
 MOST_STUDENTS = 2_000
 MOST_ANSWERS = 5_000
 """Answers at their own pace that are stored of one student."""
-
-DOTS_FROM = 5
-"""Guesses from which dots are shown at once: fewer have names."""
 
 _UID = re.compile("[A-Za-z0-9-]{1,36}")
 LARGEST_ID = 2**31 - 1

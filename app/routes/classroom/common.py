@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TypeVar
 
 from fastapi import FastAPI
@@ -114,9 +115,11 @@ def elsewhere(page: str, code: str) -> Response | None:
     return None if code == canonical else RedirectResponse(address(page, canonical), 308, NOT_KEPT)
 
 
-def page_response(content: bytes, status: int = 200) -> Response:
+def page_response(
+    content: bytes, status: int = 200, headers: Mapping[str, str] = MappingProxyType({})
+) -> Response:
     """A page or fragment of a class: nobody keeps it."""
-    return Response(content, status, NOT_KEPT, media_type=HTML)
+    return Response(content, status, {**NOT_KEPT, **headers}, media_type=HTML)
 
 
 def set_secret(request: Request, response: Response, name: str, secret: str, path: str, seconds: int) -> None:

@@ -24,6 +24,7 @@ from app.classroom.reading import desk_state, peek
 from app.classroom.refusals import FieldError, NotNowError, NotTeacherError, Refusal, UnknownClassError
 from app.classroom.states import DeskState
 from app.http.clients import current_client
+from app.http.query import query_parameters
 from app.routes.classroom.common import (
     MOST_SECRET,
     STATUS,
@@ -56,6 +57,9 @@ USUAL_DAYS = 28
 
 FILE_WORDS = "Whoever has this link steers the class. It cannot be sent again."
 NUMBER_LENGTH = 9
+
+ARRANGE = "arrange"
+"""Of the desk's address: the running order is open to be changed."""
 
 Deed = Callable[[Session, Classroom, int], object]
 """What a press does to a class; the number is the version that the page knew."""
@@ -162,9 +166,19 @@ async def desk(request: Request, code: str) -> Response:
     if moved := elsewhere("desk", code):
         return moved
     try:
-        return await _desk(request, code, whole_page=True)
+        return await _desk(
+            request, code, whole_page=True, arranging=(ARRANGE, "1") in query_parameters(request)
+        )
     except NotTeacherError:
         return _enter_page(code)
+
+
+@router.api_route(PATHS["desk enter"], methods=READ)
+@router.api_route(PATHS["desk act"], methods=READ)
+@router.api_route(PATHS["desk order"], methods=READ)
+async def back_to_desk(code: str) -> Response:
+    """Who loads the answer to a form again is led to the desk."""
+    return RedirectResponse(address("desk", canonical(code) or code), 303, NOT_KEPT)
 
 
 @router.post(PATHS["desk enter"])
@@ -211,7 +225,7 @@ async def links(request: Request, code: str) -> Response:
         file_name=f"class-{code}.txt",
         file_text=f"{state.common.title}\n{FILE_WORDS}\n",
     )
-    return page_response(content)
+    return page_response(content, headers={"Referrer-Policy": "no-referrer"})
 
 
 def _without_scheme(link: str) -> str:
@@ -266,8 +280,9 @@ async def _do(
     except Refusal as error:
         refusal = error
     if refusal is None and not is_htmx(request):
-        anchor = "arrange" if arranging else ""
-        return RedirectResponse(address("desk", canonical(code) or "", anchor=anchor), 303, NOT_KEPT)
+        query, anchor = ([(ARRANGE, "1")], ARRANGE) if arranging else ([], "")
+        own = address("desk", canonical(code) or "", query=query, anchor=anchor)
+        return RedirectResponse(own, 303, NOT_KEPT)
     return await _desk(request, code, whole_page=not is_htmx(request), refusal=refusal, arranging=arranging)
 
 

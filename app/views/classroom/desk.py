@@ -153,6 +153,18 @@ class Desk:
             return Press(f"ask:{line.id}", _("Ask"))
         return Press(f"show:{line.id}", _("Show"))
 
+    def changes(self, line: Line) -> list[Press]:
+        """What can be done with a line when the running order is changed."""
+        first, last = self.state.order[0], self.state.order[-1]
+        changes = [] if line is first else [Press(f"up:{line.id}", _("Move up"), cap="↑")]
+        changes += [] if line is last else [Press(f"down:{line.id}", _("Move down"), cap="↓")]
+        if line.kind == "question" and line.phase in (Phase.WAITING, Phase.VOTING_1, Phase.CLOSED_1):
+            do, label = ("once", _("Ask once")) if line.twice else ("twice", _("Ask twice"))
+            changes.append(Press(f"{do}:{line.id}", label, cap="•" if line.twice else "••"))
+        if line.phase is Phase.WAITING:
+            changes.append(Press(f"remove:{line.id}", _("Remove"), cap="×"))
+        return changes
+
     @property
     def is_busy(self) -> bool:
         """Whether a question is under way, which must be revealed or withdrawn before another is asked."""

@@ -23,6 +23,9 @@ let peeking;
 let since = performance.now();
 let retry;
 
+// Who has the cookie may come by the secret link as well; a projector must not show it.
+if (/^#[\w-]{22}$/.test(location.hash)) history.replaceState(null, "", location.pathname);
+
 keysOn.checked = read(KEYS).keys !== "off";
 keysOn.addEventListener("change", () => {
   write(KEYS, { keys: keysOn.checked ? "on" : "off" });

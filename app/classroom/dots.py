@@ -253,8 +253,11 @@ FRAMES = {
     "screen": Frame("screen", 1180, 30, 216, 470, 26),
     "desk": Frame("desk", 640, 24, 120, 200, 14),
     "phone": Frame("phone", 358, 18, 110, 110, 14),
+    "cover": Frame("cover", 1050, 30, 118, 118, 26),
 }
-"""On a projector in units of 1/1920 of its width; else in pixels of a drawing that is scaled to its place."""
+"""On a projector in units of 1/1920 of its width; else in pixels of a drawing that is scaled to its place.
+
+"cover" is that of a question which is asked on the projector."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from app.addresses import PATHS
 from app.routes.classroom import (
     desk,
     events,
+    screen,
     student,
 )
 from lessons.kit.language import gettext as _
@@ -16,6 +17,7 @@ from lessons.kit.language import gettext as _
 ROUTERS: tuple[APIRouter, ...] = (
     desk.router,
     events.router,
+    screen.router,
     student.router,
 )
 """Of all modules in this folder: each has its own."""

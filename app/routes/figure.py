@@ -80,23 +80,23 @@ async def python(request: Request, slug: str, name: str) -> Response:
 
 @router.api_route(PATHS["figure"], methods=READ)
 async def figure_page(request: Request, slug: str, name: str) -> Response:
-    """A figure alone: to share, to print, to embed with `embed=1`.
+    """A figure alone: to share, to print, to embed with `embed=1`, to project with `present=1`.
 
     Without JavaScript a form of the lesson page adds `in=lesson`: back to the lesson, with the new controls.
     """
     lesson = find_figure(slug, name)[0]
     parameters = without_route(query_parameters(request))
-    shell = {key: value for key, value in parameters if key in ("embed", "in")}
+    shell = {key: value for key, value in parameters if key in ("embed", "present", "in")}
     own = [(key, value) for key, value in parameters if key not in shell and "." not in key]
-    embed = _read_embed(shell)
+    frame = _read_frame(shell)
     query = await in_thread(request, partial(parse_figure, lesson, name, own, given=parameters))
     if shell.get("in") == "lesson":
         others = await in_thread(request, partial(_parse_others, lesson, name, parameters))
         return RedirectResponse(place_of(lesson, name, query.pairs(), others=others), 303)
-    template = "embed.jinja" if embed else "figure.jinja"
-    headers = page_headers(current_site().embed_ancestors) if embed else None
-    make = partial(_page, template, headers)
-    return await _cached(request, "figure", lesson, name, query, make, more=[("embed", "1")] * embed)
+    headers = page_headers(current_site().embed_ancestors) if frame == "embed" else None
+    make = partial(_page, f"{frame or 'figure'}.jinja", headers)
+    more = [(frame, "1")] if frame else []
+    return await _cached(request, "figure", lesson, name, query, make, more=more)
 
 
 @router.api_route(PATHS["fragment"], methods=READ, dependencies=OF_THIS_VERSION)
@@ -204,12 +204,17 @@ def read_ground(parameters: Pairs) -> Scheme:
     return "dark" if grounds == ["dark"] else "light"
 
 
-def _read_embed(shell: dict[str, str]) -> bool:
-    if shell.get("embed", "0") not in ("0", "1"):
-        raise must_be("embed", _("0 or 1"))
+def _read_frame(shell: dict[str, str]) -> str:
+    """What the page is for: "embed", "present", or "" for the page of the site."""
+    for name in ("embed", "present"):
+        if shell.get(name, "0") not in ("0", "1"):
+            raise must_be(name, _("0 or 1"))
     if shell.get("in", "page") not in ("page", "lesson"):
         raise must_be("in", _("page or lesson"))
-    return shell.get("embed") == "1"
+    asked = [name for name in ("embed", "present") if shell.get(name) == "1"]
+    if len(asked) > 1:
+        raise must_be("present", _("0 in an embed"))
+    return asked[0] if asked else ""
 
 
 def _parse_others(lesson: Lesson, name: str, parameters: Pairs) -> list[tuple[str, Pairs]]:

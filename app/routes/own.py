@@ -81,7 +81,7 @@ def _make(lesson: Lesson, figure: Figure[Any], form: bytes, wanted: Wanted) -> C
     sent, whole_page = read_form(form), wanted == "figure"
     own = {key: value for key, value in sent if key in FIELDS}
     scheme: Scheme = read_ground(sent) if wanted == "svg" else "light"
-    apart = {*FIELDS, "in", "embed", *(["ground"] if wanted == "svg" else [])}
+    apart = {*FIELDS, "in", "embed", "present", *(["ground"] if wanted == "svg" else [])}
     rest = [pair for pair in sent if pair[0] not in apart]
     if figure.from_file is not None:
         return _from_file(lesson, figure, rest, figure.from_file(own), whole_page=whole_page)

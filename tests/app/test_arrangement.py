@@ -30,7 +30,7 @@ def inputs(form: Element, name: str) -> list[Element]:
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_no_control_has_the_name_of_an_arrangement(name: str) -> None:
-    reserved = {*NAMES, "embed", "in", "route", "ground", "task", "figure", "place"}
+    reserved = {*NAMES, "embed", "present", "in", "route", "ground", "task", "figure", "place"}
     assert not reserved & set(FIGURES[name].controls.model_fields)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import parse_qsl
 
 from app.addresses import address
@@ -93,7 +94,7 @@ class Screen:
     # --- what is shown ---
 
     @property
-    def figure(self) -> Figure[object]:
+    def figure(self) -> Figure[Any]:
         assert self.shown is not None
         return self.lesson.figures[self.shown.name]
 

@@ -52,7 +52,7 @@ function write() {
   const address = new URL(location.href);
   for (const figure of due) {
     updateLinks(figure);
-    if (figure.dataset.place === "question" || same(stateInAddress(figure), wantedBy(formOf(figure)))) continue;
+    if (["question", "screen"].includes(figure.dataset.place) || same(stateInAddress(figure), wantedBy(formOf(figure)))) continue;
     setParameters(address, figure, prefix(figure));
   }
   try {
@@ -114,7 +114,7 @@ export function prefix(figure) {
   return figure.dataset.place === "lesson" ? `${figure.dataset.figure}.` : "";
 }
 
-/** Those whose state is the page's: the address of a question says what was answered. */
+/** Those whose state is the page's: the address of a question says what was answered, that of a screen which class it is. */
 function figures() {
-  return document.querySelectorAll("figure[data-figure]:not([data-place=question])");
+  return document.querySelectorAll("figure[data-figure]:not([data-place=question], [data-place=screen])");
 }

@@ -5,6 +5,7 @@ import { load } from "../lib/assets.js";
 import { completeView } from "./complete.js";
 
 const REST = 350; // milliseconds without a change
+const CHART = "[data-chart]:not(.present *)"; // Plotly cannot measure what is magnified; there the server's drawing stays
 
 const drawn = new WeakSet();
 const waiting = new WeakMap(); // chart → the timer that draws it
@@ -18,9 +19,9 @@ export function watchCharts() {
       draw(entry.target);
     }
   }, { rootMargin: "300px" });
-  document.querySelectorAll("[data-chart]").forEach((chart) => observer.observe(chart));
+  document.querySelectorAll(CHART).forEach((chart) => observer.observe(chart));
   document.addEventListener("figure:changed", ({ detail }) => {
-    const chart = detail.figure.querySelector("[data-chart]");
+    const chart = detail.figure.querySelector(CHART);
     if (!chart) return;
     if (!drawn.has(chart)) return observer.observe(chart); // of a drawing that has only come now
     clearTimeout(waiting.get(chart));

@@ -231,7 +231,9 @@ def any_pair(dice: random.Random, name: str) -> str:
     control, widget = dice.choice(list(FIGURES[name].controls.widgets().items()))
     key = dice.choices(
         (
-            *(control, f"{name}.{control}", "embed", "present", "in", "utm_source", f"{noise(dice)}.x", noise(dice)),
+            *(control, f"{name}.{control}", "embed", "present", "in", "utm_source"),
+            f"{noise(dice)}.x",
+            noise(dice),
             *("answer", "skip", "seed", "stage", "scale", "guess", f"{name}.guess"),
         ),
         (60, 10, 6, 6, 2, 2, 4, 8, 2, 2, 8, 4, 6, 2),

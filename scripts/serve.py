@@ -24,6 +24,8 @@ sys.path.insert(0, str(ROOT))
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from app.settings import Settings
+
 BACKLOG = 2048
 OTHER_FILES = 256  # open files of a worker besides its connections
 KEEP_ALIVE = 130
@@ -89,9 +91,6 @@ def lesson() -> FastAPI:
     from pydantic import ValidationError
 
     from app.cache import ahead
-    from app.classroom.database import DatabaseError
-    from app.classroom.schema import migrate
-    from app.main import create_app
     from app.server.job_runner import unusable
     from app.settings import Settings, explained
 
@@ -101,15 +100,7 @@ def lesson() -> FastAPI:
         sys.exit(explained(error))
     if reason := unusable(settings.jobs_folder):
         sys.exit(f"ACADEMY_JOBS_FOLDER={settings.jobs_folder!r} cannot be used: {reason}.")
-    if not settings.classes:
-        settings.classes = "open" if is_loopback(os.environ.get("HOST", "127.0.0.1")) else "off"
-    try:
-        app = create_app(settings)
-        if app.state.database:
-            migrate(app.state.database)
-    except DatabaseError as error:
-        where = "DATABASE_URL" if settings.database_url else f"ACADEMY_DATA_DIR={settings.data_dir!r}"
-        sys.exit(f"{where} cannot be used: {error}.")
+    app = with_classes(settings)
     try:
         ahead.read_everything(app)
     except ahead.ContentChangedError:
@@ -118,6 +109,33 @@ def lesson() -> FastAPI:
         ahead.take(app)
     ahead.settle()
     return app
+
+
+def with_classes(settings: Settings) -> FastAPI:
+    """The application, with its database made or brought up to date if this host holds classes.
+
+    Nobody has asked for classes where nothing is set: on a disk that cannot be written there are none then.
+    """
+    from app.classroom.database import DatabaseError
+    from app.classroom.schema import migrate
+    from app.main import create_app
+
+    unasked = not (settings.classes or settings.database_url)
+    if not settings.classes:
+        settings.classes = "open" if is_loopback(os.environ.get("HOST", "127.0.0.1")) else "off"
+    try:
+        app = create_app(settings)
+        if app.state.database:
+            migrate(app.state.database)
+        return app
+    except DatabaseError as error:
+        where = "DATABASE_URL" if settings.database_url else f"ACADEMY_DATA_DIR={settings.data_dir!r}"
+        reason = f"{where} cannot be used: {error}."
+        if not unasked:
+            sys.exit(reason)
+    print(f"There are no classes: {reason}", flush=True)
+    settings.classes = "off"
+    return create_app(settings)
 
 
 def whole_number(name: str, default: int, low: int, high: int) -> int:

@@ -18,6 +18,7 @@ from app.settings import Settings
 from lessons.catalogue import Lesson, load_lesson
 
 os.environ["ACADEMY_MAKE_AHEAD"] = "0"  # tests send few requests
+os.environ["ACADEMY_CLASSES"] = "off"  # a server on a loopback address would make a database
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,6 +61,13 @@ def trusting_nobody() -> Iterator[tuple[int, int]]:
         ("ACADEMY_ROOT_PATH", "academy/", "ACADEMY_ROOT_PATH='academy/' cannot be used"),
         ("ACADEMY_CACHE_MIB", "0", "ACADEMY_CACHE_MIB='0' cannot be used"),
         ("ACADEMY_LOG_LEVEL", "loud", "ACADEMY_LOG_LEVEL='loud' cannot be used"),
+        ("ACADEMY_CLASSES", "maybe", "ACADEMY_CLASSES='maybe' cannot be used"),
+        (
+            "ACADEMY_CLASSES",
+            "key",
+            "ACADEMY_CLASS_KEY cannot be used: ACADEMY_CLASSES=key needs one",
+        ),
+        ("ACADEMY_RETENTION_MONTHS", "0", "ACADEMY_RETENTION_MONTHS='0' cannot be used"),
         ("ACADEMY_EMBED_ANCESTORS", "*; script-src *", "ACADEMY_EMBED_ANCESTORS='*; script-src *'"),
     ],
 )
@@ -69,6 +77,34 @@ def test_a_wrong_setting_is_named_in_one_line(setting: str, value: str, words: s
     assert process.returncode == 1
     assert output.count("\n") == 1
     assert words in output
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "words"),
+    [
+        ("ACADEMY_DATA_DIR", "/proc/data", "ACADEMY_DATA_DIR='/proc/data' cannot be used: "),
+        (
+            "DATABASE_URL",
+            "mysql://me:hidden@host/name",
+            "DATABASE_URL cannot be used: give an address",
+        ),
+        ("DATABASE_URL", "hidden", "DATABASE_URL cannot be used: give an address"),
+    ],
+)
+def test_a_database_that_cannot_be_used_is_named_in_one_line(setting: str, value: str, words: str) -> None:
+    process = start(free_port(), ACADEMY_CLASSES="open", **{setting: value})
+    output, _ = process.communicate(timeout=LIMIT)
+    assert process.returncode == 1
+    assert words in output.splitlines()[-1]
+    assert "Traceback" not in output
+    assert "hidden" not in output
+
+
+def test_without_a_place_for_a_database_the_lesson_is_served_without_classes() -> None:
+    with serving(ACADEMY_CLASSES="", ACADEMY_DATA_DIR="/proc/data") as (port, _process):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            fetch(port, "/join")
+        assert "This host holds no classes." in refused.value.read().decode()
 
 
 def test_a_taken_port_is_one_line() -> None:

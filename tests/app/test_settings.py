@@ -60,3 +60,20 @@ def test_invalid_prefix_is_refused(value: str) -> None:
 @pytest.mark.parametrize("value", ["", "/academy", "/courses/2026/llm-quantization"])
 def test_valid_prefix_is_accepted(value: str) -> None:
     assert Settings(root_path=value).root_path == value
+
+
+@pytest.mark.parametrize("key", ["", "seven77"])
+def test_a_key_is_needed_where_classes_have_one_and_is_never_printed(key: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        Settings(classes="key", class_key=key)
+    line = explained(refused.value)
+    assert line == "ACADEMY_CLASS_KEY cannot be used: ACADEMY_CLASSES=key needs one of at least 8 characters."
+    assert Settings(classes="open", class_key=key).holds_classes
+    assert not Settings(classes="off", class_key=key).holds_classes
+
+
+def test_the_database_is_read_from_the_variable_that_hosts_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://host/name")
+    assert Settings().database_url == "postgresql://host/name"
+    assert Settings(data_dir="/srv/data").data_folder == "/srv/data"
+    assert Settings(data_dir="var").data_folder.endswith("/var")

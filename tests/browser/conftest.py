@@ -58,6 +58,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     environment = os.environ | {"HOST": "127.0.0.1", "PORT": str(port), "WORKERS": "1"}
     environment["ACADEMY_PSEUDO_LANGUAGES"] = "1"  # for test_languages; nothing leads there
     environment["ACADEMY_MAKE_AHEAD"] = "0"  # the cores are for the browsers
+    environment.setdefault("ACADEMY_CLASSES", "off")  # tests of classes have servers of their own
     environment["ACADEMY_JOBS_FOLDER"] = str(tmp_path_factory.mktemp("jobs"))  # nothing is measured there
     with log.open("w") as output:
         process = subprocess.Popen(

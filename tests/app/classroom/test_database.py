@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 
 import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
 from sqlalchemy import select
 
-from app.classroom.database import Database, DatabaseError
-from app.classroom.models import Classroom
+from app.classroom.database import Database, DatabaseError, url_of
+from app.classroom.models import Base, Classroom
 from app.classroom.schema import migrate
 
 
@@ -53,3 +57,82 @@ def test_a_schema_of_a_newer_version_is_refused_in_a_sentence(database: Database
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(DatabaseError, match="it has schema 9999, which is newer than this version's 0001"):
         migrate(database)
+
+
+def test_the_migrations_make_the_tables_of_the_models(database: Database) -> None:
+    with database.connection() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_processes_that_start_together_migrate_one_after_the_other(database_url: str) -> None:
+    together = [Database(url_of(database_url, "")) for _ in range(4)]
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            assert sorted(threads.map(migrate, together)) == [False, False, False, True]
+    finally:
+        for each in together:
+            each.close()
+
+
+def test_after_migrating_a_process_may_fork(database_url: str) -> None:
+    fresh = Database(url_of(database_url, ""))
+    before = threading.active_count()
+    migrate(fresh)
+    assert threading.active_count() == before
+    assert "Connections in pool: 0 " in fresh.engine.pool.status()
+    fresh.close()
+
+
+def test_writes_of_two_processes_come_one_after_the_other(database: Database) -> None:
+    with database.write() as session:
+        session.add(a_class())
+    others = [Database(database.url) for _ in range(2)]
+
+    def add(of: Database) -> None:
+        for _ in range(25):
+            with of.write() as session:
+                found = session.scalars(select(Classroom).with_for_update()).one()
+                found.tally += 1
+
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(add, others * 2))
+    finally:
+        for each in others:
+            each.close()
+    with database.read() as session:
+        assert session.scalars(select(Classroom)).one().tally == 100
+
+
+def test_a_reader_sees_one_state_and_changes_nothing(database: Database) -> None:
+    with database.write() as session:
+        session.add(a_class())
+    with database.read() as reading:
+        before = reading.scalar(select(Classroom.title))
+        with database.write() as session:
+            session.scalars(select(Classroom)).one().title = "Tuesday"
+        assert reading.scalar(select(Classroom.title)) == before == "Monday"
+        reading.add(a_class("HJKMNP"))
+    with database.read() as session:
+        assert session.scalars(select(Classroom.code)).all() == ["BCDFGH"]
+
+
+@pytest.mark.parametrize(
+    ("given", "driver"),
+    [
+        ("postgres://a:b@host/name", "postgresql+psycopg"),
+        ("postgresql://host/name?sslmode=require", "postgresql+psycopg"),
+        ("sqlite:////srv/classes.db", "sqlite"),
+    ],
+)
+def test_addresses_of_databases(given: str, driver: str) -> None:
+    assert url_of(given, "").drivername == driver
+
+
+@pytest.mark.parametrize(
+    "given", ["mysql://a/b", "postgresql://host", "sqlite://", "sqlite:///:memory:", "x"]
+)
+def test_other_addresses_are_refused(given: str) -> None:
+    with pytest.raises(DatabaseError, match="give an address such as postgresql://"):
+        url_of(given, "")

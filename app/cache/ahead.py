@@ -83,10 +83,9 @@ def read_everything(app: FastAPI) -> None:
 
 
 def _make_exercises(lesson: Lesson) -> None:
-    """Exercises of every task: some read data of their own, which seed by seed may differ."""
+    """An exercise of every task: some read data of their own."""
     for task in lesson.tasks.values():
-        for seed in range(8):
-            task.make(seed)
+        task.make(0)
 
 
 def first_pages() -> Iterator[Making]:
@@ -110,27 +109,28 @@ def first_pages() -> Iterator[Making]:
 
 
 def likely_pages(cache: ResponseCache) -> Iterator[Making]:
-    """What readers are likely to ask for: a lesson's page as small as it can be, and states of its figures.
+    """What readers are likely to ask for, that of a lesson's page before that of its workshop.
 
-    Of each figure the state tables of a first touch; of those with few states, which compute longest, all.
+    Of each figure the state tables of a first touch, then the lesson's page as small as it can be, and of figures
+    with few states, which compute longest, all.
     """
-    lessons = [load_lesson(slug) for slug in lesson_slugs()]
-    for lesson in lessons:
+    for lesson in map(load_lesson, lesson_slugs()):
         queries = defaults_of(lesson)
+        in_order = sorted(lesson.figures, key=lesson.in_workshop)
+        for name in in_order:
+            yield from _first_tables(cache, lesson, name, queries[name])
         yield lesson_address(lesson, queries), partial(lesson_page, lesson, queries, quality=BEST)
-    for lesson in lessons:
-        for name, start in defaults_of(lesson).items():
-            for control in start.controls.tabled():
-                query = table_query(lesson, name, control, start)
-                yield (
-                    table_address(lesson, name, control, query),
-                    partial(state_table, cache, lesson, name, control, query, math.inf),
-                )
-    for lesson in lessons:
-        for name, figure in lesson.figures.items():
-            if figure.controls.combinations() <= FEW_STATES:
-                for controls in figure.controls.every():
-                    yield _view(lesson, name, FigureQuery(controls))
+        for name in in_order:
+            controls = lesson.figures[name].controls
+            if controls.combinations() <= FEW_STATES:
+                yield from (_view(lesson, name, FigureQuery(state)) for state in controls.every())
+
+
+def _first_tables(cache: ResponseCache, lesson: Lesson, name: str, start: FigureQuery) -> Iterator[Making]:
+    for control in start.controls.tabled():
+        query = table_query(lesson, name, control, start)
+        make = partial(state_table, cache, lesson, name, control, query, math.inf)
+        yield table_address(lesson, name, control, query), make
 
 
 def take(app: FastAPI) -> None:
@@ -151,7 +151,7 @@ def take(app: FastAPI) -> None:
 
 
 def make(app: FastAPI, pause: float = PAUSE) -> bool:
-    """Make it, in the pauses between requests, and leave it for the next server where that can be done.
+    """Make it while readers rest, and leave it for the next server where that can be done.
 
     Gives whether all of it was made: a worker that is to stop makes no more.
     """
@@ -163,7 +163,7 @@ def make(app: FastAPI, pause: float = PAUSE) -> bool:
         for key, make in likely_pages(cache):
             if stopping.wait(pause):
                 return False
-            cache.give_way()
+            cache.wait_for_rest(stopping)
             made[key] = make()
             cache.put(key, made[key])
     settle()

@@ -8,6 +8,7 @@ made: a worker that is asked for more says so at once.
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Literal, TypeVar
@@ -23,6 +24,8 @@ MOST_WAITING = 1024  # responses that wait, some ten milliseconds each; past it 
 MOST_GIVEN = MOST_WAITING  # of what readers gave
 MOST_AHEAD = 4  # state tables that wait, some hundred milliseconds each
 GIVES_WAY = 0.05  # seconds, at most, that a piece of what is made ahead waits for what a reader waits for
+RESTS_AFTER = 0.5  # seconds in which no reader asked for what had to be made
+WAITS_FOR_REST = 2.0  # seconds, at most, that a response nobody has asked for waits until readers rest
 ENTRY_BYTES = 4096  # that an entry takes besides its bytes: address and headers
 BATCH = 4  # responses to what readers typed that are prepared in one pass
 
@@ -53,6 +56,7 @@ class ResponseCache:
         self.bytes = 0
         self._entries: OrderedDict[str, CachedResponse] = OrderedDict()
         self._lock = threading.Lock()
+        self._asked = 0.0  # when a reader last asked for what had to be made
         self._queues: dict[QueueName, FairQueue] = {
             "views": FairQueue("views", THREADS, most_waiting),
             "typed": FairQueue("typed", 1, most_waiting, batch=BATCH),
@@ -78,6 +82,7 @@ class ResponseCache:
         found = self.find(address)
         if found is not None:
             return found
+        self._asked = time.monotonic()
         return await self._queues[queue].do(address, lambda: self.now(address, make), together)
 
     async def run(
@@ -90,11 +95,19 @@ class ResponseCache:
         Busy
             When too many others are waiting already.
         """
+        self._asked = time.monotonic()
         return await self._queues[queue].do(object(), work, together)
 
     def give_way(self) -> None:
         """Between two pieces of what is made ahead: let what readers wait for go first."""
         self._queues["views"].idle.wait(GIVES_WAY)
+
+    def wait_for_rest(self, stopping: threading.Event) -> None:
+        """Before a response that nobody has asked for: wait until readers rest, or for a while."""
+        end = time.monotonic() + WAITS_FOR_REST
+        while (left := min(end, self._asked + RESTS_AFTER) - time.monotonic()) > 0:
+            if stopping.wait(left):
+                return
 
     def now(self, address: str, make: Callable[[], CachedResponse]) -> CachedResponse:
         """The response of an address, made in this thread if it is not here."""

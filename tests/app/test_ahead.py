@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
+import threading
 from collections.abc import Iterator
 
 import pytest
 from fastapi import FastAPI
 
 from app import create_app
-from app.cache import ahead
+from app.cache import ahead, store
 from app.cache.response import CachedResponse
 from app.settings import Settings
 from app.views.state_table import fragment_address, table_address, table_query
@@ -61,3 +64,32 @@ def test_stopping_worker_makes_no_more_responses(patch: pytest.MonkeyPatch) -> N
     stopping.state.stop()
     assert not ahead.make(stopping)
     assert stopping.state.cache.items() == []
+
+
+def test_lesson_page_comes_before_its_workshop() -> None:
+    """A class on a server that has just started works on the lesson's page."""
+    keys = [key for key, _make in ahead.likely_pages(create_app(Settings()).state.cache)]
+    tables = [key.split("/along/")[0].rpartition("/")[2] for key in keys if "/along/" in key]
+    in_workshop = [LESSON.in_workshop(name) for name in tables]
+    assert in_workshop == sorted(in_workshop)
+    assert [("/along/" in key) for key in keys] == [True] * len(tables) + [False] * (len(keys) - len(tables))
+
+
+def test_nothing_is_made_ahead_while_readers_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = create_app(Settings()).state.cache
+    waited: list[float] = []
+
+    class Stopping(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waited.append(timeout or 0.0)
+            return len(waited) == 2
+
+    cache.wait_for_rest(Stopping())
+    assert waited == []
+    asyncio.run(cache.get("/asked", lambda: NOTHING))
+    cache.wait_for_rest(Stopping())
+    assert 0.0 < waited[0] <= store.RESTS_AFTER
+    monkeypatch.setattr(store, "RESTS_AFTER", math.inf)
+    waited.clear()
+    cache.wait_for_rest(Stopping())
+    assert store.WAITS_FOR_REST - 0.1 < waited[0] <= store.WAITS_FOR_REST

@@ -111,7 +111,7 @@ def first_pages() -> Iterator[Making]:
 def likely_pages(cache: ResponseCache) -> Iterator[Making]:
     """What readers are likely to ask for, that of a lesson's page before that of its workshop.
 
-    Of each figure the state tables of a first touch, then the lesson's page as small as it can be, and of figures
+    Of each figure the state tables of a first touch, then the lesson's page as small as it can be; of figures
     with few states, which compute longest, all.
     """
     for lesson in map(load_lesson, lesson_slugs()):

@@ -34,9 +34,9 @@
     const drawing = figure.querySelector(".drawing");
     drawing.scrollIntoView({ block: "center", behavior: "instant" });
     const top = parseFloat(getComputedStyle(document.documentElement).scrollPaddingTop);
-    const [bar, first, drawn] = [figure.querySelector(".controls"), control, drawing].map((each) => each.getBoundingClientRect());
+    const [first, drawn] = [control, drawing].map((each) => each.getBoundingClientRect());
     const onScreen = first.top >= top - 1 && first.bottom <= innerHeight + 1;
-    const free = Math.min(drawn.bottom, bar.top) - Math.max(drawn.top, top);
+    const free = Math.min(drawn.bottom, first.top) - Math.max(drawn.top, top);
     return onScreen && free >= Math.min(least, drawn.height) - 1;
   },
 

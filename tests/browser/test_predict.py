@@ -292,6 +292,33 @@ def test_a_task_is_done_at_the_end_of_its_section_with_the_figure_of_the_page(
     expect(page.locator("[data-task=zeros] output")).to_have_text("2/2")
 
 
+def test_what_was_answered_and_typed_in_a_task_is_there_after_a_reload(page: Page) -> None:
+    page.goto(PAGE)
+    page.locator("html.js").wait_for()
+    page.evaluate("key => localStorage.setItem(key, JSON.stringify({ seed: '5' }))", f"exercise:{PAGE}")
+    name, task = next((name, task) for name, task in TASKS.items() if task.by_hand)
+    first = next(step for step in task.make(5).steps if not step.options)
+    fold = page.locator(f"#task-{name}")
+    field = fold.locator(f"#{name}-step-{first.name}")
+
+    def reload() -> None:
+        page.reload()
+        page.locator("html.js").wait_for()
+        fold.locator("summary").first.click()
+
+    fold.locator("summary").first.click()
+    field.fill("17.25")
+    reload()
+    expect(field).to_have_value("17.25")
+    expect(fold.get_by_role("status")).to_have_count(0)
+    fold.get_by_role("button", name="Check").click()
+    expect(fold.get_by_role("status")).to_be_visible()
+    field.fill("18")
+    reload()
+    expect(fold.get_by_role("status")).to_be_visible()
+    expect(field).to_have_value("18")
+
+
 def expect_put(page: Page, state: dict[str, str]) -> None:
     """Bring FIG.02 into a state by its controls."""
     for name, value in state.items():
@@ -351,6 +378,19 @@ def test_a_covered_figure_opens_for_a_link_to_it_and_without_a_guess(new_page: N
     page.locator("html.js").wait_for()
     question(page, "fit").get_by_role("button", name="Show me").click()
     expect(page.locator("#fig-06")).to_be_visible()
+
+
+def test_a_link_to_a_covered_figure_moves_nothing(new_page: NewPage) -> None:
+    page = new_page(covers=True)
+    page.add_init_script(
+        "window.shift = 0; const add = ({ value }) => { window.shift += value; };"
+        "new PerformanceObserver((list) => list.getEntries().forEach(add))"
+        ".observe({ type: 'layout-shift', buffered: true })"
+    )
+    page.goto(f"{PAGE}#fig-06")
+    expect(page.locator("#fig-06")).to_be_in_viewport()
+    page.wait_for_load_state("networkidle")
+    assert page.evaluate("window.shift") < 0.01
 
 
 def test_without_scripts_no_figure_is_covered(no_js: Page) -> None:

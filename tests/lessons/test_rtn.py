@@ -60,7 +60,7 @@ def test_stretching_the_largest_weight_costs_the_others() -> None:
 
 def test_three_controls_and_three_numbers_stand_in_front() -> None:
     assert list(Controls.widgets())[:3] == ["bits", "stretch", "block"]
-    assert [one.name for one in view(Controls()).readouts[:3]] == ["step", "zeros", "others_sqnr"]
+    assert [one.name for one in view(Controls()).readouts[:3]] == ["step", "zeros", "mean_error"]
 
 
 SIZES = Controls.widgets()["group_size"].states()

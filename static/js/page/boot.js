@@ -6,6 +6,7 @@
   const root = document.documentElement;
 
   root.classList.add("js");
+  uncover(location.hash.slice(1));
   // Where a script does not arrive, the page is again the one that needs none: every figure has its button.
   addEventListener("error", ({ target }) => target.matches?.("script[defer], script[type=module]") && root.classList.remove("js"), true);
   show(storage((local) => local.getItem("theme")));
@@ -17,6 +18,14 @@
     label();
     storage((local) => local.setItem("theme", next));
   });
+
+  /** Show the figure that the address names although a question covers it: its `:target` comes after the first frame. */
+  function uncover(id) {
+    if (!/^fig-\w+$/.test(id)) return;
+    const sheet = new CSSStyleSheet();
+    sheet.replaceSync(`[data-covers] + #${id} { display: block !important; }`);
+    document.adoptedStyleSheets.push(sheet);
+  }
 
   /** Storage can be forbidden (a private window, an embed); a choice then lasts until the page is left. */
   function storage(act) {

@@ -4,15 +4,24 @@
 import { defaultsOf, stateOf } from "../figure/controls.js";
 import { load } from "../lib/assets.js";
 import { fetchPage } from "../lib/fetch.js";
-import { practise, seedOfThisBrowser } from "./practised.js";
+import { answersOf, leave, note, practise, seedOfThisBrowser } from "./practised.js";
 
 /** Show the exercise in its fold; the link stays where no answer comes. */
 export async function openTask(fold) {
   if (fold.querySelector(".exercise")) return;
-  const query = new URLSearchParams({ seed: seedOfThisBrowser() });
-  if (!(await show(fold, query))) return;
+  const { left, typed } = answersOf(fold.id);
+  const anew = { seed: seedOfThisBrowser() };
+  if (!(await show(fold, new URLSearchParams(left ?? anew))) && !(left && (await show(fold, new URLSearchParams(anew))))) return;
+  fill(fold.querySelector(".exercise form"), new URLSearchParams(typed));
   fold.addEventListener("submit", check);
   fold.addEventListener("click", follow);
+  fold.addEventListener("input", ({ target }) => note(fold.id, new URLSearchParams(new FormData(target.form))));
+}
+
+/** Type what was typed and not yet checked when the page was left. */
+function fill(form, typed) {
+  if (["stage", "seed"].some((name) => typed.get(name) !== form.elements[name]?.value)) return;
+  for (const [name, value] of typed) if (form.elements[name]) form.elements[name].value = value;
 }
 
 async function show(fold, query) {
@@ -38,6 +47,7 @@ async function check(event) {
   }
   const exercise = await show(fold, query);
   if (!exercise) return;
+  leave(fold.id, query);
   practise(exercise);
   document.dispatchEvent(new CustomEvent("task:checked", { detail: { name: exercise.dataset.task, query } }));
   (exercise.querySelector("[data-unread]") ?? exercise.querySelector(".doing button")).focus({ preventScroll: true });
@@ -48,7 +58,9 @@ async function follow(event) {
   const link = event.target.closest?.(".exercise .doing a, .exercise .stages a");
   if (!link?.search || event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
-  const exercise = await show(event.currentTarget, new URLSearchParams(link.search));
+  const fold = event.currentTarget;
+  const exercise = await show(fold, new URLSearchParams(link.search));
+  if (exercise) leave(fold.id, link.search);
   exercise?.querySelector(".doing button").focus({ preventScroll: true });
 }
 

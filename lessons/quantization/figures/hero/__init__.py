@@ -211,7 +211,6 @@ def _drawing(result: Result) -> dict[str, Any]:
             for width in result.widths
         ],
         "quantized": result.is_quantized,
-        "file_type": chosen.file_type,
         "bar": x.percent(chosen.size),
         "size": numbers.gigabytes(chosen.size),
         "rest": {

@@ -26,11 +26,6 @@ class Phase(StrEnum):
         """Which vote is open: 1, 2, or 0 for none."""
         return {Phase.VOTING_1: 1, Phase.VOTING_2: 2}.get(self, 0)
 
-    @property
-    def is_asked(self) -> bool:
-        """Whether students have been asked, and the answer is still covered."""
-        return self not in (Phase.WAITING, Phase.REVEALED, Phase.WITHDRAWN)
-
 
 class Action(StrEnum):
     """What a teacher does with the question that is on the screen."""
@@ -68,26 +63,7 @@ NEXT = MappingProxyType(
 )
 """The phase after an action; what is not here cannot be done."""
 
-MAIN = MappingProxyType(
-    {
-        Phase.WAITING: Action.ASK,
-        Phase.WITHDRAWN: Action.ASK,
-        Phase.VOTING_1: Action.CLOSE,
-        Phase.CLOSED_1: Action.DISCUSS,
-        Phase.DISCUSS: Action.ASK_AGAIN,
-        Phase.VOTING_2: Action.CLOSE,
-        Phase.CLOSED_2: Action.REVEAL,
-    }
-)
-"""The one obvious next action in each phase: the desk's large button."""
-
 
 def after(phase: Phase, action: Action) -> Phase | None:
     """The phase that an action leads to; None where it cannot be done in this one."""
     return NEXT.get((phase, action))
-
-
-def main_action(phase: Phase, twice: bool) -> Action | None:
-    """The obvious next action. A question that is asked once goes from its closed vote to the reveal."""
-    once = not twice and phase in (Phase.CLOSED_1, Phase.DISCUSS)
-    return Action.SKIP if once else MAIN.get(phase)

@@ -37,11 +37,6 @@ def verdict(lesson: str, question: str, value: str | None) -> str:
     return asked.reveal(guess).verdict
 
 
-def is_near(lesson: str, question: str, value: str | None) -> bool:
-    """Whether a guess was right or close."""
-    return value is not None and verdict(lesson, question, value) in NEAR
-
-
 @functools.lru_cache(maxsize=256)
 def values(lesson: str, question: str) -> tuple[str, ...]:
     """All values that can be guessed, in the order of the scale or of the options."""

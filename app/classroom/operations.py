@@ -169,27 +169,6 @@ def default_order(lesson: Lesson) -> list[tuple[str, str]]:
     return [(kind, name) for name in asked for kind in ("question", "figure")]
 
 
-def change(
-    session: Session,
-    classroom: Classroom,
-    *,
-    title: str | None = None,
-    ends_on: date | None = None,
-    asks_confidence: bool | None = None,
-    now: datetime | None = None,
-) -> None:
-    """Change what the start of a class has set. Raises `FieldError` as `create` does."""
-    now = _lock(session, classroom, now)
-    if title is not None:
-        classroom.title = _title(title)
-    if ends_on is not None:
-        classroom.ends_on = _end(ends_on, now)
-    if asks_confidence is not None:
-        classroom.asks_confidence = asks_confidence
-    classroom.version += 1
-    session.flush()
-
-
 def end(session: Session, classroom: Classroom, version: int, *, now: datetime | None = None) -> None:
     """End a class; a vote that is open is closed."""
     now = _begin(session, classroom, version, now)
@@ -220,7 +199,8 @@ def delete_class(session: Session, classroom: Classroom) -> None:
 def purge(session: Session, *, now: datetime | None = None) -> list[str]:
     """Delete the classes whose time is over; returns their codes."""
     today = present(now).date()
-    due = [each for each in session.scalars(select(Classroom)) if deleted_on(each) <= today]
+    every = session.scalars(select(Classroom).order_by(Classroom.id))
+    due = [each for each in every if deleted_on(each) <= today]
     gone = [classroom.code for classroom in due]
     for classroom in due:
         delete_class(session, classroom)
@@ -326,12 +306,6 @@ def delete_student(session: Session, classroom: Classroom, student_id: str) -> N
     session.flush()
 
 
-def seen(session: Session, student_ids: list[str], *, now: datetime | None = None) -> None:
-    """Note that students have a line to the server: in one go, for all whose streams are open."""
-    if student_ids:
-        session.execute(update(Student).where(Student.id.in_(student_ids)).values(seen_at=present(now)))
-
-
 # --- a vote ------------------------------------------------------------------------------------------------
 
 
@@ -423,6 +397,9 @@ class Sent:
 
 def record(session: Session, student: Student, sent: Sent, *, now: datetime | None = None) -> bool:
     """Judge and store an answer; False where this one (`uid`) has been stored before.
+
+    It locks the student alone, so that who reads does not hold up who votes. Where `progress` is noted in the
+    same transaction it must come first: everything else locks the class and then the student.
 
     Raises
     ------
@@ -570,17 +547,6 @@ def show(
     classroom.item_id = item.id if item else None
     classroom.screen = "follow"
     _done(session, classroom)
-
-
-def go_on(session: Session, classroom: Classroom, version: int, *, now: datetime | None = None) -> None:
-    """Go on to the next line: a question that waits is asked, everything else is shown."""
-    item = next_item(session, classroom)
-    if item is None:
-        raise NotNowError
-    if item.kind == "question" and item.phase == Phase.WAITING:
-        act(session, classroom, Action.ASK, version, item.id, now=now)
-    else:
-        show(session, classroom, version, item.id, now=now)
 
 
 def next_item(session: Session, classroom: Classroom) -> Item | None:

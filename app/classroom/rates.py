@@ -17,7 +17,7 @@ from typing import Literal
 from app.classroom.refusals import TooManyError
 
 MOST_BUCKETS = 20_000
-"""Buckets that a worker keeps; the one that was used longest ago goes first."""
+"""Buckets that a worker keeps, and codes that clients know; what was used longest ago goes first."""
 
 Deed = Literal["join", "vote", "vote of one", "answers", "answers of one", "rename", "unknown code", "create"]
 
@@ -54,6 +54,7 @@ class Rates:
         self._clock = clock
         self._lock = threading.Lock()
         self._buckets: OrderedDict[tuple[str, ...], tuple[float, float]] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     def take(self, deed: Deed, *who: str) -> None:
         """Take one token of the bucket of `who`: a client and a class, or a student's id.
@@ -68,6 +69,21 @@ class Rates:
     def check(self, deed: Deed, *who: str) -> None:
         """The same without taking one. Before a code is looked up: else who is refused learns which exist."""
         self._take(deed, who, 0)
+
+    def knows(self, client: str, code: str) -> bool:
+        """Whether a client has found the class with this code before: then it learns nothing from it.
+
+        So one who tries codes does not lock a class out that sits behind the same address.
+        """
+        return (client, code) in self._known
+
+    def learn(self, client: str, code: str) -> None:
+        """Note that a client has found the class with this code."""
+        with self._lock:
+            self._known[client, code] = None
+            self._known.move_to_end((client, code))
+            while len(self._known) > MOST_BUCKETS:
+                self._known.popitem(last=False)
 
     def _take(self, deed: Deed, who: tuple[str, ...], wanted: int) -> None:
         rate, now, key = RATES[deed], self._clock(), (deed, *who)

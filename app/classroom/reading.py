@@ -132,10 +132,9 @@ def peek(session: Session, classroom: Classroom, *, now: datetime | None = None)
     phase = phase_of(item, now) if item else Phase.WAITING
     if item is None or phase not in (Phase.CLOSED_1, Phase.DISCUSS, Phase.CLOSED_2):
         raise NotNowError(phase=phase)
-    votes = session.scalars(
-        _counting(item).where(Vote.round == round_of(item, phase), Vote.value.is_not(None))
-    )
-    given = [(str(vote.value), vote.outcome) for vote in votes]
+    last = _in_time(item).where(Vote.round == round_of(item, phase), Vote.value.is_not(None))
+    votes = session.execute(last.with_only_columns(Vote.value, Vote.outcome))
+    given = [(str(value), outcome) for value, outcome in votes]
     near = sum(outcome in NEAR for _, outcome in given)
     wrong = Counter(value for value, outcome in given if outcome not in NEAR)
     order = {value: place for place, value in enumerate(values(classroom.lesson, item.name))}
@@ -196,9 +195,9 @@ def _shown(session: Session, classroom: Classroom, item: Item | None, now: datet
     )
 
 
-def _counting(item: Item) -> Select[Vote]:
-    """The votes that count: those that were in time."""
-    return select(Vote).where(Vote.item_id == item.id, Vote.late.is_(False))
+def _in_time(item: Item) -> Select[str]:
+    """Whose votes were in time."""
+    return select(Vote.student_id).where(Vote.item_id == item.id, Vote.late.is_(False))
 
 
 def _counted(session: Session, classroom: Classroom, item: Item | None, now: datetime) -> tuple[int, int]:
@@ -208,9 +207,15 @@ def _counted(session: Session, classroom: Classroom, item: Item | None, now: dat
 
 
 def _count(session: Session, classroom: Classroom, item: Item | None, now: datetime) -> tuple[int, int]:
-    seen = select(Student.id).where(Student.classroom_id == classroom.id, Student.seen_at >= now - HERE)
-    voted, any_round = _voters(session, item, now)
-    return len(voted), len(any_round | set(session.scalars(seen)))
+    is_here = Student.seen_at >= now - HERE
+    voted = 0
+    if item is not None:
+        in_time = _in_time(item)
+        last = in_time.where(Vote.round == round_of(item, phase_of(item, now)))
+        voted = session.scalar(select(func.count()).select_from(last.subquery())) or 0
+        is_here = or_(is_here, Student.id.in_(in_time))
+    here = select(func.count()).select_from(Student).where(Student.classroom_id == classroom.id, is_here)
+    return voted, session.scalar(here) or 0
 
 
 def _voters(session: Session, item: Item | None, now: datetime) -> tuple[set[str], set[str]]:

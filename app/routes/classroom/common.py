@@ -92,12 +92,17 @@ async def write(request: Request, work: Work[T]) -> T:
 async def _counted(request: Request, run: Callable[[Work[T]], object], work: Work[T]) -> T:
     """Run it; codes and secrets that nobody has count against who tries them."""
     rates, client = rates_of(request), current_client.get()
-    rates.check("unknown code", client)
+    code = codes.canonical(str(request.path_params.get("code", ""))) or ""
+    if not rates.knows(client, code):
+        rates.check("unknown code", client)
     try:
-        return await run(work)  # type: ignore[misc, no-any-return]
+        found: T = await run(work)  # type: ignore[misc]
     except (UnknownClassError, NotTeacherError, NotStudentError):
         rates.take("unknown code", client)
         raise
+    if code:
+        rates.learn(client, code)
+    return found
 
 
 async def fields_of(request: Request) -> dict[str, str]:

@@ -103,8 +103,12 @@ class Desk:
 
     def number(self, line: Line) -> int:
         """Which of the questions of the running order a line is."""
-        questions = [other.id for other in self.state.order if other.kind == "question"]
-        return questions.index(line.id) + 1
+        questions = [
+            other
+            for other in self.state.order
+            if other.kind == "question" and (other.phase is not Phase.WITHDRAWN or other is line)
+        ]
+        return questions.index(line) + 1
 
     def title(self, line: Line | Shown) -> str:
         """What a line is called."""

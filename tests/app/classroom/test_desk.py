@@ -259,10 +259,18 @@ def test_codes_are_read_however_they_are_written(room: Room) -> None:
 
 
 def test_codes_cannot_be_walked_through(room: Room) -> None:
+    with room.database.write() as session:
+        today = datetime.now(UTC).date()
+        other = operations.create(session, "Other", today, lesson="quantization")
+    assert room.client.get(f"/desk/{room.code}/state").status_code == 200
     statuses = [room.client.get(f"/desk/BCD{i:03}/state").status_code for i in range(222, 300)]
     assert statuses[0] == 404
     assert statuses[-1] == 429
-    assert room.client.get(f"/desk/{room.code}/state").status_code == 429  # not even where there is one
+    unknown = room.client.get(f"/desk/{other.classroom.code}/state")
+    assert unknown.status_code == 429  # not even where there is one
+    assert (
+        room.client.get(f"/desk/{room.code}/state").status_code == 200
+    )  # who is in a class is not locked out
 
 
 # --- presses ---

@@ -173,3 +173,11 @@ def test_buckets_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(100):
         limit.take("vote", str(number))
     assert len(limit._buckets) == 10
+
+
+def test_who_tries_codes_does_not_lock_out_who_knows_a_class() -> None:
+    limit = rates.Rates(Clock())
+    limit.learn("192.0.2.7", "K7M4XP")
+    assert limit.knows("192.0.2.7", "K7M4XP")
+    assert not limit.knows("192.0.2.7", "BCDFGH")
+    assert not limit.knows("192.0.2.8", "K7M4XP")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import cycle
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import select
@@ -41,9 +42,9 @@ class Room:
             self.code, self.secret = created.classroom.code, created.secret
             classroom = created.classroom
             self.students = [operations.join(session, classroom).secret for _ in range(students)]
-            operations.go_on(session, classroom, classroom.version)
-            assert classroom.item_id
-            self.version, self.item = classroom.version, classroom.item_id
+            self.item = operations.running_order(session, classroom)[0].id
+            operations.act(session, classroom, Action.ASK, classroom.version, self.item)
+            self.version = classroom.version
 
     def teacher(self, session: Session) -> Classroom:
         return operations.find_teacher(session, self.code, self.secret)
@@ -207,3 +208,23 @@ def test_student_who_leaves_while_voting_leaves_nothing(databases: tuple[Databas
     with databases[1].read() as session:
         assert session.scalars(select(Vote)).all() == []
         assert session.scalars(select(Student)).all() == []
+
+
+def test_answers_with_progress_and_votes_of_one_student_do_not_block_each_other(
+    databases: tuple[Database, Database],
+) -> None:
+    """Both lock the class first. The other way round PostgreSQL would end one of them after a second."""
+    room = Room(databases[0], students=1)
+
+    def answers(session: Session) -> object:
+        student = operations.find_student(session, room.code, room.students[0])
+        operations.progress(session, student, "rounding")
+        return operations.record(session, student, operations.Sent(str(uuid4()), "question", "awq", "0.1"))
+
+    def vote(session: Session) -> object:
+        student = operations.find_student(session, room.code, room.students[0])
+        return operations.vote(session, student, room.item, 1, "8").late
+
+    for _ in range(5):
+        results = at_once(databases, [answers, vote] * (THREADS // 2))
+        assert results == [True, False] * (THREADS // 2)

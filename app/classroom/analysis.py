@@ -185,7 +185,7 @@ class ItemAnalysis:
     seconds: float | None
     in_the_end: int | None = None
     attempts: tuple[int, int] | None = None
-    """The median and the largest number of attempts of a student."""
+    """The median and the largest number of attempts of a student at their first exercise."""
 
 
 @dataclass(slots=True)
@@ -272,8 +272,8 @@ def _at_own_pace(answers: Iterable[AnswerRow]) -> list[_Item]:
         if answer.outcome in NO_ANSWER:
             item.skipped += answer.outcome == "skipped"
             continue
-        item.first.setdefault(answer.student, answer)
-        item.attempts[answer.student] += 1
+        first = item.first.setdefault(answer.student, answer)
+        item.attempts[answer.student] += isinstance(first, AnswerRow) and first.variant == answer.variant
         if answer.outcome in CREDIT:
             item.right.add(answer.student)
     return list(made.values())
@@ -342,6 +342,7 @@ class Cell:
     first: VoteRow | AnswerRow | None
     second: VoteRow | None
     attempts: int = 0
+    item: int | None = None
 
 
 def row_of(record: Record, student: str) -> tuple[Cell, ...]:
@@ -351,7 +352,7 @@ def row_of(record: Record, student: str) -> tuple[Cell, ...]:
     for item in told.items:
         own = {v.round: v for v in told.votes if v.item == item.id and v.student == student}
         if own:
-            cells.append(Cell("vote", item.name, "", own.get(1), own.get(2)))
+            cells.append(Cell("vote", item.name, "", own.get(1), own.get(2), item=item.id))
     steps: dict[tuple[str, str, str], list[AnswerRow]] = defaultdict(list)
     for answer in sorted(told.answers, key=lambda answer: (answer.at, answer.attempt)):
         if answer.student == student:

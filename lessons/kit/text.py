@@ -7,6 +7,7 @@ A missing word is an error with the file's name in it, never an empty label. `{{
 from __future__ import annotations
 
 import html
+import re
 import tomllib
 from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
@@ -17,6 +18,8 @@ from lessons.kit.controls import Choice, Text, Widget
 from lessons.kit.language import current_language, gettext
 from lessons.kit.numbers import hold_units
 from lessons.kit.view import Sentence
+
+_SLOT = re.compile(r"\{\w+\}")
 
 
 class MissingText(KeyError):
@@ -129,6 +132,14 @@ class FigureText:
     @property
     def table_caption(self) -> str:
         return str(self._find("table", "caption"))
+
+    def open_label(self, name: str) -> str:
+        """The label of a step of a task, an ellipsis in place of each number; "" where there is none."""
+        return _SLOT.sub("…", str(self._content.get("controls", {}).get(name, {}).get("label", "")))
+
+    def options(self, name: str) -> dict[str, str]:
+        """The labels of a control's options, as far as the text has them."""
+        return dict(self._content.get("controls", {}).get(name, {}).get("options", {}))
 
     def thought(self, key: str) -> str:
         """The thought behind a wrong guess, as a teacher reads it."""

@@ -7,6 +7,7 @@ from starlette.exceptions import HTTPException
 
 from app.addresses import PATHS
 from app.routes.classroom import (
+    analysis,
     desk,
     events,
     screen,
@@ -15,6 +16,7 @@ from app.routes.classroom import (
 from lessons.kit.language import gettext as _
 
 ROUTERS: tuple[APIRouter, ...] = (
+    analysis.router,
     desk.router,
     events.router,
     screen.router,

@@ -200,6 +200,9 @@ class Live:
                 away = True
                 await asyncio.sleep(wait)
                 wait = min(2 * wait, RETRY_SECONDS[1])
+            except Exception:  # without a look-out no stream of this worker would ever hear anything
+                log.exception("The look-out failed")
+                await asyncio.sleep(RETRY_SECONDS[1])
 
     async def _changes_of_sqlite(self) -> AsyncGenerator[None]:
         """Something when the file has changed, and every few seconds."""

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import http.client
 import itertools
+import signal
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from datetime import UTC, datetime, timedelta
@@ -18,13 +19,14 @@ from starlette.testclient import TestClient
 from app import create_app
 from app.addresses import path
 from app.classroom import live as live_module
-from app.classroom import operations
-from app.classroom.database import Database
+from app.classroom import operations, schema
+from app.classroom.database import Database, url_of
 from app.classroom.flow import Action
 from app.classroom.live import Live, Presence
 from app.classroom.models import Classroom, Item, Student
 from app.routes.classroom.events import Admitted, EventStream, admitted, events
 from app.settings import Settings
+from scripts import database as postgresql
 from tests.app.servers import serving, stop
 
 SOON = 2.0
@@ -59,9 +61,8 @@ def act(database: Database, held: Held, action: Action = Action.ASK) -> int:
     """What the teacher does with the first question; gives the new version."""
     with database.write() as session:
         classroom = operations.find_class(session, held.code)
-        item = operations.next_item(session, classroom)
-        assert item
-        operations.act(session, classroom, action, classroom.version, item_id=item.id)
+        item = operations.next_item(session, classroom) if action is Action.ASK else None
+        operations.act(session, classroom, action, classroom.version, item_id=item.id if item else None)
         return classroom.version
 
 
@@ -297,6 +298,35 @@ def test_a_line_that_breaks_leaves_nobody_here(database: Database, held: Held) -
         assert headers[b"cache-control"] == b"no-store"
 
     listening(database, test)
+
+
+def test_streams_outlive_a_restart_of_the_database() -> None:
+    if postgresql.find() is None:
+        pytest.skip("NOT TESTED ON POSTGRESQL: install it (Debian: apt-get install postgresql)")
+    with postgresql.running() as own:
+        database = Database(url_of(own.create("restarted"), ""))
+        schema.migrate(database)
+        held = hold(database)
+
+        async def test(live: Live) -> None:
+            stream = events(live, await who(database, held))
+            await following(stream)
+            next_event = asyncio.create_task(following(stream, 30))
+            await asyncio.sleep(0.3)
+            await asyncio.to_thread(own.stop, signal.SIGQUIT)
+            await asyncio.sleep(1.0)
+            assert not next_event.done()
+            await asyncio.to_thread(own.start)
+            version = await asyncio.to_thread(act, database, held)
+            began = time.monotonic()
+            assert await next_event == f"changed {version}"
+            assert time.monotonic() - began < 5.0
+            version = await asyncio.to_thread(act, database, held, Action.CLOSE)
+            assert await following(stream) == f"changed {version}"  # and word comes at once again
+            await stream.aclose()
+
+        listening(database, test)
+        database.close()
 
 
 @pytest.fixture

@@ -90,19 +90,38 @@ async def write(request: Request, work: Work[T]) -> T:
 
 
 async def _counted(request: Request, run: Callable[[Work[T]], object], work: Work[T]) -> T:
-    """Run it; codes and secrets that nobody has count against who tries them."""
-    rates, client = rates_of(request), current_client.get()
-    code = codes.canonical(str(request.path_params.get("code", ""))) or ""
-    if not rates.knows(client, code):
-        rates.check("unknown code", client)
+    """Run it; codes and secrets that nobody has count against who tries them, and are refused in the end.
+
+    A page that is left open when its class is deleted asks again and again, so a code that was right for this
+    client once does not count: others may have the same address.
+    """
+    rates, (client, code) = rates_of(request), _who(request)
     try:
         found: T = await run(work)  # type: ignore[misc]
     except (UnknownClassError, NotTeacherError, NotStudentError):
-        rates.take("unknown code", client)
+        if not rates.knows(client, code):
+            rates.take("unknown code", client)
         raise
     if code:
         rates.learn(client, code)
     return found
+
+
+def refuse_walking(request: Request) -> None:
+    """Refuse who has tried many codes, before one is looked up that opens a page by itself.
+
+    Raises
+    ------
+    TooManyError
+        Unless the code was right for this client before.
+    """
+    if not rates_of(request).knows(*_who(request)):
+        rates_of(request).check("unknown code", current_client.get())
+
+
+def _who(request: Request) -> tuple[str, str]:
+    """A client, and the code that it asks for."""
+    return current_client.get(), codes.canonical(str(request.path_params.get("code", ""))) or ""
 
 
 async def fields_of(request: Request) -> dict[str, str]:

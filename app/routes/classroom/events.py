@@ -2,7 +2,8 @@
 
 `changed` comes with every new version of a class, and first with the present one, so that a page which had
 lost its line learns what it missed. `counted` comes to desk and screen alone, when somebody has joined or
-voted. The data is the number of the version or of the count, and nothing else. A stream ends by itself before
+voted. The data is the number of the version or of the count, and nothing else. `gone` comes last where the
+class was deleted: pages need not ask again (`hx-sse:close="gone"`). A stream ends by itself before
 the server would close it, and at once when the server stops; browsers then come again.
 """
 
@@ -24,7 +25,7 @@ from app.addresses import PATHS
 from app.classroom.live import Channel, Live
 from app.classroom.models import Classroom
 from app.classroom.operations import class_of, find_class, find_student, find_teacher
-from app.routes.classroom.common import read
+from app.routes.classroom.common import read, refuse_walking
 
 router = APIRouter()
 
@@ -73,6 +74,7 @@ async def desk_events(request: Request, code: str) -> StreamingResponse:
 @router.get(PATHS["screen events"])
 async def screen_events(request: Request, code: str) -> StreamingResponse:
     """For the screen, which is on while it lasts."""
+    refuse_walking(request)
     return await stream(
         request, lambda session: admitted(find_class(session, code)), counts=True, screen=True
     )
@@ -135,6 +137,9 @@ async def events(
                 await channel.changed.wait(counted_at + COUNT_SECONDS - clock())
             elif not await (channel.counted if counts else channel.changed).wait(min(COMMENT_SECONDS, left)):
                 yield b":\n\n"
+        if channel.gone and not live.stopping:
+            yield event("changed", 0)
+            yield event("gone", 0)
 
 
 def event(name: str, number: int) -> bytes:

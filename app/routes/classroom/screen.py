@@ -11,7 +11,7 @@ from starlette.responses import Response
 from app.addresses import PATHS
 from app.classroom.operations import find_class
 from app.classroom.reading import screen_state
-from app.routes.classroom.common import elsewhere, page_response, read
+from app.routes.classroom.common import elsewhere, page_response, read, refuse_walking
 from app.routes.common import READ, cache_of
 from app.views.classroom.screen import screen_page
 
@@ -31,6 +31,7 @@ async def state(request: Request, code: str) -> Response:
 
 
 async def _screen(request: Request, code: str, *, whole: bool) -> Response:
+    refuse_walking(request)
     found = await read(request, lambda session: screen_state(session, find_class(session, code)))
     root = str(request.scope.get("root_path", ""))
     origin = str(request.base_url).rstrip("/").removesuffix(root)

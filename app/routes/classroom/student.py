@@ -19,7 +19,6 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from app.addresses import PATHS, address
 from app.classroom import codes, names, operations
-from app.classroom.database import Database
 from app.classroom.mine import stored_of
 from app.classroom.models import Classroom, Student
 from app.classroom.operations import Receipt, Sent
@@ -47,6 +46,7 @@ from app.routes.classroom.common import (
     page_response,
     rates_of,
     read,
+    refuse_walking,
     set_secret,
     write,
 )
@@ -110,6 +110,7 @@ async def _of_class(
     ask: Callable[[Request, Work[Response]], Awaitable[Response]] = read,
 ) -> Response:
     """What `work` makes of a class; the field for the code again, where no class has it."""
+    refuse_walking(request)
     try:
         return await ask(request, lambda session: work(session, operations.find_class(session, code)))
     except UnknownClassError as unknown:
@@ -405,17 +406,12 @@ async def _as_student(
     UnknownClassError, NotStudentError
         When there is no such class or student; a client that tries many gets `TooManyError` for both.
     """
-    database: Database = request.app.state.database
     secret = request.cookies.get(COOKIE, "")
 
     def act(session: Session) -> Response:
         return work(session, operations.find_student(session, code, secret))
 
-    try:
-        return await (database.writing(act) if writes else database.reading(act))
-    except (UnknownClassError, NotStudentError):
-        rates_of(request).take("unknown code", current_client.get())
-        raise
+    return await (write if writes else read)(request, act)
 
 
 def _take(request: Request, code: str, *deeds: Deed) -> None:

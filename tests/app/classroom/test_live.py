@@ -18,8 +18,8 @@ from starlette.testclient import TestClient
 
 from app import create_app
 from app.addresses import path
+from app.classroom import codes, operations, schema
 from app.classroom import live as live_module
-from app.classroom import operations, schema
 from app.classroom.database import Database, url_of
 from app.classroom.flow import Action
 from app.classroom.live import Live, Presence
@@ -202,22 +202,26 @@ def test_a_vote_that_closes_by_itself_is_told(database: Database, held: Held) ->
 def test_a_stream_ends_when_the_server_stops_or_the_class_is_gone(
     database: Database, held: Held, how: str
 ) -> None:
+    def delete() -> None:
+        with database.write() as session:
+            operations.delete_class(session, operations.find_class(session, held.code))
+
     async def test(live: Live) -> None:
         stream = events(live, await who(database, held))
         await following(stream)
-        end = asyncio.create_task(anext(stream, None))
+
+        async def rest() -> list[bytes]:
+            return [part async for part in stream]
+
+        last = asyncio.create_task(rest())
         await asyncio.sleep(0.2)
         if how == "stop":
             live.stop()
         else:
-
-            def delete() -> None:
-                with database.write() as session:
-                    operations.delete_class(session, operations.find_class(session, held.code))
-
             await asyncio.to_thread(delete)
         async with asyncio.timeout(SOON):
-            assert await end is None
+            told = b"".join(await last)
+        assert told == (b"" if how == "stop" else b"event: changed\ndata: 0\n\nevent: gone\ndata: 0\n\n")
 
     listening(database, test)
 
@@ -353,6 +357,42 @@ def test_only_who_belongs_to_a_class_hears_of_it(client: TestClient, database: D
     assert status(events_of["desk"], teacher=held.student, student=held.student) == 403
     assert status(path("screen events", "BBBBBB")) == 404
     assert status(path("class events", "BBBBBB"), student=held.student) == 404
+
+
+def test_pages_of_a_deleted_class_block_nobody_behind_the_same_address(
+    client: TestClient, database: Database, held: Held
+) -> None:
+    other = hold(database)
+    cookie = {"Cookie": f"student={held.student}"}
+    assert client.get(path("class bar", held.code), headers=cookie).status_code == 200
+    with database.write() as session:
+        operations.delete_class(session, operations.find_class(session, held.code))
+    tried = [client.get(path("class events", held.code), headers=cookie).status_code for _ in range(100)]
+    assert set(tried) == {404}
+    assert client.get(path("screen state", other.code)).status_code == 200
+
+
+def test_who_tries_many_codes_learns_nothing_in_the_end(
+    client: TestClient, database: Database, held: Held
+) -> None:
+    other = hold(database)
+    assert client.get(path("screen state", held.code)).status_code == 200
+    tried = [
+        client.get(path("screen events", f"BBBB{a}{b}")).status_code for a in "2346" for b in codes.ALPHABET
+    ]
+    assert set(tried[:60]) == {404}
+    assert set(tried[-20:]) == {429}
+    wrong = {"Cookie": f"student={held.teacher}; teacher={held.student}"}
+    for page in ("join class", "screen", "screen state", "screen events"):
+        assert client.get(path(page, other.code), headers=wrong).status_code == 429, page
+    for page in ("class bar", "class events", "desk state", "desk events"):
+        assert client.get(path(page, other.code), headers=wrong).status_code == 429, page
+        assert client.get(path(page, "BBBB22"), headers=wrong).status_code == 429, page
+    # Who belongs to a class is let in all the same, and so is who was there before.
+    own = {"Cookie": f"student={other.student}; teacher={other.teacher}"}
+    assert client.get(path("desk state", other.code), headers=own).status_code == 200
+    assert client.get(path("class bar", other.code), headers=own).status_code == 200
+    assert client.get(path("screen state", held.code)).status_code == 200
 
 
 class Line:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from html import unescape
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -16,7 +18,7 @@ from starlette.testclient import TestClient
 
 from app import create_app
 from app.classroom import operations
-from app.classroom.database import Database
+from app.classroom.database import FILE, Database
 from app.classroom.flow import Action
 from app.classroom.models import Classroom, Student
 from app.settings import Settings
@@ -89,8 +91,9 @@ class Room:
 
 
 @pytest.fixture
-def room(migrated_url: str) -> Iterator[Room]:
-    settings = Settings(classes="open", database_url=migrated_url)
+def room(migrated_file: Path, tmp_path: Path) -> Iterator[Room]:
+    shutil.copy(migrated_file, tmp_path / FILE)
+    settings = Settings(classes="open", data_dir=str(tmp_path))
     with TestClient(create_app(settings), follow_redirects=False) as client:
         database: Database = application(client).state.database
         later = datetime.now(UTC).date() + timedelta(7)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -181,3 +182,16 @@ def test_who_tries_codes_does_not_lock_out_who_knows_a_class() -> None:
     assert limit.knows("192.0.2.7", "K7M4XP")
     assert not limit.knows("192.0.2.7", "BCDFGH")
     assert not limit.knows("192.0.2.8", "K7M4XP")
+
+
+def test_documentation_tells_the_rates() -> None:
+    table = (Path(__file__).parents[3] / "docs/hosting.md").read_text("utf-8")
+    join, vote, one = rates.RATES["join"], rates.RATES["vote"], rates.RATES["vote of one"]
+    assert f"{join.per_minute:.0f} a minute, {join.burst} at once" in table
+    votes = f"{vote.per_minute:,.0f} a minute, {vote.burst:,} at once; {one.per_minute:.0f}, {one.burst}"
+    assert table.count(votes) == 1
+    answers, one = rates.RATES["answers"], rates.RATES["answers of one"]
+    sent = f"{answers.per_minute:,.0f} a minute, {answers.burst:,} at once; {one.per_minute:.0f}, {one.burst}"
+    assert table.count(sent) == 1
+    assert f"{rates.RATES['unknown code'].per_minute:.0f} a minute | 429, also" in table
+    assert f"{rates.RATES['create'].burst}, then one a minute" in table

@@ -10,11 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import ValidationError
+from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.classroom import schema
+from app.classroom import operations, schema
 from app.classroom.backup import BackupError, back_up, restore
 from app.classroom.database import Database, DatabaseError, url_of
+from app.classroom.exports import FILES, file_name
+from app.classroom.models import Classroom
+from app.classroom.record import read_record
+from app.classroom.refusals import UnknownClassError
 from app.classroom.retention import purge
 from app.settings import Settings, explained
 
@@ -34,6 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
         sys.exit(f"The database cannot be used: {error}.")
     except BackupError as error:
         sys.exit(f"{error}.")
+    except UnknownClassError:
+        sys.exit("No class has this code: nothing was written.")
     except OSError as error:
         sys.exit(f"{error.filename or options.command}: {error.strerror or error}.")
     return 0
@@ -52,6 +59,9 @@ def _parser() -> argparse.ArgumentParser:
     from_backup = commands.add_parser("restore", help="read all classes from a backup")
     from_backup.add_argument("file", help="- is standard input")
     from_backup.add_argument("--replace", action="store_true", help="delete the classes that are there first")
+    export = commands.add_parser("export", help="write CSV and JSON of classes, as their teachers get them")
+    export.add_argument("folder", help="of the new files; it is made if there is none")
+    export.add_argument("code", nargs="*", help="of a class; without any, all classes")
     return parser
 
 
@@ -99,6 +109,25 @@ def _restore(database: Database, options: argparse.Namespace) -> str:
         return f"Restored from {options.file}: {_classes(restore(database, file, replace=options.replace))}"
 
 
+def _export(database: Database, options: argparse.Namespace) -> str:
+    _must_exist(database)
+    files: dict[Path, str] = {}
+    with database.read() as session:
+        codes = options.code or session.scalars(select(Classroom.code).order_by(Classroom.code)).all()
+        for code in codes:
+            classroom = operations.find_class(session, code)
+            record = read_record(session, classroom)
+            for file, make in FILES.items():
+                files[Path(options.folder, file_name(classroom.code, file))] = make(record)
+    if there := [str(path) for path in files if path.exists()]:
+        raise BackupError(f"{there[0]} exists already: nothing was written. Choose another folder")
+    Path(options.folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+    for path, content in files.items():
+        with path.open("x", encoding="utf-8", newline="") as opened:
+            opened.write(content)
+    return f"Written to {options.folder}: {_classes(len(codes))}"
+
+
 def _must_exist(database: Database) -> None:
     """Refuse a database that was never made, or is of another version: only `migrate` changes its schema."""
     if database.file and not database.file.exists():
@@ -111,7 +140,13 @@ def _classes(number: int) -> str:
     return "1 class" if number == 1 else f"{number} classes"
 
 
-COMMANDS = {"migrate": _migrate, "purge": _purge, "backup": _backup, "restore": _restore}
+COMMANDS = {
+    "migrate": _migrate,
+    "purge": _purge,
+    "backup": _backup,
+    "restore": _restore,
+    "export": _export,
+}
 
 
 if __name__ == "__main__":

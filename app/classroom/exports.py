@@ -11,7 +11,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -185,3 +185,16 @@ def _thought(lesson: Lesson, name: str, row: VoteRow | AnswerRow) -> str:
 
 def _time(moment: datetime) -> str:
     return moment.isoformat(timespec="seconds")
+
+
+FILES: dict[str, Callable[[Record], str]] = {
+    "votes.csv": votes_csv,
+    "students.csv": students_csv,
+    "class.json": class_json,
+}
+"""What can be taken along, by the names of the files."""
+
+
+def file_name(code: str, file: str) -> str:
+    """The name under which a file of a class is saved."""
+    return f"class-{code}-{file}"

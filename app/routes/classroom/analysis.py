@@ -13,7 +13,7 @@ from starlette.responses import RedirectResponse, Response
 from app.addresses import PATHS, address
 from app.classroom import operations
 from app.classroom.codes import canonical, spaced
-from app.classroom.exports import class_json, students_csv, votes_csv
+from app.classroom.exports import FILES, file_name
 from app.classroom.record import read_record
 from app.classroom.refusals import UnknownStudentError
 from app.http.query import query_parameters
@@ -27,13 +27,6 @@ from lessons.catalogue import teaching_pages
 from lessons.kit.language import gettext as _
 
 router = APIRouter()
-
-FILES = {
-    "votes.csv": (votes_csv, "text/csv; charset=utf-8"),
-    "students.csv": (students_csv, "text/csv; charset=utf-8"),
-    "class.json": (class_json, "application/json"),
-}
-"""What a teacher can take along, by the names of the files."""
 
 
 @router.api_route(PATHS["desk analysis"], methods=READ)
@@ -60,15 +53,18 @@ async def export(request: Request, code: str, file: str) -> Response:
         known = ", ".join(FILES)
         sentence = _("There is no file “%(name)s”. There is: %(known)s.", name=file[:40], known=known)
         raise HTTPException(404, sentence)
-    write_file, media_type = FILES[file]
+    write_file = FILES[file]
+    media_type = "application/json" if file.endswith(".json") else "text/csv; charset=utf-8"
     secret = _secret_of(request)
 
     def make(session: Session) -> bytes:
         return write_file(read_record(session, operations.find_teacher(session, code, secret))).encode()
 
     content = await read(request, make)
-    name = f"class-{canonical(code)}-{file}"
-    headers = {**NOT_KEPT, "Content-Disposition": f'attachment; filename="{name}"'}
+    headers = {
+        **NOT_KEPT,
+        "Content-Disposition": f'attachment; filename="{file_name(canonical(code) or "", file)}"',
+    }
     return Response(content, headers=headers, media_type=media_type)
 
 

@@ -285,7 +285,27 @@ def upgrade():
     monkeypatch.setattr(schema, "MIGRATIONS", folder)
 
 
-@pytest.mark.parametrize("arguments", [["backup", "x"], ["purge"]])
+def test_classes_are_exported_to_new_files(database: Database, command: Command, tmp_path: Path) -> None:
+    fill(database)
+    fill(database)
+    with database.read() as session:
+        first, second = session.scalars(select(Classroom.code).order_by(Classroom.code))
+    one, every = tmp_path / "one", tmp_path / "all"
+    assert command("export", one, f" {first[:3]}-{first[3:].lower()}") == f"Written to {one}: 1 class"
+    names = {f"class-{first}-{name}" for name in ("votes.csv", "students.csv", "class.json")}
+    assert {path.name for path in one.iterdir()} == names
+    assert command("export", every) == f"Written to {every}: 2 classes"
+    assert len(list(every.iterdir())) == 6
+    written = json.loads((every / f"class-{second}-class.json").read_text("utf-8"))
+    assert (written["class"]["title"], len(written["students"])) == ("Größe 4 — 日本", 1)
+    with pytest.raises(SystemExit, match="exists already: nothing was written"):
+        command("export", every, first)
+    with pytest.raises(SystemExit, match="No class has this code"):
+        command("export", tmp_path / "none", "BBBBBB")
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("arguments", [["backup", "x"], ["purge"], ["export", "x"]])
 def test_commands_need_a_database(tmp_path: Path, arguments: list[str]) -> None:
     """As a program, in a folder that has none: it says so in a line, and makes nothing."""
     ran = subprocess.run(

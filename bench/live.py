@@ -78,7 +78,7 @@ def main(size: Size = FULL) -> None:
             if settings is None:
                 notes.append(f"{name}: NOT MEASURED, it is missing.")
                 continue
-            with lesson_server(2, more={"ACADEMY_CLASSES": "open", **settings}) as server:
+            with lesson_server(2, make_ahead=size is FULL, more={"ACADEMY_CLASSES": "open", **settings}) as server:
                 if size is FULL:
                     server.wait_until_idle()
                 before, start = server.cpu_seconds(), time.perf_counter()
@@ -322,7 +322,7 @@ class Screen:
 
 def voted_on(page: str) -> int | None:
     """How many have voted, as the screen's fragment says; None where it says nothing."""
-    found = re.search(r'data-voted="(\d+)"', page)
+    found = re.search(r'class="screen-count"><strong>(\d+)</strong>', page)
     return int(found[1]) if found else None
 
 
@@ -447,6 +447,7 @@ class Held:
             item = operations.find_class(session, self.code).item_id
         assert item
         screen.at.clear()
+        self.last_vote = time.perf_counter()
         spread = self.size.vote_seconds
         await asyncio.gather(
             *(student.vote(item, vote, spread * random.random()) for student in self.students)

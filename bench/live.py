@@ -78,7 +78,8 @@ def main(size: Size = FULL) -> None:
             if settings is None:
                 notes.append(f"{name}: NOT MEASURED, it is missing.")
                 continue
-            with lesson_server(2, make_ahead=size is FULL, more={"ACADEMY_CLASSES": "open", **settings}) as server:
+            more = {"ACADEMY_CLASSES": "open", **settings}
+            with lesson_server(2, make_ahead=size is FULL, more=more) as server:
                 if size is FULL:
                     server.wait_until_idle()
                 before, start = server.cpu_seconds(), time.perf_counter()

@@ -128,7 +128,7 @@ def _upgrade(database: Database) -> bool:
 def copy_before(file: Path, revision: str) -> Path:
     """Copy a SQLite file, beside it and under a name of its own, before its schema becomes `revision`."""
     when = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    copy = file.with_name(f"{file.stem}-before-{revision}-{when}{file.suffix}")
+    copy = file.with_name("-".join([file.stem, "before", revision, when]) + file.suffix)
     copy.touch(mode=0o600, exist_ok=False)
     with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(copy)) as target:
         source.backup(target)

@@ -38,7 +38,7 @@ def free_port() -> int:
 def start(port: int, root: Path = ROOT, /, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, root / "scripts" / "serve.py"],
-        env=os.environ | {"PORT": str(port), "HOST": "127.0.0.1"} | environment,
+        env=os.environ | {"PORT": str(port), "HOST": "127.0.0.1", "ACADEMY_CLASSES": "off"} | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

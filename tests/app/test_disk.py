@@ -218,8 +218,7 @@ def test_next_start_removes_temporary_files_of_a_killed_server(tmp_path: Path) -
 
 
 def test_started_server_loads_the_file(folder: Path) -> None:
-    settings = {"ACADEMY_ANSWERS_FOLDER": str(folder), "ACADEMY_CLASSES": "off"}
-    with serving(**settings, ACADEMY_MAKE_AHEAD="1", WORKERS="2") as (port, _):
+    with serving(ACADEMY_ANSWERS_FOLDER=str(folder), ACADEMY_MAKE_AHEAD="1", WORKERS="2") as (port, _):
         assert {fetch(port, TABLE) for _ in range(6)} == {STUB.raw}
 
 

@@ -60,6 +60,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     environment["ACADEMY_MAKE_AHEAD"] = "0"  # the cores are for the browsers
     environment.setdefault("ACADEMY_CLASSES", "off")  # tests of classes have servers of their own
     environment["ACADEMY_JOBS_FOLDER"] = str(tmp_path_factory.mktemp("jobs"))  # nothing is measured there
+    environment["ACADEMY_CLASSES"] = "open"
+    environment["ACADEMY_DATA_DIR"] = str(tmp_path_factory.mktemp("classes"))
     with log.open("w") as output:
         process = subprocess.Popen(
             [sys.executable, ROOT / "scripts" / "serve.py"], env=environment, stdout=output, stderr=output

@@ -33,6 +33,7 @@ keysOn.addEventListener("change", () => {
 });
 showKeys();
 refresh();
+window.htmx.process(line); // again: htmx may have looked at the page before its extension had come
 setInterval(tick, 250);
 
 function showKeys() {
@@ -132,6 +133,7 @@ document.addEventListener("htmx:before:swap", (event) => {
 });
 
 document.addEventListener("htmx:after:swap", () => {
+  isBack(); // an answer came
   since = performance.now();
   refresh();
   const { said, problem } = desk().dataset;
@@ -214,6 +216,5 @@ function noLine({ target }) {
 }
 
 function isBack() {
-  clearTimeout(retry);
   lost.hidden = true;
 }

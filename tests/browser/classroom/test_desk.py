@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from tests.browser.conftest import NewPage, until
 from tests.browser.watch import Watch
@@ -24,7 +25,7 @@ class Students:
         self.code = code
         self.contexts = [browser.new_context(base_url=server) for _ in range(count)]
         for context in self.contexts:
-            form = {"own": "", "offered": ""}
+            form: dict[str, str | float | bool] = {"own": "", "offered": ""}
             joined = context.request.post(f"/join/{code}", form=form, max_redirects=0)
             assert joined.status == 303, joined.text()
 
@@ -32,7 +33,7 @@ class Students:
         """Guess on the question that a desk shows."""
         item = (desk.locator("#desk").get_attribute("data-place") or "").split()[1]
         for context, answer in zip(self.contexts, answers, strict=True):
-            form = {"item": item, "round": str(round), "answer": answer}
+            form: dict[str, str | float | bool] = {"item": item, "round": round, "answer": answer}
             sent = context.request.post(f"/class/{self.code}/vote", form=form, max_redirects=0)
             assert sent.status == 303, sent.text()
 
@@ -283,10 +284,16 @@ def test_desk_says_when_it_has_no_line(page: Page, watch: Watch) -> None:
     expect(lost).to_be_hidden()
 
 
+def late(route: Route) -> None:
+    """Let a file come later than those that were asked for with it."""
+    time.sleep(0.4)
+    route.continue_()
+
+
 def test_desk_hears_of_students_though_a_script_comes_late(page: Page, students: Join) -> None:
     streams: list[str] = []
     page.on("request", lambda request: streams.append(request.url) if "/events" in request.url else None)
-    page.route("**/hx-sse.min.js", lambda route: (page.wait_for_timeout(400), route.continue_()))
+    page.route("**/hx-sse.min.js", late)
     code = start(page)
     until(page, lambda: len(streams) > 0)
     students(code, 2)

@@ -35,6 +35,7 @@ URL, FRAGMENTS = "/lessons/quantization", f"/fragments/{version()}/quantization"
 def addresses() -> Iterator[str]:
     """One address of each kind for each figure, question, task and job; every ninth library function."""
     yield from ("/", "/accessibility", "/styleguide", "/nowhere", "/readyz", "/en-XA/", f"/en-XA{URL}")
+    yield from ("/teach", "/teach/plans", "/teach/answers", "/privacy", "/qr.svg?to=/lessons/quantization")
     yield from (f"/ar-XB{URL}/figures/fit", "/lessons/specimen", "/lessons/specimen/jobs/squares")
     for rest in (
         "",

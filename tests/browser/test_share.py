@@ -151,3 +151,47 @@ def test_the_page_that_makes_links_is_accessible_and_copies(
     page.locator("#set-bits").fill("5")
     page.get_by_role("button", name="Make the link").click()
     expect(page.locator("#made-link")).to_have_value(link.replace("bits=6", "bits=5"))
+
+
+def test_link_code_and_preview_follow_the_form(page: Page) -> None:
+    """After a walk they are those of a fresh page, and what cannot be shown leaves them as they were."""
+    page.goto(f"{PAGE}/teach?figure=rtn&place=embed")
+    preview = page.locator(".teach-preview figure")
+    expect(preview).to_have_attribute("data-place", "embed")
+    page.locator("#set-bits").fill("6")
+    page.locator(".teach-row", has_text="Bits per weight").get_by_role("radio", name="fixed").check()
+    link = f"{origin(page)}{PAGE}/figures/rtn?embed=1&bits=6&lock=bits"
+    expect(page.locator("#made-link")).to_have_value(link)
+    expect(preview.locator("input[name=bits]").first).to_have_value("6")
+    expect(preview.locator(".arrangement-note")).to_contain_text("Bits per weight")
+    expect(page.locator("#made img")).to_have_attribute("src", re.compile("bits%253D6|bits%3D6"))
+    walked = page.locator("#made").inner_text()
+    page.reload()
+    expect(preview.locator("input[name=bits]").first).to_have_value("6")
+    assert page.locator("#made").inner_text() == walked
+    page.locator("#set-bits").fill("99")
+    expect(page.locator(".teach-problem")).to_be_visible()
+    expect(page.locator("#made-link")).to_have_value(link)
+    page.locator("#set-bits").fill("4")
+    expect(page.locator(".teach-problem")).to_be_hidden()
+    expect(page.locator("#made-link")).to_have_value(link.replace("bits=6&", ""))
+
+
+def test_a_range_of_exercises_is_refused_with_its_reason(page: Page, watch: Watch) -> None:
+    watch.expect("status of 422")
+    page.goto(f"{PAGE}/teach?figure=rtn")
+    page.get_by_role("radio", name="a task of its section").check()
+    page.get_by_label("from", exact=True).fill("5")
+    page.get_by_label("to", exact=True).fill("8")
+    expect(page.locator(".teach-codes img")).to_have_count(4)
+    links = [f"{origin(page)}{PAGE}/tasks/zeros?seed={seed}\n" for seed in range(5, 9)]
+    expect(page.locator("#made-link")).to_have_value("".join(links))
+    page.get_by_label("to", exact=True).fill("3")
+    expect(page.locator(".teach-problem")).to_contain_text("5 to 104")
+    expect(page.locator(".teach-codes img")).to_have_count(4)
+
+
+@pytest.mark.parametrize("path", ["/teach", "/teach/plans", "/teach/answers", "/privacy"])
+def test_pages_for_teachers_are_accessible(page: Page, axe: Callable[..., list[str]], path: str) -> None:
+    page.goto(path)
+    assert axe(page) == []

@@ -291,7 +291,8 @@ def _moved(q: QuestionContext, first: OwnVote, second: OwnVote, words: dict[str,
     one, two = guess_of(q.question, first), guess_of(q.question, second)
     if not isinstance(widget, Slider) or place is None or one is None or two is None:
         return _("You went from %(first)s to %(second)s.", **words)
-    gained = round(abs(float(one) - place) - abs(float(two) - place), 6)
+    truth = round(place / widget.step) * widget.step  # distances are told in steps of the scale
+    gained = round(abs(float(one) - truth) - abs(float(two) - truth), 6)
     if not gained:
         return _("You went from %(first)s to %(second)s, as far from it as before.", **words)
     if widget.show:  # the scale is no plain one: a distance on it says nothing

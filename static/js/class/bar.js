@@ -13,7 +13,6 @@ import { isTouched, prepareVote, watchVotes } from "./vote.js";
 
 const PRESENT = "class"; // of this browser: { code, bar }
 const HIDDEN = "class-hidden"; // of this tab: the card that its reader has put away
-const SPREAD = 400; // milliseconds over which the browsers of a class ask after an event
 const FIRST_RETRY = 1000;
 const LAST_RETRY = 30_000;
 const WITHOUT_LINE = 15_000; // how often to look where no events come
@@ -59,7 +58,7 @@ function begin() {
 }
 
 /** Ask for the bar as it is now, and show it. */
-async function look(address = root?.dataset.bar) {
+async function look(address = root?.dataset.bar ?? read(PRESENT).bar) {
   clearTimeout(late);
   const answer = await request(address);
   if (answer.status === 0 || answer.status === 429 || answer.status >= 500) {
@@ -87,6 +86,7 @@ function show({ body }) {
   }
   if (Number(next.dataset.version) < Number(root.dataset.version)) return; // overtaken
   const before = { ...root.dataset };
+  const told = toast();
   exchange(root.querySelector(".class-bar"), next.querySelector(".class-bar"));
   const same = before.card === next.dataset.card;
   for (const name of root.getAttributeNames()) if (name.startsWith("data-") && !next.hasAttribute(name)) root.removeAttribute(name);
@@ -103,9 +103,15 @@ function show({ body }) {
   label();
   coverAsked();
   if (root.hasAttribute("data-gone")) stop();
-  if (same) return;
-  announce(root.dataset.announce);
-  if (wantsFore()) bringToTheFore(before.anchor !== root.dataset.anchor);
+  const said = toast();
+  if (!same) announce(root.dataset.announce);
+  else if (said && said !== told) announce(said);
+  if (!same && wantsFore()) bringToTheFore(before.anchor !== root.dataset.anchor);
+}
+
+/** What the card tells its student of their own vote. */
+function toast() {
+  return root.querySelector(".class-toast:not([hidden])")?.textContent.trim();
 }
 
 /** One part for another; what has the focus keeps it, or its card's question gets it where it is gone. */
@@ -127,7 +133,9 @@ function stop() {
 
 // --- the sheet ---------------------------------------------------------------------------------------------
 
-const isPage = () => document.body.classList.contains("class-page");
+function isPage() {
+  return document.body.classList.contains("class-page");
+}
 
 /** Whether the card comes by itself: in follow mode, unless its reader has put it away. */
 function wantsFore() {
@@ -139,7 +147,8 @@ function bringToTheFore(moved) {
   const { card } = root.dataset;
   handsRest(root).then(() => {
     if (root.dataset.card !== card || !wantsFore()) return;
-    if (moved) document.getElementById(root.dataset.anchor)?.scrollIntoView({ block: "start" });
+    const asked = document.getElementById(`ask-${root.dataset.asking}`) ?? document.getElementById(root.dataset.anchor);
+    if (moved) asked?.scrollIntoView({ block: "start" });
     showSheet(true);
   });
 }
@@ -218,9 +227,7 @@ async function listen() {
     return;
   }
   root.addEventListener("changed", ({ detail }) => {
-    if (Number(detail?.data) === Number(root.dataset.version)) return;
-    clearTimeout(late);
-    late = setTimeout(look, SPREAD * Math.random());
+    if (Number(detail?.data) !== Number(root.dataset.version)) look(); // the server has spread the events over some time
   });
   root.addEventListener("htmx:sse:after:connection", () => {
     isConnected = true;
@@ -247,7 +254,7 @@ function showLine(lost) {
   isLost = lost || !navigator.onLine;
   if (!root) return;
   const kept = outbox.count();
-  root.classList.toggle("lost", isLost);
+  root.classList.toggle("offline", isLost);
   const said = root.querySelector("[data-class-lost]");
   if (!said) return;
   said.hidden = !isLost;

@@ -57,7 +57,7 @@
       // Storage is forbidden here: the class has a page of its own.
     }
     const { lesson, assets } = document.documentElement.dataset;
-    if (!isInClass || !lesson || document.body.matches(".embedded, .class-page")) return;
+    if (!isInClass || !lesson || document.body.matches(".embedded, .present, .class-own")) return;
     document.head.append(Object.assign(document.createElement("script"), { type: "module", src: JSON.parse(assets).bar }));
     dispatchEvent(new Event("class"));
   });

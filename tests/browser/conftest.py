@@ -51,7 +51,13 @@ KeptPage = Callable[..., Page]
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the server's classes."""
+    return tmp_path_factory.mktemp("classes")
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Iterator[str]:
     """Start the lesson as `make run` does, on a free port, and give its address."""
     port = free_port()
     log = tmp_path_factory.mktemp("server") / "log.txt"
@@ -60,8 +66,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     environment["ACADEMY_MAKE_AHEAD"] = "0"  # the cores are for the browsers
     environment.setdefault("ACADEMY_CLASSES", "off")  # tests of classes have servers of their own
     environment["ACADEMY_JOBS_FOLDER"] = str(tmp_path_factory.mktemp("jobs"))  # nothing is measured there
-    environment["ACADEMY_CLASSES"] = "open"
-    environment["ACADEMY_DATA_DIR"] = str(tmp_path_factory.mktemp("classes"))
+    environment["ACADEMY_DATA_DIR"] = str(data_dir)
     with log.open("w") as output:
         process = subprocess.Popen(
             [sys.executable, ROOT / "scripts" / "serve.py"], env=environment, stdout=output, stderr=output

@@ -78,6 +78,7 @@ function show({ body }) {
   const next = parsePage(body ?? "").getElementById("class");
   if (!next) return;
   if (!root) {
+    next.querySelector(".class-sheet").hidden = true; // until it is wanted
     document.body.append(next);
     root = next;
     if (next.hasAttribute("data-gone")) remove(PRESENT);
@@ -95,9 +96,9 @@ function show({ body }) {
   const note = next.querySelector("template");
   if (note) root.append(note);
   if (!(same && isTouched(root))) {
-    const hidden = !isPage() && (same ? root.querySelector(".class-sheet").hidden : true);
+    const { hidden } = root.querySelector(".class-sheet");
     exchange(root.querySelector(".class-sheet"), next.querySelector(".class-sheet"));
-    if (hidden || !next.dataset.card) root.querySelector(".class-sheet").hidden = true;
+    if (!isPage()) root.querySelector(".class-sheet").hidden = hidden || !root.dataset.card;
     prepareVote(root);
   }
   label();

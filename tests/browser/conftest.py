@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,22 +52,22 @@ KeptPage = Callable[..., Page]
 
 
 @pytest.fixture(scope="session")
-def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the server's classes."""
-    return tmp_path_factory.mktemp("classes")
-
-
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Iterator[str]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Start the lesson as `make run` does, on a free port, and give its address."""
+    folder = tmp_path_factory.mktemp("server")
+    with serving(folder, {"ACADEMY_CLASSES": "off"}) as url:  # tests of classes have a server of their own
+        yield url
+
+
+@contextmanager
+def serving(folder: Path, settings: dict[str, str]) -> Iterator[str]:
+    """Run a server with these settings; what it writes lies in `folder`."""
     port = free_port()
-    log = tmp_path_factory.mktemp("server") / "log.txt"
-    environment = os.environ | {"HOST": "127.0.0.1", "PORT": str(port), "WORKERS": "1"}
+    log = folder / "log.txt"
+    environment = os.environ | {"HOST": "127.0.0.1", "PORT": str(port), "WORKERS": "1"} | settings
     environment["ACADEMY_PSEUDO_LANGUAGES"] = "1"  # for test_languages; nothing leads there
     environment["ACADEMY_MAKE_AHEAD"] = "0"  # the cores are for the browsers
-    environment.setdefault("ACADEMY_CLASSES", "off")  # tests of classes have servers of their own
-    environment["ACADEMY_JOBS_FOLDER"] = str(tmp_path_factory.mktemp("jobs"))  # nothing is measured there
-    environment["ACADEMY_DATA_DIR"] = str(data_dir)
+    environment["ACADEMY_JOBS_FOLDER"] = str(folder / "jobs")  # nothing is measured there
     with log.open("w") as output:
         process = subprocess.Popen(
             [sys.executable, ROOT / "scripts" / "serve.py"], env=environment, stdout=output, stderr=output

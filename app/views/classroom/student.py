@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import cast
+from urllib.parse import urlencode
 
 from app.addresses import address, place_of
 from app.classroom.flow import Phase
@@ -12,7 +13,7 @@ from app.classroom.states import Common, OwnVote, Shown, StudentState
 from app.views.classroom.reveal import RevealContext, revealed
 from app.views.question import QuestionContext, reveal
 from lessons.catalogue import Lesson, load_lesson
-from lessons.kit.controls import ControlError, FigureControls, Slider
+from lessons.kit.controls import ControlError, FigureControls, Slider, as_parameter
 from lessons.kit.language import gettext as _
 from lessons.kit.question import ANSWER, Guess, GuessScale, Question, guess_scale, printed
 from lessons.kit.text import FigureText
@@ -144,6 +145,13 @@ class StudentContext:
         )
 
     @property
+    def given(self) -> str:
+        """After the reveal, the student's last guess as the lesson's own form would send it."""
+        q = self.revealed
+        guess = q.reveal.guess if q and q.reveal else None
+        return urlencode({ANSWER: as_parameter(getattr(q.controls, ANSWER))}) if q and guess else ""
+
+    @property
     def drawings(self) -> tuple[RevealContext, ...]:
         """The guesses of the last vote that the class sees, and of the first where that is another one."""
         guesses, shown = self.common.guesses, self.shown
@@ -229,17 +237,19 @@ class StudentContext:
     @property
     def announced(self) -> str:
         """What a screen reader is told when this comes."""
-        number = self.shown.number if self.shown else 0
+        if self.ended:
+            return _("The class has ended. The lesson stays open.")
+        if self.shown and self.shown.kind != "question":
+            return _("On the screen: %(title)s.", title=self.title)
+        number = str(self.shown.number if self.shown else 0)
         return {
-            Phase.VOTING_1: _("Question %(number)s is open: the first vote.", number=str(number)),
-            Phase.CLOSED_1: _("The first vote is closed."),
-            Phase.DISCUSS: _("Find somebody who said something else. Who convinces whom?"),
-            Phase.VOTING_2: _("Question %(number)s is open: the second vote.", number=str(number)),
-            Phase.CLOSED_2: _("The second vote is closed."),
-            Phase.REVEALED: _("Question %(number)s is revealed.", number=str(number)),
-        }.get(
-            cast("Phase", self.phase), _("The class has ended. The lesson stays open.") if self.ended else ""
-        )
+            "voting-1": _("Question %(number)s is open: the first vote.", number=number),
+            "closed-1": _("The first vote is closed."),
+            "discuss": _("Find somebody who said something else. Who convinces whom?"),
+            "voting-2": _("Question %(number)s is open: the second vote.", number=number),
+            "closed-2": _("The second vote is closed."),
+            "revealed": _("Question %(number)s is revealed.", number=number),
+        }.get(self.phase, "")
 
 
 def student_context(state: StudentState, receipt: Receipt | None = None) -> StudentContext:

@@ -21,6 +21,8 @@ let root; // the section of the class
 let outbox;
 let losses = 0; // in a row
 let late; // a timer: of the next look
+let asked = 0; // counts questions to the server, and answers to what was sent
+let settled = 0; // the last of the latter
 let isLost = false; // the server does not answer
 let isConnected = false; // events come
 
@@ -35,6 +37,7 @@ async function start() {
   watchHands();
   for (const type of ["click", "submit"]) document.addEventListener(type, act);
   for (const type of ["online", "offline", "pageshow"]) addEventListener(type, () => look());
+  document.addEventListener("visibilitychange", () => document.hidden || look());
   if (root) { // the class's own page
     if (!root.hasAttribute("data-gone")) begin();
     if (new URLSearchParams(location.search).has("joined")) location.replace(document.querySelector("[data-class-lesson]").href);
@@ -52,6 +55,7 @@ function begin() {
   document.addEventListener("predicted", coverAsked);
   prepareVote(root);
   coverAsked();
+  giveToLesson();
   if (wantsFore()) showSheet(true);
   outbox.flush();
   listen();
@@ -60,6 +64,7 @@ function begin() {
 /** Ask for the bar as it is now, and show it. */
 async function look(address = root?.dataset.bar ?? read(PRESENT).bar) {
   clearTimeout(late);
+  const begun = asked += 1;
   const answer = await request(address);
   if (answer.status === 0 || answer.status === 429 || answer.status >= 500) {
     late = setTimeout(look, Math.min(FIRST_RETRY * 2 ** losses, LAST_RETRY) * (.7 + .6 * Math.random()), address);
@@ -68,6 +73,10 @@ async function look(address = root?.dataset.bar ?? read(PRESENT).bar) {
     return;
   }
   losses = 0;
+  if (begun < settled) { // what its student has sent was answered meanwhile: this may be older
+    look(address);
+    return;
+  }
   show(answer);
   showLine(false);
   if (outbox.count()) outbox.flush();
@@ -105,9 +114,17 @@ function show({ body }) {
   coverAsked();
   if (root.hasAttribute("data-gone")) stop();
   const said = toast();
-  if (!same) announce(root.dataset.announce);
+  if (!same || before.announce !== root.dataset.announce) announce(root.dataset.announce);
   else if (said && said !== told) announce(said);
-  if (!same && wantsFore()) bringToTheFore(before.anchor !== root.dataset.anchor);
+  const moved = before.anchor !== root.dataset.anchor;
+  if ((moved || !same) && "following" in root.dataset && !isPage()) bringToTheFore(moved);
+  giveToLesson();
+}
+
+/** After the reveal the lesson need not ask the same again. */
+function giveToLesson() {
+  const { given, name } = root.dataset;
+  if (given) document.dispatchEvent(new CustomEvent("predict:given", { detail: { name, query: given } }));
 }
 
 /** What the card tells its student of their own vote. */
@@ -147,10 +164,10 @@ function wantsFore() {
 function bringToTheFore(moved) {
   const { card } = root.dataset;
   handsRest(root).then(() => {
-    if (root.dataset.card !== card || !wantsFore()) return;
-    const asked = document.getElementById(`ask-${root.dataset.asking}`) ?? document.getElementById(root.dataset.anchor);
-    if (moved) asked?.scrollIntoView({ block: "start" });
-    showSheet(true);
+    if (root.dataset.card !== card || !("following" in root.dataset)) return;
+    const place = document.querySelector(`#ask-${CSS.escape(root.dataset.name)}:has(form)`) ?? document.getElementById(root.dataset.anchor);
+    if (moved) place?.scrollIntoView({ block: "start" });
+    if (wantsFore()) showSheet(true);
   });
 }
 
@@ -215,6 +232,7 @@ function sent(answer, fields) {
     if (answer.status === 403 || answer.status === 404) look();
     return;
   }
+  settled = asked += 1;
   if (answer.ok) show(answer);
   else look();
 }

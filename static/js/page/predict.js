@@ -39,6 +39,12 @@ function watch() {
       location.assign(link.href);
     }
   });
+  document.addEventListener("predict:given", ({ detail }) => { // a guess that was made elsewhere, in a class
+    const question = document.getElementById(`ask-${detail.name}`);
+    if (!question || question.querySelector(".reveal")) return;
+    remember(question, detail.query);
+    if (!isAlone(question)) showAgain(question, detail.query);
+  });
   document.querySelectorAll(".ask").forEach(start);
   const link = document.querySelector(".try a[data-recalled]");
   if (link) import("./recall.js").then(({ watchRecall }) => watchRecall(link.parentElement), () => {}); // it did not come: the link stays

@@ -18,7 +18,8 @@ from app.addresses import path
 from app.classroom import operations
 from app.classroom.database import Database, url_of
 from app.classroom.flow import Action
-from app.classroom.models import Classroom, Item
+from app.classroom.models import Classroom, Item, Student
+from tests.browser.conftest import serving
 
 T = TypeVar("T")
 
@@ -50,7 +51,7 @@ class Class:
 
     def count(self, table: type) -> int:
         def found(session: Session, classroom: Classroom) -> int:
-            students = select(operations.Student.id).where(operations.Student.classroom_id == classroom.id)
+            students = select(Student.id).where(Student.classroom_id == classroom.id)
             return len(session.scalars(select(table).where(table.student_id.in_(students))).all())  # type: ignore[attr-defined]
 
         return self.do(found)
@@ -61,6 +62,19 @@ class Class:
         page.get_by_role("button", name="Join").click()
         page.wait_for_url("**/lessons/quantization")
         expect(page.locator("#class .class-bar")).to_be_visible()
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the server's classes."""
+    return tmp_path_factory.mktemp("classes")
+
+
+@pytest.fixture(scope="session")
+def server(data_dir: Path) -> Iterator[str]:
+    """A server that holds classes, in place of the one of the other tests."""
+    with serving(data_dir, {"ACADEMY_CLASSES": "open", "ACADEMY_DATA_DIR": str(data_dir)}) as url:
+        yield url
 
 
 @pytest.fixture

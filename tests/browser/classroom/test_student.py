@@ -7,11 +7,12 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, Route, expect
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from app.addresses import path
 from app.classroom import operations
 from app.classroom.flow import Action
-from app.classroom.models import Answer, Progress, Vote
+from app.classroom.models import Answer, Classroom, Item, Progress, Vote
 from tests.browser.classroom.conftest import Class
 from tests.browser.conftest import NewPage, until
 from tests.browser.watch import Watch
@@ -31,7 +32,7 @@ def own_vote(class_: Class) -> list[tuple[int, str | None]]:
     return class_.do(
         lambda session, _: [
             (vote.round, vote.value)
-            for vote in session.scalars(select(Vote).join(operations.Item).order_by(Vote.id))
+            for vote in session.scalars(select(Vote).join(Item).order_by(Vote.id))
             if vote.item_id in {item.id for item in operations.running_order(session, _)}
         ]
     )
@@ -275,6 +276,80 @@ def test_predictions_and_sections_are_sent_as_they_are_made(class_: Class, page:
     until(page, lambda: class_.count(Progress) > 0)
     sections = class_.do(lambda session, _: session.scalars(select(Progress.section)).all())
     assert "rounding" in sections
+
+
+def test_steps_of_tasks_are_sent_as_they_are_checked(class_: Class, page: Page) -> None:
+    """At the end of a section and on a page of its own; what was sent is not sent again."""
+    class_.join(page)
+    fold = page.locator("#task-rounding")
+    fold.locator("summary").click()
+    step = fold.locator(".exercise .blank input").first
+    step.fill("1")
+    with page.expect_response("**/answers"):
+        fold.get_by_role("button", name="Check").click()
+    until(page, lambda: class_.count(Answer) == 1)
+    task, seed = (
+        fold.locator("[data-task]").get_attribute("data-task"),
+        fold.locator("[name=seed]").input_value(),
+    )
+    page.goto(f"/lessons/quantization/tasks/{task}?stage=fresh&seed={seed}")
+    expect(page.locator(".class-bar")).to_be_visible()
+    page.locator(".exercise .blank input").first.fill("2")
+    with page.expect_response("**/answers"):
+        page.get_by_role("button", name="Check").click()
+    until(page, lambda: class_.count(Answer) == 2)
+    page.reload()
+    expect(page.locator(".class-bar")).to_be_visible()
+    page.wait_for_timeout(500)
+    attempts = class_.do(
+        lambda session, _: session.execute(
+            select(Answer.value, Answer.attempt, Answer.variant)
+            .where(Answer.name == task)
+            .order_by(Answer.id)
+        ).all()
+    )
+    assert [tuple(line) for line in attempts][-2:] == [("1", 1, int(seed)), ("2", 2, int(seed))]
+
+
+def test_what_the_class_was_asked_the_lesson_does_not_ask_again(class_: Class, page: Page) -> None:
+    class_.join(page)
+    class_.ask()
+    expect(page.locator(CARD)).to_be_visible()
+    send(page, "End")
+    expect(page.locator(CARD)).to_contain_text("Your guess, 20×, is in.")
+    class_.act(Action.SKIP)
+    expect(page.locator("#ask-rtn .verdict")).to_contain_text("You said 20×")
+
+
+def test_a_figure_that_is_shown_comes_to_who_follows(class_: Class, page: Page) -> None:
+    class_.join(page)
+
+    def show(session: Session, classroom: Classroom) -> None:
+        figures = [item for item in operations.running_order(session, classroom) if item.kind == "figure"]
+        operations.show(session, classroom, classroom.version, figures[-1].id)
+
+    class_.do(show)
+    expect(page.locator(".class-bar")).to_contain_text("On the screen:")
+    expect(page.locator("#live")).to_contain_text("On the screen:")
+    until(page, lambda: page.evaluate("scrollY") > 500)
+    page.evaluate("scrollTo(0, 0)")
+    page.locator("#class-following").click()
+    class_.do(lambda session, found: operations.call_all(session, found, found.version, "gguf"))
+    expect(page.locator(".class-bar")).to_contain_text("All are called to 05 GGUF.")
+    page.wait_for_timeout(1500)
+    assert page.evaluate("scrollY") == 0
+    page.get_by_role("link", name="05 GGUF").last.click()
+    until(page, lambda: page.evaluate("scrollY") > 500)
+
+
+def test_who_has_to_wait_is_let_in(class_: Class, page: Page, watch: Watch) -> None:
+    watch.expect("429")
+    page.goto(path("join class", class_.code))
+    tokens = range(400)
+    any(page.request.post(path("join class", class_.code), form={"own": "x"}).status == 429 for _ in tokens)
+    page.get_by_role("button", name="Join").click()
+    page.wait_for_url("**/lessons/quantization")
+    expect(page.locator(".class-bar")).to_be_visible()
 
 
 # --- pages -------------------------------------------------------------------------------------------------

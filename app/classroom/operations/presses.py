@@ -91,13 +91,6 @@ def show(
     done(session, classroom)
 
 
-def next_item(session: Session, classroom: Classroom) -> Item | None:
-    """The line after the one on the screen, the first in the lobby; withdrawn questions are passed over."""
-    items = running_order(session, classroom)
-    at = next((i for i, item in enumerate(items) if item.id == classroom.item_id), -1)
-    return next((item for item in items[at + 1 :] if item.phase != Phase.WITHDRAWN), None)
-
-
 def step(
     session: Session, classroom: Classroom, version: int, by: int, *, now: datetime | None = None
 ) -> None:

@@ -18,6 +18,7 @@ from app.classroom.database import Database
 from app.classroom.flow import Phase
 from app.classroom.models import Item, Student
 from app.classroom.operations import MOST_ITEMS
+from app.classroom.rates import Rates
 from app.classroom.refusals import StaleError
 from app.settings import Settings
 from tests.app.conftest import application
@@ -263,6 +264,7 @@ def test_codes_cannot_be_walked_through(room: Room) -> None:
         today = datetime.now(UTC).date()
         other = operations.create(session, "Other", today, lesson="quantization")
     assert room.client.get(f"/desk/{room.code}/state").status_code == 200
+    application(room.client).state.rates = Rates(lambda: 0.0)  # whatever the machine
     statuses = [room.client.get(f"/desk/BCD{i:03}/state").status_code for i in range(222, 300)]
     assert statuses[0] == 404
     assert statuses[-1] == 429

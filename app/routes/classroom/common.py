@@ -120,8 +120,9 @@ def refuse_walking(request: Request) -> None:
 
 
 def _who(request: Request) -> tuple[str, str]:
-    """A client, and the code that it asks for."""
-    return current_client.get(), codes.canonical(str(request.path_params.get("code", ""))) or ""
+    """A client, and the code that it asks for: in the path, or typed into the field of the join page."""
+    given = request.path_params.get("code") or request.query_params.get("code", "")
+    return current_client.get(), codes.canonical(str(given)) or ""
 
 
 async def fields_of(request: Request) -> dict[str, str]:

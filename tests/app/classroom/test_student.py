@@ -153,6 +153,17 @@ def test_codes_cannot_be_walked_through(class_: Class) -> None:
     assert class_.client.get(path("class", class_.code)).status_code == 429
 
 
+def test_who_tries_codes_does_not_keep_others_out_of_a_class(class_: Class) -> None:
+    """They may sit behind the same address."""
+    application(class_.client).state.rates = Rates(lambda: 0.0)
+    assert class_.client.get(path("join class", class_.code)).status_code == 200
+    for _ in range(70):
+        class_.client.get(path("join"), params={"code": "BBBBBB"})
+    assert class_.client.get(path("join"), params={"code": class_.code}).status_code == 303
+    assert class_.student().joined.status_code == 303
+    assert class_.client.get(path("join class", start(class_.client).code)).status_code == 429
+
+
 def test_nothing_is_stored_before_join(class_: Class) -> None:
     answer = class_.client.get(path("join class", class_.code))
     assert answer.status_code == 200

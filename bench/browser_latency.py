@@ -290,8 +290,7 @@ class _Reader:
 
 @functools.cache
 def _words(name: str, query: str) -> str:
-    """The read-outs and description that the figure computes for a form's query."""
+    """The read-outs and the finding that the figure computes for a form's query."""
     state = FIGURES[name].controls.parse(parse_qsl(query, keep_blank_values=True))
     view, text = FIGURES[name].view(state), LESSON.texts[name]
-    description = " ".join(text.sentence(sentence) for sentence in view.description)
-    return "|".join([*(readout.text for readout in view.readouts), description])
+    return "|".join([*(readout.text for readout in view.readouts), text.sentence(view.description[0])])

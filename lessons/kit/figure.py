@@ -41,6 +41,8 @@ class Figure(Generic[C]):
         that says nothing.
     is_html
         Its drawing is made of rows and cells of HTML: only a browser can make a picture of it.
+    slider_below
+        Its slider lies under the axis that it moves, where there is room.
     on_own
         The view on a reader's own weights, where the figure can be drawn on any; raises `OwnError`.
     from_file
@@ -65,6 +67,7 @@ class Figure(Generic[C]):
     view_of: Callable[[Any], View]
     shows: Part | Literal["all"] | None = None
     is_html: bool = False
+    slider_below: bool = False
     on_own: Callable[[C, Own], View] | None = None
     from_file: Callable[[Mapping[str, str]], dict[str, str]] | None = None
     job: Callable[[C], tuple[str, FigureControls] | None] | None = None

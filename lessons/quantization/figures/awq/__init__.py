@@ -433,4 +433,4 @@ def _names(tries: Sweep, step: int, y: Scale) -> dict[str, dict[str, Any]]:
     }
 
 
-FIGURE = Figure("awq", "fig-04", "FIG.04", Controls, compute, view, shows="matrix")
+FIGURE = Figure("awq", "fig-04", "FIG.04", Controls, compute, view, shows="matrix", slider_below=True)

@@ -518,4 +518,4 @@ def _anchor(share: float) -> str:
     return "start" if share < 0.3 else "end" if share > 0.7 else "middle"
 
 
-FIGURE = Figure("rounding", "fig-03", "FIG.03", Controls, compute, view, shows="row")
+FIGURE = Figure("rounding", "fig-03", "FIG.03", Controls, compute, view, shows="row", slider_below=True)

@@ -22,8 +22,11 @@ T = TypeVar("T")
 
 FILE = "classes.db"
 """The file of SQLite in the data folder."""
-THREADS = 8
-"""Of one process, and so the most connections that it opens, besides the one that listens."""
+READERS, WRITERS = 3, 2
+"""Threads of one process: they share one interpreter, so more would only take turns with its event loop. Who
+writes does not wait behind those who read. Of SQLite, which lets one write at a time, there is one writer."""
+CONNECTIONS = READERS + WRITERS + 1
+"""The most that one process opens, besides the one that listens."""
 BUSY_SECONDS = 5
 """After which a write of SQLite that waits for another one fails."""
 POSTGRES = {
@@ -70,21 +73,22 @@ class Database:
     Parameters
     ----------
     url
-        As `url_of` gives it. The folder of a SQLite file is made by `migrations.migrate`.
+        As `url_of` gives it. The folder of a SQLite file is made by `schema.migrate`.
     """
 
-    def __init__(self, url: URL, threads: int = THREADS) -> None:
+    def __init__(self, url: URL) -> None:
         self.url = url
         self.is_sqlite = url.get_backend_name() == "sqlite"
         self.migrated = False  # whether this process, or the one it is a copy of, has seen to the schema
-        self.engine = _engine(url, threads)
+        self.engine = _engine(url)
         self._reads = self.engine.execution_options(
             **({} if self.is_sqlite else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True})
         )
         self._writes = self.engine.execution_options(**({"begin": "IMMEDIATE"} if self.is_sqlite else {}))
         # SQLite lets one write at a time: who waits for this lock is woken sooner than who asks again.
         self._writing: Any = threading.Lock() if self.is_sqlite else nullcontext()
-        self._threads = ThreadPoolExecutor(threads, "database")
+        self._readers = ThreadPoolExecutor(READERS, "database-read")
+        self._writers = ThreadPoolExecutor(1 if self.is_sqlite else WRITERS, "database-write")
 
     @property
     def file(self) -> Path | None:
@@ -131,7 +135,7 @@ class Database:
             with self.read() as session:
                 return work(session)
 
-        return await self.run(read)
+        return await _in(self._readers, read)
 
     async def writing(self, work: Callable[[Session], T]) -> T:
         """What `work` makes of a `write` session, in a thread, once it is committed."""
@@ -140,12 +144,11 @@ class Database:
             with self.write() as session:
                 return work(session)
 
-        return await self.run(write)
+        return await _in(self._writers, write)
 
     async def run(self, work: Callable[[], T]) -> T:
-        """What `work` gives, in one of the database's threads and in the language of the request."""
-        context = contextvars.copy_context()
-        return await asyncio.get_running_loop().run_in_executor(self._threads, context.run, work)
+        """What `work` gives, which opens its own sessions, in a thread of those who write."""
+        return await _in(self._writers, work)
 
     def disconnect(self) -> None:
         """Close the connections; they are opened again when they are needed."""
@@ -153,12 +156,19 @@ class Database:
 
     def close(self) -> None:
         """Close everything, after what is under way."""
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        for threads in (self._readers, self._writers):
+            threads.shutdown(wait=True, cancel_futures=True)
         self.disconnect()
 
 
-def _engine(url: URL, threads: int) -> Engine:
-    pool = {"pool_size": threads + 2, "max_overflow": 0, "pool_timeout": 10}
+async def _in(threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+    """What `work` gives, in one of these threads and in the language of the request."""
+    context = contextvars.copy_context()
+    return await asyncio.get_running_loop().run_in_executor(threads, context.run, work)
+
+
+def _engine(url: URL) -> Engine:
+    pool = {"pool_size": CONNECTIONS, "max_overflow": 0, "pool_timeout": 10}
     if url.get_backend_name() != "sqlite":
         arguments = {name: value for name, value in POSTGRES.items() if name not in url.query}
         return create_engine(url, connect_args=arguments, pool_pre_ping=True, hide_parameters=True, **pool)

@@ -35,9 +35,9 @@ LASTS_SECONDS = (90.0, 110.0)
 """How long a stream lasts, at random, so that not all come again at once; a response may take 120 seconds."""
 COUNT_SECONDS = 0.5
 """Between two counts."""
-STUDENTS_A_SECOND = 250
-"""Whom a worker tells of a change: each of them then asks for a page."""
-LONGEST_SPREAD = 2.0
+STUDENTS_A_SECOND = 120
+"""Whom a worker tells of a change. Each of them then asks for a page, which takes half of a core."""
+LONGEST_SPREAD = 4.0
 """Seconds within which all students are told, however many there are."""
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 """The second is for nginx, which would otherwise collect what it passes on."""

@@ -68,8 +68,8 @@ def student_state(session: Session, student: Student, *, now: datetime | None = 
             vote.round: OwnVote(vote.value, vote.outcome if revealed else "", vote.confidence, vote.late)
             for vote in session.scalars(votes)
         }
-    answers = sum(
-        session.scalar(select(func.count()).select_from(table).where(table.student_id == student.id)) or 0
+    voted, answered = (
+        select(func.count()).select_from(table).where(table.student_id == student.id).scalar_subquery()
         for table in (Vote, Answer)
     )
     return StudentState(
@@ -80,7 +80,7 @@ def student_state(session: Session, student: Student, *, now: datetime | None = 
         first=own.get(1),
         second=own.get(2),
         asks_confidence=classroom.asks_confidence,
-        answers=answers,
+        answers=session.scalar(select(voted + answered)) or 0,
     )
 
 

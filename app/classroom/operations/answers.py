@@ -85,7 +85,8 @@ def vote(
     if not stored:
         stored = Vote(item_id=item.id, student_id=student.id, round=round)
         session.add(stored)
-    stored.value, stored.outcome, stored.confidence = judged.value, judged.outcome, confidence
+    stored.value, stored.outcome = judged.value, judged.outcome
+    stored.confidence = confidence if classroom.asks_confidence and value is not None else None
     stored.late, stored.at = late, now
     stored.seconds = max((now - item.opened_at).total_seconds(), 0.0)
     student.seen_at = now

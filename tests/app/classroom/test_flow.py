@@ -673,3 +673,21 @@ def test_names_are_unique_in_a_class(database: Database) -> None:
             operations.rename(session, anna, "Quiet Heron")
         operations.rename(session, anna, "")
         assert names.is_offered(anna.name)
+
+
+def test_confidence_is_stored_with_a_guess_of_the_second_vote_where_it_is_asked(database: Database) -> None:
+    with database.write() as session:
+        for asks, value, kept in ((True, "9", 2), (False, "9", None), (True, None, None)):
+            classroom = start(session)
+            classroom.asks_confidence = asks
+            (student,) = students(session, classroom, 1)
+            press(session, classroom, Action.ASK)
+            item = lines(session, classroom)[0].id
+            for wrong in ((1, 2), (2, 0), (2, 4)):
+                with pytest.raises(refusals.FieldError, match="confidence"):
+                    operations.vote(session, student, item, wrong[0], "9", wrong[1])
+            press(session, classroom, Action.CLOSE, Action.DISCUSS, Action.ASK_AGAIN)
+            operations.vote(session, student, item, 2, value, 2)
+            own = reading.student_state(session, student).second
+            assert own
+            assert own.confidence == kept

@@ -10,7 +10,7 @@ import json
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import APIRouter
 from sqlalchemy.orm import Session
@@ -64,6 +64,7 @@ MOST_AT_ONCE = 50
 """Answers that one request may bring: what a browser has kept comes in several."""
 
 Fields = dict[str, str]
+T = TypeVar("T")
 
 
 # --- joining -----------------------------------------------------------------------------------------------
@@ -209,10 +210,21 @@ async def vote(request: Request, code: str) -> Response:
     """Take a guess, or that somebody would rather not; after the closing it is kept as late."""
     fields = await fields_of(request)
     _take(request, code, "vote", "vote of one")
-    return await _as_student(request, code, partial(_vote, fields), writes=True)
+    receipt = await _as_student(request, code, partial(_vote, fields), writes=True)
+    return await _as_changed(request, code, fields, receipt)
 
 
-def _vote(fields: Fields, session: Session, student: Student) -> Response:
+async def _as_changed(
+    request: Request, code: str, fields: Fields, receipt: Receipt | None = None
+) -> Response:
+    """After a change, which keeps its lock no longer than it must: the bar for a script, or the way back."""
+    if fields.get("as") == "bar":
+        return await _as_student(request, code, partial(_bar, receipt=receipt))
+    page = "class me" if fields.get("back") == "me" else "class"
+    return _redirect(address(page, codes.canonical(code) or ""))
+
+
+def _vote(fields: Fields, session: Session, student: Student) -> Receipt:
     item, round_ = _whole(fields, "item"), _whole(fields, "round")
     value = None if "skip" in fields else fields.get("answer")
     if "keep" in fields:
@@ -221,10 +233,7 @@ def _vote(fields: Fields, session: Session, student: Student) -> Response:
     elif value is None and "skip" not in fields:
         raise FieldError("answer", _("a guess"))
     sure = _whole(fields, "confidence") if fields.get("confidence") and round_ == 2 else None
-    receipt = operations.vote(session, student, item, round_, value, sure)
-    if fields.get("as") == "bar":
-        return _bar(session, student, receipt)
-    return _redirect(address("class", operations.class_of(session, student).code))
+    return operations.vote(session, student, item, round_, value, sure)
 
 
 @router.post(PATHS["class answers"])
@@ -293,25 +302,18 @@ async def me(request: Request, code: str) -> Response:
 async def change_me(request: Request, code: str) -> Response:
     """Take another name, or follow the teacher or not."""
     fields = await fields_of(request)
-    if "following" not in fields:
-        _take(request, code, "rename")
-    return await _as_student(request, code, partial(_change, fields), writes=True)
-
-
-def _change(fields: Fields, session: Session, student: Student) -> Response:
-    own = operations.class_of(session, student).code
     if "following" in fields:
-        operations.follow(session, student, fields["following"] == "1")
-        if fields.get("as") == "bar":
-            return _bar(session, student)
-        return _redirect(address("class me" if fields.get("back") == "me" else "class", own))
+        following = fields["following"] == "1"
+        await _as_student(request, code, partial(operations.follow, following=following), writes=True)
+        return await _as_changed(request, code, fields)
+    _take(request, code, "rename")
     name = fields.get("name", "").strip()
     try:
-        operations.rename(session, student, name)
+        await _as_student(request, code, partial(operations.rename, name=name), writes=True)
     except (NameRefusedError, NameTakenError) as refusal:
-        told = {"own": name[:80], "problem": refusal.sentence}
-        return _student_page("class/me.jinja", session, student, status=422, **told)
-    return _redirect(address("class me", own))
+        told: dict[str, Any] = {"status": 422, "own": name[:80], "problem": refusal.sentence}
+        return await _as_student(request, code, partial(_student_page, "class/me.jinja", **told))
+    return await _as_changed(request, code, {"back": "me"})
 
 
 @router.api_route(PATHS["class resume"], methods=READ)
@@ -397,8 +399,8 @@ def _leave(delete: bool, session: Session, student: Student) -> Response:
 
 
 async def _as_student(
-    request: Request, code: str, work: Callable[[Session, Student], Response], *, writes: bool = False
-) -> Response:
+    request: Request, code: str, work: Callable[[Session, Student], T], *, writes: bool = False
+) -> T:
     """What `work` makes of the student whose cookie came along, in a thread of the database.
 
     Raises
@@ -408,10 +410,10 @@ async def _as_student(
     """
     secret = request.cookies.get(COOKIE, "")
 
-    def act(session: Session) -> Response:
+    def act(session: Session) -> T:
         return work(session, operations.find_student(session, code, secret))
 
-    return await (write if writes else read)(request, act)
+    return await write(request, act) if writes else await read(request, act)
 
 
 def _take(request: Request, code: str, *deeds: Deed) -> None:

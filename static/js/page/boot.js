@@ -56,8 +56,8 @@
     } catch {
       // Storage is forbidden here: the class has a page of its own.
     }
-    const { lesson, assets } = document.documentElement.dataset;
-    if (!isInClass || !lesson || document.body.matches(".embedded, .present, .class-own")) return;
+    const { assets } = document.documentElement.dataset;
+    if (!isInClass || !document.querySelector("[data-of-lesson]")) return; // neither in a frame nor on a projector
     document.head.append(Object.assign(document.createElement("script"), { type: "module", src: JSON.parse(assets).bar }));
     dispatchEvent(new Event("class"));
   });

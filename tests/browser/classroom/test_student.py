@@ -365,9 +365,10 @@ def test_every_page_of_the_lesson_has_the_bar(class_: Class, page: Page, address
     page.emulate_media(media="print")
     expect(page.locator(".class-bar")).to_be_hidden()
     page.emulate_media(media="screen")
-    page.goto("/lessons/quantization/figures/rtn?embed=1")
-    page.wait_for_load_state("networkidle")
-    assert page.locator("#class").count() == 0
+    for bare in ("embed", "present"):
+        page.goto(f"/lessons/quantization/figures/rtn?{bare}=1")
+        page.wait_for_load_state("networkidle")
+        assert page.locator("#class").count() == 0, bare
 
 
 def test_the_bar_covers_no_control_of_a_figure(class_: Class, phone: Page) -> None:

@@ -80,7 +80,7 @@ def teach_page(
 def places(lesson: Lesson, name: str) -> list[str]:
     """Where a teacher's link of a figure can lead."""
     return (
-        ["page", "embed", "lesson"]
+        ["page", "embed", "present", "lesson"]
         + ["question"] * (name in lesson.questions)
         + ["task"] * bool(tasks_of(lesson, name))
     )
@@ -92,6 +92,7 @@ def teaching_links(f: FigureContext) -> dict[str, str]:
     return {
         "page": address("figure", slug, name, query=pairs),
         "embed": address("figure", slug, name, query=[("embed", "1"), *pairs]),
+        "present": address("figure", slug, name, query=[("present", "1"), *pairs]),
         "lesson": place_of(f.lesson, name, pairs),
         "question": address("question", slug, name),
     }

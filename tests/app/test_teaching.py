@@ -108,7 +108,7 @@ def test_a_question_is_previewed_by_its_sentence(client: TestClient, lesson: Les
     assert page.all("div", class_="teach-preview") == []
 
 
-@pytest.mark.parametrize("place", ["page", "embed", "lesson", "question"])
+@pytest.mark.parametrize("place", ["page", "embed", "present", "lesson", "question"])
 def test_a_link_has_a_qr_code_of_its_whole_address(client: TestClient, place: str) -> None:
     page = made(client, f"figure=rtn&set.bits=5&place={place}")
     link = page.one("input", id="made-link").attributes["value"]

@@ -52,7 +52,8 @@ def test_a_record_holds_one_class(database: Database) -> None:
     assert [len(rows) for rows in (record.students, record.votes, record.answers, record.progress)] == [
         2, 4, 2, 1,
     ]  # fmt: skip
-    assert not foreign & {row.student for row in (*record.votes, *record.answers)}
+    assert not foreign & {vote.student for vote in record.votes}
+    assert not foreign & {answer.student for answer in record.answers}
     assert [(row.kind, row.name, row.step, row.variant) for row in record.answers] == [
         ("task", "fit", "gb", 3),
         ("prediction", "xray", "", 0),

@@ -67,7 +67,7 @@ def test_arrow_keys_and_a_clicker_step_through_the_first_control(new_page: NewPa
     page.get_by_label("Stretch the largest weight").focus()
     page.keyboard.press("ArrowRight")
     expect(finding).to_contain_text("Stretched 2×")
-    expect(page.get_by_label("Bits per weight")).to_have_value("5")
+    expect(page.get_by_role("slider", name="Bits per weight")).to_have_value("5")
     expect(page).to_have_url(re.compile(r"\?present=1&bits=5&stretch=2$"))
     page.reload()
     expect(finding).to_contain_text("Stretched 2×")

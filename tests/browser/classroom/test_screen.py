@@ -1,0 +1,283 @@
+"""The screen of a class on a projector: legible, by itself up to date, and honest about a lost line."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.classroom import operations
+from app.classroom.database import Database, url_of
+from app.classroom.flow import Action
+from app.classroom.models import Classroom, Student
+from lessons.catalogue import load_lesson
+from lessons.kit.controls import as_parameter
+from tests.app.servers import serving
+
+T = TypeVar("T")
+Axe = Callable[..., list[str]]
+LESSON = load_lesson("quantization")
+LARGE = (Path(__file__).parents[1] / "large.js").read_text("utf-8").partition("\n")[2]
+SIZES = ((1920, 1080), (1280, 720))
+BELOW = """() => [...document.querySelectorAll("main *:not(.visually-hidden, .visually-hidden *)")]
+    .filter((element) => element.getBoundingClientRect().bottom > innerHeight + 1)
+    .map((element) => element.outerHTML.slice(0, 80))"""
+"""What reaches below the screen."""
+
+
+@dataclass
+class Host:
+    """A server that holds classes, and its database."""
+
+    url: str
+    database: Database
+
+
+@dataclass
+class Room:
+    """A class of this host."""
+
+    host: Host
+    code: str
+
+    def do(self, work: Callable[[Session, Classroom], T]) -> T:
+        with self.host.database.write() as session:
+            return work(session, operations.find_class(session, self.code))
+
+    def join(self, count: int) -> None:
+        self.do(lambda session, own: [operations.join(session, own) for _ in range(count)])
+
+    def show(self, kind: str, name: str) -> None:
+        """Put a line on the screen, a new one where there is none."""
+
+        def work(session: Session, own: Classroom) -> None:
+            order = operations.running_order(session, own)
+            found = next((item for item in order if (item.kind, item.name) == (kind, name)), None)
+            item = found or operations.add_item(session, own, own.version, kind, name)
+            operations.show(session, own, own.version, item.id)
+
+        self.do(work)
+
+    def act(self, *actions: Action) -> None:
+        for action in actions:
+            self.do(lambda session, own, a=action: operations.act(session, own, a, own.version))  # type: ignore[misc]
+
+    def vote(self, round: int, name: str, seed: int = 1) -> None:
+        """Everybody guesses, the second time nearer to one another."""
+        values = [as_parameter(state) for state in LESSON.questions[name].widget.states()]
+        draw = random.Random(seed)
+
+        def work(session: Session, own: Classroom) -> None:
+            assert own.item_id is not None
+            mine = select(Student).where(Student.classroom_id == own.id).order_by(Student.id)
+            for student in list(session.scalars(mine)):
+                at = draw.gauss(0.3 if round == 1 else 0.55, 0.2 if round == 1 else 0.1)
+                value = values[round_to(at, len(values))]
+                operations.vote(session, student, own.item_id, round, value)
+
+        self.do(work)
+
+    def step(self, by: int = 1) -> None:
+        self.do(lambda session, own: operations.step(session, own, own.version, by))
+
+    def screen(self, screen: str) -> None:
+        self.do(lambda session, own: operations.set_screen(session, own, own.version, screen))
+
+
+def round_to(share: float, count: int) -> int:
+    return min(max(int(share * count), 0), count - 1)
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    folder = str(tmp_path_factory.mktemp("classes"))
+    jobs = str(tmp_path_factory.mktemp("jobs"))
+    with serving(
+        ACADEMY_CLASSES="open",
+        ACADEMY_DATA_DIR=folder,
+        ACADEMY_MAKE_AHEAD="0",
+        ACADEMY_JOBS_FOLDER=jobs,
+        WORKERS="1",
+    ) as (port, _process):
+        database = Database(url_of("", folder))
+        yield Host(f"http://127.0.0.1:{port}", database)
+        database.close()
+
+
+@pytest.fixture
+def room(host: Host) -> Room:
+    later = datetime.now(UTC).date() + timedelta(7)
+    with host.database.write() as session:
+        made = operations.create(session, "Quantization, Monday group", later, lesson="quantization")
+    return Room(host, made.classroom.code)
+
+
+@contextmanager
+def projected(
+    browser: Browser, room: Room, width: int = 1920, height: int = 1080, **options: Any
+) -> Iterator[Page]:
+    """The screen on a projector; nothing may be complained of in its console."""
+    settings = {"reduced_motion": "reduce", "viewport": {"width": width, "height": height}} | options
+    context = browser.new_context(**settings)
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(f"{room.host.url}/screen/{room.code}")
+    yield page
+    context.close()
+    assert [text for text in complaints if "ERR_INTERNET_DISCONNECTED" not in text] == []
+
+
+def is_legible(page: Page, axe: Axe, face: str) -> None:
+    """The screen shows this, large enough, all of it inside, and accessible."""
+    expect(page.locator(f"main.screen-{face}")).to_be_visible()
+    size = page.viewport_size
+    assert size
+    found = page.evaluate(LARGE, ["main", 24 * size["width"] / 1920])
+    assert found["small"] == []
+    assert found["beside"] == []
+    assert (found["width"], found["height"]) == (size["width"], size["height"]), "nothing to scroll"
+    below = page.evaluate(BELOW)
+    assert below == []
+    assert axe(page) == []
+
+
+WAY = (
+    (Action.ASK, "first vote", "question"),
+    (Action.CLOSE, "first vote closed", "question"),
+    (Action.DISCUSS, "discussion", "discuss"),
+    (Action.ASK_AGAIN, "second vote", "question"),
+    (Action.CLOSE, "second vote closed", "question"),
+    (Action.REVEAL, "revealed", "revealed"),
+)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_every_state_can_be_read_from_afar(
+    browser: Browser, room: Room, axe: Axe, size: tuple[int, int], scheme: str
+) -> None:
+    unit = size[0] / 1920
+    with projected(browser, room, *size, color_scheme=scheme) as page:
+        is_legible(page, axe, "code")
+        box = page.locator(".screen-qr").bounding_box()
+        assert box
+        assert box["width"] == pytest.approx(520 * unit, abs=1)
+        room.join(24)
+        expect(page.locator("b.here")).to_have_text("24")
+        room.show("question", "rtn")
+        for action, phase, face in WAY:
+            room.act(action)
+            expect(page.locator(".screen-head")).to_contain_text(f"· {phase}")
+            if action in (Action.ASK, Action.ASK_AGAIN):
+                room.vote(1 if action is Action.ASK else 2, "rtn")
+                expect(page.locator(".screen-count strong")).to_have_text("24")
+                box = page.locator(".screen-qr").bounding_box()
+                assert box
+                assert box["width"] == pytest.approx(132 * unit, abs=1)
+            is_legible(page, axe, face)
+        for title in ("Second vote, 24", "Who moved"):
+            room.step()
+            expect(page.get_by_text(title).first).to_be_visible()
+            is_legible(page, axe, "revealed")
+        room.show("figure", "rtn")
+        is_legible(page, axe, "figure")
+        room.show("task", "zeros")
+        is_legible(page, axe, "task")
+        room.screen("blank")
+        is_legible(page, axe, "blank")
+        room.do(lambda session, own: operations.end(session, own, own.version))
+        room.do(lambda session, own: setattr(own, "screen", "follow"))
+        page.reload()
+        is_legible(page, axe, "ended")
+
+
+@pytest.mark.parametrize("name", [name for name in LESSON.questions if name != "rtn"])
+def test_every_question_has_room(browser: Browser, room: Room, axe: Axe, name: str) -> None:
+    """The longest question, answer and reason as well, with 350 guesses."""
+    room.join(350)
+    with projected(browser, room) as page:
+        room.show("question", name)
+        for action, phase, face in WAY:
+            room.act(action)
+            expect(page.locator(".screen-head")).to_contain_text(f"· {phase}")
+            if action in (Action.ASK, Action.ASK_AGAIN):
+                room.vote(1 if action is Action.ASK else 2, name)
+            if action in (Action.ASK, Action.DISCUSS, Action.REVEAL):
+                is_legible(page, axe, face)
+        expect(page.locator(".guesses circle")).to_have_count(350)
+        for _ in range(2):
+            room.step()
+            page.wait_for_function(
+                "v => document.querySelector('main').dataset.place.endsWith(v)", arg=f" {2 + _}"
+            )
+            is_legible(page, axe, "revealed")
+        expect(page.locator(".guesses circle")).to_have_count(700)
+
+
+def test_a_count_leaves_a_figure_alone_and_a_step_replaces_it(browser: Browser, room: Room) -> None:
+    with projected(browser, room) as page:
+        room.show("question", "rtn")
+        room.act(Action.ASK, Action.CLOSE, Action.SKIP)
+        room.show("figure", "rtn")
+        bits = page.get_by_role("slider", name="Bits per weight")
+        expect(bits).to_have_value("4")
+        bits.press("ArrowRight")
+        expect(page.locator(".finding")).to_contain_text("At 5 bits")
+        with page.expect_response("**/state"):
+            room.join(1)
+        page.wait_for_timeout(300)
+        expect(bits).to_have_value("5")
+        assert page.url.endswith(room.code), "its address stays that of the class"
+        room.step()
+        expect(bits).to_have_value("3")
+        expect(page.locator(".finding")).to_contain_text("At 3 bits")
+        expect(page.get_by_text("state 2 of 2")).to_be_visible()
+
+
+def test_clock_of_the_discussion_goes_on(browser: Browser, room: Room) -> None:
+    room.show("question", "rtn")
+    room.act(Action.ASK, Action.CLOSE, Action.DISCUSS)
+    with projected(browser, room) as page:
+        clock = page.locator(".clock")
+        expect(clock).to_have_text("0:02")
+        expect(clock).to_have_text("0:03")
+
+
+def test_a_lost_line_is_said_and_made_good(browser: Browser, room: Room) -> None:
+    room.show("question", "rtn")
+    room.act(Action.ASK)
+    with projected(browser, room) as page:
+        lost = page.locator("#screen-lost")
+        expect(page.locator(".screen-count strong")).to_have_text("0")
+        expect(lost).to_be_hidden()
+        page.context.set_offline(True)
+        page.evaluate("document.getElementById('screen-line')._htmx?.sse?.reader?.cancel()")
+        expect(lost).to_contain_text("No line since")
+        room.join(2)
+        room.vote(1, "rtn")
+        page.context.set_offline(False)
+        expect(lost).to_be_hidden()
+        expect(page.locator(".screen-count strong")).to_have_text("2")
+
+
+def test_nothing_moves_where_motion_is_not_wanted(browser: Browser, room: Room) -> None:
+    room.join(8)
+    room.show("question", "rtn")
+    room.act(Action.ASK)
+    room.vote(1, "rtn")
+    room.act(Action.CLOSE, Action.SKIP)
+    for wish, moving in (("reduce", False), ("no-preference", True)):
+        with projected(browser, room, reduced_motion=wish) as page:
+            name = page.locator(".guesses").first.evaluate("e => getComputedStyle(e).animationName")
+            assert (name != "none") == moving

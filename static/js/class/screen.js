@@ -1,5 +1,5 @@
 // The screen's clocks, and what it says when its line is lost. htmx fetches what is shown when the class has changed.
-import { showValue } from "../figure/controls.js";
+import { defaultsOf, servedTo, setControls, showValue, want } from "../figure/controls.js";
 import { announce } from "../lib/announce.js";
 
 const RETRY = 3000; // milliseconds until a line that never opened is tried again
@@ -28,9 +28,17 @@ document.addEventListener("htmx:after:swap", ({ detail }) => {
   tick();
   if (screen().dataset.place === place) return;
   place = screen().dataset.place;
-  screen().querySelectorAll("input[type=range]").forEach(showValue);
+  screen().querySelectorAll("form[data-defaults]").forEach(setFigure);
   announce(screen().querySelector("h1")?.textContent ?? "");
 });
+
+/** A figure that has come, or come in another state, has the controls that the server wrote: somebody may have moved them. */
+function setFigure(form) {
+  const state = { ...defaultsOf(form), ...servedTo(form) };
+  setControls(form, state);
+  want(form, state);
+  form.querySelectorAll("input[type=range]").forEach(showValue);
+}
 
 function tick() {
   const passed = Math.floor((performance.now() - since) / 1000);

@@ -72,7 +72,7 @@ class VoteScale:
         """The column of a guess: a number outside stands at the end, an unknown option nowhere."""
         if value is None:
             return None
-        known = {column.value: i for i, column in enumerate(self.columns)}
+        known = _places_of(self.columns)
         if value in known or not self.ordered:
             return known.get(value)
         try:
@@ -365,9 +365,17 @@ def _extent(tick: Tick, frame: Frame) -> tuple[float, float]:
     return start, start + width
 
 
+@functools.lru_cache(maxsize=64)
+def _places_of(columns: tuple[Column, ...]) -> dict[str, int]:
+    """The place of each column by its value."""
+    return {column.value: i for i, column in enumerate(columns)}
+
+
 def counted(scale: VoteScale, values: Iterable[str | None]) -> list[int]:
     """How many guesses there are in each column."""
-    found = Counter(scale.index(value) for value in values)
+    found: Counter[int | None] = Counter()
+    for value, count in Counter(values).items():
+        found[scale.index(value)] += count
     return [found[i] for i in range(len(scale.columns))]
 
 
@@ -498,15 +506,18 @@ class Moves:
 def moves(scale: VoteScale, answer: Answer, guesses: Guesses) -> Moves:
     """Who moved between the two votes."""
     bands: tuple[Band, ...] = ("above", "near", "below") if scale.ordered else ("near", "other")
-    pairs = [(scale.index(first), scale.index(second)) for first, second in guesses.pairs]
-    found = Counter(
-        (_band(scale, answer, first), "gone" if second is None else _band(scale, answer, second))
-        for first, second in pairs
-        if first is not None
-    )
+    found: Counter[tuple[Band, Band]] = Counter()
+    joined = 0
+    for pair, count in Counter(guesses.pairs).items():
+        first, second = map(scale.index, pair)
+        if first is not None:
+            to: Band = "gone" if second is None else _band(scale, answer, second)
+            found[_band(scale, answer, first), to] += count
+        elif second is not None:
+            joined += count
     order: tuple[Band, ...] = (*bands, "gone")
     flows = tuple((a, b, found[a, b]) for a in bands for b in order if found[a, b])
-    return Moves(bands, flows, sum(first is None and second is not None for first, second in pairs))
+    return Moves(bands, flows, joined)
 
 
 def _band(scale: VoteScale, answer: Answer, column: int) -> Band:

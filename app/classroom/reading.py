@@ -43,6 +43,7 @@ EXPLAIN_BELOW, REVEAL_ABOVE = 0.3, 0.7
 
 Screen = Literal["follow", "code", "blank"]
 
+_questions: Bounded[tuple[str, int, int], tuple[int, ...]] = Bounded(256)
 _guesses: Bounded[tuple[str, int, int], Guesses] = Bounded(256)
 _counts: Bounded[tuple[str, int, int, int], tuple[int, int]] = Bounded(256)
 
@@ -173,12 +174,8 @@ def _shown_item(session: Session, classroom: Classroom) -> Item | None:
 def _shown(session: Session, classroom: Classroom, item: Item | None, now: datetime) -> Shown | None:
     if item is None:
         return None
-    asked = select(Item.id).where(
-        Item.classroom_id == classroom.id,
-        Item.kind == "question",
-        or_(Item.phase != Phase.WITHDRAWN, Item.id == item.id),
-    )
-    questions = list(session.scalars(asked.order_by(Item.position, Item.id)))
+    key = (classroom.code, classroom.version, item.id)
+    questions = _questions.get(key, lambda: _asked(session, classroom, item))
     due = is_due(item, now)
     return Shown(
         id=item.id,
@@ -193,6 +190,16 @@ def _shown(session: Session, classroom: Classroom, item: Item | None, now: datet
         changed_at=item.closes_at if due else item.changed_at,
         closes_at=None if due else item.closes_at,
     )
+
+
+def _asked(session: Session, classroom: Classroom, item: Item) -> tuple[int, ...]:
+    """The questions of a class without those that were withdrawn, in their order."""
+    asked = select(Item.id).where(
+        Item.classroom_id == classroom.id,
+        Item.kind == "question",
+        or_(Item.phase != Phase.WITHDRAWN, Item.id == item.id),
+    )
+    return tuple(session.scalars(asked.order_by(Item.position, Item.id)))
 
 
 def _in_time(item: Item) -> Select[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ from app.addresses import place_of
 from lessons.catalogue import Lesson
 from lessons.kit.controls import FigureControls, Slider, as_parameter
 from lessons.kit.figure import Figure
+from lessons.kit.language import current_language
 from lessons.kit.question import ANSWER, GUESS, SKIP, Guess, GuessScale, Question, Reveal, guess_scale
 from lessons.kit.text import FigureText
 from lessons.kit.view import Sentence
@@ -113,4 +115,10 @@ def reveal(lesson: Lesson, name: str, guess: Guess | None) -> QuestionContext:
     """A question after its commit; without a guess when it was skipped."""
     question = lesson.questions[name]
     controls = question.controls.model_validate({} if guess is None else {ANSWER: guess})
-    return QuestionContext(lesson, question, controls, question.reveal(guess))
+    return QuestionContext(lesson, question, controls, _revealed(question, guess, current_language().tag))
+
+
+@functools.lru_cache(maxsize=1024)
+def _revealed(question: Question, guess: Guess | None, _language: str) -> Reveal:
+    """The answer beside a guess: a class gives the same few guesses a thousand times."""
+    return question.reveal(guess)

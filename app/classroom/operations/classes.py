@@ -71,6 +71,7 @@ def find_student(session: Session, code: str, secret: str) -> Student:
     found = session.scalar(own)
     if not found:
         raise NotStudentError
+    session.info[Classroom] = classroom  # a session itself forgets what nobody holds, and reads it again
     return found
 
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, lru_cache, partial
 
+from app.classroom.bounded import Bounded
 from app.classroom.dots import (
     DOTS_FROM,
     FRAMES,
@@ -17,6 +18,7 @@ from app.classroom.dots import (
     Band,
     Drawing,
     FlowDrawing,
+    Frame,
     Moves,
     Row,
     TableRow,
@@ -35,7 +37,7 @@ from lessons.catalogue import Lesson
 from lessons.kit import numbers
 from lessons.kit.language import current_language, ngettext
 from lessons.kit.language import gettext as _
-from lessons.kit.question import ANSWER
+from lessons.kit.question import ANSWER, Question
 
 FLOW = {"width": 18.5, "height": 19.0, "left": 4.0, "right": 10.5, "bar": 0.75, "slot": 2.9}
 """The drawing of who moved, in heights of a letter."""
@@ -52,7 +54,10 @@ class Shares:
     bar: float
 
 
-@dataclass(frozen=True, slots=True)
+_scales: Bounded[tuple[str, str, Question, str], tuple[VoteScale, Answer]] = Bounded(64)
+
+
+@dataclass(frozen=True)
 class RevealContext:
     """The answer with the guesses, ready for `class/reveal.jinja`.
 
@@ -110,7 +115,7 @@ class RevealContext:
 
     # --- the numbers ---
 
-    @property
+    @cached_property
     def has_second(self) -> bool:
         """Whether there was a second vote."""
         return bool(self.guesses.of(2)) or self.guesses.skipped[1] > 0
@@ -120,7 +125,7 @@ class RevealContext:
         """How many beats this reveal has."""
         return LAST_BEAT if self.has_second else 2 if self.is_small else 1
 
-    @property
+    @cached_property
     def is_small(self) -> bool:
         """Whether so few have guessed that dots have names."""
         return 0 < max(len(self.guesses.of(1)), len(self.guesses.of(2))) < DOTS_FROM
@@ -139,7 +144,7 @@ class RevealContext:
         """Whether this beat tells of the second vote."""
         return self.has_second and self.shows_dots and self.beat > 1
 
-    @property
+    @cached_property
     def table(self) -> tuple[TableRow, ...]:
         """Every value that was guessed in a vote that this beat tells of."""
         if not self.shows_dots:
@@ -169,6 +174,10 @@ class RevealContext:
             if both
             else _("%(near)s of %(of)s were right.", **told)
         )
+
+    def circles(self, row: Row) -> str:
+        """The dots of a vote as SVG."""
+        return _circles(row.dots, self.drawing.radius)
 
     def caption(self, row: Row) -> str:
         """How many of a vote were near: per cent only where there are enough."""
@@ -308,14 +317,31 @@ def revealed(
         Which votes are drawn; by default those of the beat. A phone draws one at a time.
     """
     asked = reveal(lesson, name, None)
-    scale = question_scale(ask(lesson, name))
-    answer = answer_of(asked.question, scale)
+    key = (lesson.slug, name, asked.question, current_language().tag)
+    scale, answer = _scales.get(key, partial(_scale_and_answer, lesson, name))
     has_second = bool(guesses.of(2)) or guesses.skipped[1] > 0
     drawn = tuple(votes) or ((1, 2) if has_second else (1,))
     shown = tuple(votes) or ((1, 2) if has_second and beat > 1 else (1,))
-    picture = drawing(scale, answer, guesses, FRAMES[frame], drawn)
-    found = moves(scale, answer, guesses)
+    picture, found = _drawn(scale, answer, guesses, FRAMES[frame], drawn)
     return RevealContext(asked, scale, answer, guesses, picture, found, beat, shown, len(drawn), own)
+
+
+def _scale_and_answer(lesson: Lesson, name: str) -> tuple[VoteScale, Answer]:
+    scale = question_scale(ask(lesson, name))
+    return scale, answer_of(lesson.questions[name], scale)
+
+
+@lru_cache(maxsize=64)
+def _drawn(
+    scale: VoteScale, answer: Answer, guesses: Guesses, frame: Frame, votes: tuple[int, ...]
+) -> tuple[Drawing, Moves]:
+    """What all in a class see at the same moment."""
+    return drawing(scale, answer, guesses, frame, votes), moves(scale, answer, guesses)
+
+
+@lru_cache(maxsize=64)
+def _circles(dots: tuple[tuple[float, float], ...], radius: float) -> str:
+    return "".join(f'<circle cx="{x}" cy="{-y}" r="{radius}"/>' for x, y in dots)
 
 
 def covered(lesson: Lesson, name: str) -> tuple[QuestionContext, VoteScale]:

@@ -46,7 +46,7 @@ LESSON = "quantization"
 VOTE_AIM, READER_AIM, SCREEN_AIM = 250.0, 100.0, 1000.0  # milliseconds
 PATIENCE = 10.0  # seconds
 REPEATED = 0.05  # share of the votes that are sent a second time, as after a lost line
-SETTLE = 3.0  # seconds for all to hear of a change before they answer
+SETTLE = 5.0  # seconds between two presses of the teacher, and before students answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +257,7 @@ class Student:
         self.browser = Browser(held.server.url, cookie)
         self.secret = cookie.partition("=")[2]
         self.stream: Stream | None = None
+        self.version = 0
         self.stale = False
         self.seen: asyncio.Task[None] | None = None
         self.acknowledged: dict[int, str] = {}
@@ -278,11 +279,12 @@ class Student:
             reply = await self.browser.ask(path("class vote", self.held.code), form)
             self.held.note(f"vote {vote}", reply, reply.status == 200)
             if reply.status == 200:
+                self._shows(reply)
                 self.acknowledged[vote] = value
                 self.held.last_vote = time.perf_counter()
 
-    def _heard(self, event: str, _data: str) -> None:
-        if event == "changed":
+    def _heard(self, event: str, data: str) -> None:
+        if event == "changed" and int(data) != self.version:
             self.stale = True
             if self.seen is None or self.seen.done():
                 self.seen = asyncio.create_task(self._look())
@@ -292,6 +294,12 @@ class Student:
             self.stale = False
             reply = await self.browser.ask(path("class bar", self.held.code))
             self.held.note("bar", reply, reply.status == 200)
+            self._shows(reply)
+
+    def _shows(self, reply: Reply) -> None:
+        """Take over the bar of a response."""
+        if found := re.search(rb'data-version="(\d+)"', reply.body):
+            self.version = int(found[1])
 
 
 class Screen:

@@ -69,7 +69,8 @@ def test_analysis_and_files_of_what_is_stored(database: Database) -> None:
     asked, *own_pace = analyse(record, lambda name, value: thought_of("quantization", name, value))
     assert (asked.first.near, asked.first.of, asked.wrong[0].reason) == (1, 2, "twice")
     assert [line.kind for line in own_pace] == ["task", "prediction"]
-    assert may_need_a_word(record, lambda *_: "here") == {"here": (record.students[0].id,)}
+    wrong = {vote.student for vote in record.votes if vote.value == "2"}
+    assert may_need_a_word(record, lambda *_: "here") == {"here": tuple(wrong)}
     assert votes_csv(record).count("\r\n") == 1 + 4 + 2
     assert students_csv(record).count("\r\n") == 1 + 2
     assert code in class_json(record)

@@ -347,20 +347,49 @@ class Cell:
 
 def row_of(record: Record, student: str) -> tuple[Cell, ...]:
     """Everything that one student answered, item by item; skipped and late answers too."""
+    return rows_of(record).get(student, ())
+
+
+def rows_of(record: Record) -> dict[str, tuple[Cell, ...]]:
+    """The same of all students, by id."""
     told = record.told()
-    cells = []
-    for item in told.items:
-        own = {v.round: v for v in told.votes if v.item == item.id and v.student == student}
-        if own:
-            cells.append(Cell("vote", item.name, "", own.get(1), own.get(2), item=item.id))
-    steps: dict[tuple[str, str, str], list[AnswerRow]] = defaultdict(list)
+    votes: dict[str, dict[tuple[int, int], VoteRow]] = defaultdict(dict)
+    for vote in told.votes:
+        votes[vote.student][vote.item, vote.round] = vote
+    answers: dict[str, list[AnswerRow]] = defaultdict(list)
     for answer in sorted(told.answers, key=lambda answer: (answer.at, answer.attempt)):
-        if answer.student == student:
-            steps[answer.kind, answer.name, answer.step].append(answer)
-    for (kind, name, step), rows in steps.items():
-        best = next((row for row in rows if row.outcome in CREDIT), rows[-1])
-        cells.append(Cell("task" if kind == "task" else "prediction", name, step, best, None, len(rows)))
-    return tuple(cells)
+        answers[answer.student].append(answer)
+    return {
+        student.id: (*_voted(told.items, votes[student.id]), *_answered(answers[student.id]))
+        for student in told.students
+    }
+
+
+def _voted(items: Iterable[ItemRow], votes: Mapping[tuple[int, int], VoteRow]) -> list[Cell]:
+    pairs = [(item, votes.get((item.id, 1)), votes.get((item.id, 2))) for item in items]
+    return [
+        Cell("vote", item.name, "", first, second, item=item.id)
+        for item, first, second in pairs
+        if first or second
+    ]
+
+
+def _answered(answers: Iterable[AnswerRow]) -> list[Cell]:
+    """A cell for each question or step: the answer with credit, or else the last one."""
+    steps: dict[tuple[str, str, str], list[AnswerRow]] = defaultdict(list)
+    for answer in answers:
+        steps[answer.kind, answer.name, answer.step].append(answer)
+    return [
+        Cell(
+            "task" if kind == "task" else "prediction",
+            name,
+            step,
+            next((row for row in rows if row.outcome in CREDIT), rows[-1]),
+            None,
+            len(rows),
+        )
+        for (kind, name, step), rows in steps.items()
+    ]
 
 
 def may_need_a_word(record: Record, section: Callable[[str, str], str]) -> dict[str, tuple[str, ...]]:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from app.classroom.analysis import AnswerRow, Cell, Record, VoteRow, row_of
+from app.classroom.analysis import AnswerRow, Cell, Record, VoteRow, rows_of
 from app.classroom.thoughts import slip_name, thought_name, thought_of
 from lessons.catalogue import Lesson, load_lesson
 
@@ -55,10 +55,10 @@ def students_csv(record: Record) -> str:
         if item.kind == "question" and told.is_told(item):
             columns |= dict.fromkeys(f"{place} {item.name} {what}" for what in OF_QUESTION)
     places = {item.id: f"{place} {item.name}" for place, item in enumerate(told.items, start=1)}
-    rows = []
+    cells, rows = rows_of(told), []
     for student in told.students:
         row: Fields = {"student": student.name, "joined": _time(student.joined_at)}
-        for cell in row_of(told, student.id):
+        for cell in cells[student.id]:
             name = f"{cell.name} {cell.step}".strip() if cell.item is None else places[cell.item]
             found = _of_step(cell) if cell.item is None else _of_question(cell)
             row |= {f"{name} {what}": value for what, value in found.items()}

@@ -122,7 +122,7 @@ class Live:
         self._tasks: list[asyncio.Task[None]] = []
         self._needed = asyncio.Event()
         self._look = ThreadPoolExecutor(1, "look-out")  # it must not wait for those who write
-        self.stopping = False
+        self._stop = asyncio.Event()
 
     def start(self) -> None:
         """Begin to look, which costs nothing while nobody listens, and to delete what is due."""
@@ -131,9 +131,20 @@ class Live:
 
     def stop(self) -> None:
         """End all streams, so that their browsers go to another worker or host."""
-        self.stopping = True
+        self._stop.set()
         for channel in self._channels.values():
             channel.end()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether all streams have to end."""
+        return self._stop.is_set()
+
+    async def pause(self, seconds: float) -> None:
+        """Wait, but no longer than until the server stops."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
 
     async def close(self) -> None:
         """Stop, and wait until nothing is under way."""

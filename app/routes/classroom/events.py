@@ -127,7 +127,9 @@ async def events(
             to_count = counts and tally != channel.tally
             if version != channel.version:
                 if not counts:
-                    await asyncio.sleep(random.random() * spread(channel))
+                    await live.pause(random.random() * spread(channel))
+                    if live.stopping:
+                        break
                 version = channel.version
                 yield event("changed", version)
             elif to_count and clock() >= counted_at + COUNT_SECONDS:

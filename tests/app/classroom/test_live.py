@@ -228,6 +228,28 @@ def test_a_stream_ends_when_the_server_stops_or_the_class_is_gone(
     listening(database, test)
 
 
+def test_a_student_who_is_yet_to_be_told_holds_up_no_stop(
+    database: Database, held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from app.routes.classroom import events as module
+
+    monkeypatch.setattr(module, "spread", lambda channel: 60.0)
+    monkeypatch.setattr("random.random", lambda: 1.0)
+
+    async def test(live: Live) -> None:
+        stream = events(live, await who(database, held))
+        await following(stream)
+        last = asyncio.create_task(anext(stream, b"the end"))
+        await asyncio.to_thread(act, database, held)
+        await asyncio.sleep(0.5)
+        assert not last.done()
+        live.stop()
+        async with asyncio.timeout(SOON):
+            assert await last == b"the end"
+
+    listening(database, test)
+
+
 def test_a_stream_lasts_less_than_a_response_may(
     database: Database, held: Held, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+from html import escape
 from typing import Any
+
+from markupsafe import Markup
 
 from app.addresses import address
 from app.classroom.codes import spaced
@@ -268,7 +272,7 @@ class Desk:
         first, present = (1, shown.step) if shown.kind == "question" else (0, shown.step)
         presses = [Press("step:back", _("Back"), "ArrowLeft", "←")] if present > first else []
         if present < self.last_step:
-            presses.append(Press("step:on", _("On"), "ArrowRight", "→"))
+            presses.append(Press("step:on", _("Forward"), "ArrowRight", "→"))
         return presses
 
     def _beside_vote(self, shown: Shown) -> list[Press]:
@@ -372,6 +376,28 @@ class Desk:
         if self.is_busy:
             return list(people)
         return [replace(person, state="here") if person.state == "voted" else person for person in people]
+
+    @property
+    def states(self) -> dict[str, str]:
+        """The words for what students do."""
+        return {
+            "voted": _("voted"),
+            "here": _("not yet") if self.is_busy else _("here"),
+            "away": _("line lost"),
+        }
+
+    def names(self, people: Iterable[Person]) -> Markup:
+        """The lines of a list of students: a loop in a template takes five times as long."""
+        words = {state: escape(word) for state, word in self.states.items()}
+        return Markup(
+            "".join(
+                f'<li class="person-{person.state}"><svg class="who-{person.state}" width="12" height="12"'
+                ' viewBox="0 0 12 12" aria-hidden="true"><circle cx="6" cy="6" r="4.3"/></svg>'
+                f"<span>{escape(person.name, quote=False)}</span>"
+                f' <span class="visually-hidden">{words[person.state]}</span></li>'
+                for person in people
+            )
+        )
 
     @property
     def counts(self) -> dict[str, int]:

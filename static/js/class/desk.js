@@ -19,6 +19,7 @@ let tabbed = false; // whether the focus came to where it is by the keyboard
 let marked = ""; // id of the marked line of the running order
 let focused = ""; // id of what had the focus before a swap
 let place = desk().dataset.place;
+let pressed = ""; // version of the class at which a press is on its way
 let peeking;
 let since = performance.now();
 let retry;
@@ -115,6 +116,20 @@ document.addEventListener("click", (event) => {
   }
 });
 
+// One press for each state that is seen; htmx sends that of the next one when the answer to this has been shown.
+document.addEventListener("submit", (event) => {
+  const { version } = desk().dataset;
+  if (!event.target.closest("#desk")) return;
+  if (pressed === version) {
+    event.preventDefault();
+    event.stopImmediatePropagation();
+  }
+  pressed = version;
+}, true);
+document.addEventListener("htmx:finally:request", ({ target }) => {
+  if (target.matches?.("#desk form") && pressed === desk().dataset.version) pressed = ""; // it was refused, or lost
+});
+
 function stay(details) {
   if (!details?.open) return;
   details.open = false;
@@ -201,6 +216,7 @@ function cover() {
 
 for (const event of ["htmx:sse:error", "htmx:error", "htmx:response:error"]) document.addEventListener(event, noLine);
 document.addEventListener("htmx:sse:after:connection", isBack);
+line.addEventListener("gone", () => location.reload()); // the class was deleted: the page says so
 document.addEventListener("htmx:sse:close", ({ detail }) => detail.reason === "ended" && noLine({ target: line }));
 
 function noLine({ target }) {

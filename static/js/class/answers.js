@@ -43,6 +43,9 @@ export function watchAnswers({ code, answers }, outbox) {
     resting = setTimeout(reached, REST, detail);
   });
 
+  const here = document.querySelector("[data-section-link][aria-current]")?.dataset.sectionLink; // marked before we were here
+  if (here) resting = setTimeout(reached, REST, { slug: here, before: [] });
+
   // A question's or a task's own page is checked by loading it: once for each time that its form is sent.
   if (performance.getEntriesByType("navigation")[0]?.type !== "navigate") return;
   const question = document.querySelector(".ask:has([data-query])");

@@ -14,7 +14,7 @@ import { isTouched, prepareVote, watchVotes } from "./vote.js";
 const PRESENT = "class"; // of this browser: { code, bar }
 const HIDDEN = "class-hidden"; // of this tab: the card that its reader has put away
 const FIRST_RETRY = 1000;
-const LAST_RETRY = 30_000;
+const LAST_RETRY = 5000; // no longer: when the server is back, so is the class
 const WITHOUT_LINE = 15_000; // how often to look where no events come
 
 let root; // the section of the class
@@ -67,7 +67,7 @@ async function look(address = root?.dataset.bar ?? read(PRESENT).bar) {
   const begun = asked += 1;
   const answer = await request(address);
   if (answer.status === 0 || answer.status === 429 || answer.status >= 500) {
-    late = setTimeout(look, Math.min(FIRST_RETRY * 2 ** losses, LAST_RETRY) * (.7 + .6 * Math.random()), address);
+    late = setTimeout(look, Math.min(FIRST_RETRY * 2 ** losses, LAST_RETRY) * (.5 + .5 * Math.random()), address);
     losses += 1;
     showLine(true);
     return;

@@ -5,7 +5,7 @@ import { request } from "../lib/fetch.js";
 import { read, remove, write } from "../lib/storage.js";
 
 const FIRST_RETRY = 1000; // milliseconds
-const LAST_RETRY = 30_000;
+const LAST_RETRY = 5000; // no longer: when the server is back, so is the class
 
 /** The outbox of one class. `arrived(answer)` gets the class's answer to what was sent, `changed(lost)` whether the line is lost. */
 export function outboxOf(code, { arrived, changed }) {
@@ -43,7 +43,7 @@ export function outboxOf(code, { arrived, changed }) {
       const answer = await request(address, { fields });
       if (isLost(answer)) {
         const asked = Number(answer.headers?.get("Retry-After")) * 1000;
-        retry = setTimeout(flush, Math.max(asked || 0, Math.min(FIRST_RETRY * 2 ** losses, LAST_RETRY) * (.7 + .6 * Math.random())));
+        retry = setTimeout(flush, Math.max(asked || 0, Math.min(FIRST_RETRY * 2 ** losses, LAST_RETRY) * (.5 + .5 * Math.random())));
         losses += 1;
         break;
       }

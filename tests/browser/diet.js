@@ -39,21 +39,4 @@
     const free = Math.min(drawn.bottom, first.top) - Math.max(drawn.top, top);
     return onScreen && free >= Math.min(least, drawn.height) - 1;
   },
-
-  /** The heights of the finding's box along values of a slider. */
-  async along(slider, values) {
-    const finding = slider.closest("figure").querySelector(".finding");
-    const heights = [finding.getBoundingClientRect().height];
-    for (const value of values) {
-      const changed = new Promise((done, fail) => {
-        document.addEventListener("figure:changed", done, { once: true });
-        setTimeout(() => fail(new Error(`no view of ${value} came within 20 s`)), 20_000);
-      });
-      slider.value = value;
-      slider.dispatchEvent(new Event("input", { bubbles: true }));
-      await changed;
-      heights.push(finding.getBoundingClientRect().height);
-    }
-    return heights;
-  },
 })

@@ -2,8 +2,8 @@
 
 In its default state a figure shows a finding, at most three controls and three read-outs. At 1440 × 900 it
 is at most 700 px high, from its caption to the row of details. At 390 × 844 its first control and its drawing
-are on the screen together. No text is smaller than 12 px, no target smaller than 24, and the finding keeps
-its height in a drag.
+are on the screen together. No text is smaller than 12 px, no target smaller than 24. That the finding keeps
+its height in a drag is tested with the figure's own height, in `test_heights.py`.
 """
 
 from __future__ import annotations
@@ -11,13 +11,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from playwright.sync_api import Page
 
-from lessons.kit.controls import as_parameter
-from tests.browser.conftest import NewPage
-from tests.browser.figures import FIGURES, NAMES, figure, open_alone, open_where_it_matters, sliders
+from tests.browser.figures import NAMES, figure, open_alone
 
 pytestmark = pytest.mark.tidy
 
@@ -27,9 +24,6 @@ MOST_IN_FRONT = 3
 LEAST = {"smallestText": 12, "smallestTarget": 24}
 LEAST_SEEN = 120
 """Pixels of a drawing that a phone shows above the first control, where the drawing is as high."""
-MOST_STATES = 8
-"""Of a slider with more, the first, the last and some between are measured."""
-
 HIGHER = {"xray": 1130}
 """Figures of the workshop whose drawing needs more: one cell for each of 144 bytes and 256 weights."""
 
@@ -66,21 +60,3 @@ def test_a_phone_shows_the_first_control_with_what_it_moves(phone: Page, name: s
     open_folded(phone, name)
     together = figure(phone, name).evaluate("(figure, least) => diet.together(figure, least)", LEAST_SEEN)
     check(name, {} if together else {"together": False}, {"together"})
-
-
-@pytest.mark.parametrize("device", ["desktop", "phone"])
-@pytest.mark.parametrize("name", [name for name in NAMES if sliders(name)])
-def test_a_finding_keeps_its_height_in_a_drag(new_page: NewPage, name: str, device: str) -> None:
-    page = new_page(device)
-    rule, faults = f"finding, {device}", {}
-    for control in sliders(name):
-        open_where_it_matters(page, name, control)
-        page.evaluate(f"() => {{ window.diet = {DIET} }}")
-        slider = figure(page, name).locator(f'input[type=range][name="{control}"]')
-        states = [as_parameter(each) for each in FIGURES[name].controls.widgets()[control].states()]
-        places = np.linspace(0, len(states) - 1, min(len(states), MOST_STATES))
-        values = [states[round(place)] for place in places if states[round(place)] != slider.input_value()]
-        heights = slider.evaluate("(slider, values) => diet.along(slider, values)", values)
-        if max(heights) - min(heights) > 1:
-            faults[rule] = f"{control}: {sorted(set(map(round, heights)))}"
-    check(name, faults, {rule})

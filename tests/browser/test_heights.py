@@ -1,4 +1,4 @@
-"""A drag leaves every figure as high as it is: nothing below it moves while somebody looks at a slider."""
+"""A drag leaves every figure and its finding as high as they are: nothing moves while somebody looks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from tests.browser.figures import FIGURES, NAMES, expect_state, figure, open_whe
 
 pytestmark = pytest.mark.tidy
 
-HEIGHT = "figure => figure.getBoundingClientRect().height"
+HEIGHTS = (
+    "figure => [figure, figure.querySelector('.finding')].map((each) => each.getBoundingClientRect().height)"
+)
 WALK = """async (slider, values) => {
     const heights = [];
     for (const value of values) {
@@ -23,7 +25,9 @@ WALK = """async (slider, values) => {
         slider.value = value;
         slider.dispatchEvent(new Event("input", { bubbles: true }));
         await changed;
-        heights.push(slider.closest("figure").getBoundingClientRect().height);
+        const figure = slider.closest("figure");
+        const both = [figure, figure.querySelector(".finding")];
+        heights.push(both.map((each) => each.getBoundingClientRect().height));
     }
     return heights;
 }"""
@@ -42,14 +46,16 @@ def test_a_slider_leaves_the_figure_as_high_as_it_is(
         with subtests.test(control):
             needed = open_where_it_matters(page, name, control)
             heights = heights_along(page, name, control, needed)
-            least, most = min(heights, key=heights.__getitem__), max(heights, key=heights.__getitem__)
-            assert heights[most] - heights[least] <= 1, (
-                f"{heights[least]} at {least}, {heights[most]} at {most}"
-            )
+            for part, of_part in enumerate(("figure", "finding")):
+                found = {state: both[part] for state, both in heights.items()}
+                least, most = min(found, key=found.__getitem__), max(found, key=found.__getitem__)
+                assert found[most] - found[least] <= 1, (
+                    f"{of_part}: {found[least]} at {least}, {found[most]} at {most}"
+                )
 
 
-def heights_along(page: Page, name: str, control: str, needed: dict[str, str]) -> dict[str, float]:
-    """The figure's height in states of a slider."""
+def heights_along(page: Page, name: str, control: str, needed: dict[str, str]) -> dict[str, list[float]]:
+    """The heights of the figure and of its finding in states of a slider."""
     slider = figure(page, name).locator(f'input[type=range][name="{control}"]')
     states = [as_parameter(state) for state in FIGURES[name].controls.widgets()[control].states()]
     places = np.linspace(0, len(states) - 1, min(len(states), MOST_STATES))
@@ -57,10 +63,10 @@ def heights_along(page: Page, name: str, control: str, needed: dict[str, str]) -
     heights = {}
     slider.press("Home")
     expect_state(page, name, **needed, **{control: first})
-    heights[first] = figure(page, name).evaluate(HEIGHT)
+    heights[first] = figure(page, name).evaluate(HEIGHTS)
     heights |= dict(zip(between, slider.evaluate(WALK, between), strict=True))
     slider.press("End")
     expect_state(page, name, **needed, **{control: last})
-    heights[last] = figure(page, name).evaluate(HEIGHT)
+    heights[last] = figure(page, name).evaluate(HEIGHTS)
     expect(slider).to_be_focused()
     return heights

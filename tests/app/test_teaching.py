@@ -10,11 +10,13 @@ import pytest
 from starlette.testclient import TestClient
 
 from app import create_app
+from app.assets import ROOT
 from app.settings import Settings
 from app.views.qr import svg_path
 from app.views.teach import MOST_IN_QR, MOST_SEEDS
 from lessons.catalogue import Lesson, teaching_pages
 from lessons.kit.controls import Choice, as_parameter
+from lessons.kit.text import FigureText, MissingText
 from tests.app.html import Element, parse
 
 LESSON = "/lessons/quantization"
@@ -35,6 +37,22 @@ def links_of(page: Element) -> list[str]:
     return [a.attributes["href"] for a in page.one("main").all("a")]
 
 
+def label_of(text: FigureText, output: Element) -> str:
+    """How a figure calls a read-out; "" for the outputs of its sliders."""
+    try:
+        return text.readout(output.attributes.get("name", ""))
+    except MissingText:
+        return ""
+
+
+def test_answers_have_the_numbers_of_their_tasks(public: TestClient) -> None:
+    """Lists are numbered anew when they are shown, so none may be left out."""
+    tasks, answers = (parse(public.get(f"/academy/teach/{page}").text) for page in ("plans", "answers"))
+    assert len(answers.one("main").all("ol")[-1].all("li")) == len(tasks.one("main").all("ol")[-1].all("li"))
+    written = re.findall(r"^(\d+)\. ", (ROOT / "lessons/pages/en/teach/answers.md").read_text("utf-8"), re.M)
+    assert written == [str(number) for number in range(1, len(written) + 1)]
+
+
 # --- guide, plans, answers ---------------------------------------------------------------------------------
 
 
@@ -51,13 +69,15 @@ def test_links_of_a_teaching_page_stay_in_its_language(public: TestClient) -> No
     assert [link for link in links if not link.startswith("/academy/en-XA/")] == []
 
 
-def test_every_answer_is_what_its_figure_shows(public: TestClient) -> None:
+def test_every_answer_is_what_its_figure_shows(public: TestClient, lesson: Lesson) -> None:
     rows = parse(public.get("/academy/teach/answers").text).all("tr")[1:]
     assert len(rows) > 20
     for row in rows:
         _task, state, readout, answer = row.all("td")
         shown = parse(public.get(state.one("a").attributes["href"]).text).one("figure")
-        printed = shown.one("output", name=readout.text).text
+        text = lesson.texts[shown.attributes["data-figure"]]
+        (name,) = {o.attributes["name"] for o in shown.all("output") if label_of(text, o) == readout.text}
+        printed = shown.one("output", name=name).text
         assert printed.split("\N{NARROW NO-BREAK SPACE}")[0] == answer.text, state.text
 
 

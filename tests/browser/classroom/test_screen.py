@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from app.classroom import operations
 from app.classroom.database import Database, url_of
 from app.classroom.flow import Action
-from app.classroom.models import Classroom, Student
+from app.classroom.models import Classroom, Student, Vote
 from lessons.catalogue import load_lesson
 from lessons.kit.controls import as_parameter
 from tests.app.servers import serving
@@ -79,12 +79,19 @@ class Room:
         draw = random.Random(seed)
 
         def work(session: Session, own: Classroom) -> None:
-            assert own.item_id is not None
-            mine = select(Student).where(Student.classroom_id == own.id).order_by(Student.id)
-            for student in list(session.scalars(mine)):
+            mine = select(Student.id).where(Student.classroom_id == own.id).order_by(Student.id)
+            for student in session.scalars(mine):
                 at = draw.gauss(0.3 if round == 1 else 0.55, 0.2 if round == 1 else 0.1)
                 value = values[round_to(at, len(values))]
-                operations.vote(session, student, own.item_id, round, value)
+                told = {
+                    "value": value,
+                    "outcome": "off",
+                    "late": False,
+                    "seconds": 1.0,
+                    "at": datetime.now(UTC),
+                }
+                session.add(Vote(item_id=own.item_id, student_id=student, round=round, **told))
+            own.tally += 1
 
         self.do(work)
 
@@ -140,7 +147,7 @@ def projected(
     assert [text for text in complaints if not re.search(LINE_IS_CUT, text)] == []
 
 
-def is_legible(page: Page, axe: Axe, face: str) -> None:
+def is_legible(page: Page, axe: Axe | None, face: str) -> None:
     """The screen shows this, large enough, all of it inside, and accessible."""
     expect(page.locator(f"main.screen-{face}")).to_be_visible()
     size = page.viewport_size
@@ -151,7 +158,7 @@ def is_legible(page: Page, axe: Axe, face: str) -> None:
     assert (found["width"], found["height"]) == (size["width"], size["height"]), "nothing to scroll"
     below = page.evaluate(BELOW)
     assert below == []
-    assert axe(page) == []
+    assert axe is None or axe(page) == []
 
 
 WAY = (
@@ -204,27 +211,35 @@ def test_every_state_can_be_read_from_afar(
         is_legible(page, axe, "ended")
 
 
-@pytest.mark.parametrize("name", [name for name in LESSON.questions if name != "rtn"])
-def test_every_question_has_room(browser: Browser, room: Room, axe: Axe, name: str) -> None:
+def test_every_question_has_room(browser: Browser, room: Room, subtests: pytest.Subtests) -> None:
     """The longest question, answer and reason as well, with 350 guesses."""
     room.join(350)
     with projected(browser, room) as page:
-        room.show("question", name)
-        for action, phase, face in WAY:
-            room.act(action)
-            expect(page.locator(".screen-head")).to_contain_text(f"· {phase}")
-            if action in (Action.ASK, Action.ASK_AGAIN):
-                room.vote(1 if action is Action.ASK else 2, name)
-            if action in (Action.ASK, Action.DISCUSS, Action.REVEAL):
-                is_legible(page, axe, face)
-        expect(page.locator(".guesses circle")).to_have_count(350)
-        for _ in range(2):
-            room.step()
-            page.wait_for_function(
-                "v => document.querySelector('main').dataset.place.endsWith(v)", arg=f" {2 + _}"
-            )
-            is_legible(page, axe, "revealed")
-        expect(page.locator(".guesses circle")).to_have_count(700)
+        for name in LESSON.questions:
+            with subtests.test(name):
+                room.show("question", name)
+                room.act(Action.ASK)
+                room.vote(1, name)
+                shows(page, "voting-1")
+                is_legible(page, None, "question")
+                room.act(Action.CLOSE, Action.DISCUSS)
+                shows(page, "discuss")
+                is_legible(page, None, "discuss")
+                room.act(Action.ASK_AGAIN)
+                room.vote(2, name)
+                room.act(Action.CLOSE, Action.REVEAL)
+                shows(page, "revealed 1")
+                is_legible(page, None, "revealed")
+                expect(page.locator(".guesses circle")).to_have_count(350)
+                room.step(2)
+                shows(page, "revealed 3")
+                is_legible(page, None, "revealed")
+                expect(page.locator(".guesses circle")).to_have_count(700)
+
+
+def shows(page: Page, phase: str) -> None:
+    """Wait until the screen is in a phase."""
+    expect(page.locator("main")).to_have_attribute("data-place", re.compile(phase))
 
 
 def test_a_count_leaves_a_figure_alone_and_a_step_replaces_it(browser: Browser, room: Room) -> None:

@@ -88,18 +88,21 @@ def _backup(database: Database, options: argparse.Namespace) -> str:
     _must_exist(database)
     if options.file == "-":
         return f"Written: {_classes(back_up(database, sys.stdout.buffer))}"
-    whole, part = Path(options.file), Path(f"{options.file}.part")
-    if whole.exists():
-        raise BackupError(f"{whole} exists already: nothing was written. Choose another name")
-    with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+    try:
+        opened = os.open(options.file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise BackupError(
+            f"{options.file} exists already: nothing was written. Choose another name"
+        ) from None
+    with open(opened, "wb") as file:
         try:
             classes = back_up(database, file)
             file.flush()
             os.fsync(file.fileno())
-            os.link(part, whole)  # unlike a renaming it overwrites nothing
-        finally:
-            part.unlink()
-    return f"Written to {whole}: {_classes(classes)}"
+        except BaseException:
+            Path(options.file).unlink()
+            raise
+    return f"Written to {options.file}: {_classes(classes)}"
 
 
 def _restore(database: Database, options: argparse.Namespace) -> str:

@@ -76,7 +76,6 @@ def test_a_backup_restores_everything(database: Database, command: Command, tmp_
     file = tmp_path / "all.backup"
     assert command("backup", file) == f"Written to {file}: 1 class"
     assert file.stat().st_mode & 0o077 == 0
-    assert not list(tmp_path.glob("*.part"))
     with database.write() as session:
         operations.delete_class(session, session.scalars(select(Classroom)).one())
     assert command("restore", file) == f"Restored from {file}: 1 class"
@@ -109,6 +108,19 @@ def test_a_backup_overwrites_no_file(database: Database, command: Command, tmp_p
     with pytest.raises(SystemExit, match="exists already: nothing was written"):
         command("backup", file)
     assert file.read_text() == "mine"
+
+
+def test_a_backup_that_fails_leaves_no_file(
+    database: Database, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_database: Database, file: Any) -> int:
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("app.__main__.back_up", fail)
+    with pytest.raises(SystemExit, match="No space left on device"):
+        command("backup", tmp_path / "half.backup")
+    assert not (tmp_path / "half.backup").exists()
 
 
 def test_restoring_over_classes_must_be_asked_for(

@@ -52,6 +52,8 @@ def test_correction_link_keeps_valid_controls(client: TestClient, address: str) 
         ("bits=1e9", "2 to 8"),
         ("block=nowhere", "calm"),
         ("embed=2", "embed must be 0 or 1"),
+        ("present=2", "present must be 0 or 1"),
+        ("embed=1&present=1", "present must be 0 in an embed"),
     ],
 )
 def test_errors_are_named(client: TestClient, query: str, words: str) -> None:

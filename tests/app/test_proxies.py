@@ -12,8 +12,8 @@ import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -43,6 +43,7 @@ class Proxy:
     port: int
     jobs: Path
     classes: Path
+    lesson: int  # the lesson's own port
 
     def connect(self, source: str = "127.0.0.1") -> http.client.HTTPSConnection:
         trusting = ssl.create_default_context()
@@ -134,15 +135,21 @@ def is_older_than_http2_on() -> bool:
 
 
 @contextlib.contextmanager
-def caddy(folder: Path, port: int, lesson: int) -> Iterator[subprocess.Popen[str]]:
+def caddy(folder: Path, port: int, *lessons: int) -> Iterator[subprocess.Popen[str]]:
     command = [program("caddy"), "run", "--adapter", "caddyfile", "--config", str(DEPLOY / "Caddyfile")]
     places = {name: str(folder) for name in ("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME")}
-    site = {"SITE": f"https://localhost:{port}", "LESSON": f"127.0.0.1:{lesson}"}
+    site = {
+        "SITE": f"https://localhost:{port}",
+        "LESSON": " ".join(f"127.0.0.1:{lesson}" for lesson in lessons),
+    }
     with running(command, **places, **site) as process:
         yield process
 
 
-PROXIES = {"nginx": nginx, "caddy": caddy}
+PROXIES: dict[str, Callable[..., contextlib.AbstractContextManager[subprocess.Popen[str]]]] = {
+    "nginx": nginx,
+    "caddy": caddy,
+}
 
 
 @pytest.fixture(scope="module", params=PROXIES)
@@ -160,17 +167,21 @@ def proxy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         "ACADEMY_DATA_DIR": str(classes),
     }
     with serving(**settings) as (lesson, _), PROXIES[name](folder, port, lesson) as process:
-        running_one = Proxy(name, port, jobs, classes)
-        end = time.monotonic() + LIMIT
-        while True:
-            try:
-                assert running_one.ask("/readyz")[0] == 200
-                break
-            except OSError:
-                if time.monotonic() > end or process.poll() is not None:
-                    pytest.fail(f"{name} did not start")
-                time.sleep(0.2)
+        running_one = Proxy(name, port, jobs, classes, lesson)
+        wait_for(running_one, process)
         yield running_one
+
+
+def wait_for(proxy: Proxy, process: subprocess.Popen[str]) -> None:
+    end = time.monotonic() + LIMIT
+    while True:
+        try:
+            assert proxy.ask("/readyz")[0] == 200
+            return
+        except OSError:
+            if time.monotonic() > end or process.poll() is not None:
+                pytest.fail(f"{proxy.name} did not start")
+            time.sleep(0.2)
 
 
 def test_pages_are_compressed_and_have_hsts(proxy: Proxy) -> None:
@@ -231,6 +242,19 @@ def test_events_of_a_class_pass_at_once(proxy: Proxy) -> None:
         assert versions == [room.version, room.version + 1, room.version + 2]
         assert time.monotonic() - began < LASTS_SECONDS[0]  # buffered events would arrive at the end
     database.close()
+
+
+def test_the_other_container_answers_for_one_that_is_down(proxy: Proxy, tmp_path: Path) -> None:
+    if proxy.name != "caddy":
+        pytest.skip("the file of nginx names one host")
+    port, nobody = free_port(), free_port()
+    with caddy(tmp_path, port, nobody, proxy.lesson) as process:
+        both = replace(proxy, port=port)
+        wait_for(both, process)
+        own = f"https://localhost:{port}"
+        for _ in range(10):
+            assert both.ask("/lessons/quantization")[0] == 200
+            assert both.ask(OWN, "POST", SMALL_WEIGHTS, Origin=own, **FORM)[0] == 200
 
 
 def next_version(answer: http.client.HTTPResponse) -> int:

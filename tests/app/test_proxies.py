@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import gzip
 import http.client
 import os
 import re
@@ -22,6 +23,7 @@ import pytest
 from app.addresses import path
 from app.classroom import operations
 from app.classroom.database import Database, url_of
+from app.classroom.models import Classroom
 from app.http.query import MAXIMUM_FORM_BYTES
 from app.routes.classroom.events import COMMENT_SECONDS, LASTS_SECONDS
 from app.routes.job import STREAM_SECONDS
@@ -225,10 +227,7 @@ def test_events_are_not_buffered(proxy: Proxy) -> None:
 
 
 def test_events_of_a_class_pass_at_once(proxy: Proxy) -> None:
-    database = Database(url_of("", str(proxy.classes)))
-    with database.write() as session:
-        today = datetime.now(UTC).date()
-        room = operations.create(session, "Monday", today, lesson="quantization").classroom
+    database, room = new_class(proxy)
     with contextlib.closing(proxy.connect()) as connection:
         connection.request("GET", path("screen events", room.code))
         answer = connection.getresponse()
@@ -242,6 +241,24 @@ def test_events_of_a_class_pass_at_once(proxy: Proxy) -> None:
         assert versions == [room.version, room.version + 1, room.version + 2]
         assert time.monotonic() - began < LASTS_SECONDS[0]  # buffered events would arrive at the end
     database.close()
+
+
+def test_pages_of_a_class_are_compressed(proxy: Proxy) -> None:
+    database, room = new_class(proxy)
+    database.close()
+    for page in ("screen", "screen state"):
+        status, headers, body = proxy.ask(path(page, room.code), Accept_Encoding="gzip, br")
+        assert status == 200
+        assert headers["content-encoding"] == "gzip", page
+        assert b'id="screen"' in gzip.decompress(body)
+
+
+def new_class(proxy: Proxy) -> tuple[Database, Classroom]:
+    """A class on the lesson behind a proxy, and its database."""
+    database = Database(url_of("", str(proxy.classes)))
+    with database.write() as session:
+        today = datetime.now(UTC).date()
+        return database, operations.create(session, "Monday", today, lesson="quantization").classroom
 
 
 def test_the_other_container_answers_for_one_that_is_down(proxy: Proxy, tmp_path: Path) -> None:

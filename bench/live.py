@@ -45,6 +45,7 @@ from scripts import database as postgresql
 LESSON = "quantization"
 VOTE_AIM, READER_AIM, SCREEN_AIM = 250.0, 100.0, 1000.0  # milliseconds
 PATIENCE = 10.0  # seconds
+ALONE = 15.0  # seconds for which the others read before the class begins
 REPEATED = 0.05  # share of the votes that are sent a second time, as after a lost line
 SETTLE = 5.0  # seconds between two presses of the teacher, and before students answer
 
@@ -348,6 +349,7 @@ class Held:
     last_vote: float = 0.0
     own: float = 0.0
     students: list[Student] = field(default_factory=list)
+    alone: list[float] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     code: str = ""
 
@@ -368,6 +370,8 @@ class Held:
                 session, "Bench", datetime.now(UTC).date(), lesson=LESSON
             ).classroom.code
         readers = self._readers()
+        await asyncio.sleep(ALONE)
+        self.alone, self.readers.times["fragment"] = self.readers.times["fragment"], []
         await asyncio.gather(*(self._join(number) for number in range(self.size.joining)))
         self._join_the_rest()
         for student in self.students:
@@ -492,6 +496,7 @@ class Held:
         aims = {"vote 1": VOTE_AIM, "vote 2": VOTE_AIM}
         for what, times in self.times.items():
             yield self._row(what, times, self.errors.get(what, 0), aims.get(what))
+        yield self._row("lesson before it", self.alone, 0, None)
         yield self._row("lesson beside it", self.readers.times["fragment"], self.readers.errors, READER_AIM)
         errors = self.errors.get("event streams", 0)
         yield ["event streams", str(len(self.students)), *["–"] * 4, str(errors), "no error", yes(not errors)]

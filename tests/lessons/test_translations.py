@@ -63,7 +63,7 @@ def test_copy_is_complete(copy: Path) -> None:
         ("quantization/xx/workshop/gptq.md", None, None, "quantization/xx/workshop/gptq.md: no such file"),
         ("quantization/xx/workshop/gptq.md", "promise =", "p =", "front matter without promise"),
         ("quantization/xx/figures/rtn.toml", None, None, "quantization/xx/figures/rtn.toml: no such file"),
-        ("quantization/xx/06-fit.md", "{{ kv-128k }}", "17.2 GB", "{{ kv-128k }} is missing"),
+        ("quantization/xx/06-fit.md", "{{ gib-gap }}", "7.4 %", "{{ gib-gap }} is missing"),
         ("quantization/xx/06-fit.md", "[[figure: fit]]", "", "[[figure: fit]] is missing"),
         ("quantization/xx/06-fit.md", 'short = "Fit"\n', "", "front matter without short"),
         ("quantization/xx/06-fit.md", 'slug = "fit"', 'slug = "passt"', "other slug than English"),

@@ -25,7 +25,7 @@ DOTS_FROM = 5
 """Guesses from which dots are shown at once: fewer have names."""
 
 LARGEST, SMALLEST = 28, 6
-"""Diameters of a dot. Where there is no room for the smallest, a dot stands for several guesses."""
+"""Diameters of a dot on the screen. Where there is no room for the smallest, a dot stands for several guesses."""
 
 FILL = 0.92
 """The share of the room between two columns that the dots of one may take."""
@@ -183,7 +183,9 @@ class Dots:
         return -(-count // self.each)
 
 
-def dot_size(tallest: int, pitch: float, height: float, counts_height: float = 0) -> Dots:
+def dot_size(
+    tallest: int, pitch: float, height: float, counts_height: float = 0, largest: int = LARGEST
+) -> Dots:
     """The largest dots with which a column of `tallest` guesses fits.
 
     Parameters
@@ -192,10 +194,12 @@ def dot_size(tallest: int, pitch: float, height: float, counts_height: float = 0
         From one column to the next, and of a row of columns.
     counts_height
         The room above a column for its count, which is written where a dot stands for several guesses.
+    largest
+        The diameter that no dot exceeds.
     """
     room = FILL * pitch
     smallest = min(float(SMALLEST), math.floor(100 * room) / 100)
-    sizes = [float(d) for d in range(LARGEST, SMALLEST - 1, -1) if d <= room] or [smallest]
+    sizes = [float(d) for d in range(largest, SMALLEST - 1, -1) if d <= room] or [smallest]
     for each in GROUPS:
         free = height - (counts_height if each > 1 else 0)
         for diameter in sizes:
@@ -240,6 +244,11 @@ class Frame:
     row_alone: float
     text: float
 
+    @property
+    def largest(self) -> int:
+        """The largest diameter of a dot: beside its letters as large as on the screen."""
+        return round(LARGEST * self.text / SCREEN_TEXT)
+
     def x(self, at: float) -> float:
         """From a place on the scale to one in the drawing."""
         return round(self.edge + at * (self.width - 2 * self.edge), 2)
@@ -249,11 +258,13 @@ class Frame:
         return scale.pitch * (self.width - 2 * self.edge)
 
 
+SCREEN_TEXT = 26
+
 FRAMES = {
-    "screen": Frame("screen", 1180, 30, 216, 470, 26),
+    "screen": Frame("screen", 1180, 30, 216, 470, SCREEN_TEXT),
     "desk": Frame("desk", 640, 24, 120, 200, 14),
     "phone": Frame("phone", 358, 18, 110, 110, 14),
-    "cover": Frame("cover", 1050, 30, 118, 118, 26),
+    "cover": Frame("cover", 1050, 30, 118, 118, SCREEN_TEXT),
 }
 """On a projector in units of 1/1920 of its width; else in pixels of a drawing that is scaled to its place.
 
@@ -303,18 +314,23 @@ class Drawing:
     truth: float | None
 
     @property
-    def top(self) -> float:
-        """Where the first row begins, under the answer's label."""
+    def title(self) -> float:
+        """The height of a row's title."""
+        return 1.7 * self.frame.text
+
+    @property
+    def label(self) -> float:
+        """The height of the answer's label, which stands between the first row's title and its dots."""
         return 2.1 * self.frame.text
 
     @property
     def block(self) -> float:
         """The height of a row with its title and its axis."""
-        return self.height + 3.6 * self.frame.text
+        return self.title + self.height + 1.9 * self.frame.text
 
     def axis(self, row: int) -> float:
         """Where the axis of the first (0) or of the second drawn row is."""
-        return round(self.top + row * self.block + 1.7 * self.frame.text + self.height, 1)
+        return round(self.title + self.label + row * self.block + self.height, 1)
 
     @property
     def stroke(self) -> float:
@@ -358,9 +374,14 @@ def _texts_meet(one: Tick, other: Tick, frame: Frame) -> bool:
     return a < d + apart and c < b + apart
 
 
+def text_width(text: str, size: float) -> float:
+    """About how wide a text is, rather more than less: letters are six tenths as wide as they are high."""
+    return 0.6 * size * len(text)
+
+
 def _extent(tick: Tick, frame: Frame) -> tuple[float, float]:
-    """From where to where a text reaches: letters are six tenths as wide as they are high."""
-    width = 0.6 * frame.text * len(tick.text)
+    """From where to where a text reaches."""
+    width = text_width(tick.text, frame.text)
     start = tick.x - {"start": 0.0, "middle": width / 2, "end": width}[tick.anchor]
     return start, start + width
 
@@ -385,7 +406,7 @@ def drawing(
     """The dots of the votes. `votes` are those that are drawn, but both decide the size of the dots."""
     both = {vote: counted(scale, guesses.of(vote)) for vote in (1, 2)}
     pitch, height = frame.pitch(scale), frame.row if len(votes) > 1 else frame.row_alone
-    dots = dot_size(max(max(counts) for counts in both.values()), pitch, height, 1.3 * frame.text)
+    dots = dot_size(max(max(counts) for counts in both.values()), pitch, height, 1.3 * frame.text, frame.largest)
     first, second = (
         _row(scale, answer, both[vote], vote, guesses.skipped[vote - 1], dots, frame) for vote in (1, 2)
     )

@@ -22,6 +22,7 @@ from app.classroom.dots import (
     Moves,
     Row,
     TableRow,
+    Tick,
     VoteScale,
     answer_of,
     drawing,
@@ -29,18 +30,26 @@ from app.classroom.dots import (
     moves,
     scale_of,
     table,
+    text_width,
 )
 from app.classroom.flow import LAST_BEAT
 from app.classroom.states import Guesses
 from app.views.question import QuestionContext, ask, reveal
 from lessons.catalogue import Lesson
 from lessons.kit import numbers
+from lessons.kit.controls import Slider
 from lessons.kit.language import current_language, ngettext
 from lessons.kit.language import gettext as _
 from lessons.kit.question import ANSWER, Question
 
 FLOW = {"width": 18.5, "height": 19.0, "left": 4.0, "right": 10.5, "bar": 0.75, "slot": 2.9}
 """The drawing of who moved, in heights of a letter."""
+
+TRUTH = 1.23
+"""The size of the answer's label, in heights of a letter."""
+
+BEYOND = {"above": " →", "below": " ←", "": ""}
+"""The arrow to an answer that lies outside the scale."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +119,37 @@ class RevealContext:
         span = self.answer.span
         if span is None or not self.scale.ordered:
             return ""
-        first, last = (self.scale.columns[i].text for i in span)
-        return first if first == last else _("%(low)s to %(high)s", low=first, high=last)
+        first, last = (self.scale.columns[i] for i in span)
+        if first is last:
+            return first.text
+        widget = self.asked.question.widget
+        assert isinstance(widget, Slider)
+        return _("%(low)s to %(high)s", low=widget.text(float(first.value)), high=last.text)
+
+    @property
+    def truth_label(self) -> Tick:
+        """The answer above its place, as near to it as the drawing has room."""
+        d = self.drawing
+        width = d.frame.width
+        said = _("in fact %(truth)s", truth=self.truth) + BEYOND[self.answer.beyond]
+        middle = d.truth if d.truth is not None else sum(d.band) / 2 if d.band else width / 2
+        half = min(text_width(said, TRUTH * d.frame.text), width) / 2
+        return Tick(round(min(max(middle, half), width - half), 1), said, "middle")
+
+    @property
+    def near_label(self) -> Tick | None:
+        """Which guesses are near, beside the band and the answer's label; None where there is no room for it."""
+        d, text = self.drawing, self.drawing.frame.text
+        if d.band is None or not self.near_text or not self.shows_dots:
+            return None
+        said = _("near: %(span)s", span=self.near_text)
+        half = text_width(self.truth_label.text, TRUTH * text) / 2
+        width = text_width(said, text)
+        end = max(d.band[1], self.truth_label.x + half) + 0.4 * text
+        if end + width <= d.frame.width:
+            return Tick(round(end, 1), said, "start")
+        start = min(d.band[0], self.truth_label.x - half) - 0.4 * text
+        return Tick(round(start, 1), said, "end") if start >= width else None
 
     # --- the numbers ---
 

@@ -25,7 +25,7 @@ DOTS_FROM = 5
 """Guesses from which dots are shown at once: fewer have names."""
 
 LARGEST, SMALLEST = 28, 6
-"""Diameters of a dot on the screen. Where there is no room for the smallest, a dot stands for several guesses."""
+"""Diameters of a dot on the screen; where the smallest has no room, a dot stands for several guesses."""
 
 FILL = 0.92
 """The share of the room between two columns that the dots of one may take."""
@@ -406,7 +406,9 @@ def drawing(
     """The dots of the votes. `votes` are those that are drawn, but both decide the size of the dots."""
     both = {vote: counted(scale, guesses.of(vote)) for vote in (1, 2)}
     pitch, height = frame.pitch(scale), frame.row if len(votes) > 1 else frame.row_alone
-    dots = dot_size(max(max(counts) for counts in both.values()), pitch, height, 1.3 * frame.text, frame.largest)
+    dots = dot_size(
+        max(max(counts) for counts in both.values()), pitch, height, 1.3 * frame.text, frame.largest
+    )
     first, second = (
         _row(scale, answer, both[vote], vote, guesses.skipped[vote - 1], dots, frame) for vote in (1, 2)
     )

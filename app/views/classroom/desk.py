@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
@@ -61,6 +61,18 @@ class Step:
     label: str
     when: str
     note: str = ""
+
+
+class OnScreen(NamedTuple):
+    """The screen in small: a large word, a small one under it, and a sentence.
+
+    `talks`: in place of the large word a clock goes, as on the screen.
+    """
+
+    word: str
+    under: str
+    said: str
+    talks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,34 +352,38 @@ class Desk:
         }[shown.phase]
 
     @property
-    def on_screen(self) -> tuple[str, str]:
-        """What the room sees: a large word, and a sentence."""
+    def on_screen(self) -> OnScreen:
+        """What the room sees."""
         shown, common = self.shown, self.state.common
-        if self.ended:
-            return "", _("the class has ended")
         if self.state.screen == "blank":
-            return "", _("nothing: it is blank")
-        if self.state.screen == "code" or shown is None:
-            return self.code, _("the join code")
+            return OnScreen("", "", _("nothing: it is blank"))
+        if self.ended:
+            return OnScreen("", _("ended"), _("the class has ended"))
+        if self.state.screen == "code" or shown is None or shown.phase is Phase.WITHDRAWN:
+            return OnScreen(self.code, _("join code"), _("the join code"))
         if shown.kind != "question":
-            return self.title(shown).partition(" ")[0], self.title(shown)
+            kind = _("task") if shown.kind == "task" else _("figure")
+            return OnScreen(self.title(shown).partition(" ")[0], kind, self.title(shown))
         question = _("question %(number)s", number=shown.number)
-        if shown.phase.vote:
-            counted = _("%(voted)s of %(here)s", voted=common.voted, here=common.here)
-            return counted, _("%(question)s, the count, the join code", question=question)
-        after = {
-            Phase.DISCUSS: _(
-                "%(question)s, “Find somebody who said something else”, a clock", question=question
-            ),
-            Phase.REVEALED: (
+        if shown.phase is Phase.WAITING:
+            return OnScreen("", question, _("%(question)s, not open yet", question=question))
+        if self.reveal:
+            votes = (_("first votes"), _("both votes"), _("who moved"))
+            said = (
                 _("the answer, the first votes"),
                 _("the answer, both votes"),
                 _("both votes, who moved"),
-            )[min(max(shown.step, 1), LAST_BEAT) - 1],
-            Phase.WITHDRAWN: _("%(question)s, withdrawn", question=question),
-        }
-        closed = _("%(question)s, the count, “closed”", question=question)
-        return str(shown.number), after.get(shown.phase, closed)
+            )
+            beat = min(max(shown.step, 1), LAST_BEAT) - 1
+            return OnScreen(self.reveal.truth, votes[beat], said[beat])
+        if shown.phase is Phase.DISCUSS:
+            said_so = _("%(question)s, “Find somebody who said something else”, a clock", question=question)
+            return OnScreen("", _("of talk"), said_so, talks=True)
+        counted = _("%(voted)s of %(here)s", voted=common.voted, here=common.here)
+        if shown.phase.vote:
+            said_so = _("%(question)s, the count, the join code", question=question)
+            return OnScreen(counted, _("question, count, code"), said_so)
+        return OnScreen(counted, _("closed"), _("%(question)s, the count, “closed”", question=question))
 
     @property
     def people(self) -> list[Person]:

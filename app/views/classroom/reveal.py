@@ -138,7 +138,7 @@ class RevealContext:
 
     @property
     def near_label(self) -> Tick | None:
-        """Which guesses are near, beside the band and the answer's label; None where there is no room for it."""
+        """Which guesses are near, beside the band and the answer's label; None where there is no room."""
         d, text = self.drawing, self.drawing.frame.text
         if d.band is None or not self.near_text or not self.shows_dots:
             return None

@@ -301,14 +301,14 @@ def _moved(q: QuestionContext, first: OwnVote, second: OwnVote, words: dict[str,
     one, two = guess_of(q.question, first), guess_of(q.question, second)
     if not isinstance(widget, Slider) or place is None or one is None or two is None:
         return _("You went from %(first)s to %(second)s.", **words)
-    truth = round(place / widget.step) * widget.step  # distances are told in steps of the scale
-    gained = round(abs(float(one) - truth) - abs(float(two) - truth), 6)
+    truth, before, after = (round((float(each) - widget.low) / widget.step) for each in (place, one, two))
+    gained = abs(before - truth) - abs(after - truth)  # in steps of the scale
     if not gained:
         return _("You went from %(first)s to %(second)s, as far from it as before.", **words)
     if widget.show:  # the scale is no plain one: a distance on it says nothing
         nearer = _("You went from %(first)s to %(second)s, nearer.", **words)
         return nearer if gained > 0 else _("You went from %(first)s to %(second)s, further away.", **words)
-    by = widget.text(abs(gained))
+    by = widget.text(round(abs(gained) * widget.step, 6))
     if gained > 0:
         return _("You went from %(first)s to %(second)s, nearer by %(by)s.", **words, by=by)
     return _("You went from %(first)s to %(second)s, further by %(by)s.", **words, by=by)

@@ -528,3 +528,26 @@ def test_nothing_of_a_desk_is_kept(room: Room) -> None:
     ]
     for ask in pages:
         assert ask().headers["cache-control"] == "no-store"
+
+
+def test_small_picture_shows_what_the_screen_shows(room: Room) -> None:
+    def small() -> str:
+        picture = found(r'<p class="desk-mini[^>]*>(.*?)</p>', room.page("/state"))
+        return re.sub(r"<[^>]*>", "", picture)
+
+    room.join(2)
+    assert small() == f"{room.code[:3]} {room.code[3:]} join code"
+    room.press_large()
+    room.vote("8")
+    assert small() == "2 of 2 question, count, code"
+    room.press_large()
+    assert small() == "2 of 2 closed"
+    room.press_large()
+    assert re.fullmatch(r"0:\d\d of talk", small())
+    room.press_large()
+    room.press_large()
+    assert small() == "0 of 2 closed"
+    room.press_large()
+    assert small() == "9× first votes"
+    room.press("screen:blank")
+    assert small() == ""

@@ -284,6 +284,27 @@ def test_two_votes_and_a_reveal_without_scripts(class_: Class) -> None:
     assert list(sure) == [None, 2]
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "said"),
+    [
+        ("8", "10", "You went from 8× to 10×, as far from it as before."),  # the answer is 8.99…
+        ("8", "9", "You went from 8× to 9×, nearer by 1."),
+        ("9", "12", "You went from 9× to 12×, further by 3."),
+        ("9", "9", "You stayed at 9×."),
+    ],
+)
+def test_distances_are_told_in_steps_of_the_scale(class_: Class, first: str, second: str, said: str) -> None:
+    person = class_.student()
+    class_.act(Action.ASK, "rtn")
+    person.vote(answer=first)
+    for action in (Action.CLOSE, Action.DISCUSS, Action.ASK_AGAIN):
+        class_.act(action)
+    person.vote(2, answer=second)
+    class_.act(Action.CLOSE)
+    class_.act(Action.REVEAL)
+    assert said in person.page
+
+
 def test_to_keep_the_first_guess_and_to_rather_not(class_: Class) -> None:
     person, other = class_.student(), class_.student()
     class_.act(Action.ASK, "rtn")

@@ -15,6 +15,7 @@ from quant_core.files.errors import printable, short_path
 from quant_core.files.gguf_writer import string, uint32
 from quant_core.files.quantizing import plan, quantization_warnings, targets_of
 from quant_core.files.storage import TYPES_ARE, file_type, listed_types
+from quant_core.files.tensor_types import parse_tensor_type, with_tensor_types
 from quant_core.methods.imatrix import ImportanceMatrix
 
 _BAR = 30
@@ -32,6 +33,14 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     argument("target", metavar="OUT.gguf", type=Path, help="appears when it is complete")
     argument("--type", required=True, metavar="TYPE", help=f"{listed_types()}; {TYPES_ARE}")
+    argument(
+        "--tensor-type",
+        action="append",
+        default=[],
+        metavar="NAME=TYPE",
+        help="another type for the tensors whose names match the regular expression NAME; of several the "
+        "first that matches counts",
+    )
     argument("--imatrix", type=Path, metavar="FILE", help="an importance matrix of llama-imatrix")
     argument(
         "--keep-split",
@@ -45,7 +54,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(options: argparse.Namespace) -> int:
     """Quantize, show progress on the standard error output, and print what was written."""
     mix = file_type(options.type)
-    model = open_model(options.source)
+    tensor_types = [parse_tensor_type(option) for option in options.tensor_type]
+    model = with_tensor_types(open_model(options.source), mix, tensor_types)
     for target in targets_of(model, options.target, options.keep_split):
         check_target(target, (*model.sources, *([options.imatrix] if options.imatrix else ())))
     matrix = read_imatrix(options.imatrix) if options.imatrix else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ import pytest
 from numpy.typing import NDArray
 
 from quant_core.files import open_model, quantize_model
-from quant_core.files.storage import FILE_TYPES
+from quant_core.files.storage import FILE_TYPES, TYPE_NUMBERS
+from quant_core.files.tensor_types import TensorType, parse_tensor_type, with_tensor_types
 from quant_core.llm.activations import rounding_of
 from quant_core.llm.evaluate import Windows, evaluate, windows
 from quant_core.llm.model import load
@@ -53,7 +54,11 @@ def half(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def llama_quantize(
-    source: Path, target: Path, mix: str, importance: Mapping[str, NDArray[np.float32]]
+    source: Path,
+    target: Path,
+    mix: str,
+    importance: Mapping[str, NDArray[np.float32]],
+    tensor_types: Sequence[TensorType] = (),
 ) -> bytes:
     parameters = llama_cpp.llama_model_quantize_default_params()
     parameters.ftype, parameters.nthread = FILE_TYPES[mix], 1
@@ -68,6 +73,15 @@ def llama_quantize(
         for entry, (name, vector) in zip(entries, importance.items(), strict=False):
             entry.name, entry.data, entry.size = name.encode(), vector.ctypes.data, vector.size
         parameters.imatrix = ctypes.cast(entries, type(parameters.imatrix))
+    if tensor_types:
+
+        class Override(ctypes.Structure):
+            _fields_ = [("pattern", ctypes.c_char_p), ("type", ctypes.c_int)]
+
+        overrides = (Override * (len(tensor_types) + 1))()  # the last one, without a pattern, ends the list
+        for override, (pattern, type_name) in zip(overrides, tensor_types, strict=False):
+            override.pattern, override.type = pattern.encode(), TYPE_NUMBERS[type_name]
+        parameters.tt_overrides = ctypes.cast(overrides, type(parameters.tt_overrides))
     assert llama_cpp.llama_model_quantize(str(source).encode(), str(target).encode(), parameters) == 0
     return target.read_bytes()
 
@@ -89,6 +103,20 @@ def test_with_importance_the_file_is_llama_quantizes(half: Path, tmp_path: Path,
     theirs = llama_quantize(half, tmp_path / "theirs.gguf", mix, importance)
     assert (tmp_path / "ours.gguf").read_bytes() == theirs
     assert DIGESTS["importance"][mix] == hashlib.sha256(theirs).hexdigest()
+
+
+@pytest.mark.parametrize("case", DIGESTS["tensor_types"], ids=lambda case: str(case["type"]))
+def test_with_tensor_types_the_file_is_llama_quantizes(
+    half: Path, tmp_path: Path, case: Mapping[str, Any]
+) -> None:
+    options = [parse_tensor_type(option) for option in case["options"]]
+    model = open_model(half)
+    importance = importance_of(model.tensors) if case["importance"] else {}
+    theirs = llama_quantize(half, tmp_path / "theirs.gguf", case["type"], importance, options)
+    model = with_tensor_types(model, case["type"], options)
+    quantize_model(model, tmp_path / "ours.gguf", case["type"], importance or None)
+    assert (tmp_path / "ours.gguf").read_bytes() == theirs
+    assert case["sha256"] == hashlib.sha256(theirs).hexdigest()
 
 
 @pytest.mark.parametrize("mix", ["F16", "Q8_0", "Q4_K_M"])

@@ -3,7 +3,7 @@
 `opening` finds the reader that a file needs; `gguf` and `safetensors` check every number of a header before
 they rely on it; `split` reads a GGUF model in several files as one; `checkpoint` gives Llama-like checkpoints
 llama.cpp's names; `quantizing` writes a quantized file row by row. `quant_core.ggml` encodes the
-blocks, and `quant_core.ggml.mixes` chooses the type of each tensor.
+blocks, and `quant_core.ggml.mixes` chooses the type of each tensor; `tensor_types` lets a caller choose some.
 """
 
 from __future__ import annotations

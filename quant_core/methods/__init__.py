@@ -3,5 +3,6 @@
 `grid` (levels), `rtn` (round to nearest), `rounding` (which way to round), `hqq` (a better offset), `gptq`,
 `awq` and `clip` (methods that use activations), `floats`, `fp8` and `nf4` (small floats and tables),
 `smoothquant` and `int8` (8-bit activations), `lora` (low-rank repair), `imatrix` (importance of input
-channels), `packing` (checkpoints of inference servers), `metrics` (error measures).
+channels), `packing` (checkpoints of inference servers), `qat` (training with rounding), `lattice` (weights
+trained for a lattice), `allocation` (types under a budget), `metrics` (error measures).
 """

@@ -27,7 +27,7 @@ test: prepare-test check-lint check-types check-unit check-browser ## lint, type
 # Not part of `make test`: counting lines makes the tests half as slow again.
 coverage: prepare-test ## run the unit tests and require that they reach 95 % of each package
 	@OPENBLAS_NUM_THREADS=1 $(PY) -m pytest -q -n $(JOBS) --dist worksteal --doctest-modules --cov --cov-report= \
-	    $(CODE) tests --ignore=tests/browser
+	    $(CODE) tests --ignore=tests/browser --ignore=app/classroom/migrations
 	@for package in $(CODE); do \
 	    $(PY) -m coverage report --include="$$package/*" --fail-under=$(COVERAGE_AT_LEAST) || exit 1; \
 	done
@@ -110,7 +110,7 @@ check-types:
 # One BLAS thread for each of the parallel workers: two would compete for one core.
 check-unit:
 	OPENBLAS_NUM_THREADS=1 $(PY) -m pytest -q -n $(JOBS) --dist worksteal --doctest-modules \
-	    $(CODE) tests --ignore=tests/browser
+	    $(CODE) tests --ignore=tests/browser --ignore=app/classroom/migrations
 
 check-browser:
 	$(PY) -m pytest -q -n $(BROWSERS) --dist worksteal tests/browser

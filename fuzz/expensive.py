@@ -18,8 +18,9 @@ from fastapi.routing import iter_route_contexts
 
 from app.assets import static_files, version
 from app.http.query import FORM
+from app.views.teach import GUIDE, MOST_IN_QR
 from fuzz.asgi import Request
-from lessons.catalogue import Lesson, all_slugs, load_lesson, plain_pages
+from lessons.catalogue import Lesson, all_slugs, load_lesson, plain_pages, teaching_pages
 from lessons.kit.controls import FigureControls, Text, as_parameter
 from lessons.kit.figure import Figure
 from lessons.kit.source import library_functions
@@ -81,6 +82,10 @@ def takes_states(path: str) -> bool:
 def _without_lesson(method: str, path: str) -> Iterator[tuple[str, Request]]:
     if path == "/{slug}":
         yield from ((slug, Request(method, f"/{slug}")) for slug in plain_pages())
+    elif path == "/teach/{page}":
+        yield from ((slug, Request(method, f"/teach/{slug}")) for slug in teaching_pages() if slug != GUIDE)
+    elif path == "/qr.svg":
+        yield path, Request(method, f"{path}?to=/{'x' * (MOST_IN_QR - 1)}")
     elif "{path:path}" in path:
         largest = max(static_files(), key=lambda name: static_files()[name].stat().st_size)
         yield largest, Request(method, path.replace("{version}", version()).replace("{path:path}", largest))

@@ -236,7 +236,7 @@ def any_pair(dice: random.Random, name: str) -> str:
             noise(dice),
             *("answer", "skip", "seed", "stage", "scale", "guess", f"{name}.guess"),
         ),
-        (60, 10, 6, 6, 2, 2, 4, 8, 2, 2, 8, 4, 6, 2),
+        (60, 10, 6, 6, 2, 2, 4, 8, 2, 2, 8, 4, 2, 6, 2),
     )[0]
     values: list[Callable[[], str]] = [
         lambda: as_parameter(dice.choice(widget.states())),

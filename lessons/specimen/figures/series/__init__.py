@@ -107,4 +107,4 @@ def _point(bits: int, role: str, i: int, value: float) -> Point:
     )
 
 
-FIGURE = Figure("series", "fig-g2", "FIG.G2", Controls, compute, view)
+FIGURE = Figure("series", "fig-g2", "FIG.G2", Controls, compute, view, slider_below=True)

@@ -19,7 +19,7 @@ from quant_core.files.checkpoint import ARCHITECTURES
 from quant_core.files.storage import FILE_TYPES
 from quant_core.ggml.mixes import MIXES, tensor_types
 from quant_core.memory import bits_per_weight, model_shape
-from quant_core.methods import clip, fp8, gptq, hqq, int8, nf4, packing, rtn, smoothquant
+from quant_core.methods import clip, fp8, gptq, hqq, int8, mxfp4, nf4, nvfp4, packing, rtn, smoothquant
 from quant_core.methods.awq import search as awq_search
 from tests.quant_core import configurations
 
@@ -121,6 +121,8 @@ METHODS: list[tuple[str, Callable[[], float]]] = [
     ("nf4.quantize", lambda: nf4.quantize(WEIGHTS).bits_per_weight),
     ("nf4.quantize", lambda: nf4.quantize(WEIGHTS, double_quantization=True).bits_per_weight),
     ("fp8.quantize", lambda: fp8.quantize(WEIGHTS).bits_per_weight),
+    ("nvfp4.quantize", lambda: nvfp4.quantize(WEIGHTS).bits_per_weight),
+    ("mxfp4.quantize", lambda: mxfp4.quantize(WEIGHTS).bits_per_weight),
     ("smoothquant.quantize_w8a8", lambda: int8_bits(smoothquant.quantize_w8a8(INPUTS, WEIGHTS))),
     ("int8.quantize_int8", lambda: int8_bits(int8.quantize_int8(INPUTS, WEIGHTS))),
 ]

@@ -51,8 +51,8 @@ docs: prepare-tools ## regenerate docs/api.md and the descriptions of figures
 messages: prepare-tools ## collect the messages of the interface for a LANGUAGE, such as de
 	@$(PY) scripts/messages.py $(LANGUAGE)
 
-screenshots: prepare-test ## store reference pictures and the README's picture (NAME: of one figure)
-	@SCREENSHOTS=new $(PY) -m pytest -q tests/browser/test_screenshots.py $(if $(NAME),-k $(NAME))
+screenshots: prepare-test ## store reference pictures and those of README and guide (NAME: of one figure)
+	@SCREENSHOTS=new $(PY) -m pytest -q tests/browser/test_screenshots.py $(if $(NAME),,tests/browser/classroom/test_whole_class.py) $(if $(NAME),-k $(NAME))
 
 interop: prepare-tools ## build llama.cpp if that is possible and compare with it
 	@scripts/optional.sh interop

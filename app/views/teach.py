@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from app.addresses import address, place_of, prefix
+from app.addresses import address, place_of, prefix, static_path
 from app.cache.response import CachedResponse
 from app.views.environment import html
 from app.views.figure import FigureContext, figure_context
@@ -26,6 +26,9 @@ MOST_IN_QR = 1200
 
 OF_SITE = re.compile(r'(<a href=")/(?!/)')
 """A link of Markdown to a page of this site."""
+
+PICTURE = re.compile(r'<img src="/static/')
+"""A picture of Markdown among the static files of this site."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +141,9 @@ ORDER = (GUIDE, "plans", ANSWERS)
 
 
 def of_site(content: str, answers_at: str = "") -> str:
-    """Prose whose links to pages of this site are those of this host and language."""
+    """Prose whose links to pages and pictures of this site are those of this host and language."""
     found = OF_SITE.sub(rf"\1{prefix()}/", content)
+    found = PICTURE.sub(f'<img loading="lazy" src="{static_path()}/', found)
     return found.replace(f'"{teaching_address(ANSWERS)}"', f'"{answers_at}"') if answers_at else found
 
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from app.addresses import path
 from tests.browser.classroom.test_desk import Students, large, says, start
-from tests.browser.conftest import NewPage
+from tests.browser.conftest import ROOT, NewPage
 from tests.browser.watch import Watch
 
 Axe = Callable[..., list[str]]
@@ -118,13 +120,13 @@ def room(new_page: NewPage, crowds: Callable[[str, int], Students], no_js: Page)
     code = start(desk)
     screen = new_page(viewport={"width": 1920, "height": 1080})
     screen.goto(path("screen", code))
-    crowd = crowds(code, len(BY_FORMS))
     phones, keyboard, far = (new_page("phone"), new_page("phone")), new_page(), new_page()
     join(phones[0], code)
     phones[0].wait_for_url("**/lessons/quantization**")
     for page in (phones[1], keyboard, far):
         enter(page, code)
     join(no_js, code)
+    crowd = crowds(code, len(BY_FORMS))  # last: without a line they count as here for half a minute
     return Room(code, desk, screen, crowd, phones, keyboard, no_js, far)
 
 
@@ -151,6 +153,18 @@ def by_thumb(page: Page, answer: str) -> None:
         answer,
     )
     page.locator("[data-class-send]").tap()
+
+
+def picture(page: Page, name: str) -> None:
+    """Keep a picture for the guide for teachers, where pictures are made anew."""
+    if os.environ.get("SCREENSHOTS") != "new":
+        return
+    page.mouse.move(0, 0)
+    shown = Image.open(io.BytesIO(page.screenshot(animations="disabled", scale="css"))).convert("RGB")
+    small = shown.resize((960, shown.height * 960 // shown.width), Image.Resampling.LANCZOS)
+    small.quantize(64, Image.Quantize.FASTOCTREE).save(
+        ROOT / "static" / "pictures" / f"{name}.png", optimize=True
+    )
 
 
 def everybody_votes(room: Room, vote: int, special: dict[str, str], crowd: list[str]) -> None:
@@ -197,6 +211,7 @@ def first_vote(room: Room, axe: Axe) -> None:
     expect(room.card(room.far)).to_contain_text("Your guess, 19×, is in.")
     expect(room.screen.locator(".screen-count strong")).to_have_text("19")
     expect(room.screen.locator("main")).to_contain_text("guesses stay covered until the reveal")
+    picture(room.desk, "class-desk")
     is_accessible(axe, room.phones[0], "#class")
     is_accessible(axe, room.keyboard)
     room.press("Discuss")
@@ -260,6 +275,12 @@ def reveal(room: Room, axe: Axe) -> None:
     for page in (screen, room.desk, room.phones[0]):
         expect(page.locator("svg.dots").first).to_be_visible()
         assert page.locator("svg.dots").first.evaluate(CROSSED) == []
+        truth = page.locator("svg.dots circle.truth").first
+        expect(truth).to_have_css(
+            "fill",
+            str(truth.evaluate("e => getComputedStyle(e.parentNode.querySelector('line.truth')).stroke")),
+        )
+    picture(screen, "class-screen")
     expect(room.card(room.phones[0])).to_contain_text("You went from 6× to 9×, nearer by 3.")
     expect(room.card(room.phones[1])).to_contain_text("You stayed at 4×.")
     expect(room.card(room.keyboard)).to_contain_text("You went from 2× to 10×, nearer by 6.")
@@ -313,9 +334,13 @@ def leave(room: Room, late: Page, axe: Axe) -> None:
     """Who came late goes, and takes along what is theirs."""
     late.goto(path("class me", room.code))
     is_accessible(axe, late)
+    version = room.desk.locator("#desk").get_attribute("data-version") or ""
     late.get_by_role("link", name="Leave and delete what is mine").click()
     late.get_by_role("button", name="Delete").click()
     expect(late.get_by_role("heading", level=1)).to_have_text("Your name and your answers are deleted.")
+    expect(room.desk.locator("#desk")).not_to_have_attribute(
+        "data-version", version
+    )  # a press before is stale
     del room.votes.given["late"]
 
 

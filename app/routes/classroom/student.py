@@ -51,6 +51,7 @@ from app.routes.classroom.common import (
     write,
 )
 from app.routes.common import NOT_KEPT, READ, cached, in_thread
+from app.views.classroom.student import bar as bar_of
 from app.views.classroom.student import student_context
 from app.views.environment import html, render
 from app.views.qr import svg_path
@@ -433,8 +434,7 @@ def _whole(fields: Fields, name: str) -> int:
 
 
 def _bar(session: Session, student: Student, receipt: Receipt | None = None) -> Response:
-    s = student_context(student_state(session, student), receipt)
-    return page_response(render("class/bar.jinja", s=s))
+    return page_response(bar_of(student_state(session, student), receipt))
 
 
 async def _gone(request: Request, status: int, sentence: str) -> Response:

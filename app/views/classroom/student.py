@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
 from typing import cast
 from urllib.parse import urlencode
 
-from app.addresses import address, place_of
+from markupsafe import escape
+
+from app.addresses import address, place_of, prefix
+from app.classroom.bounded import Bounded
 from app.classroom.flow import Phase
 from app.classroom.operations import Receipt
 from app.classroom.states import Common, OwnVote, Shown, StudentState
 from app.views.classroom.reveal import RevealContext, revealed
+from app.views.environment import render
 from app.views.question import QuestionContext, reveal
 from lessons.catalogue import Lesson, load_lesson
 from lessons.kit.controls import ControlError, FigureControls, Slider, as_parameter
+from lessons.kit.language import current_language
 from lessons.kit.language import gettext as _
 from lessons.kit.question import ANSWER, Guess, GuessScale, Question, guess_scale, printed
 from lessons.kit.text import FigureText
 from lessons.kit.view import Sentence
+
+NAME = "\ue000"
+"""In place of the name; no name has a letter of the private use area."""
+
+_bars: Bounded[Hashable, bytes] = Bounded(512)
 
 NOT_ASKED = (Phase.WAITING, Phase.WITHDRAWN)
 
@@ -256,6 +267,18 @@ def student_context(state: StudentState, receipt: Receipt | None = None) -> Stud
     """What a student's pages show; `receipt` is of the vote that was just sent."""
     refused = receipt if receipt and receipt.late and receipt.counts is not None else None
     return StudentContext(state, load_lesson(state.common.lesson), refused)
+
+
+def bar(state: StudentState, receipt: Receipt | None = None) -> bytes:
+    """A student's bar with the card of what is asked.
+
+    After a press a whole class asks for it at once, and most bars differ in the name alone: each is made
+    once and the name put in.
+    """
+    nameless = student_context(replace(state, name=NAME, answers=0), receipt)
+    key = (prefix(), current_language().tag, nameless.state, nameless.refused)
+    made = _bars.get(key, lambda: render("class/bar.jinja", s=nameless))
+    return made.replace(NAME.encode(), escape(state.name).encode())
 
 
 def counted(vote: OwnVote | None) -> OwnVote | None:

@@ -16,6 +16,7 @@ from statistics import correlation, median_low
 from typing import Literal
 
 from app.classroom.flow import Phase
+from app.classroom.judging import NEAR
 
 SHOWN_FROM = 20
 """Answers from which on a percentage and a correlation are shown."""
@@ -32,7 +33,6 @@ CERTAIN = 3
 MANY_TRIES = 3
 """Attempts at a step after which a student who is not right may need a word."""
 
-CREDIT = ("right", "close")
 NO_ANSWER = ("skipped", "open", "unread")
 
 Kind = Literal["vote", "prediction", "task"]
@@ -204,7 +204,7 @@ class _Item:
 
     @property
     def credits(self) -> dict[str, bool]:
-        return {student: row.outcome in CREDIT for student, row in self.first.items()}
+        return {student: row.outcome in NEAR for student, row in self.first.items()}
 
 
 def analyse(record: Record, reason: Reason) -> tuple[ItemAnalysis, ...]:
@@ -274,7 +274,7 @@ def _at_own_pace(answers: Iterable[AnswerRow]) -> list[_Item]:
             continue
         first = item.first.setdefault(answer.student, answer)
         item.attempts[answer.student] += isinstance(first, AnswerRow) and first.variant == answer.variant
-        if answer.outcome in CREDIT:
+        if answer.outcome in NEAR:
             item.right.add(answer.student)
     return list(made.values())
 
@@ -303,7 +303,7 @@ def _line(item: _Item, found: Discrimination, reason: Reason) -> ItemAnalysis:
 
 
 def _share(rows: Mapping[str, VoteRow | AnswerRow]) -> Share:
-    return Share(sum(row.outcome in CREDIT for row in rows.values()), len(rows))
+    return Share(sum(row.outcome in NEAR for row in rows.values()), len(rows))
 
 
 def _wrong_answers(item: _Item, reason: Reason) -> tuple[Wrong, ...]:
@@ -384,7 +384,7 @@ def _answered(answers: Iterable[AnswerRow]) -> list[Cell]:
             "task" if kind == "task" else "prediction",
             name,
             step,
-            next((row for row in rows if row.outcome in CREDIT), rows[-1]),
+            next((row for row in rows if row.outcome in NEAR), rows[-1]),
             None,
             len(rows),
         )
@@ -404,7 +404,7 @@ def may_need_a_word(record: Record, section: Callable[[str, str], str]) -> dict[
         if not vote.late and vote.outcome not in NO_ANSWER:
             pairs[vote.item, vote.student][vote.round] = vote
     for (item, student), own in pairs.items():
-        missed = len(own) == 2 and not any(vote.outcome in CREDIT for vote in own.values())
+        missed = len(own) == 2 and not any(vote.outcome in NEAR for vote in own.values())
         if missed and own[2].confidence == CERTAIN:
             found[section("question", names[item])][student] = None
     for step in _at_own_pace(told.answers):

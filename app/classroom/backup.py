@@ -16,7 +16,19 @@ from datetime import UTC, date, datetime
 from itertools import islice
 from typing import Any, BinaryIO
 
-from sqlalchemy import Column, Connection, Date, DateTime, LargeBinary, MetaData, Table, func, select, text
+from sqlalchemy import (
+    Column,
+    Connection,
+    Date,
+    DateTime,
+    LargeBinary,
+    MetaData,
+    Table,
+    func,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from app.classroom import schema
@@ -73,13 +85,15 @@ def restore(database: Database, file: BinaryIO, *, replace: bool = False) -> int
             revision = next(read)
             with database.connection() as connection:
                 schema.lock(connection)
-                _refuse_overwriting(connection, replace)
+                highest = _refuse_overwriting(connection, replace)
                 _drop(connection)
                 schema.upgrade(connection, revision)
                 _insert(connection, read)
                 if database.is_sqlite and connection.exec_driver_sql("PRAGMA foreign_key_check").first():
                     raise BackupError(NOT_WHOLE)
                 schema.upgrade(connection)
+                if highest:  # open pages and the caches of workers take a lower version for an older one
+                    connection.execute(update(Classroom).values(version=Classroom.version + highest))
                 return connection.scalar(select(func.count()).select_from(Classroom)) or 0
     except (EOFError, gzip.BadGzipFile, zlib.error, ValueError, KeyError, TypeError) as error:
         raise BackupError(NOT_WHOLE) from error
@@ -108,14 +122,17 @@ def _read(lines: gzip.GzipFile) -> Iterator[Any]:
         raise BackupError(NOT_WHOLE)
 
 
-def _refuse_overwriting(connection: Connection, replace: bool) -> None:
-    if connection.dialect.has_table(connection, Classroom.__tablename__) and not replace:
-        classes = connection.scalar(select(func.count()).select_from(Classroom))
-        if classes:
-            raise BackupError(
-                f"The database has classes already ({classes}): nothing was changed. With --replace they are "
-                "deleted first"
-            )
+def _refuse_overwriting(connection: Connection, replace: bool) -> int:
+    """The highest version of the classes that are to be replaced; 0 where there are none."""
+    if not connection.dialect.has_table(connection, Classroom.__tablename__):
+        return 0
+    classes, highest = connection.execute(select(func.count(), func.max(Classroom.version))).one()
+    if classes and not replace:
+        raise BackupError(
+            f"The database has classes already ({classes}): nothing was changed. With --replace they are "
+            "deleted first"
+        )
+    return highest or 0
 
 
 def _drop(connection: Connection) -> None:

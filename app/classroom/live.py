@@ -118,6 +118,7 @@ class Live:
         self._channels: dict[str, Channel] = {}
         self._students: Counter[tuple[str, str]] = Counter()
         self._screens: Counter[str] = Counter()
+        self.clients: Counter[str] = Counter()  # of each client, the streams that it has open
         self._presence = Presence(database)
         self._tasks: list[asyncio.Task[None]] = []
         self._needed = asyncio.Event()

@@ -8,13 +8,14 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.classroom.flow import Phase
 from app.classroom.models import Answer, Item, Progress, Student, Vote
 
 
 def stored_of(session: Session, student: Student, code: str, title: str) -> dict[str, Any]:
     """What is stored of a student, as JSON can hold it; times are UTC. The secret is not stored."""
     votes = session.execute(
-        select(Vote, Item.name)
+        select(Vote, Item.name, Item.phase)
         .join(Item, Item.id == Vote.item_id)
         .where(Vote.student_id == student.id)
         .order_by(Vote.at)
@@ -33,12 +34,14 @@ def stored_of(session: Session, student: Student, code: str, title: str) -> dict
         "section": student.section,
         "votes": [
             {"question": name, **_fields(vote, "round", "value", "confidence", "late", "seconds")}
+            | ({"outcome": vote.outcome} if phase == Phase.REVEALED else {})
             | {"at": _time(vote.at)}
-            for vote, name in votes
+            for vote, name, phase in votes
         ],
         "answers": [
             _fields(
-                answer, "uid", "kind", "name", "step", "variant", "value", "outcome", "attempt", "seconds"
+                answer,
+                *("uid", "kind", "name", "step", "variant", "value", "outcome", "slip", "attempt", "seconds"),
             )
             | {"at": _time(answer.at)}
             for answer in answers

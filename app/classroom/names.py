@@ -86,16 +86,21 @@ def clean(text: str) -> str:
     name = " ".join(part for part in unicodedata.normalize("NFKC", text).split(" ") if part)
     if not SHORTEST <= len(name) <= NAME_LENGTH:
         raise NameRefusedError("length")
-    kinds = "".join(unicodedata.category(letter)[0] for letter in name.replace(" ", ""))
-    invisible = "C" in kinds or "Z" in kinds
-    letters = "L" in kinds or "N" in kinds
-    heaped = "M" * (MARKS_ON_A_LETTER + 1) in kinds
-    if invisible or heaped or not letters or _fills_nothing(name):
+    if not is_legible(name):
         raise NameRefusedError("characters")
     parts = re.split(r"[\s\-_.,]+", name)
     if {skeleton(part) for part in (*parts, name)} & _refused():
         raise NameRefusedError("words")
     return name
+
+
+def is_legible(text: str) -> bool:
+    """Whether a text has a letter or digit, nothing invisible but spaces, and no heap of marks."""
+    kinds = "".join(unicodedata.category(letter)[0] for letter in text.replace(" ", ""))
+    invisible = "C" in kinds or "Z" in kinds
+    letters = "L" in kinds or "N" in kinds
+    heaped = "M" * (MARKS_ON_A_LETTER + 1) in kinds
+    return letters and not invisible and not heaped and not _fills_nothing(text)
 
 
 def skeleton(name: str) -> str:

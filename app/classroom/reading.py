@@ -32,6 +32,7 @@ from app.classroom.states import (
     Shown,
     StudentState,
 )
+from app.classroom.thoughts import section_of
 from app.classroom.timing import HERE, is_due, is_here, phase_of, present, round_of, status_of
 from lessons.catalogue import Lesson, load_lesson
 
@@ -263,15 +264,15 @@ def _collect(session: Session, classroom: Classroom, item: Item) -> Guesses:
 
 def _line(lesson: Lesson, item: Item, now: datetime) -> Line:
     phase = phase_of(item, now)
-    return Line(item.id, item.kind, item.name, section_of(lesson, item), phase, item.twice, item.changed_at)
-
-
-def section_of(lesson: Lesson, item: Item | Shown) -> str:
-    """The slug of the section in which an item stands, or which leads to its workshop page."""
-    if item.kind != "task":
-        return lesson.section_of(item.name).slug
-    page = lesson.page_named(lesson.tasks[item.name].section)
-    return str(page.front["section"]) if page in lesson.workshop else page.slug
+    return Line(
+        item.id,
+        item.kind,
+        item.name,
+        section_of(lesson, item.kind, item.name),
+        phase,
+        item.twice,
+        item.changed_at,
+    )
 
 
 def _sections(

@@ -9,6 +9,7 @@ from app.classroom.operations.answers import (
     MOST_ANSWERS,
     Receipt,
     Sent,
+    first_guess,
     record,
     vote,
 )
@@ -75,6 +76,7 @@ __all__ = [
     "find_class",
     "find_student",
     "find_teacher",
+    "first_guess",
     "follow",
     "join",
     "move_item",

@@ -95,6 +95,12 @@ def vote(
     return Receipt(judged.value, late)
 
 
+def first_guess(session: Session, student: Student, item_id: int) -> str | None:
+    """A student's guess in the first vote of an item; None where there is none."""
+    own = Vote.item_id == item_id, Vote.student_id == student.id, Vote.round == 1
+    return session.scalar(select(Vote.value).where(*own))
+
+
 @dataclass(frozen=True, slots=True)
 class Sent:
     """An answer at a student's own pace, as the browser sends it.

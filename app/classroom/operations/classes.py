@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.classroom import codes
+from app.classroom import codes, names
 from app.classroom.models import TITLE_LENGTH, Classroom, Item, Student
 from app.classroom.operations.locked import begin, close_open, done, lock, refuse_stale
 from app.classroom.refusals import (
@@ -180,8 +180,10 @@ def _free_code(session: Session) -> str:
 
 def _title(text: str) -> str:
     title = " ".join(text.split())
-    if not 0 < len(title) <= TITLE_LENGTH or not title.isprintable():
-        raise FieldError("title", _("from 1 to %(most)s characters", most=TITLE_LENGTH))
+    if len(title) > TITLE_LENGTH or not names.is_legible(title):
+        raise FieldError(
+            "title", _("from 1 to %(most)s characters, none of them invisible", most=TITLE_LENGTH)
+        )
     return title
 
 

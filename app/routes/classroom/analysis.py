@@ -17,8 +17,8 @@ from app.classroom.exports import FILES, file_name
 from app.classroom.record import read_record
 from app.classroom.refusals import UnknownStudentError
 from app.http.query import query_parameters
-from app.routes.classroom.common import MOST_SECRET, elsewhere, fields_of, page_response, read, write
-from app.routes.classroom.desk import COOKIE
+from app.routes.classroom.common import elsewhere, fields_of, page_response, read, write
+from app.routes.classroom.desk import COOKIE, secret_of
 from app.routes.common import NOT_KEPT, READ
 from app.views.classroom.analysis import analysis_context
 from app.views.environment import render
@@ -35,7 +35,7 @@ async def analysis(request: Request, code: str) -> Response:
     if moved := elsewhere("desk analysis", code):
         return moved
     student = dict(query_parameters(request)).get("student", "")
-    return page_response(await read(request, partial(_page, code, _secret_of(request), student)))
+    return page_response(await read(request, partial(_page, code, secret_of(request), student)))
 
 
 def _page(code: str, secret: str, student: str, session: Session, problem: str = "") -> bytes:
@@ -55,7 +55,7 @@ async def export(request: Request, code: str, file: str) -> Response:
         raise HTTPException(404, sentence)
     write_file = FILES[file]
     media_type = "application/json" if file.endswith(".json") else "text/csv; charset=utf-8"
-    secret = _secret_of(request)
+    secret = secret_of(request)
 
     def make(session: Session) -> bytes:
         return write_file(read_record(session, operations.find_teacher(session, code, secret))).encode()
@@ -78,7 +78,7 @@ async def student(request: Request, code: str, student: str) -> Response:
 @router.post(PATHS["desk student"])
 async def delete_student(request: Request, code: str, student: str) -> Response:
     """Delete a student with all answers, at once."""
-    secret = _secret_of(request)
+    secret = secret_of(request)
 
     def delete(session: Session) -> None:
         operations.delete_student(session, operations.find_teacher(session, code, secret), student)
@@ -90,7 +90,7 @@ async def delete_student(request: Request, code: str, student: str) -> Response:
 @router.post(PATHS["desk delete"])
 async def delete_class(request: Request, code: str) -> Response:
     """Delete a class with everything in it, if its code was typed."""
-    secret, typed = _secret_of(request), (await fields_of(request)).get("code", "")
+    secret, typed = secret_of(request), (await fields_of(request)).get("code", "")
     if canonical(typed) != canonical(code):
         problem = _("To delete the class type its code, %(code)s.", code=spaced(canonical(code) or ""))
         content = await read(request, partial(_page, code, secret, "", problem=problem))
@@ -110,11 +110,7 @@ async def answers(request: Request, code: str) -> Response:
     """The answers to the tasks of the plans, for who steers a class."""
     if moved := elsewhere("desk answers", code):
         return moved
-    secret = _secret_of(request)
+    secret = secret_of(request)
     await read(request, lambda session: operations.find_teacher(session, code, secret))
     page = teaching_page(teaching_pages()[ANSWERS], answers_at=address("desk answers", code))
     return page_response(page.raw)
-
-
-def _secret_of(request: Request) -> str:
-    return request.cookies.get(COOKIE, "")[:MOST_SECRET]

@@ -206,7 +206,7 @@ async def links(request: Request, code: str) -> Response:
     """Code, QR code and the three links of a class."""
     if moved := elsewhere("desk links", code):
         return moved
-    secret = _secret_of(request)
+    secret = secret_of(request)
     state = await read(request, lambda session: _state(session, code, secret))
     origin = str(request.base_url).rstrip("/").removesuffix(str(request.scope.get("root_path", "")))
     code = state.common.code
@@ -241,7 +241,7 @@ async def state(request: Request, code: str) -> Response:
 @router.api_route(PATHS["desk peek"], methods=READ)
 async def look(request: Request, code: str) -> Response:
     """How the closed vote went; shown for five seconds."""
-    secret = _secret_of(request)
+    secret = secret_of(request)
 
     def make(session: Session) -> bytes:
         classroom = operations.find_teacher(session, code, secret)
@@ -270,7 +270,7 @@ async def _do(
     request: Request, code: str, fields: dict[str, str], deed: Deed, *, arranging: bool = False
 ) -> Response:
     """Do something with a class, and show the desk: with what was in the way, if anything was."""
-    secret, version, refusal = _secret_of(request), _number(fields.get("version", "")), None
+    secret, version, refusal = secret_of(request), _number(fields.get("version", "")), None
     try:
         await write(
             request, lambda session: deed(session, operations.find_teacher(session, code, secret), version)
@@ -295,7 +295,7 @@ async def _desk(
     arranging: bool = False,
 ) -> Response:
     """The desk as it is now. A refusal is told in it; scripts swap it in like any other answer."""
-    secret, template = _secret_of(request), "class/desk.jinja" if whole_page else "class/desk_state.jinja"
+    secret, template = secret_of(request), "class/desk.jinja" if whole_page else "class/desk_state.jinja"
 
     def make(session: Session) -> bytes:
         context: dict[str, Any] = desk_context(
@@ -311,7 +311,8 @@ def _state(session: Session, code: str, secret: str) -> DeskState:
     return desk_state(session, operations.find_teacher(session, code, secret))
 
 
-def _secret_of(request: Request) -> str:
+def secret_of(request: Request) -> str:
+    """The teacher's secret that came along."""
     return request.cookies.get(COOKIE, "")[:MOST_SECRET]
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing, nullcontext
+from contextlib import AbstractContextManager, aclosing, nullcontext
 from typing import NamedTuple
 
 from fastapi import APIRouter
@@ -22,9 +22,12 @@ from starlette.responses import StreamingResponse
 from starlette.types import Send
 
 from app.addresses import PATHS
-from app.classroom.live import Channel, Live
+from app.classroom.live import Channel, Live, counted_in
 from app.classroom.models import Classroom
 from app.classroom.operations import class_of, find_class, find_student, find_teacher
+from app.classroom.refusals import TooManyError
+from app.http.clients import current_client
+from app.http.connections import CLIENT_CONNECTIONS
 from app.routes.classroom.common import read, refuse_walking
 
 router = APIRouter()
@@ -39,6 +42,8 @@ STUDENTS_A_SECOND = 120
 """Whom a worker tells of a change. Each of them then asks for a page, which takes half of a core."""
 LONGEST_SPREAD = 4.0
 """Seconds within which all students are told, however many there are."""
+FULL_SECONDS = 15
+"""After which a client with too many streams may ask for another one."""
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 """The second is for nginx, which would otherwise collect what it passes on."""
 
@@ -83,9 +88,15 @@ async def screen_events(request: Request, code: str) -> StreamingResponse:
 async def stream(
     request: Request, find: Callable[[Session], Admitted], *, counts: bool = False, screen: bool = False
 ) -> StreamingResponse:
-    """The stream of whoever `find` lets in."""
+    """The stream of whoever `find` lets in.
+
+    A client may have as many as connections: behind a proxy, nothing else bounds them for each client.
+    """
+    live, client = request.app.state.live, current_client.get()
+    if live.clients[client] >= CLIENT_CONNECTIONS:
+        raise TooManyError(FULL_SECONDS)
     who = await read(request, find)
-    return EventStream(events(request.app.state.live, who, counts=counts, screen=screen))
+    return EventStream(events(live, who, counts=counts, screen=screen), counted_in(live.clients, client))
 
 
 def admitted(classroom: Classroom, student: str = "") -> Admitted:
@@ -98,14 +109,17 @@ class EventStream(StreamingResponse):
 
     media_type = "text/event-stream"
 
-    def __init__(self, stream: AsyncGenerator[bytes]) -> None:
+    def __init__(
+        self, stream: AsyncGenerator[bytes], counted: AbstractContextManager[None] | None = None
+    ) -> None:
         super().__init__(stream, headers=HEADERS)
-        self.stream = stream
+        self.stream, self.counted = stream, counted or nullcontext()
 
     async def stream_response(self, send: Send) -> None:
         """Send what comes."""
         async with aclosing(self.stream):
-            await super().stream_response(send)
+            with self.counted:
+                await super().stream_response(send)
 
 
 async def events(

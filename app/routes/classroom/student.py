@@ -229,8 +229,7 @@ def _vote(fields: Fields, session: Session, student: Student) -> Receipt:
     item, round_ = _whole(fields, "item"), _whole(fields, "round")
     value = None if "skip" in fields else fields.get("answer")
     if "keep" in fields:
-        first = student_state(session, student).first
-        value = first.value if first else None
+        value = operations.first_guess(session, student, item)
     elif value is None and "skip" not in fields:
         raise FieldError("answer", _("a guess"))
     sure = _whole(fields, "confidence") if fields.get("confidence") and round_ == 2 else None
@@ -256,8 +255,14 @@ def _answers(given: list[dict[str, Any]], session: Session, student: Student) ->
         except NotStudentError:
             raise
         except Refusal as refusal:  # the others are stored
-            refused.append({"uid": str(each.get("uid", ""))[:40], "why": refusal.sentence})
+            refused.append({"uid": uid_of(each), "why": refusal.sentence})
     return JSONResponse({"refused": refused}, headers=NOT_KEPT)
+
+
+def uid_of(given: dict[str, Any]) -> str:
+    """The number of an answer that is refused; "" where it is none, for half a character cannot be sent."""
+    uid = given.get("uid")
+    return uid[:40] if isinstance(uid, str) and uid.isascii() else ""
 
 
 def _listed(text: str) -> list[dict[str, Any]]:

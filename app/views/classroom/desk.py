@@ -15,6 +15,7 @@ from app.classroom.codes import spaced
 from app.classroom.flow import LAST_BEAT, NEXT, Action, Phase
 from app.classroom.models import Classroom
 from app.classroom.states import DeskState, Line, Peek, Person, Shown
+from app.classroom.timing import CLOSING
 from app.views.classroom.reveal import RevealContext, revealed
 from app.views.question import ask
 from lessons.catalogue import Lesson, load_lesson
@@ -25,9 +26,6 @@ from lessons.kit.question import ANSWER
 
 LISTED = 18
 """Students that are listed at once; the others are in a fold."""
-
-CLOSING_SECONDS = 10
-"""Between "Close in 10 s" and the end of the vote."""
 
 VOTED = (Phase.VOTING_1, Phase.CLOSED_1, Phase.DISCUSS, Phase.VOTING_2, Phase.CLOSED_2)
 """Phases in which the votes are counted and covered."""
@@ -293,7 +291,7 @@ class Desk:
             if shown.closes_at:
                 presses.append(Press("close-stop", _("Stop the countdown"), "T", "T"))
             else:
-                label = _("Close in %(seconds)s s", seconds=CLOSING_SECONDS)
+                label = _("Close in %(seconds)s s", seconds=CLOSING.seconds)
                 presses.append(Press("close-in", label, "T", "T"))
         if (shown.phase, Action.REOPEN) in NEXT and self.large.value != "reopen":
             presses.append(Press("reopen", _("Open again"), "U", "U"))

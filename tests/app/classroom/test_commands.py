@@ -137,6 +137,24 @@ def test_restoring_over_classes_must_be_asked_for(
     assert not any(everything(database).values())
 
 
+def test_versions_never_go_back_under_open_pages(
+    database: Database, command: Command, tmp_path: Path
+) -> None:
+    def version(press: bool = False) -> int:
+        with database.write() as session:
+            classroom = session.scalars(select(Classroom)).one()
+            if press:
+                classroom.version += 1
+            return classroom.version
+
+    file = tmp_path / "all.backup"
+    fill(database)
+    command("backup", file)
+    seen = [version(press=True) for _ in range(5)][-1]
+    command("restore", file, "--replace")
+    assert version() > seen
+
+
 SPOILT = (
     "cut",
     "not compressed",
@@ -272,6 +290,7 @@ def test_an_older_backup_is_brought_up_to_date(
     with database.read() as session:
         assert session.connection().exec_driver_sql("SELECT motto FROM classroom").scalar() == "none"
         assert len(session.scalars(select(Vote)).all()) == 2
+    before["classroom"][0]["version"] += 1  # above that of the class which was replaced
     assert everything(database) == before
     assert not schema.migrate(database)
 

@@ -8,7 +8,8 @@ import http.client
 import itertools
 import signal
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -22,7 +23,7 @@ from app.classroom import codes, operations, schema
 from app.classroom import live as live_module
 from app.classroom.database import Database, url_of
 from app.classroom.flow import Action
-from app.classroom.live import Live, Presence
+from app.classroom.live import Live, Presence, counted_in
 from app.classroom.models import Classroom, Item, Student
 from app.classroom.rates import Rates
 from app.routes.classroom.events import Admitted, EventStream, admitted, events
@@ -381,6 +382,37 @@ def test_only_who_belongs_to_a_class_hears_of_it(client: TestClient, database: D
     assert status(events_of["desk"], teacher=held.student, student=held.student) == 403
     assert status(path("screen events", "BBBBBB")) == 404
     assert status(path("class events", "BBBBBB"), student=held.student) == 404
+
+
+def test_one_client_cannot_take_all_streams(
+    client: TestClient, held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.routes.classroom.events.CLIENT_CONNECTIONS", 2)
+    monkeypatch.setattr("app.routes.classroom.events.LASTS_SECONDS", (0.0, 0.0))
+    address = path("screen events", held.code)
+    clients = application(client).state.live.clients
+    assert client.get(address).status_code == 200
+    assert not clients, "a stream that has ended is still counted"
+    with contextlib.ExitStack() as open_streams:
+        for _ in range(2):
+            open_streams.enter_context(counted_in(clients, "testclient"))
+        refused = client.get(address)
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "15")
+    assert client.get(address).status_code == 200
+
+
+def test_an_open_stream_counts_for_its_client() -> None:
+    clients: Counter[str] = Counter()
+
+    async def stream() -> AsyncGenerator[bytes]:
+        assert clients == {"one": 1}
+        yield b"x"
+
+    async def send(_message: Any) -> None:
+        pass
+
+    asyncio.run(EventStream(stream(), counted_in(clients, "one")).stream_response(send))
+    assert not clients
 
 
 def test_pages_of_a_deleted_class_block_nobody_behind_the_same_address(

@@ -323,6 +323,21 @@ def test_to_keep_the_first_guess_and_to_rather_not(class_: Class) -> None:
     assert "You said 9×." in other.page
 
 
+def test_a_kept_guess_is_that_of_the_question_it_was_sent_for(class_: Class) -> None:
+    person = class_.student()
+    class_.act(Action.ASK, "rtn")
+    rtn = class_.item
+    person.vote(answer="4")
+    for action in (Action.CLOSE, Action.DISCUSS, Action.ASK_AGAIN):
+        class_.act(action)
+    class_.act(Action.ASK, "fit")  # just before they pressed "keep"
+    person.vote(skip="1")
+    person.post("class vote", item=str(rtn), round="2", keep="1")
+    votes = person.get("class data").json()["votes"]
+    kept = [(vote["value"], vote["late"]) for vote in votes if vote["question"] == "rtn"]
+    assert kept == [("4", False), ("4", True)]
+
+
 def test_a_late_vote_is_told_to_its_owner(class_: Class) -> None:
     person, other = class_.student(), class_.student()
     class_.act(Action.ASK, "rtn")
@@ -468,6 +483,8 @@ def test_download_what_is_mine(class_: Class) -> None:
     assert [each["name"] for each in mine["answers"]] == ["xray"]
     assert person.secret not in answer.text
     assert "outcome" not in json.dumps(mine["votes"])
+    class_.act(Action.SKIP)
+    assert [vote["outcome"] for vote in person.get("class data").json()["votes"]] == ["off"]
 
 
 def test_leave_and_keep_or_delete(class_: Class) -> None:
@@ -542,6 +559,16 @@ def test_what_cannot_be_is_refused_and_the_rest_is_stored(class_: Class, bad: di
     answer = person.send({"uid": "1", "kind": "question", "name": "rtn", "value": "3"}, bad)
     assert answer.status_code == 200
     assert len(answer.json()["refused"]) == 1
+    assert class_.count(Answer) == 1
+
+
+@pytest.mark.parametrize("uid", ["\ud83d", ["x"], "é"])
+def test_an_answer_whose_number_cannot_be_sent_back_loses_no_other(class_: Class, uid: Any) -> None:
+    person = class_.student()
+    kind = {"kind": "question", "name": "rtn", "value": "3"}
+    answer = person.send({"uid": "1", **kind}, {"uid": uid, **kind})
+    assert answer.status_code == 200
+    assert [each["uid"] for each in answer.json()["refused"]] == [""]
     assert class_.count(Answer) == 1
 
 

@@ -104,7 +104,7 @@ def test_no_page_violates_the_policy_or_requests_another_host(client: TestClient
 @pytest.mark.parametrize(
     "files",
     [
-        [STATIC / path for path in static_files() if not path.startswith("vendor/")],
+        [STATIC / path for path in static_files() if not path.startswith(("vendor/", "pictures/"))],
         [*(ROOT / "templates").rglob("*.jinja"), *(ROOT / "lessons").rglob("*.jinja")],
         [sheet for sheet, _ in style_sheets()],
     ],

@@ -22,6 +22,8 @@ from lessons.catalogue import Lesson, load_lesson
 BOM = "\N{ZERO WIDTH NO-BREAK SPACE}"
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 """What a formula begins with: OWASP, CSV Injection; the full-width signs some spreadsheets take, too."""
+AFTER_SEMICOLON = re.compile(r"(;\s*)(?=[=+\-@＝＋－＠])")
+"""Where a formula could begin in a spreadsheet of a country whose lists are separated by semicolons."""
 NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 """An answer such as -0.008 stays a number."""
 
@@ -156,13 +158,13 @@ def _of_step(cell: Cell) -> Fields:
 def defused(value: Any) -> Any:
     """A cell that no spreadsheet takes for a formula; a truth value is yes or no.
 
-    >>> defused("=1+1"), defused("-0.008"), defused("-quiet heron")
-    ("'=1+1", '-0.008', "'-quiet heron")
+    >>> defused("=1+1"), defused("-0.008"), defused("quiet;=1+1")
+    ("'=1+1", '-0.008', "quiet;'=1+1")
     """
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, str) and value.startswith(FORMULA) and not NUMBER.fullmatch(value):
-        return f"'{value}"
+    if isinstance(value, str) and not NUMBER.fullmatch(value):
+        return AFTER_SEMICOLON.sub(r"\1'", f"'{value}" if value.startswith(FORMULA) else value)
     return value
 
 

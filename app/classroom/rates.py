@@ -17,7 +17,7 @@ from typing import Literal
 from app.classroom.refusals import TooManyError
 
 MOST_BUCKETS = 20_000
-"""Buckets that a worker keeps, and codes that clients know; what was used longest ago goes first."""
+"""Buckets that a worker keeps of each deed, and codes that clients know: those that were used last."""
 
 Deed = Literal["join", "vote", "vote of one", "answers", "answers of one", "rename", "unknown code", "create"]
 
@@ -53,7 +53,10 @@ class Rates:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._buckets: OrderedDict[tuple[str, ...], tuple[float, float]] = OrderedDict()
+        # Of each deed, so that many made-up students do not make a client's tries of codes forgotten.
+        self._buckets: dict[Deed, OrderedDict[tuple[str, ...], tuple[float, float]]] = {
+            deed: OrderedDict() for deed in RATES
+        }
         self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     def take(self, deed: Deed, *who: str) -> None:
@@ -86,12 +89,12 @@ class Rates:
                 self._known.popitem(last=False)
 
     def _take(self, deed: Deed, who: tuple[str, ...], wanted: int) -> None:
-        rate, now, key = RATES[deed], self._clock(), (deed, *who)
+        rate, now, buckets = RATES[deed], self._clock(), self._buckets[deed]
         with self._lock:
-            tokens, at = self._buckets.pop(key, (float(rate.burst), now))
+            tokens, at = buckets.pop(who, (float(rate.burst), now))
             tokens = min(rate.burst, tokens + (now - at) * rate.per_minute / 60)
-            self._buckets[key] = (tokens - wanted if tokens >= 1 else tokens, now)
-            while len(self._buckets) > MOST_BUCKETS:
-                self._buckets.popitem(last=False)
+            buckets[who] = (tokens - wanted if tokens >= 1 else tokens, now)
+            while len(buckets) > MOST_BUCKETS:
+                buckets.popitem(last=False)
         if tokens < 1:
             raise TooManyError(math.ceil((1 - tokens) * 60 / rate.per_minute))

@@ -51,7 +51,16 @@ def test_no_text_begins_like_a_formula(text: str) -> None:
     assert defused(text) == f"'{text}"
 
 
-@pytest.mark.parametrize("value", ["quiet heron", "-0.008", "+5", "4.8", "", None, 3, -2.5, "a=b", "α"])
+@pytest.mark.parametrize(
+    ("text", "cell"), [("a;=1+1", "a;'=1+1"), ("a; @x;-1", "a; '@x;'-1"), ("=1;=2", "'=1;'=2")]
+)
+def test_no_formula_begins_after_a_semicolon(text: str, cell: str) -> None:
+    assert defused(text) == cell
+
+
+@pytest.mark.parametrize(
+    "value", ["quiet heron", "a; b", "a;1", "-0.008", "+5", "4.8", "", None, 3, -2.5, "a=b", "α"]
+)
 def test_numbers_and_other_texts_stay_as_they_are(value: object) -> None:
     assert defused(value) == value
 

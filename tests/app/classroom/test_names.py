@@ -173,7 +173,18 @@ def test_buckets_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     limit = rates.Rates(Clock())
     for number in range(100):
         limit.take("vote", str(number))
-    assert len(limit._buckets) == 10
+    assert len(limit._buckets["vote"]) == 10
+
+
+def test_made_up_students_do_not_make_tries_of_codes_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rates, "MOST_BUCKETS", 10)
+    limit = rates.Rates(Clock())
+    for _ in range(rates.RATES["unknown code"].burst):
+        limit.take("unknown code", "192.0.2.7")
+    for number in range(100):
+        limit.take("answers of one", str(number))
+    with pytest.raises(TooManyError):
+        limit.check("unknown code", "192.0.2.7")
 
 
 def test_who_tries_codes_does_not_lock_out_who_knows_a_class() -> None:

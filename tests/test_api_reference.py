@@ -19,7 +19,7 @@ MODULES = dict(api_reference.module_files())
 WITHOUT_EXAMPLE = {
     "checks of arguments: what they refuse is tested with every function that calls them": """
         quant_core.arrays.as_matrix quant_core.arrays.check_bits quant_core.arrays.check_group_size
-        quant_core.ggml.registry.codec_of quant_core.ggml.registry.encoder_of""",
+        quant_core.ggml.registry.codec_of""",
     "steps that all block formats share, which name the sources": """
         quant_core.ggml.codec.to_columns quant_core.ggml.codec.from_columns""",
     "need a model file: the command line is their example": """

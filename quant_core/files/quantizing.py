@@ -34,7 +34,6 @@ from quant_core.files.split import COUNT, NUMBER, TENSORS, part_names, prefix_of
 from quant_core.files.storage import FILE_TYPES, SIZES, UNQUANTIZED, decode, encode
 from quant_core.files.tensors import StoredTensor
 from quant_core.ggml.mixes import MIXES, tensor_types
-from quant_core.ggml.registry import QUANTIZABLE
 
 #: Weights that a process holds at a time, or one row where that is longer.
 WEIGHTS_AT_ONCE = 1 << 19
@@ -44,7 +43,7 @@ QUANTIZATION_VERSION = 2
 _USELESS_WITHOUT_IMPORTANCE = frozenset(("IQ3_XXS", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ1_M", "IQ1_S"))
 _USELESS_IN_MIX = {"Q2_K_S": _USELESS_WITHOUT_IMPORTANCE | {"Q2_K"}}
 #: Types whose encoders ignore importance.
-_IGNORES_IMPORTANCE = frozenset((*UNQUANTIZED, "Q8_0", "MXFP4", "NVFP4"))
+_IGNORES_IMPORTANCE = frozenset((*UNQUANTIZED, "Q8_0", "MXFP4", "NVFP4", "TQ1_0", "TQ2_0", "Q1_0", "Q2_0"))
 #: llama-imatrix does not measure these: their entries are not required.
 _EMBEDDINGS = frozenset(("token_embd.weight", "per_layer_token_embd.weight"))
 _NOT_IN_IMATRIX = _EMBEDDINGS | {"output.weight"}
@@ -347,11 +346,6 @@ def _plan_tensor(
         raise FormatError(
             f"{where} is stored as {printable(tensor.type_name)} already and would be quantized twice; "
             "give the F32, F16 or BF16 file"
-        )
-    if type_name not in QUANTIZABLE:
-        raise ValueError(
-            f"{where} would be {type_name}, which cannot be written; the types that can are "
-            f"{', '.join(QUANTIZABLE)}"
         )
     vector = None if type_name in UNQUANTIZED else _importance(tensor, importance, where)
     if (

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from quant_core.arrays import F32, U8, as_floats
 from quant_core.ggml.formats import FORMATS, Field, Format
-from quant_core.ggml.registry import CODECS, QUANTIZABLE, codec_of, encoder_of
+from quant_core.ggml.registry import CODECS, QUANTIZABLE, codec_of
 from quant_core.ggml.xray import ByteRole, byte_roles, weight_bytes
 
 __all__ = [
@@ -50,8 +50,8 @@ def quantize(weights: ArrayLike, type_name: str, importance: ArrayLike | None = 
         One of `QUANTIZABLE`.
     importance : array_like of float, shape (columns,), optional
         How much the squared error of each input channel counts, not negative: the mean square of its
-        activations over a calibration text (llama.cpp's imatrix). The types without a search ignore it: F32,
-        F16, BF16, Q8_0, MXFP4 and NVFP4.
+        activations over a calibration text (llama.cpp's imatrix). IQ2_XXS, IQ2_XS and IQ1_S need it. The
+        types without a search ignore it: F32, F16, BF16, Q8_0, MXFP4, NVFP4, TQ1_0, TQ2_0, Q1_0 and Q2_0.
 
     Returns
     -------
@@ -60,21 +60,26 @@ def quantize(weights: ArrayLike, type_name: str, importance: ArrayLike | None = 
     Raises
     ------
     ValueError
-        If the type is unknown or can only be dequantized, a shape does not fit, or a number is not finite.
+        If the type is unknown, a shape does not fit, a number is not finite, or the type needs an importance
+        and there is none.
 
     Examples
     --------
     >>> quantize(np.zeros((3, 512)), "Q4_K").shape
     (3, 288)
     """
-    encode, layout = encoder_of(type_name), FORMATS[type_name]
+    codec, layout = codec_of(type_name), FORMATS[type_name]
+    if codec.needs_importance and importance is None:
+        raise ValueError(
+            f"{type_name} needs an importance: llama.cpp refuses this type without an importance matrix"
+        )
     rows = _rows(weights, layout)
     column_importance = None if importance is None else _importance(importance, rows.shape[1])
     rows_at_once = max(1, _CHUNK // rows.shape[1])
     chunks = [rows[start : start + rows_at_once] for start in range(0, len(rows), rows_at_once)]
     # The searches divide by zero on purpose and discard those candidates, as the C code does.
     with np.errstate(all="ignore"):
-        encoded = [encode(chunk, column_importance) for chunk in chunks]
+        encoded = [codec.encode(chunk, column_importance) for chunk in chunks]
     return np.concatenate(encoded).reshape(len(rows), -1)
 
 

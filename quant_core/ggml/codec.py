@@ -25,9 +25,8 @@ class Codec:
 
     Attributes
     ----------
-    encode : callable or None
+    encode : callable
         (rows (r, columns) float32, importance (columns,) float32 or None) -> blocks (b, block_bytes) uint8.
-        None: the format can be read but not written here.
     unpack : callable
         blocks (b, block_bytes) uint8 -> the stored numbers by name, each of shape (b,) or (b, k): a bit of
         the block is a bit of exactly one of them.
@@ -36,12 +35,18 @@ class Codec:
     floats : mapping of str to callable
         How the bits of a floating-point number that numpy has no type for are read, by its name: bits ->
         float32.
+    weights_of : callable or None
+        Of a number that belongs to no run of weights: (name, index) -> the weights that depend on it.
+    needs_importance : bool
+        Whether ggml writes the type only with an importance vector.
     """
 
-    encode: Callable[[F32, F32 | None], U8] | None
+    encode: Callable[[F32, F32 | None], U8]
     unpack: Callable[[U8], Stored]
     values: Callable[[Mapping[str, NDArray[Any]]], F32]
     floats: Mapping[str, Callable[[NDArray[Any]], F32]] = field(default_factory=dict)
+    weights_of: Callable[[str, int], range] | None = None
+    needs_importance: bool = False
 
     def fields(self, blocks: U8) -> Stored:
         """Return the named arrays of `unpack`: a floating-point `d` as float32, and its bits as `d_bits`."""

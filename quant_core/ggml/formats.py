@@ -239,6 +239,12 @@ _ROWS = (
             ("qs", "(48,)u1", "240 digits of −1, 0 and 1, five in a byte"),
             ("qh", "(4,)u1", "16 digits, four in a byte"),
             ("d", "<f2", "half scale")),
+    _format("Q1_0", 128, None,
+            ("d", "<f2", "half mean magnitude"),
+            ("qs", "(16,)u1", "a sign bit for each weight")),
+    _format("Q2_0", 64, "Q4_0",
+            ("d", "<f2", "half scale"),
+            ("qs", "(16,)u1", "64 2-bit codes of −1, 0, 1 and 2")),
 )
 # fmt: on
 

@@ -1,8 +1,8 @@
-"""IQ1, IQ2 and IQ3: codebooks of 8 or 4 weights at a time, 1.56 to 3.44 bits per weight. Read, not written.
+"""IQ1, IQ2 and IQ3: codebooks of 8 or 4 weights at a time, 1.56 to 3.44 bits per weight.
 
 An index stands for a whole vector of small values; a sign for each weight and a scale for each 16 or 32 come
 on top: ŵ = scale · sign · grid[index]. IQ1 has no signs but a common shift: ŵ = scale · (grid[index] ± ⅛).
-To choose the vectors llama.cpp searches the neighbourhood of each in the codebook; that encoder is not here.
+The encoders are in `iq_encode` and `iq1_encode`, the codebooks in `codebooks`.
 
 Some types store 7 of 8 signs: the number of minus signs of a vector is even, so the eighth follows.
 
@@ -15,50 +15,22 @@ References
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quant_core.arrays import F32, U8
+from quant_core.ggml import iq1_encode, iq_encode
+from quant_core.ggml.codebooks import grid
 from quant_core.ggml.codec import Codec, Stored
 from quant_core.ggml.formats import FORMATS, Blocks
 
 SUPER_BLOCK = 256
 
-_GRIDS = Path(__file__).with_name("data") / "iq_grids.npz"
-#: What the digits of a codebook word stand for, and how many digits a word has.
-_DIGITS: Mapping[str, tuple[tuple[int, ...], int]] = {
-    "iq2xxs": ((8, 25, 43), 8),
-    "iq2xs": ((8, 25, 43), 8),
-    "iq2s": ((8, 25, 43), 8),
-    "iq3xxs": ((4, 12, 20, 28, 36, 44, 52, 62), 4),
-    "iq3s": ((1, 3, 5, 7, 9, 11, 13, 15), 4),
-    "iq1s": ((-1, 0, 1), 8),
-}
 #: The factor of each of 8 weights, +1 or −1, by the pattern of their signs: a set bit is a minus.
 _SIGNS = np.array([[1 - 2 * (pattern >> bit & 1) for bit in range(8)] for pattern in range(256)], np.float32)
 _SHIFT = np.float32(0.125)
-
-
-@cache
-def grid(name: str) -> F32:
-    """Return a codebook: the vector of each index, shape (indices, 8) or (indices, 4).
-
-    Examples
-    --------
-    >>> grid("iq2xxs").shape, grid("iq3s")[1].tolist()
-    ((256, 8), [3.0, 1.0, 1.0, 1.0])
-    """
-    levels, length = _DIGITS[name]
-    with np.load(_GRIDS) as stored:
-        words = stored[name].astype(np.uint16)
-    width = 2 if length == 8 else 3
-    digits = words[:, None] >> np.arange(0, width * length, width, dtype=np.uint16) & (2**width - 1)
-    vectors: F32 = np.array(levels, np.float32)[digits]
-    return vectors
 
 
 def _signed(name: str, scale_of: Callable[[F32, F32], F32]) -> Callable[[Mapping[str, NDArray[Any]]], F32]:
@@ -180,17 +152,25 @@ def _shifted(fields: Mapping[str, NDArray[Any]]) -> F32:
     return flat
 
 
-def _reader(
-    name: str, unpack: Callable[[Blocks], Stored], values: Callable[[Mapping[str, NDArray[Any]]], F32]
+def _codec(
+    name: str,
+    encode: Callable[[F32, F32 | None], U8],
+    unpack: Callable[[Blocks], Stored],
+    values: Callable[[Mapping[str, NDArray[Any]]], F32],
+    needs_importance: bool = False,
 ) -> Codec:
-    """Return the codec of a type that is only read."""
-    return Codec(None, lambda blocks: unpack(FORMATS[name].view(blocks)), values)
+    return Codec(
+        encode, lambda blocks: unpack(FORMATS[name].view(blocks)), values, needs_importance=needs_importance
+    )
 
 
-IQ2_XXS = _reader("IQ2_XXS", _unpack_iq2_xxs, _with_parity(_signed("iq2xxs", _half_steps(0.25))))
-IQ2_XS = _reader("IQ2_XS", _unpack_iq2_xs, _with_parity(_signed("iq2xs", _half_steps(0.25))))
-IQ2_S = _reader("IQ2_S", _unpack_iq2_s, _signed("iq2s", _half_steps(0.25)))
-IQ3_XXS = _reader("IQ3_XXS", _unpack_iq3_xxs, _with_parity(_signed("iq3xxs", _half_steps(0.5))))
-IQ3_S = _reader("IQ3_S", _unpack_iq3_s, _signed("iq3s", _odd_steps))
-IQ1_S = _reader("IQ1_S", _unpack_iq1_s, _shifted)
-IQ1_M = _reader("IQ1_M", _unpack_iq1_m, _shifted)
+_IQ2_XXS = _with_parity(_signed("iq2xxs", _half_steps(0.25)))
+_IQ2_XS = _with_parity(_signed("iq2xs", _half_steps(0.25)))
+_IQ3_XXS = _with_parity(_signed("iq3xxs", _half_steps(0.5)))
+IQ2_XXS = _codec("IQ2_XXS", iq_encode.encode_iq2_xxs, _unpack_iq2_xxs, _IQ2_XXS, needs_importance=True)
+IQ2_XS = _codec("IQ2_XS", iq_encode.encode_iq2_xs, _unpack_iq2_xs, _IQ2_XS, needs_importance=True)
+IQ2_S = _codec("IQ2_S", iq_encode.encode_iq2_s, _unpack_iq2_s, _signed("iq2s", _half_steps(0.25)))
+IQ3_XXS = _codec("IQ3_XXS", iq_encode.encode_iq3_xxs, _unpack_iq3_xxs, _IQ3_XXS)
+IQ3_S = _codec("IQ3_S", iq_encode.encode_iq3_s, _unpack_iq3_s, _signed("iq3s", _odd_steps))
+IQ1_S = _codec("IQ1_S", iq1_encode.encode_iq1_s, _unpack_iq1_s, _shifted, needs_importance=True)
+IQ1_M = _codec("IQ1_M", iq1_encode.encode_iq1_m, _unpack_iq1_m, _shifted)

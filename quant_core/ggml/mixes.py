@@ -251,10 +251,12 @@ MIXES: dict[str, Mix] = {
     "IQ2_S": _low_bit("IQ2_XS", embedding="IQ3_S", spare="IQ3_S", attn_output="IQ3_S"),
     "IQ2_XS": _low_bit("IQ2_XS", embedding="Q2_K", spare="Q2_K", attn_output=None),
     "IQ2_XXS": _low_bit("IQ2_XXS", embedding="Q2_K", spare="Q2_K", attn_output=None),
+    "Q2_0": Mix("Q2_0", embedding="Q4_K"),
     "TQ2_0": Mix("TQ2_0", embedding="Q4_K"),
     "IQ1_M": _low_bit("IQ1_M", embedding="Q2_K", spare="Q2_K", attn_output="IQ2_XXS"),
     "TQ1_0": Mix("TQ1_0", embedding="Q4_K"),
     "IQ1_S": _low_bit("IQ1_S", embedding="Q2_K", spare="Q2_K", attn_output="IQ2_XXS"),
+    "Q1_0": Mix("Q1_0"),
     # Not llama-quantize's own: what publishers make with --token-embedding-type and --output-tensor-type.
     "Q6_K_L": Mix("Q6_K", output="Q8_0", embedding="Q8_0"),
 }
@@ -379,9 +381,20 @@ def _with_eight_experts(mix_name: str, group: str, chosen: str, mix: Mix) -> str
 
 
 def _fitting(type_name: str, columns: int) -> str:
-    """Return the type, or the fallback whose blocks divide the row."""
+    """Return the type, or the fallback whose blocks divide the row.
+
+    Raises
+    ------
+    ValueError
+        For a type of larger blocks to which llama.cpp has no fallback.
+    """
     if columns % BLOCK_SIZES[type_name][0] == 0:
         return type_name
+    if type_name not in FALLBACK and BLOCK_SIZES[type_name][0] > 32:
+        raise ValueError(
+            f"rows of {columns} weights are no multiple of {BLOCK_SIZES[type_name][0]}, the block of "
+            f"{type_name}, and llama.cpp defines no type to fall back to"
+        )
     fallback = FALLBACK.get(type_name, "F16")
     return fallback if columns % BLOCK_SIZES[fallback][0] == 0 else "F16"
 

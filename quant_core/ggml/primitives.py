@@ -258,7 +258,7 @@ def fit_positive(x: F32, top: int, weights: F32) -> tuple[F32, F32]:
         np.copyto(inverse, trial, where=better)
         np.copyto(error, trial_error, where=better)
 
-    codes = _as_byte(np.minimum(nint(inverse * x), top32))
+    codes = np.minimum(nint(inverse * x), top32)
     scale = _descend(x, codes, weights, np.float32(-np.inf), top32, others_needed=True)
     zero = largest < ALL_ZERO
     _clear(codes, zero)
@@ -273,6 +273,8 @@ def _descend(x: F32, codes: F32, weights: F32, low: np.float32, high: np.float32
     weighted = weights * x
     sum_lx = sum_in_order(weighted * codes)
     sum_l2 = sum_in_order(weights * codes * codes)
+    if others_needed:  # C stores these codes as bytes, but has added them up before
+        codes[:] = _as_byte(codes)
 
     everything = _Descent(x, weighted, weights, codes, sum_lx, sum_l2)
 
@@ -326,7 +328,8 @@ def _sweep(blocks: _Descent, low: np.float32, high: np.float32, others_needed: b
         if others_needed:
             better &= l2 > 0
         at = at[better]
-        code[at], sum_lx[at], sum_l2[at] = level[better], new_lx[better], new_l2[better]
+        sum_lx[at], sum_l2[at] = new_lx[better], new_l2[better]
+        code[at] = _as_byte(level[better]) if others_needed else level[better]
         touched[at] = True
     return np.flatnonzero(touched)
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 
-from quant_core.arrays import F32, U8
-from quant_core.ggml import fp4, iq, iq4, legacy, plain, q2_k, q3_k, q4_k, q5_k, q6_k
+from quant_core.ggml import fp4, iq, iq4, legacy, plain, q2_k, q3_k, q4_k, q5_k, q6_k, ternary
 from quant_core.ggml.codec import Codec
-from quant_core.ggml.formats import FORMATS
 
 CODECS: Mapping[str, Codec] = MappingProxyType(
     {
@@ -36,11 +34,15 @@ CODECS: Mapping[str, Codec] = MappingProxyType(
         "IQ2_XXS": iq.IQ2_XXS,
         "IQ1_S": iq.IQ1_S,
         "IQ1_M": iq.IQ1_M,
+        "TQ2_0": ternary.TQ2_0,
+        "TQ1_0": ternary.TQ1_0,
+        "Q2_0": ternary.Q2_0,
+        "Q1_0": ternary.Q1_0,
     }
 )
 
-#: The types that can be written too.
-QUANTIZABLE: tuple[str, ...] = tuple(name for name, codec in CODECS.items() if codec.encode is not None)
+#: The types that can be written: all of them.
+QUANTIZABLE: tuple[str, ...] = tuple(CODECS)
 
 
 def codec_of(type_name: str) -> Codec:
@@ -52,22 +54,5 @@ def codec_of(type_name: str) -> Codec:
         If there is none; the message lists those that exist.
     """
     if type_name not in CODECS:
-        problem = "is known by its size but has no codec" if type_name in FORMATS else "is not known"
-        raise ValueError(f"type {type_name!r} {problem}; the types that have one are {', '.join(CODECS)}")
+        raise ValueError(f"type {type_name!r} is not known; the types are {', '.join(CODECS)}")
     return CODECS[type_name]
-
-
-def encoder_of(type_name: str) -> Callable[[F32, F32 | None], U8]:
-    """Return the encoder of a type.
-
-    Raises
-    ------
-    ValueError
-        If there is none; the message lists those that exist.
-    """
-    encode = codec_of(type_name).encode
-    if encode is None:
-        raise ValueError(
-            f"type {type_name!r} is dequantize only; the types to quantize to are {', '.join(QUANTIZABLE)}"
-        )
-    return encode

@@ -99,7 +99,8 @@ def _roles(type_name: str) -> tuple[ByteRole, ...]:
         span = layout.block_size // numbers.shape[1]
         for position, index in np.argwhere(unsigned):
             bit = int(unsigned[position, index]).bit_length() - 1
-            weights = range(int(index) * span, (int(index) + 1) * span)
+            run = range(int(index) * span, (int(index) + 1) * span)
+            weights = codec.weights_of(name, int(index)) if codec.weights_of else run
             owner[int(position)] = (name, int(index), bit, weights)
 
     roles: list[ByteRole] = []

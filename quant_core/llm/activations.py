@@ -97,8 +97,11 @@ KINDS: Mapping[str, Callable[[F32], F32]] = MappingProxyType(
 #: Type of a matrix in a GGUF file -> kind to which llama.cpp rounds its inputs; other inputs are not rounded.
 OF_TYPES: Mapping[str, str] = MappingProxyType(
     {"F16": "f16"}
-    | dict.fromkeys(("Q8_0", "Q4_0", "Q5_0", "Q4_1", "Q5_1", "IQ4_NL", "MXFP4", "NVFP4"), "q8_0")
-    | dict.fromkeys(("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_XS"), "q8_K")
+    | {
+        name: "q8_K" if layout.block_size == 256 else "q8_0"
+        for name, layout in ggml.FORMATS.items()
+        if layout.block_size > 1
+    }
 )
 
 

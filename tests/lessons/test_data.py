@@ -80,11 +80,34 @@ def test_every_model_names_a_file_at_a_commit() -> None:
         assert set(entry["source"]) >= {"repo", "path", "commit"}, entry["id"]
 
 
+NOT_IN_Q1_0 = {
+    "gemma-4-26b-a4b": 2112, "smollm2-135m": 576, "smollm2-360m": 960, "gpt-oss-20b": 2880,
+    "gpt-oss-120b": 2880, "glm-5.2": 192, "glm-4.5-air": 10944,
+}  # fmt: skip
+"""Models with rows that are no multiple of 128, and the length of the first of these."""
+
+
+@pytest.mark.parametrize("preset", models(), ids=lambda preset: preset.id)
+def test_models_whose_rows_do_not_divide_into_q1_0_are_refused(preset: sources.ModelPreset) -> None:
+    """llama.cpp has a type to fall back to for all other types."""
+    if preset.id not in NOT_IN_Q1_0:
+        assert weight_bytes(preset.shape, "Q1_0") < weight_bytes(preset.shape, "Q2_K")
+        return
+    says = (
+        f"rows of {NOT_IN_Q1_0[preset.id]} weights are no multiple of 128, the block of Q1_0, "
+        "and llama.cpp defines no type to fall back to"
+    )
+    with pytest.raises(ValueError, match=f"^{says}$"):
+        weight_bytes(preset.shape, "Q1_0")
+
+
 @pytest.mark.parametrize("preset", models(), ids=lambda preset: preset.id)
 def test_every_model_has_a_size_in_some_mix(preset: sources.ModelPreset) -> None:
     """In some mixes each, and in every mix some of them."""
     turn = models().index(preset)
     some = {"IQ1_S", "Q4_K_M", "F16", "F32", *list(MIXES)[turn % 8 :: 8]}
+    if preset.id in NOT_IN_Q1_0:
+        some.discard("Q1_0")
     sizes = {mix: weight_bytes(preset.shape, mix) for mix in some}
     assert sizes["IQ1_S"] < sizes["Q4_K_M"] < sizes["F16"] < sizes["F32"]
     assert preset.source

@@ -27,6 +27,12 @@ def ggml_vectors() -> Vectors:
 
 
 @pytest.fixture(scope="session")
+def more_vectors() -> Vectors:
+    """The same of the codebook types below IQ4 and of the types of one and two bits."""
+    return dict(np.load(DATA / "ggml_more.npz"))
+
+
+@pytest.fixture(scope="session")
 def method_vectors() -> Vectors:
     """Output of the authors' code of each method."""
     return dict(np.load(DATA / "methods.npz"))

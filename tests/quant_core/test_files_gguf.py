@@ -57,6 +57,8 @@ def test_types_and_their_sizes_are_those_of_the_reference_package() -> None:
 def test_file_types_are_those_of_the_reference_package() -> None:
     names = {"F32": "ALL_F32", "Q6_K_L": "MOSTLY_Q6_K"}
     for name, number in FILE_TYPES.items():
+        if name == "Q2_0":  # newer than the package
+            continue
         assert gguf.LlamaFileType(number).name == names.get(name, f"MOSTLY_{name}")
     assert set(FILE_TYPES) == set(MIXES)
 
@@ -316,16 +318,13 @@ def test_types_of_later_versions_are_listed_and_not_read(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(("number", "name", "block", "size"), [(41, "Q1_0", 128, 18), (42, "Q2_0", 64, 18)])
-def test_the_sizes_of_types_without_a_codec(
-    tmp_path: Path, number: int, name: str, block: int, size: int
-) -> None:
+def test_the_newest_types_are_read(tmp_path: Path, number: int, name: str, block: int, size: int) -> None:
     path = tmp_path / "new.gguf"
     path.write_bytes(gguf_bytes(tensors=(listed(b"a", (2 * block, 3), number, 0),)))
     tensor = read_gguf(path).tensors["a"]
     assert (tensor.type_name, tensor.bytes) == (name, 6 * size)
     assert tensor.bits_per_weight == {"Q1_0": 1.125, "Q2_0": 2.25}[name]
-    with pytest.raises(FormatError, match=f"tensor a: type '{name}'"):
-        tensor.floats()
+    assert tensor.floats().shape == (3, 2 * block)
 
 
 def test_header_alone_is_read_on_request(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_every_writable_file_type_is_tested(half: Path, importance: str) -> None
     model = open_model(half)
     vectors = importance_of(model.tensors) if importance == "importance" else None
     for mix in set(FILE_TYPES) - set(DIGESTS[importance]):
-        with pytest.raises(ValueError, match=r"which cannot be written|needs an importance matrix"):
+        with pytest.raises(ValueError, match="needs an importance matrix"):
             quantizing.plan(model, mix, vectors)
 
 
@@ -235,10 +235,6 @@ def test_unwritable_types_are_refused_before_any_work(half: Path, tmp_path: Path
         quantize_model(model, out, "Q4_K_XL")
     with pytest.raises(ValueError, match="IQ2_XXS needs an importance matrix"):
         quantize_model(model, out, "IQ2_XXS")
-    with pytest.raises(
-        ValueError, match="would be TQ1_0, which cannot be written; the types that can are F32"
-    ):
-        quantize_model(model, out, "TQ1_0")
     with pytest.raises(ValueError, match="jobs is 0; give the number of processes"):
         quantize_model(model, out, "Q8_0", jobs=0)
     importance = importance_of(model.tensors)
@@ -300,7 +296,8 @@ def test_deviations_from_the_request_are_reported(half: Path) -> None:
 def test_types_that_use_importance_are_those_whose_bytes_change(type_name: str) -> None:
     rows = np.random.default_rng(1).standard_normal((2, 512)).astype(np.float32)
     importance = np.linspace(0, 1, 512, dtype=np.float32) ** 4
-    changes = not np.array_equal(encode(rows, type_name), encode(rows, type_name, importance))
+    without = np.ones_like(importance) if type_name in ("IQ2_XXS", "IQ2_XS", "IQ1_S") else None
+    changes = not np.array_equal(encode(rows, type_name, without), encode(rows, type_name, importance))
     assert changes == (type_name not in quantizing._IGNORES_IMPORTANCE)
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quant_core.ggml.formats import FORMATS
 from quant_core.ggml.mixes import MIXES
 from quant_core.memory import (
     CACHE_TYPES,
@@ -125,7 +126,9 @@ def test_more_bits_take_more_bytes(shape: Any) -> None:
 @pytest.mark.parametrize("mix", [mix for mix in MIXES if mix != "F32"])
 @given(shape=SHAPES)
 def test_no_mix_is_larger_than_f16_or_smaller_than_its_smallest_block(mix: str, shape: Any) -> None:
-    assert 1.5 < bits_per_weight(shape, mix) <= bits_per_weight(shape, "F16") < 16.1
+    assert (
+        FORMATS["Q1_0"].bits_per_weight < bits_per_weight(shape, mix) <= bits_per_weight(shape, "F16") < 16.1
+    )
 
 
 # --- GPTQ and AWQ -----------------------------------------------------------------------------------------

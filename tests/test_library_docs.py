@@ -186,7 +186,7 @@ def test_documented_commit_is_that_of_the_code() -> None:
 
 def test_the_readme_counts_the_types() -> None:
     readme = (ROOT / "README.md").read_text("utf-8")
-    assert f"writes and reads all {len(ggml.FORMATS)} types of llama.cpp" in readme
+    assert f"writes and reads all {len(ggml.FORMATS)} weight types of llama.cpp" in readme
     assert set(ggml.QUANTIZABLE) == set(ggml.CODECS) == set(ggml.FORMATS)
 
 

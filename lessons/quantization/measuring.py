@@ -55,9 +55,14 @@ SAMPLE_WINDOWS = 8
 FAMILIES = ("original", "gguf", "rtn", "gptq", "awq", "w8a8", "other")
 PLAIN_MIXES = (
     "Q8_0", "Q6_K_L", "Q6_K", "Q5_1", "Q5_K_M", "Q5_K_S", "Q5_0", "Q4_1", "Q4_K_M", "Q4_K_S", "Q4_0",
-    "IQ4_NL", "IQ4_XS", "Q3_K_L", "Q3_K_M", "Q3_K_S", "Q2_K",
+    "IQ4_NL", "IQ4_XS", "Q3_K_L", "Q3_K_M", "Q3_K_S", "IQ3_M", "IQ3_S", "Q2_K",
 )  # fmt: skip
-IMATRIX_MIXES = (*PLAIN_MIXES[PLAIN_MIXES.index("Q6_K") :], "Q2_K_S")
+TRAINED_FOR = ("Q2_0", "TQ2_0", "TQ1_0", "Q1_0")
+"""Types for models that were trained for them: on other weights ruinous. They ignore importance."""
+IMATRIX_MIXES = (
+    *PLAIN_MIXES[PLAIN_MIXES.index("Q6_K") :],
+    "IQ3_XS", "IQ3_XXS", "Q2_K_S", "IQ2_M", "IQ2_S", "IQ2_XS", "IQ2_XXS", "IQ1_M", "IQ1_S",
+)  # fmt: skip
 ROUNDED_ACTIVATIONS = {"w8a8": "int8", "smoothquant": "int8", "llm-int8": "LLM.int8()", "fp8-w8a8": "e4m3"}
 """Methods that compute in 8 bits -> what they do to the inputs of the layers' matrices."""
 
@@ -86,7 +91,7 @@ class Recipe:
 
 def _recipes() -> tuple[Recipe, ...]:
     rows = [Recipe("F16", "original", "F16", 16)]
-    rows += [Recipe(mix, "gguf", mix) for mix in PLAIN_MIXES]
+    rows += [Recipe(mix, "gguf", mix) for mix in (*PLAIN_MIXES, *TRAINED_FOR)]
     rows += [Recipe(f"{mix}-imatrix", "gguf", mix, importance=True) for mix in IMATRIX_MIXES]
     rows += [_grid("rtn", bits) for bits in (8, 6, 5, 4, 3, 2)]
     rows += [_grid("rtn-symmetric", bits) for bits in (4, 3)]

@@ -9,9 +9,18 @@ import pytest
 from numpy.typing import NDArray
 
 from lessons.catalogue import load_lesson
+from lessons.kit import numbers
 from lessons.kit.view import View
 from lessons.quantization import measuring, sources
-from lessons.quantization.figures.measured import FIGURE, FLOOR, REFERENCE, ROWS, Controls, compute
+from lessons.quantization.figures.measured import (
+    FIGURE,
+    FLOOR,
+    HIGHEST,
+    REFERENCE,
+    ROWS,
+    Controls,
+    compute,
+)
 from lessons.quantization.sources import Measured, name_of
 from quant_core.files.storage import FILE_TYPES
 from quant_core.ggml import QUANTIZABLE
@@ -222,13 +231,20 @@ def test_the_quoted_curve_is_its_own_rise_and_has_its_warning() -> None:
 @pytest.mark.parametrize("family", ["all", "gguf", "rtn", "gptq", "awq", "w8a8", "other"])
 @pytest.mark.parametrize("group", ["32", "64", "128"])
 def test_every_mark_lies_in_the_plot_at_its_rise(family: str, group: str) -> None:
-    """Better is up; what is not told from 16 bits lies on the first line."""
+    """Better is up; the first line has what is not told from 16 bits, a note names what is far worse."""
     shown = view(family=family, group=group, quoted="on")
     assert shown.chart
     high, low = shown.chart.y.domain
     marks = [series for series in shown.chart.series if series.kind == "points"]
     drawn = {point.key: point.y for series in marks for point in series.points}
-    assert drawn.keys() == {row.key for row in compute(Controls(family=family, group=group)).shown} - {"F16"}
+    rows = {row.key for row in compute(Controls(family=family, group=group)).shown}
+    ruinous = {key for key in rows if ROWS[key].perplexity > HIGHEST * REFERENCE.perplexity}
+    assert drawn.keys() == rows - ruinous - {"F16"}
+    assert ruinous == (set(measuring.TRAINED_FOR) if family in ("all", "gguf") else set())
+    (note,) = [TEXT.sentence(each) for each in shown.notes if each.key == "beyond"] or [""]
+    assert all(f"{key} (" in note for key in ruinous)
+    assert bool(ruinous) == bool(note)
+    assert len(note) <= 130
     for series in shown.chart.series:
         assert all(low < point.y < high for point in series.points)
     for key, y in drawn.items():
@@ -237,16 +253,24 @@ def test_every_mark_lies_in_the_plot_at_its_rise(family: str, group: str) -> Non
 
 
 def test_every_line_is_named_and_the_chosen_mark_too() -> None:
-    """At the end where three lines meet, the name of a chosen mark may take the place of a line's."""
+    """Near two bits, where lines meet, the name of a chosen mark may take the place of a line's.
+
+    A chosen mark that is too far down for the plot has none.
+    """
     for quoted in ("off", "on"):
         for row in ROWS:
             shown = view(row=row, quoted=quoted)
             assert shown.chart
             points = [point for series in shown.chart.series for point in series.points]
             labels = {point.label for point in points}
+            assert (quoted == "on") == ("8B" in labels)
             missing = {"GGUF", "imatrix", "RTN", "GPTQ", "AWQ", "HQQ"} - labels
-            assert not missing or (missing == {"AWQ"} and "-2-" in row)
-            assert all(point.label and not point.label_minor for point in points if point.marked)
+            assert not missing or (missing <= {"AWQ", "GPTQ"} and ("-2-" in row or row == "IQ1_S-imatrix"))
+            marked = [point for point in points if point.marked]
+            assert bool(marked) == (row != "F16" and row not in measuring.TRAINED_FOR)
+            assert all(point.label and not point.label_minor for point in marked)
+            if not marked:
+                assert not [p for p in points if p.label and p.y == FLOOR and p.label_side == "right"]
 
 
 def test_the_finding_is_true_and_short_in_every_state() -> None:
@@ -259,6 +283,13 @@ def test_the_finding_is_true_and_short_in_every_state() -> None:
                 assert len(said) <= 130
                 if chosen is REFERENCE:
                     assert said.startswith("16 bits: perplexity 21.11")
+                    continue
+                if chosen.name in measuring.TRAINED_FOR:
+                    assert said.startswith(
+                        f"{chosen.name}, {chosen.bits_per_weight:.2f} bits a weight, is for "
+                    )
+                    perplexity = numbers.significant(chosen.perplexity, 4)
+                    assert said.endswith(f"on ours the perplexity is {perplexity}, not 21.11.")
                     continue
                 assert said.startswith(
                     f"{name_of(chosen)}, {chosen.bits_per_weight:.2f} bits a weight, costs "
@@ -274,6 +305,8 @@ def test_the_finding_is_true_and_short_in_every_state() -> None:
                     lower = next(r for r in result.shown if f"less, {name_of(r)} costs" in said)
                     assert 0.6 <= chosen.bits_per_weight - lower.bits_per_weight <= 1.4
                     assert lower.perplexity > chosen.perplexity
+                    assert lower.name not in measuring.TRAINED_FOR
+                    assert lower.name.startswith("IQ") == chosen.name.startswith("IQ")
                     assert (lower.family, lower.importance) == (chosen.family, chosen.importance)
 
 

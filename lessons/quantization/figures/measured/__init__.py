@@ -7,7 +7,7 @@ bits and eight are told apart as well as two. What is quoted of an 8B model can 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -21,7 +21,7 @@ from lessons.kit.mathml import tex
 from lessons.kit.scales import Scale
 from lessons.kit.view import Column, Limit, Readout, Sentence, Table, View
 from lessons.quantization import smollm2, sources
-from lessons.quantization.measuring import Recipe
+from lessons.quantization.measuring import TRAINED_FOR, Recipe
 from lessons.quantization.sources import Measured, name_of
 from quant_core.llm import calibrate, evaluate
 from quant_core.llm.model import Transformer
@@ -42,8 +42,11 @@ SHAPES = {
     "w8a8": "triangle-right",
 }  # fmt: skip
 
+K_QUANTS = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K")
+"""The line of the usual GGUF types; with an importance matrix it goes on to IQ1_S."""
+
 LINES = {
-    "gguf": ("GGUF", ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K")),
+    "gguf": ("GGUF", (*K_QUANTS, "IQ2_M", "IQ2_XXS", "IQ1_S")),
     "rtn": ("RTN", ("rtn",)),
     "gptq": ("GPTQ", ("gptq",)),
     "awq": ("AWQ", ("awq",)),
@@ -235,7 +238,7 @@ def _predictions(result: Result) -> int:
 
 
 def _in_plot(result: Result) -> tuple[list[Measured], list[Measured]]:
-    """The rows that the plot has room for, and those far above."""
+    """The rows that the plot has room for, and those far worse."""
     highest = HIGHEST * result.reference.perplexity
     return (
         [row for row in result.shown if row.perplexity <= highest],
@@ -265,6 +268,8 @@ def _finding(result: Result, awaited: str, said: dict[str, str]) -> Sentence:
     verdict = _verdict(result.chosen, result.reference)
     if result.model == "tinylm" and awaited:
         return Sentence("finding_awaited")
+    if result.chosen.name in TRAINED_FOR:
+        return Sentence("finding_trained_for", **said)
     if verdict == "reference":
         return Sentence("finding_reference" if result.model == "tinylm" else "finding_shipped", **said)
     lower = _a_bit_less(result)
@@ -285,7 +290,10 @@ def _cost(rise: float) -> str:
 
 
 def _a_bit_less(result: Result) -> Measured | None:
-    """The row of the chosen one's line or kind that has about one bit less, the nearest to it."""
+    """The row of the chosen one's line or kind that has about one bit less, the nearest to it.
+
+    IQ types are compared with IQ types.
+    """
     chosen = result.chosen
     steps = [
         (abs(chosen.bits_per_weight - row.bits_per_weight - 1), row)
@@ -293,7 +301,8 @@ def _a_bit_less(result: Result) -> Measured | None:
         if (row.family, row.importance) == (chosen.family, chosen.importance)
         if A_BIT[0] <= chosen.bits_per_weight - row.bits_per_weight <= A_BIT[1]
         if chosen.family == "gguf" or (row.name, row.group_size) == (chosen.name, chosen.group_size)
-        if row.perplexity > chosen.perplexity
+        if row.perplexity > chosen.perplexity and row.name not in TRAINED_FOR
+        if row.name.startswith("IQ") == chosen.name.startswith("IQ")
     ]
     return min(steps, key=lambda step: step[0])[1] if steps else None
 
@@ -416,6 +425,7 @@ def _chart(rows: list[Measured], result: Result) -> Chart:
     laid_over = _quoted() if result.controls.quoted else None
     x, y = _axes(rows, result, laid_over)
     places = _labels(rows, result, x, y, laid_over)
+    laid_over = _quoted(places) if laid_over else None
     series: list[Series] = []
     for family, importance in dict.fromkeys((row.family, row.importance) for row in rows):
         kind = [row for row in rows if (row.family, row.importance) == (family, importance)]
@@ -442,26 +452,26 @@ def _is_on_line(row: Measured) -> bool:
     return row.name in LINES.get(row.family, ("", ()))[1]
 
 
-def _quoted() -> Series:
-    """FIG.05's Llama 3 8B base without importance matrix: its rise over its own F16."""
+def _quoted(places: Mapping[str, LabelPlace] | None = None) -> Series:
+    """FIG.05's Llama 3 8B base without importance matrix: its rise over its own F16, named where placed."""
+    places = places or {}
     table = sorted(
         (row for row in sources.base_quality_table() if not row.importance),
         key=lambda row: row.bits_per_weight,
     )
     baseline = next(row for row in table if row.scheme == "F16")
-    on_line = LINES["gguf"][1]
     rises = {row.scheme: 100 * (row.perplexity / baseline.perplexity - 1) for row in table}
     points = [
         Point(
             row.bits_per_weight,
             max(FLOOR, rises[row.scheme]),
             f"quoted-{row.scheme}",
-            label="8B" if row.scheme == on_line[-1] else "",
+            label="8B" if f"quoted-{row.scheme}" in places else "",
             hover=f"8B {row.scheme} · {numbers.signed(rises[row.scheme], 2)} %",
-            label_side="bottom",
+            label_side=places[f"quoted-{row.scheme}"].side if f"quoted-{row.scheme}" in places else "right",
         )
         for row in table
-        if row.scheme in on_line
+        if row.scheme in K_QUANTS
     ]
     return Series("quoted", tuple(points), kind="both", role="method-5", size=6)
 
@@ -475,6 +485,7 @@ def _labels(
     """
     across, up = Scale(x.domain, (0.0, 100.0)), Scale(y.domain, (float(HEIGHT), 0.0), log=True)
     alone = result.controls.family != "all"
+    is_drawn = result.chosen in rows
 
     def text(row: Measured) -> tuple[str, str]:
         """The text of a mark's label, and the line that it names."""
@@ -484,10 +495,12 @@ def _labels(
             return _line_name(row), _line_name(row)
         return ("" if row.family in ("gguf", "rtn", "gptq", "awq") else _label(row)), ""
 
-    def rank(row: Measured) -> tuple[bool, bool, bool, float]:
+    def rank(row: Measured) -> tuple[bool, bool, bool, bool, float]:
+        # The first label may stand on the line across the plot: let it be that of no mark on the line.
+        on_rule = not is_drawn and _drawn_rise(row, result) <= FLOOR
         usual = alone and row.name in LABELLED and not row.importance
         from_end = -row.bits_per_weight if _kind(row) == ("gguf", False) else row.bits_per_weight
-        return row is not result.chosen, not text(row)[1], not usual, from_end
+        return row is not result.chosen, on_rule, not text(row)[1], not usual, from_end
 
     ordered = sorted(rows, key=rank)
     labels = [
@@ -505,6 +518,10 @@ def _labels(
         for kind in dict.fromkeys(_kind(row) for row in rows if _is_on_line(row))
     ]
     if quoted:
+        # As near to its lower end as there is room, after the chosen row.
+        labels[is_drawn:is_drawn] = [
+            Label(point.key, "8B", across(point.x) / 100, up(point.y), of="8B") for point in quoted.points
+        ]
         lines.append(tuple((across(point.x) / 100, up(point.y)) for point in quoted.points))
     area = LabelArea(WIDE, NARROW, HEIGHT, level=(up(FLOOR),), curves=tuple(lines), strict=True)
     return place(labels, area)

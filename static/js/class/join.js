@@ -1,4 +1,5 @@
 // The pages of joining a class and of oneself in it; without this script each has its buttons.
+import { request } from "../lib/fetch.js";
 import { read, remove, write } from "../lib/storage.js";
 
 const PRESENT = "class"; // of this browser: { code, bar }
@@ -33,9 +34,13 @@ function resume(form) {
   form.requestSubmit();
 }
 
-function forget(section) {
+/** Forget the class that was left. Any link may lead here: who is still in the class keeps what waits to be sent. */
+async function forget(section) {
   const code = section.dataset.left;
-  if (read(PRESENT).code === code) remove(PRESENT);
+  const { code: present, bar } = read(PRESENT);
+  const hasLeft = /\/leave(\?|$)/.test(document.referrer);
+  if (present === code && !hasLeft && (await request(bar)).ok) return;
+  if (present === code) remove(PRESENT);
   remove(`class-outbox:${code}`);
   write("class-hidden", {}, "sessionStorage");
 }

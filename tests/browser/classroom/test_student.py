@@ -436,6 +436,15 @@ def test_another_device_goes_on_by_its_link(class_: Class, page: Page, new_page:
     assert not [url for url in asked if secret in url.partition("#")[0]]
 
 
+def test_a_link_to_the_page_of_who_has_left_makes_nobody_leave(class_: Class, page: Page) -> None:
+    class_.join(page)
+    kept = page.evaluate("localStorage.getItem('class')")
+    page.goto(f"{path('join class', class_.code)}?left=deleted")
+    expect(page.locator("[data-left]")).to_be_visible()
+    page.wait_for_load_state("networkidle")
+    assert page.evaluate("localStorage.getItem('class')") == kept
+
+
 def test_leave_and_delete(class_: Class, page: Page) -> None:
     class_.join(page)
     page.locator("#class-menu").click()

@@ -7,6 +7,7 @@ student's own votes no verdict.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Container
 from datetime import datetime
 from typing import Literal, cast
 
@@ -112,7 +113,11 @@ def desk_state(session: Session, classroom: Classroom, *, now: datetime | None =
         screen=cast(Screen, classroom.screen),
         screen_on=is_here(classroom.screen_seen_at, now),
         ends_on=classroom.ends_on.isoformat(),
-        order=tuple(_line(lesson, item, now) for item in running_order(session, classroom)),
+        order=tuple(
+            _line(lesson, item, now)
+            for item in running_order(session, classroom)
+            if is_in_lesson(classroom, item)
+        ),
         people=people,
         following=sum(student.following for student in here),
         sections=_sections(session, classroom, lesson, here),
@@ -169,7 +174,19 @@ def _common(session: Session, classroom: Classroom, now: datetime) -> Common:
 
 
 def _shown_item(session: Session, classroom: Classroom) -> Item | None:
-    return None if classroom.item_id is None else session.get(Item, classroom.item_id)
+    item = None if classroom.item_id is None else session.get(Item, classroom.item_id)
+    return item if item is not None and is_in_lesson(classroom, item) else None
+
+
+def is_in_lesson(classroom: Classroom, item: Item) -> bool:
+    """Whether this version of the lesson has what an item names: a class may be older than an update."""
+    lesson = load_lesson(classroom.lesson)
+    names: dict[str, Container[str]] = {
+        "question": lesson.questions,
+        "figure": lesson.figures,
+        "task": lesson.tasks,
+    }
+    return item.name in names[item.kind]
 
 
 def _shown(session: Session, classroom: Classroom, item: Item | None, now: datetime) -> Shown | None:
@@ -195,12 +212,13 @@ def _shown(session: Session, classroom: Classroom, item: Item | None, now: datet
 
 def _asked(session: Session, classroom: Classroom, item: Item) -> tuple[int, ...]:
     """The questions of a class without those that were withdrawn, in their order."""
-    asked = select(Item.id).where(
+    asked = select(Item).where(
         Item.classroom_id == classroom.id,
         Item.kind == "question",
         or_(Item.phase != Phase.WITHDRAWN, Item.id == item.id),
     )
-    return tuple(session.scalars(asked.order_by(Item.position, Item.id)))
+    items = session.scalars(asked.order_by(Item.position, Item.id))
+    return tuple(each.id for each in items if is_in_lesson(classroom, each))
 
 
 def _in_time(item: Item) -> Select[str]:

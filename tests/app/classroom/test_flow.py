@@ -694,3 +694,22 @@ def test_confidence_is_stored_with_a_guess_of_the_second_vote_where_it_is_asked(
             own = reading.student_state(session, student).second
             assert own
             assert own.confidence == kept
+
+
+def test_lines_that_a_newer_lesson_does_not_have_are_left_out(database: Database) -> None:
+    with database.write() as session:
+        classroom = start(session)
+        (student,) = students(session, classroom, 1)
+        press(session, classroom, Action.ASK)
+        before = reading.desk_state(session, classroom, now=NOW)
+        lines(session, classroom)[0].name = "dropped"
+        classroom.version += 1
+        session.flush()
+        assert reading.screen_state(session, classroom, now=NOW).common.shown is None
+        assert reading.student_state(session, student, now=NOW).common.shown is None
+        after = reading.desk_state(session, classroom, now=NOW)
+        assert [line.id for line in after.order] == [line.id for line in before.order[1:]]
+        press(session, classroom, Action.ASK)
+        shown = reading.screen_state(session, classroom, now=NOW).common.shown
+        assert shown is not None
+        assert (shown.name, shown.number, shown.total) == ("awq", 1, 2)

@@ -96,7 +96,7 @@ def reads(type_name: str) -> bool:
 
     Examples
     --------
-    >>> reads("Q4_K"), reads("TQ1_0")
+    >>> reads("Q4_K"), reads("Q8_1")
     (True, False)
     """
     return is_readable(type_name) or type_name in _INTEGERS or type_name in _FP8

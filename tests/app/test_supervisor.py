@@ -39,6 +39,7 @@ async def app(scope, receive, send):
             await send({{"type": message["type"] + ".complete"}})
             if message["type"] == "lifespan.shutdown":
                 return
+            print("started", flush=True)
     if scope["path"] != "/":
         print("begun", flush=True)
     if scope["path"] == "/hang":
@@ -117,9 +118,10 @@ def says(process: subprocess.Popen[str], words: str) -> None:
 
 
 def all_workers(port: int, process: subprocess.Popen[str], number: int) -> list[int]:
-    """Wait until all workers run and one responds."""
+    """Wait until all workers have started and one responds."""
+    for _ in range(number):
+        says(process, "started")
     wait(port, process, "/")
-    assert until(lambda: len(workers_of(process.pid)) == number)
     return workers_of(process.pid)
 
 

@@ -93,6 +93,19 @@ def test_a_drag_asks_the_server_once(page: Page) -> None:
     assert len(asked) == 1
 
 
+def test_a_table_is_found_when_the_control_itself_disables_others(page: Page, watch: Watch) -> None:
+    """The format sets bits and group: their values then stand at another place of the form."""
+    make_table(page, "rtn", "format")
+    open_alone(page, "rtn")
+    with page.expect_response("**/along/format*"):
+        page.locator("#fig-02-format").focus()
+    wait_for_table(page, "rtn", "format", "grid")
+    go_offline(page, watch)
+    for name in ("Q8_0", "Q4_0", "grid"):
+        page.locator("#fig-02-format").select_option(name)
+        expect_state(page, "rtn", format=name)
+
+
 def test_the_table_follows_the_other_controls(page: Page) -> None:
     """A table fetched at one block must not answer for another."""
     for block in ("calm", "outlier"):

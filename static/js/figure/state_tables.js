@@ -140,6 +140,7 @@ function inOrder(states) {
 function tableOf(form, name, state) {
   const others = new URLSearchParams(state);
   others.delete(name);
+  others.sort(); // a control that is disabled sends its value from another place in the form
   return `${form.dataset.tables.replace("{control}", name)}?${others}`;
 }
 

@@ -327,7 +327,8 @@ def _read_lesson(slug: str, folder: Path, words: Path) -> Lesson:
     )
     only(sections, "html", "figure", "question", "workshop", "source")
     only(workshop, "html", "figure", "question", "source")
-    _check_workshop(slug, sections, workshop)
+    by_name = dict(zip(about.workshop, workshop, strict=True))
+    _check_workshop(slug, sections, by_name)
     found = _figures(slug)
     placed = [name for page in (*sections, *workshop) for name in page.figures]
     _refuse(placed, found, f"the prose of {slug} places figures that no module has")
@@ -351,7 +352,7 @@ def _read_lesson(slug: str, folder: Path, words: Path) -> Lesson:
         about=about,
         sections=sections,
         workshop=workshop,
-        stills={name: _still(slug, name) for name in about.workshop},
+        stills={page.slug: _still(slug, name) for name, page in by_name.items()},
         figures=figures,
         texts=texts("figures", placed),
         claims=claims,
@@ -370,10 +371,10 @@ def _read_lesson(slug: str, folder: Path, words: Path) -> Lesson:
     return replace(lesson, figures=ordered)
 
 
-def _check_workshop(slug: str, sections: Iterable[Section], workshop: Iterable[Section]) -> None:
-    """Every page has one section, and that section shows the way to it."""
+def _check_workshop(slug: str, sections: Iterable[Section], workshop: Mapping[str, Section]) -> None:
+    """Every page, by the name of its file, has one section, and that section shows the way to it."""
     placed = {name: section.slug for section in sections for name in section.workshop}
-    named = {page.slug: page.front["section"] for page in workshop}
+    named = {name: page.front["section"] for name, page in workshop.items()}
     if placed != named:
         raise LookupError(f"workshop of {slug}: the sections lead to {placed}, the pages name {named}")
 

@@ -78,8 +78,9 @@ async def workshop_page_route(request: Request, slug: str, page: str) -> Respons
     """A page of the workshop. Controls of figures that stand elsewhere travel in its way back."""
     lesson = find_lesson(slug)
     _check_workshop(lesson)
-    if page not in lesson.about.workshop:
-        known = ", ".join(lesson.about.workshop)
+    slugs = [each.slug for each in lesson.workshop]
+    if page not in slugs:
+        known = ", ".join(slugs)
         raise HTTPException(
             404, _("The workshop has no page “%(name)s”. It has: %(known)s.", name=page[:40], known=known)
         )

@@ -98,7 +98,10 @@ def lesson_page(lesson: Lesson, queries: FigureQueries, quality: int = QUICK) ->
         lesson=lesson,
         figures=_figures_of(lesson, queries, *lesson.sections),
         questions={name: ask(lesson, name) for name in lesson.questions},
-        teasers={page.slug: Teaser(lesson, page, queries) for page in lesson.workshop},
+        teasers={
+            name: Teaser(lesson, page, queries)
+            for name, page in zip(lesson.about.workshop, lesson.workshop, strict=True)
+        },
         tabs=[
             {
                 "slug": section.slug,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import TextIO
@@ -17,7 +18,9 @@ from quant_core.files.quantizing import decoded, plan, quantization_warnings
 from quant_core.files.storage import TYPES_ARE, file_type
 from quant_core.llm.bpe import Tokenizer, tokenizer_of
 from quant_core.llm.evaluate import Evaluation, Windows, evaluate, windows
+from quant_core.llm.kv_cache import CacheRounding
 from quant_core.llm.model import Transformer, from_file
+from quant_core.memory import CACHE_TYPES, kv_bytes_per_token
 
 MOST_TEXT_BYTES = 1 << 28
 DEFAULT_CONTEXT = 512
@@ -44,11 +47,24 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--stride", type=int, metavar="N", help="tokens from one window to the next (default: no overlap)"
     )
     argument("--all-tokens", action="store_true", help="count the first half of a window too")
+    for part, name in (("k", "keys"), ("v", "values")):
+        argument(
+            f"--cache-type-{part}",
+            type=str.lower,
+            metavar="TYPE",
+            help=f"type of the cached {name}: {', '.join(CACHE_TYPES)} (default: f16 if the other is given, "
+            "else nothing is rounded)",
+        )
+    argument(
+        "--attn-rot-disable",
+        action="store_true",
+        help="do not rotate a quantized cache, as llama.cpp with LLAMA_ATTN_ROT_DISABLE=1",
+    )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print a line for the unquantized model, and one for each type."""
+    """Print a line for the unquantized model, one with a cache of other types, and one for each type."""
     file = open_model(options.model)
     types = [file_type(name) for name in options.types.split(",") if name]
     importance = read_imatrix(options.imatrix).vectors() if options.imatrix else None
@@ -59,6 +75,11 @@ def run(options: argparse.Namespace) -> int:
         for remark in quantization_warnings(steps[mix], importance):
             print(f"warning: {mix}: {remark}", file=sys.stderr)
     model, tokenizer = from_file(file), tokenizer_of(file)
+    cache = _cache(options)
+    if cache:
+        print(_cache_line(cache, model))  # refuses a type that does not fit the heads
+    elif options.attn_rot_disable:
+        print("warning: --attn-rot-disable does nothing without a type of the cache", file=sys.stderr)
     text = _windows(options, file, model, tokenizer)
     size = sum(len(tokenizer.bytes_of(token)) for token in text.targets.ravel().tolist())
     print(
@@ -70,14 +91,45 @@ def run(options: argparse.Namespace) -> int:
         "  same top"
     )
     bits = 8 * sum(tensor.bytes for tensor in file.tensors) / sum(tensor.elements for tensor in file.tensors)
-    bar = Bar(sys.stderr, 1 + len(types))
+    bar = Bar(sys.stderr, 1 + len(types) + (cache is not None))
     print(_line("as it is", bits, evaluate(model, text, report=bar.show), size, compared=False), flush=True)
+    if cache:
+        result = evaluate(replace(model, cached=cache), text, model, bar.show)
+        print(_line("cache", bits, result, size, compared=True), flush=True)
     for mix in types:
         elements = sum(step.source.elements for step in steps[mix])
         bits = 8 * sum(step.spec.bytes for step in steps[mix]) / elements
-        rounded = model.replaced(decoded(steps[mix]))
+        rounded = replace(model.replaced(decoded(steps[mix])), cached=cache)
         print(_line(mix, bits, evaluate(rounded, text, model, bar.show), size, compared=True), flush=True)
     return 0
+
+
+def _cache(options: argparse.Namespace) -> CacheRounding | None:
+    """Return the cache that the options describe; None if they name no type."""
+    types = options.cache_type_k, options.cache_type_v
+    if types == (None, None):
+        return None
+    return CacheRounding(types[0] or "f16", types[1] or "f16", rotate=not options.attn_rot_disable)
+
+
+def _cache_line(cache: CacheRounding, model: Transformer) -> str:
+    """Say what the cache stores and how much it takes.
+
+    Raises
+    ------
+    ValueError
+        If a head does not divide into blocks of a type.
+    """
+    types = {"K": cache.cache_type_k, "V": cache.cache_type_v}
+    head = np.zeros((1, 1, 1, model.shape.head_dim), np.float32)
+    cache(head, head, head)
+    rotations = {"K": cache.key_rotation(head.size), "V": cache.value_rotation(head.size)}
+    parts = [
+        f"{part} {types[part]}" + (f", rotated by {rotations[part]}" if rotations[part] else "")
+        for part in types
+    ]
+    size, half = kv_bytes_per_token(model.shape, *types.values()), kv_bytes_per_token(model.shape)
+    return f"cache: {'; '.join(parts)}; {size} bytes for each token, {half} in f16"
 
 
 def _windows(options: argparse.Namespace, file: Model, model: Transformer, tokenizer: Tokenizer) -> Windows:

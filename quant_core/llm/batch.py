@@ -12,7 +12,7 @@ As `quant_core.llm.model`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -72,9 +72,7 @@ def generate_each(
         raise ValueError(f"texts have {lengths} tokens; give at least one text, of at most {room}")
     if count < 0 or temperature < 0:
         raise ValueError(f"count is {count} and temperature {temperature}; give 0 or more")
-    rows = _RowwiseProduct(
-        model.shape, model.weights, model.norm_epsilon, model.frequencies, model.neighbours, model.inputs
-    )
+    rows = _RowwiseProduct(**{field.name: getattr(model, field.name) for field in fields(model)})
     cache = _right_aligned(model, texts, room, count)
     numbers = np.array([np.random.default_rng(text.seed).random(count) for text in texts])
     read = np.array([text.last for text in texts])

@@ -13,7 +13,8 @@ the distance. Groups of query heads share one key and value head (GQA). At the e
 separate matrix, turns x into the logits, a score for each entry of the vocabulary.
 
 Arithmetic is float32. Quantized weights are decoded first and activations are not rounded, as in a GPU's
-kernels; `quant_core.llm.activations` adds the rounding of llama.cpp's CPU kernels.
+kernels; `quant_core.llm.activations` adds the rounding of llama.cpp's CPU kernels, and
+`quant_core.llm.kv_cache` that of a key/value cache of fewer bits.
 
 References
 ----------
@@ -85,6 +86,9 @@ class Transformer:
     inputs : callable, optional
         From the name of a matrix and its inputs (tokens, columns) to what it is multiplied with instead: for
         methods that round activations too, such as `quant_core.llm.activations.rounding_of`.
+    cached : callable, optional
+        From queries, keys and values (batch, tokens, heads, head_dim) of a layer to those that attention
+        computes with: for a cache of fewer bits, `quant_core.llm.kv_cache.CacheRounding`.
     """
 
     shape: ModelShape
@@ -93,6 +97,7 @@ class Transformer:
     frequencies: NDArray[np.float64]
     neighbours: bool
     inputs: Callable[[str, F32], F32] | None = None
+    cached: Callable[[F32, F32, F32], tuple[F32, F32, F32]] | None = None
 
     @property
     def head(self) -> str:
@@ -301,6 +306,8 @@ class Transformer:
 
         query = turn.apply(heads("q", shape.n_heads))
         key, value = turn.apply(heads("k", shape.n_kv_heads)), heads("v", shape.n_kv_heads)
+        if self.cached:
+            query, key, value = self.cached(query, key, value)
         key, value = key.swapaxes(1, 2), value.swapaxes(1, 2)
         if cache:
             end = cache.length + key.shape[2]

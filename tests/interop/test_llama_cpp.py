@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,10 +25,12 @@ from quant_core.files.storage import FILE_TYPES, TYPE_NUMBERS
 from quant_core.files.tensor_types import TensorType, parse_tensor_type, with_tensor_types
 from quant_core.llm.activations import rounding_of
 from quant_core.llm.evaluate import Windows, evaluate, windows
+from quant_core.llm.kv_cache import stored
 from quant_core.llm.model import load
 from tests.quant_core.model_files import (
     CONFIG,
     DIGESTS,
+    ROOT,
     WEIGHTS,
     importance_of,
     tensors_of,
@@ -40,6 +44,7 @@ llama_cpp = pytest.importorskip(
 )
 
 F32, Q8_0 = 0, 8
+CACHES = json.loads((ROOT / "tests" / "data" / "kv_cache.json").read_text("utf-8"))
 
 # What llama-cpp-python leaves open is no matter of ours.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -176,6 +181,60 @@ def test_perplexity_of_rounded_weights_is_llama_cpps(tmp_path: Path, text: Windo
     print(f"{mix}: theirs {theirs:.4f}, ours {plain.perplexity:.4f}, as theirs {rounded.perplexity:.4f}")
     assert abs(theirs - rounded.perplexity) < plain.standard_error / 10
     assert -0.0005 < theirs / plain.perplexity - 1 < 0.002
+
+
+def cached_predictions(path: Path, text: Windows, row: Mapping[str, Any]) -> NDArray[np.float64]:
+    """Log-probabilities by llama.cpp with a key/value cache of the row's types."""
+    os.environ["LLAMA_ATTN_ROT_DISABLE"] = "0" if row["rotated"] else "1"
+    llama = llama_cpp.Llama(
+        str(path),
+        n_ctx=128,
+        n_threads=1,
+        verbose=False,
+        logits_all=True,
+        flash_attn=True,
+        type_k=TYPE_NUMBERS[row["cache_type_k"].upper()],
+        type_v=TYPE_NUMBERS[row["cache_type_v"].upper()],
+    )
+    logits = np.array([logits_of(llama, window)[:-1] for window in text.tokens])
+    logits -= logits.max(axis=-1, keepdims=True)
+    logits -= np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+    return logits
+
+
+def with_cache(path: Path, text: Windows, row: Mapping[str, Any]) -> tuple[float, float]:
+    """Perplexity, and mean divergence in nats from a cache in F32."""
+    base = cached_predictions(path, text, {"cache_type_k": "f32", "cache_type_v": "f32", "rotated": False})
+    found = cached_predictions(path, text, row)
+    losses = -np.take_along_axis(found, text.targets[..., None], axis=-1)
+    return float(np.exp(losses.mean())), float((np.exp(base) * (base - found)).sum(axis=-1).mean())
+
+
+@pytest.mark.parametrize("row", CACHES["rows"], ids=lambda row: "-".join(map(str, row.values())))
+def test_a_cache_costs_what_was_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, row: Mapping[str, Any]
+) -> None:
+    monkeypatch.setenv("LLAMA_ATTN_ROT_DISABLE", "0")
+    quantize_model(open_model(WEIGHTS), tmp_path / "m.gguf", "F32")
+    tokens = np.load(WEIGHTS.with_name("heldout_tokens.npy"))[: 128 * CACHES["windows"]]
+    found = with_cache(tmp_path / "m.gguf", windows(tokens, 128, first=1), row)
+    assert found == pytest.approx((row["perplexity"], row["divergence"]), rel=0.005, abs=1e-6)
+
+
+def test_a_cache_in_iq4_nl_is_ggmls() -> None:
+    library = ctypes.CDLL(str(Path(llama_cpp.__file__).with_name("lib") / "libggml-base.so"))
+    random = np.random.default_rng(0)
+    rows = random.standard_normal((400, 64)) * 10.0 ** random.integers(-6, 3, (400, 1))
+    rows = np.concatenate([rows, np.zeros((1, 64)), np.ones((1, 64)), -np.ones((1, 64))]).astype(np.float32)
+    blocks, back = np.empty(rows.size // 32 * 18, np.uint8), np.empty_like(rows)
+    count = ctypes.c_int64(rows.size)
+    library.quantize_row_iq4_nl_ref(
+        ctypes.c_void_p(rows.ctypes.data), ctypes.c_void_p(blocks.ctypes.data), count
+    )
+    library.dequantize_row_iq4_nl(
+        ctypes.c_void_p(blocks.ctypes.data), ctypes.c_void_p(back.ctypes.data), count
+    )
+    np.testing.assert_array_equal(stored(rows, "iq4_nl"), back)
 
 
 @pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS)

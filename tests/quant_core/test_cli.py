@@ -639,6 +639,37 @@ def test_perplexity_prints_a_line_for_each_type(run: Output, held_out: Path) -> 
     assert float(rows["as it is"][4]) == pytest.approx(result.bits_per_byte(size), abs=1e-4)
 
 
+def test_perplexity_with_a_cache_of_other_types(run: Output, held_out: Path) -> None:
+    found = {}
+    for name, options in (
+        ("rotated", ("--cache-type-k", "Q4_0", "--cache-type-v", "q8_0", "--types", "Q4_K")),
+        ("plain", ("--cache-type-k", "q4_0", "--cache-type-v", "q8_0", "--attn-rot-disable")),
+        ("keys", ("--cache-type-k", "q4_0")),
+    ):
+        code, found[name], err = run("perplexity", WEIGHTS, "--text", held_out, *options)
+        assert (code, err) == (0, [])
+    head = "cache: K q4_0, rotated by 64; V q8_0, rotated by 64; 624 bytes for each token, 1536 in f16"
+    assert found["rotated"][0] == head
+    assert found["plain"][0] == head.replace(", rotated by 64", "")
+    assert found["keys"][0].startswith("cache: K q4_0, rotated by 64; V f16;")
+    rows = {name: [line[:10].strip() for line in lines[3:]] for name, lines in found.items()}
+    assert rows == {
+        "rotated": ["as it is", "cache", "Q4_K_M"],
+        "plain": ["as it is", "cache"],
+        "keys": ["as it is", "cache"],
+    }
+    # Both quantized weights and what is cached cost something.
+    rotated, weights, plain = (
+        float(lines[place].split("±")[1].split()[2])
+        for lines, place in ((found["rotated"], 4), (found["rotated"], 5), (found["plain"], 4))
+    )
+    assert 0 < rotated < plain
+    assert rotated < weights
+    code, _, err = run("perplexity", WEIGHTS, "--text", held_out, "--attn-rot-disable")
+    assert code == 0
+    assert err == ["warning: --attn-rot-disable does nothing without a type of the cache"]
+
+
 def test_perplexity_of_a_quantized_file(run: Output, small: Path, held_out: Path) -> None:
     code, out, _ = run("perplexity", small, "--text", held_out, "--context", "64", "--stride", "32")
     assert code == 0
@@ -651,6 +682,10 @@ def test_perplexity_errors_are_one_line(run: Output, small: Path, held_out: Path
     (tmp_path / "short").write_text("A word.")
     for arguments, problem in (
         ((WEIGHTS, "--text", held_out, "--types", "Q9"), "type 'Q9' is not known"),
+        (
+            (WEIGHTS, "--text", held_out, "--cache-type-v", "q4_k"),
+            "cache_type_v is 'q4_k'; choose one of",
+        ),
         ((WEIGHTS, "--text", held_out, "--types", "Q2_K_S"), "needs an importance matrix"),
         ((small, "--text", held_out, "--types", "Q2_K"), "would be quantized twice"),
         ((WEIGHTS, "--text", tmp_path / "bytes"), "not UTF-8 at byte 3"),

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, time, timedelta
 
 from app.classroom.flow import Action, Phase, after
 from app.classroom.models import Classroom, Item
-from app.classroom.states import Status
+from app.classroom.states import Shown, Status
 
 HERE = timedelta(seconds=30)
 """Who was seen within this time is here."""
@@ -50,18 +50,18 @@ def is_here(seen_at: datetime | None, now: datetime) -> bool:
     return seen_at is not None and seen_at >= now - HERE
 
 
-def is_due(item: Item, now: datetime) -> bool:
+def is_due(item: Item | Shown, now: datetime) -> bool:
     """Whether the moment of closing has passed, and nobody has written it down yet."""
     return bool(item.closes_at and item.closes_at <= now and Phase(item.phase).vote)
 
 
-def phase_of(item: Item, now: datetime) -> Phase:
+def phase_of(item: Item | Shown, now: datetime) -> Phase:
     """The phase of an item; a vote whose moment of closing has passed is closed."""
     phase = Phase(item.phase)
     return (after(phase, Action.CLOSE) or phase) if is_due(item, now) else phase
 
 
-def round_of(item: Item, phase: Phase) -> int:
+def round_of(item: Item | Shown, phase: Phase) -> int:
     """The vote that is open or was the last one; 0 before the first."""
     if phase in (Phase.VOTING_1, Phase.CLOSED_1, Phase.DISCUSS):
         return 1

@@ -83,6 +83,12 @@ async def read(request: Request, work: Work[T]) -> T:
     return await _counted(request, database.reading, work)
 
 
+async def read_each(request: Request, work: Work[T]) -> T:
+    """The same for work of a single statement: each sees the newest state."""
+    database: Database = request.app.state.database
+    return await _counted(request, database.reading_each, work)
+
+
 async def write(request: Request, work: Work[T]) -> T:
     """What `work` makes of the database, in a thread, once it is committed."""
     database: Database = request.app.state.database

@@ -28,7 +28,7 @@ from app.classroom.operations import class_of, find_class, find_student, find_te
 from app.classroom.refusals import TooManyError
 from app.http.clients import current_client
 from app.http.connections import CLIENT_CONNECTIONS
-from app.routes.classroom.common import read, refuse_walking
+from app.routes.classroom.common import read_each, refuse_walking
 
 router = APIRouter()
 
@@ -38,9 +38,9 @@ LASTS_SECONDS = (90.0, 110.0)
 """How long a stream lasts, at random, so that not all come again at once; a response may take 120 seconds."""
 COUNT_SECONDS = 0.5
 """Between two counts."""
-STUDENTS_A_SECOND = 120
-"""Whom a worker tells of a change. Each of them then asks for a page, which takes half of a core."""
-LONGEST_SPREAD = 4.0
+STUDENTS_A_SECOND = 80
+"""Whom a worker tells of a change. Each of them then asks for their bar, which takes a tenth of a core."""
+LONGEST_SPREAD = 8.0
 """Seconds within which all students are told, however many there are."""
 FULL_SECONDS = 15
 """After which a client with too many streams may ask for another one."""
@@ -95,7 +95,7 @@ async def stream(
     live, client = request.app.state.live, current_client.get()
     if live.clients[client] >= CLIENT_CONNECTIONS:
         raise TooManyError(FULL_SECONDS)
-    who = await read(request, find)
+    who = await read_each(request, find)
     return EventStream(events(live, who, counts=counts, screen=screen), counted_in(live.clients, client))
 
 

@@ -23,7 +23,7 @@ from app.classroom.mine import stored_of
 from app.classroom.models import Classroom, Student
 from app.classroom.operations import Receipt, Sent
 from app.classroom.rates import Deed
-from app.classroom.reading import student_state
+from app.classroom.reading import find_student_state
 from app.classroom.refusals import (
     EndedError,
     FieldError,
@@ -34,6 +34,7 @@ from app.classroom.refusals import (
     TooManyError,
     UnknownClassError,
 )
+from app.classroom.states import StudentState
 from app.classroom.timing import deleted_on, end_of, last_day, present, status_of
 from app.http.clients import current_client
 from app.http.query import query_parameters
@@ -46,6 +47,7 @@ from app.routes.classroom.common import (
     page_response,
     rates_of,
     read,
+    read_each,
     refuse_walking,
     set_secret,
     write,
@@ -189,7 +191,7 @@ async def in_class(request: Request, code: str) -> Response:
     if other := elsewhere("class", code):
         return other
     try:
-        return await _as_student(request, code, partial(_student_page, "class/student.jinja"))
+        return await _with_state(request, code, partial(_student_page, "class/student.jinja"))
     except NotStudentError:
         why = "lost" if "joined" in asked else "again"
         return _redirect(f"{address('join class', code)}?{why}=1")
@@ -199,7 +201,7 @@ async def in_class(request: Request, code: str) -> Response:
 async def bar(request: Request, code: str) -> Response:
     """The bar with the card of what is asked: always the whole state."""
     try:
-        return await _as_student(request, code, _bar)
+        return await _with_state(request, code, _bar)
     except UnknownClassError:
         return await _gone(request, 404, _("This class has been deleted."))
     except NotStudentError:
@@ -220,7 +222,7 @@ async def _as_changed(
 ) -> Response:
     """After a change, which keeps its lock no longer than it must: the bar for a script, or the way back."""
     if fields.get("as") == "bar":
-        return await _as_student(request, code, partial(_bar, receipt=receipt))
+        return await _with_state(request, code, partial(_bar, receipt=receipt))
     page = "class me" if fields.get("back") == "me" else "class"
     return _redirect(address(page, codes.canonical(code) or ""))
 
@@ -301,7 +303,7 @@ def _record(session: Session, student: Student, given: dict[str, Any]) -> None:
 @router.api_route(PATHS["class me"], methods=READ)
 async def me(request: Request, code: str) -> Response:
     """What a student may do about themselves."""
-    return await _as_student(request, code, partial(_student_page, "class/me.jinja", own="", problem=""))
+    return await _with_state(request, code, partial(_student_page, "class/me.jinja", own="", problem=""))
 
 
 @router.post(PATHS["class me"])
@@ -318,7 +320,7 @@ async def change_me(request: Request, code: str) -> Response:
         await _as_student(request, code, partial(operations.rename, name=name), writes=True)
     except (NameRefusedError, NameTakenError) as refusal:
         told: dict[str, Any] = {"status": 422, "own": name[:80], "problem": refusal.sentence}
-        return await _as_student(request, code, partial(_student_page, "class/me.jinja", **told))
+        return await _with_state(request, code, partial(_student_page, "class/me.jinja", **told))
     return await _as_changed(request, code, {"back": "me"})
 
 
@@ -379,7 +381,7 @@ async def before_leaving(request: Request, code: str) -> Response:
     """Ask once whether to leave, and say what becomes of the answers."""
     delete = "delete" in dict(query_parameters(request))
     told: dict[str, Any] = {"delete": delete, "secret": request.cookies.get(COOKIE, "")}
-    return await _as_student(request, code, partial(_student_page, "class/leave.jinja", **told))
+    return await _with_state(request, code, partial(_student_page, "class/leave.jinja", **told))
 
 
 @router.post(PATHS["class leave"])
@@ -422,6 +424,12 @@ async def _as_student(
     return await write(request, act) if writes else await read(request, act)
 
 
+async def _with_state(request: Request, code: str, work: Callable[[StudentState], T]) -> T:
+    """The same of what the student may know: most pages need no more, and it is read in one statement."""
+    secret = request.cookies.get(COOKIE, "")
+    return await read_each(request, lambda session: work(find_student_state(session, code, secret)))
+
+
 def _take(request: Request, code: str, *deeds: Deed) -> None:
     """Count against the rates of the client in this class, or of the student; before a lock is waited for."""
     secret = request.cookies.get(COOKIE, "")
@@ -438,8 +446,8 @@ def _whole(fields: Fields, name: str) -> int:
     return int(text)
 
 
-def _bar(session: Session, student: Student, receipt: Receipt | None = None) -> Response:
-    return page_response(bar_of(student_state(session, student), receipt))
+def _bar(state: StudentState, receipt: Receipt | None = None) -> Response:
+    return page_response(bar_of(state, receipt))
 
 
 async def _gone(request: Request, status: int, sentence: str) -> Response:
@@ -449,10 +457,8 @@ async def _gone(request: Request, status: int, sentence: str) -> Response:
     )
 
 
-def _student_page(
-    template: str, session: Session, student: Student, *, status: int = 200, **told: Any
-) -> Response:
-    s = student_context(student_state(session, student))
+def _student_page(template: str, state: StudentState, *, status: int = 200, **told: Any) -> Response:
+    s = student_context(state)
     code = s.common.code
     told |= {"s": s, "code": code, "spaced": codes.spaced(code), "lesson": s.lesson}
     return page_response(render(template, **told), status)

@@ -81,6 +81,7 @@ PATHS = {
     "desk order": f"{_DESK}/order",
     "desk analysis": f"{_DESK}/analysis",
     "desk export": f"{_DESK}/export/{{file}}",
+    "desk students": f"{_DESK}/students",
     "desk student": f"{_DESK}/students/{{student}}",
     "desk delete": f"{_DESK}/delete",
     "desk answers": f"{_DESK}/answers",
@@ -92,6 +93,9 @@ PATHS = {
     "teaching page": "/teach/{page}",
 }
 """Page → its path as routes match it. `version` is that of the content, so such an answer never changes."""
+
+OF_CLASSES = ("/join", "/classes", "/class/", "/desk/", "/screen/")
+"""How the addresses of classes begin."""
 
 _FORMS = {page: re.sub(r"\{(?!version\})[\w:]+\}", "{}", path) for page, path in PATHS.items()}
 

@@ -35,8 +35,11 @@ from lessons.kit.language import languages, use_language
 log = logging.getLogger("academy")
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
-    """The web application, configured by `settings` or by the environment."""
+def create_app(settings: Settings | None = None, *, only_this_machine: bool = False) -> FastAPI:
+    """The web application, configured by `settings` or by the environment.
+
+    `only_this_machine`: nobody else reaches it, so its classes refuse another host's name.
+    """
     settings = settings or Settings()
     logging.getLogger("academy").setLevel(settings.log_level.upper())
 
@@ -97,6 +100,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         settings.code_key,
         settings.holds_classes,
         settings.retention_months,
+        only_this_machine,
     )
     app.state.cache = ResponseCache(settings.cache_mib * 2**20)
     app.state.made_ahead = False  # whether all that `ahead.make` makes is in the cache

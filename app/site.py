@@ -27,6 +27,8 @@ class Site:
     code_key: str = ""
     holds_classes: bool = False
     retention_months: int = 12
+    only_this_machine: bool = False
+    """Whether its classes are asked for by names of this machine alone."""
 
     @property
     def embeddable(self) -> bool:

@@ -9,7 +9,7 @@ import functools
 import importlib
 import importlib.util
 import pkgutil
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
@@ -35,7 +35,8 @@ class About(Whole):
     """What `lesson.toml` tells of a lesson.
 
     `sections`, `summary` and `faq` are files of its prose. `workshop` are folders: pages that go deeper than
-    the sections. `hidden`: it has addresses, and nothing lists it.
+    the sections. `class_order` is the running order with which a class begins, each line a kind and a name.
+    `hidden`: it has addresses, and nothing lists it.
     """
 
     title: str
@@ -47,6 +48,7 @@ class About(Whole):
     description: str
     sections: tuple[str, ...]
     workshop: tuple[str, ...] = ()
+    class_order: tuple[str, ...] = ()
     summary: str = ""
     faq: str = ""
     hidden: bool = False
@@ -127,6 +129,11 @@ class Lesson:
     words: FigureText = field(default_factory=lambda: FigureText({}, "ask.toml"))
     jobs: dict[str, Job] = field(default_factory=dict)
     job_texts: dict[str, FigureText] = field(default_factory=dict)
+
+    @property
+    def items(self) -> dict[str, Collection[str]]:
+        """What a class can have in its running order: names by kind."""
+        return {"question": self.questions, "figure": self.figures, "task": self.tasks}
 
     @property
     def minutes(self) -> tuple[int, int]:
@@ -367,6 +374,8 @@ def _read_lesson(slug: str, folder: Path, words: Path) -> Lesson:
         jobs=jobs,
         job_texts=texts("jobs", jobs),
     )
+    known = [f"{kind} {name}" for kind, of in lesson.items.items() for name in of]
+    _refuse(about.class_order, known, f"the class_order of {slug} names what the lesson does not have")
     ordered = {name: figures[name] for page in lesson.pages for name in page.figures}
     return replace(lesson, figures=ordered)
 

@@ -45,7 +45,7 @@ def main(make_app: Callable[[], FastAPI] | None = None) -> int:
     sockets = bound(host, port)
     # The matrices are small and the workers share the cores: more threads would only compete.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    os.environ["CLIENT_CONNECTIONS"] = str(of_one_client)
+    os.environ["CLIENT_CONNECTIONS"], os.environ["WORKERS"] = str(of_one_client), str(workers)
 
     import uvicorn
 
@@ -121,10 +121,12 @@ def with_classes(settings: Settings) -> FastAPI:
     from app.main import create_app
 
     unasked = not (settings.classes or settings.database_url)
+    loopback = is_loopback(os.environ.get("HOST", "127.0.0.1"))
     if not settings.classes:
-        settings.classes = "open" if is_loopback(os.environ.get("HOST", "127.0.0.1")) else "off"
+        settings.classes = "open" if loopback else "off"
+    only_this_machine = loopback and settings.classes == "open" and not trusted_proxies()
     try:
-        app = create_app(settings)
+        app = create_app(settings, only_this_machine=only_this_machine)
         if app.state.database:
             migrate(app.state.database)
         return app

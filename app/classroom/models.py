@@ -15,6 +15,7 @@ from sqlalchemy import (
     String,
     TypeDecorator,
     UniqueConstraint,
+    true,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -60,6 +61,7 @@ class Classroom(Base):
     `version` rises with every change that students or the screen show, `tally` with what only counts (who
     joined, who voted, who is where). `item_id` is what is on the screen: none in the lobby. `screen` is
     "follow", "code" (the join code instead) or "blank". `called` is the section to which all were called.
+    `admits`: whether new students may join.
     `screen_seen_at` is when a screen last had a line: `app.classroom.live` writes it and `Student.seen_at`
     every ten seconds.
     """
@@ -76,6 +78,7 @@ class Classroom(Base):
     retention_months: Mapped[int] = mapped_column(default=12)
     ended_at: Mapped[datetime | None]
     asks_confidence: Mapped[bool] = mapped_column(default=True)
+    admits: Mapped[bool] = mapped_column(default=True, server_default=true())
     version: Mapped[int] = mapped_column(default=1)
     tally: Mapped[int] = mapped_column(default=0)
     item_id: Mapped[int | None]

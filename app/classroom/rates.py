@@ -17,9 +17,12 @@ from typing import Literal
 from app.classroom.refusals import TooManyError
 
 MOST_BUCKETS = 20_000
-"""Buckets that a worker keeps of each deed, and codes that clients know: those that were used last."""
+"""Buckets that a worker keeps of each rate, and codes that clients know: those that were used last."""
 
-Deed = Literal["join", "vote", "vote of one", "answers", "answers of one", "rename", "unknown code", "create"]
+Limited = Literal[
+    "join", "place", "vote", "vote of one", "answers", "answers of one", "rename", "unknown code", "create"
+]
+"""What is limited: the names of the rates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +33,12 @@ class Rate:
     burst: int
 
 
-RATES: dict[Deed, Rate] = {
+RATES: dict[Limited, Rate] = {
     # 350 in a minute are 6 a second. All at once, 120 come in, and the last waits 29 s at most.
     "join": Rate(per_minute=480, burst=120),
+    # Half of a class, for all workers of a host together: a lecture of 1,000 behind one address comes in at
+    # once, while no client alone can fill a class before its teacher has seen it and lets nobody new in.
+    "place": Rate(per_minute=10, burst=1_000),
     # 1,000 students vote in a minute, most in its last seconds, and some move their guess.
     "vote": Rate(per_minute=6_000, burst=2_000),
     # A hand that moves a slider and sends each time; a script that sends more is no hand.
@@ -50,16 +56,19 @@ RATES: dict[Deed, Rate] = {
 class Rates:
     """The buckets of one worker. Threads may share it."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, workers: int = 1) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        # Of each deed, so that many made-up students do not make a client's tries of codes forgotten.
-        self._buckets: dict[Deed, OrderedDict[tuple[str, ...], tuple[float, float]]] = {
-            deed: OrderedDict() for deed in RATES
+        # Of each rate, so that many made-up students do not make a client's tries of codes forgotten.
+        self._buckets: dict[Limited, OrderedDict[tuple[str, ...], tuple[float, float]]] = {
+            what: OrderedDict() for what in RATES
         }
+        self._rates = dict(RATES)
+        place = RATES["place"]  # the only one that is of the whole host
+        self._rates["place"] = Rate(place.per_minute / workers, max(1, place.burst // workers))
         self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
 
-    def take(self, deed: Deed, *who: str) -> None:
+    def take(self, what: Limited, *who: str) -> None:
         """Take one token of the bucket of `who`: a client and a class, or a student's id.
 
         Raises
@@ -67,11 +76,11 @@ class Rates:
         TooManyError
             When there is none; tells in how many seconds there will be.
         """
-        self._take(deed, who, 1)
+        self._take(what, who, 1)
 
-    def check(self, deed: Deed, *who: str) -> None:
+    def check(self, what: Limited, *who: str) -> None:
         """The same without taking one. Before a code is looked up: else who is refused learns which exist."""
-        self._take(deed, who, 0)
+        self._take(what, who, 0)
 
     def knows(self, client: str, code: str) -> bool:
         """Whether a client has found the class with this code before: then it learns nothing from it.
@@ -88,8 +97,8 @@ class Rates:
             while len(self._known) > MOST_BUCKETS:
                 self._known.popitem(last=False)
 
-    def _take(self, deed: Deed, who: tuple[str, ...], wanted: int) -> None:
-        rate, now, buckets = RATES[deed], self._clock(), self._buckets[deed]
+    def _take(self, what: Limited, who: tuple[str, ...], wanted: int) -> None:
+        rate, now, buckets = self._rates[what], self._clock(), self._buckets[what]
         with self._lock:
             tokens, at = buckets.pop(who, (float(rate.burst), now))
             tokens = min(rate.burst, tokens + (now - at) * rate.per_minute / 60)

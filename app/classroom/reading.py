@@ -7,7 +7,7 @@ student's own votes no verdict.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal, cast
@@ -87,6 +87,7 @@ class _Stored:
     title: str
     lesson: str
     ends_at: datetime
+    admits: bool
     shown: Shown | None
     called: str | None
     asks_confidence: bool
@@ -246,6 +247,7 @@ def _common(session: Session, stored: _Stored, tally: int, now: datetime) -> Com
         title=stored.title,
         lesson=stored.lesson,
         status="ended" if now >= stored.ends_at else "running",
+        admits=stored.admits,
         version=stored.version + due,  # as the settled class will have it
         shown=shown,
         voted=counts.voted,
@@ -265,6 +267,7 @@ def _read_stored(session: Session, classroom_id: int) -> _Stored:
         title=classroom.title,
         lesson=classroom.lesson,
         ends_at=classroom.ended_at or end_of(classroom.ends_on),
+        admits=classroom.admits,
         shown=_shown(session, classroom, item) if item and is_in_lesson(classroom, item) else None,
         called=classroom.called,
         asks_confidence=classroom.asks_confidence,
@@ -278,13 +281,7 @@ def _shown_item(session: Session, classroom: Classroom) -> Item | None:
 
 def is_in_lesson(classroom: Classroom, item: Item) -> bool:
     """Whether this version of the lesson has what an item names: a class may be older than an update."""
-    lesson = load_lesson(classroom.lesson)
-    names: dict[str, Container[str]] = {
-        "question": lesson.questions,
-        "figure": lesson.figures,
-        "task": lesson.tasks,
-    }
-    return item.name in names[item.kind]
+    return item.name in load_lesson(classroom.lesson).items[item.kind]
 
 
 def _shown(session: Session, classroom: Classroom, item: Item) -> Shown:

@@ -92,6 +92,29 @@ class EndedError(Refusal):
         return _("This class ended on %(day)s.", day=current_language().date(self.day))
 
 
+class NotAdmittedError(Refusal):
+    """A class that lets nobody new in."""
+
+    kind = "forbidden"
+
+    @property
+    def sentence(self) -> str:
+        return _("This class lets nobody new in just now. Ask your teacher.")
+
+
+class FullError(Refusal):
+    """A class that has as many students as it can hold."""
+
+    kind = "forbidden"
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+
+    @property
+    def sentence(self) -> str:
+        return _("This class is full: it has %(most)s students. Ask your teacher.", most=self.most)
+
+
 class StaleError(Refusal):
     """A press on a page that is older than the class. `phase` is that of the question on the screen now."""
 

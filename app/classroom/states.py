@@ -52,14 +52,16 @@ class Guesses:
 class Common:
     """What everybody in a class may know.
 
-    `version` is that of the class: what is newer has a larger one. `voted` counts the votes of the open or
-    last round, `here` who has a line or has voted. `guesses` is None before the reveal.
+    `version` is that of the class: what is newer has a larger one. `admits`: new students may join. `voted`
+    counts the votes of the open or last round, `here` who has a line or has voted. `guesses` is None before
+    the reveal.
     """
 
     code: str
     title: str
     lesson: str
     status: Status
+    admits: bool
     version: int
     shown: Shown | None
     voted: int

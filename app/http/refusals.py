@@ -6,12 +6,15 @@ is let through: it carries nobody's rights. Queries have limits of their own, in
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.addresses import OF_CLASSES
 from app.http.errors import error_page
+from app.site import current_site
 from lessons.kit.language import gettext as _
 
 PATH_BYTES = 1024
@@ -49,7 +52,29 @@ def refused(scope: Scope) -> tuple[int, str] | None:
         return 413, _("Nothing here takes a request with a body.")
     if scope["method"] not in READ and not is_own(scope):
         return 403, _("This can only be asked for on its own page.")
+    if current_site().only_this_machine and _is_of_classes(scope["path"]) and not _names_this_machine(scope):
+        return 421, _(
+            "The classes of this server are for this machine: ask for them at localhost or 127.0.0.1. "
+            "Behind a proxy, name it in TRUSTED_PROXIES."
+        )
     return None
+
+
+def _is_of_classes(path: str) -> bool:
+    return path.removeprefix(current_site().root_path).startswith(OF_CLASSES)
+
+
+def _names_this_machine(scope: Scope) -> bool:
+    """Whether the Host is a loopback address or name.
+
+    Another site's name that leads to this machine (DNS rebinding) would make its pages own ones.
+    """
+    host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "localhost")
+    name = host.lower().rpartition("]")[0].removeprefix("[") or host.lower().partition(":")[0]
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost" or name.endswith(".localhost")
 
 
 def announces_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:

@@ -14,7 +14,7 @@ from app.classroom.flow import Phase
 from app.classroom.judging import judge_guess, judge_step
 from app.classroom.models import Answer, Student, Vote
 from app.classroom.operations.classes import class_of
-from app.classroom.operations.locked import item_of, lock, within
+from app.classroom.operations.locked import item_of, lock, refuse_ended, within
 from app.classroom.refusals import FieldError, NotOpenError, NotStudentError, UnknownItemError
 from app.classroom.timing import present, round_of, status_of
 from lessons.kit.language import gettext as _
@@ -126,19 +126,21 @@ def record(session: Session, student: Student, sent: Sent, *, now: datetime | No
 
     Raises
     ------
-    FieldError
-        When a field is not allowed, or the student has sent far too many.
+    FieldError, EndedError
+        When a field is not allowed, the student has sent far too many, or the class has ended.
     """
     if not _UID.fullmatch(sent.uid):
         raise FieldError("uid", _("1 to 36 letters, digits and hyphens"))
     if sent.seconds is not None and not 0 <= sent.seconds <= 86_400:
         raise FieldError("seconds", _("%(low)s to %(high)s", low=0, high=86_400))
-    lesson = class_of(session, student).lesson
+    classroom = class_of(session, student)
+    lesson = classroom.lesson
     locked = select(Student).where(Student.id == student.id).with_for_update(key_share=True)
     if session.scalar(locked.execution_options(populate_existing=True)) is None:
         raise NotStudentError
     if session.scalar(select(Answer.id).where(Answer.student_id == student.id, Answer.uid == sent.uid)):
         return False
+    refuse_ended(classroom, present(now))
     own = select(func.count()).select_from(Answer).where(Answer.student_id == student.id)
     if (session.scalar(own) or 0) >= MOST_ANSWERS:
         raise FieldError("answers", _("at most %(most)s of one student", most=MOST_ANSWERS))

@@ -118,7 +118,9 @@ def create(
 
 
 def default_order(lesson: Lesson) -> list[tuple[str, str]]:
-    """The questions that the lesson's own page asks, in its order, each followed by its figure."""
+    """What the lesson says; or the questions of its own page, each followed by its figure."""
+    if lesson.about.class_order:
+        return [(kind, name) for kind, name in map(str.split, lesson.about.class_order)]
     asked = [name for section in lesson.sections for name in section.questions]
     return [(kind, name) for name in asked for kind in ("question", "figure")]
 

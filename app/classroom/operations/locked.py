@@ -24,8 +24,7 @@ def begin(session: Session, classroom: Classroom, version: int, now: datetime | 
     """Lock a class for a teacher's press; refuse an old page and an ended class. Returns the moment."""
     moment = lock(session, classroom, now)
     refuse_stale(session, classroom, version, moment)
-    if status_of(classroom, moment) == "ended":
-        raise EndedError(last_day(classroom))
+    refuse_ended(classroom, moment)
     return moment
 
 
@@ -50,6 +49,11 @@ def refuse_stale(session: Session, classroom: Classroom, version: int, now: date
     if version != classroom.version:
         item = shown_item(session, classroom)
         raise StaleError(phase_of(item, now) if item and item.kind == "question" else None)
+
+
+def refuse_ended(classroom: Classroom, now: datetime) -> None:
+    if status_of(classroom, now) == "ended":
+        raise EndedError(last_day(classroom))
 
 
 def within(session: Session, classroom: Classroom, table: type[Row], id: int | str) -> Row | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from datetime import datetime
 from urllib.parse import parse_qsl
 
@@ -48,11 +47,7 @@ def add_item(
         is full.
     """
     lesson = load_lesson(classroom.lesson)
-    known: dict[str, Collection[str]] = {
-        "question": lesson.questions,
-        "figure": lesson.figures,
-        "task": lesson.tasks,
-    }
+    known = lesson.items
     if kind not in known:
         raise FieldError("kind", _("one of %(options)s", options=", ".join(known)))
     if name not in known[kind]:

@@ -137,6 +137,15 @@ def set_screen(
     done(session, classroom)
 
 
+def set_admits(
+    session: Session, classroom: Classroom, version: int, admits: bool, *, now: datetime | None = None
+) -> None:
+    """Whether new students may join. Who has joined can go on either way, on another device too."""
+    begin(session, classroom, version, now)
+    classroom.admits = admits
+    done(session, classroom)
+
+
 def call_all(
     session: Session,
     classroom: Classroom,

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, cast
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, CursorResult, delete, exists, select
 from sqlalchemy.orm import Session
 
 from app.classroom import codes, names
-from app.classroom.models import Classroom, Progress, Student
+from app.classroom.models import Answer, Classroom, Progress, Student, Vote
 from app.classroom.operations.classes import class_of
-from app.classroom.operations.locked import check_section, lock, within
-from app.classroom.refusals import EndedError, FieldError, NameTakenError, UnknownStudentError
-from app.classroom.timing import last_day, status_of
-from lessons.kit.language import gettext as _
+from app.classroom.operations.locked import check_section, lock, refuse_ended, within
+from app.classroom.refusals import (
+    FullError,
+    NameTakenError,
+    NotAdmittedError,
+    UnknownStudentError,
+)
 
 MOST_STUDENTS = 2_000
 
@@ -32,15 +36,16 @@ def join(session: Session, classroom: Classroom, name: str = "", *, now: datetim
 
     Raises
     ------
-    EndedError, NameRefusedError, NameTakenError
-        When the class has ended, or the name cannot be had.
+    EndedError, NotAdmittedError, FullError, NameRefusedError, NameTakenError
+        When the class has ended, lets nobody in or is full, or the name cannot be had.
     """
     now = lock(session, classroom, now)
-    if status_of(classroom, now) == "ended":
-        raise EndedError(last_day(classroom))
+    refuse_ended(classroom, now)
+    if not classroom.admits:
+        raise NotAdmittedError
     taken = _taken(session, classroom)
     if len(taken) >= MOST_STUDENTS:
-        raise FieldError("class", _("at most %(most)s students", most=MOST_STUDENTS))
+        raise FullError(MOST_STUDENTS)
     name = _free_name(name, taken) if name.strip() else names.offer(taken)
     secret = codes.new_secret()
     student = Student(
@@ -99,22 +104,72 @@ def delete_student(session: Session, classroom: Classroom, student_id: str) -> N
     if student is None:
         raise UnknownStudentError
     session.delete(student)  # the database deletes votes, answers and progress with it
-    classroom.tally += 1
-    classroom.version += 1  # a dot goes from what is shown
+    classroom.tally += 1  # not the version: a press of the teacher at this moment is no old one
     session.flush()
 
 
-def progress(session: Session, student: Student, section: str, *, done: bool = False) -> None:
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Which students of a class are meant: who joined within a time, and of these perhaps only the silent.
+
+    Parameters
+    ----------
+    since, until
+        When they joined, both included.
+    silent
+        Only who has given no vote and no answer.
+    """
+
+    since: datetime
+    until: datetime
+    silent: bool
+
+
+def choose_students(session: Session, classroom: Classroom, chosen: Chosen) -> list[Student]:
+    """The students who are meant, in the order in which they joined."""
+    found = select(Student).where(*_are_chosen(classroom, chosen)).order_by(Student.joined_at, Student.id)
+    return list(session.scalars(found))
+
+
+def delete_students(session: Session, classroom: Classroom, chosen: Chosen) -> int:
+    """Delete the students who are meant, with all that is stored of them; returns how many they were.
+
+    Who has answered since they were chosen as silent stays.
+    """
+    lock(session, classroom)
+    deleted = session.execute(
+        delete(Student).where(*_are_chosen(classroom, chosen)),
+        execution_options={"synchronize_session": False},
+    )
+    classroom.tally += 1
+    session.flush()
+    return cast("CursorResult[Any]", deleted).rowcount
+
+
+def _are_chosen(classroom: Classroom, chosen: Chosen) -> list[ColumnElement[bool]]:
+    conditions = [
+        Student.classroom_id == classroom.id,
+        Student.joined_at >= chosen.since,
+        Student.joined_at <= chosen.until,
+    ]
+    if chosen.silent:
+        conditions += [~exists().where(table.student_id == Student.id) for table in (Vote, Answer)]
+    return conditions
+
+
+def progress(
+    session: Session, student: Student, section: str, *, done: bool = False, now: datetime | None = None
+) -> None:
     """Note where a student is, and whether they are done with it.
 
     Raises
     ------
-    FieldError
-        When the lesson has no such section.
+    FieldError, EndedError
+        When the lesson has no such section, or the class has ended.
     """
     classroom = class_of(session, student)
     check_section(classroom, section)
-    lock(session, classroom)
+    refuse_ended(classroom, lock(session, classroom, now))
     kept = session.get(Progress, (student.id, section))
     if kept and student.section == section and kept.done >= done:
         return

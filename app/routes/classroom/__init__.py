@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 from starlette.exceptions import HTTPException
 
-from app.addresses import PATHS
+from app.addresses import OF_CLASSES, PATHS
 from app.routes.classroom import (
     analysis,
     desk,
@@ -24,8 +24,6 @@ ROUTERS: tuple[APIRouter, ...] = (
 )
 """Of all modules in this folder: each has its own."""
 
-OF_CLASSES = ("/join", "/classes", "/class/", "/desk/", "/screen/")
-"""How their addresses begin."""
 METHODS = ["GET", "HEAD", "POST"]
 
 

@@ -17,8 +17,16 @@ from app.classroom.exports import FILES, file_name
 from app.classroom.record import read_record
 from app.classroom.refusals import UnknownStudentError
 from app.http.query import query_parameters
-from app.routes.classroom.common import elsewhere, fields_of, page_response, read, write
-from app.routes.classroom.desk import COOKIE, secret_of
+from app.routes.classroom.common import (
+    TEACHER,
+    delete_secret,
+    elsewhere,
+    fields_of,
+    page_response,
+    read,
+    write,
+)
+from app.routes.classroom.desk import secret_of
 from app.routes.common import NOT_KEPT, READ
 from app.views.classroom.analysis import analysis_context
 from app.views.environment import render
@@ -101,7 +109,7 @@ async def delete_class(request: Request, code: str) -> Response:
 
     await write(request, delete)
     response = page_response(render("class/deleted.jinja", code=spaced(canonical(code) or "")))
-    response.delete_cookie(COOKIE, path=address("desk", canonical(code) or ""))
+    delete_secret(request, response, TEACHER, canonical(code) or "")
     return response
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TypeVar
@@ -14,7 +15,7 @@ from sqlalchemy.orm import Session
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from app.addresses import address
+from app.addresses import address, in_language
 from app.classroom import codes
 from app.classroom.database import Database
 from app.classroom.rates import Rates
@@ -24,6 +25,7 @@ from app.http.errors import error_page
 from app.http.query import Forms, read_form
 from app.routes.common import NOT_KEPT
 from app.views.environment import HTML
+from lessons.kit.language import PSEUDO, language, languages
 from lessons.kit.language import gettext as _
 
 log = logging.getLogger("academy")
@@ -33,10 +35,16 @@ Work = Callable[[Session], T]
 STATUS = {"unknown": 404, "forbidden": 403, "gone": 410, "conflict": 409, "invalid": 422, "busy": 429}
 """Of the kinds of refusals."""
 
+WORKERS = int(os.environ.get("WORKERS") or 1)
+"""Processes of this host; `scripts/serve.py` has seen that it is a number."""
+
 AWAY = (OperationalError, InterfaceError, NoConnectionError)
 """A database that restarts, is too busy, or cannot be reached."""
 AWAY_SECONDS = 2
 """After which a client may try again."""
+
+TEACHER, STUDENT = "teacher", "student"
+"""The cookies that hold a secret."""
 
 MOST_SECRET = 64
 """Characters of a secret that are looked at; a real one has 22."""
@@ -44,7 +52,7 @@ MOST_SECRET = 64
 
 def install(app: FastAPI) -> None:
     """Answer refusals with error pages, and begin to count how often clients ask."""
-    app.state.rates = Rates()
+    app.state.rates = Rates(workers=WORKERS)
     app.add_exception_handler(Refusal, _refused)
     for error in AWAY:
         app.add_exception_handler(error, _away)
@@ -153,14 +161,28 @@ def page_response(
     return Response(content, status, {**NOT_KEPT, **headers}, media_type=HTML)
 
 
-def set_secret(request: Request, response: Response, name: str, secret: str, path: str, seconds: int) -> None:
-    """Give a browser a secret that scripts cannot read, for the addresses under `path`."""
-    response.set_cookie(
-        name,
-        secret,
-        max_age=seconds,
-        path=path,
-        secure=request.scope["scheme"] == "https",
-        httponly=True,
-        samesite="strict" if name == "teacher" else "lax",
-    )
+def set_secret(request: Request, response: Response, name: str, secret: str, code: str, seconds: int) -> None:
+    """Give a browser a secret that scripts cannot read, for the pages of this class in all languages."""
+    for path in _paths(request, name, code):
+        response.set_cookie(
+            name,
+            secret,
+            max_age=seconds,
+            path=path,
+            secure=request.scope["scheme"] == "https",
+            httponly=True,
+            samesite="strict" if name == TEACHER else "lax",
+        )
+
+
+def delete_secret(request: Request, response: Response, name: str, code: str) -> None:
+    """Let a browser forget it."""
+    for path in _paths(request, name, code):
+        response.delete_cookie(name, path=path)
+
+
+def _paths(request: Request, name: str, code: str) -> list[str]:
+    """Where the pages of a class begin that take a secret, in each language: no other page is sent it."""
+    own = address("desk" if name == TEACHER else "class", code)
+    tags = (*languages(), *(PSEUDO if request.app.state.settings.pseudo_languages else ()))
+    return [in_language(own, language(tag)) for tag in tags]

@@ -20,6 +20,7 @@ from app.classroom import operations
 from app.classroom.codes import canonical, spaced
 from app.classroom.flow import Action
 from app.classroom.models import TITLE_LENGTH, Classroom, Item
+from app.classroom.operations import find_teacher
 from app.classroom.reading import desk_state, peek
 from app.classroom.refusals import FieldError, NotNowError, NotTeacherError, Refusal, UnknownClassError
 from app.classroom.states import DeskState
@@ -28,6 +29,7 @@ from app.http.query import query_parameters
 from app.routes.classroom.common import (
     MOST_SECRET,
     STATUS,
+    TEACHER,
     elsewhere,
     fields_of,
     is_htmx,
@@ -48,7 +50,6 @@ from lessons.kit.language import gettext as _
 
 router = APIRouter()
 
-COOKIE = "teacher"
 COOKIE_SECONDS = 400 * 24 * 3600
 """The longest that browsers allow. What a class allows after its end is the class's to say."""
 
@@ -61,7 +62,7 @@ NUMBER_LENGTH = 9
 ARRANGE = "arrange"
 """Of the desk's address: the running order is open to be changed."""
 
-Deed = Callable[[Session, Classroom, int], object]
+Operation = Callable[[Session, Classroom, int], object]
 """What a press does to a class; the number is the version that the page knew."""
 
 
@@ -111,7 +112,7 @@ async def create(request: Request) -> Response:
     rates.take("create", client)
     code = created.classroom.code
     response = RedirectResponse(address("desk links", code), 303, NOT_KEPT)
-    set_secret(request, response, COOKIE, created.secret, address("desk", code), COOKIE_SECONDS)
+    set_secret(request, response, TEACHER, created.secret, code, COOKIE_SECONDS)
     return response
 
 
@@ -188,11 +189,11 @@ async def enter(request: Request, code: str) -> Response:
     fields = await fields_of(request)
     secret = fields.get("secret", "").strip().rpartition("#")[2][:MOST_SECRET]
     try:
-        await read(request, lambda session: operations.find_teacher(session, code, secret))
+        await read(request, lambda session: find_teacher(session, code, secret))
     except NotTeacherError:
         return _enter_page(code, wrong=True)
     response = RedirectResponse(address("desk", code), 303, NOT_KEPT)
-    set_secret(request, response, COOKIE, secret, address("desk", code), COOKIE_SECONDS)
+    set_secret(request, response, TEACHER, secret, code, COOKIE_SECONDS)
     return response
 
 
@@ -244,7 +245,7 @@ async def look(request: Request, code: str) -> Response:
     secret = secret_of(request)
 
     def make(session: Session) -> bytes:
-        classroom = operations.find_teacher(session, code, secret)
+        classroom = find_teacher(session, code, secret)
         seen = peek(session, classroom)
         item = session.get_one(Item, classroom.item_id)
         return render("class/peek.jinja", **peek_context(classroom, seen, item.name))
@@ -256,7 +257,7 @@ async def look(request: Request, code: str) -> Response:
 async def act(request: Request, code: str) -> Response:
     """Do what a button of the desk says, once."""
     fields = await fields_of(request)
-    return await _do(request, code, fields, _deed(fields.get("press", "")))
+    return await _do(request, code, fields, _operation(fields.get("press", "")))
 
 
 @router.post(PATHS["desk order"])
@@ -267,14 +268,12 @@ async def order(request: Request, code: str) -> Response:
 
 
 async def _do(
-    request: Request, code: str, fields: dict[str, str], deed: Deed, *, arranging: bool = False
+    request: Request, code: str, fields: dict[str, str], operation: Operation, *, arranging: bool = False
 ) -> Response:
     """Do something with a class, and show the desk: with what was in the way, if anything was."""
     secret, version, refusal = secret_of(request), _number(fields.get("version", "")), None
     try:
-        await write(
-            request, lambda session: deed(session, operations.find_teacher(session, code, secret), version)
-        )
+        await write(request, lambda session: operation(session, find_teacher(session, code, secret), version))
     except (UnknownClassError, NotTeacherError):
         raise
     except Refusal as error:
@@ -308,18 +307,18 @@ async def _desk(
 
 
 def _state(session: Session, code: str, secret: str) -> DeskState:
-    return desk_state(session, operations.find_teacher(session, code, secret))
+    return desk_state(session, find_teacher(session, code, secret))
 
 
 def secret_of(request: Request) -> str:
     """The teacher's secret that came along."""
-    return request.cookies.get(COOKIE, "")[:MOST_SECRET]
+    return request.cookies.get(TEACHER, "")[:MOST_SECRET]
 
 
 # --- presses -----------------------------------------------------------------------------------------------
 
 
-def _deed(press: str) -> Deed:
+def _operation(press: str) -> Operation:
     """What a button's value means: a word, and for some what it is about after a colon."""
     name, _mark, about = press[:80].partition(":")
     if name in set(Action):
@@ -327,7 +326,7 @@ def _deed(press: str) -> Deed:
         return lambda session, classroom, version: operations.act(
             session, classroom, Action(name), version, item
         )
-    deeds: dict[str, Deed] = {
+    known: dict[str, Operation] = {
         "close-in": operations.close_soon,
         "close-stop": operations.stay_open,
         "end": operations.end,
@@ -335,16 +334,17 @@ def _deed(press: str) -> Deed:
         "show": lambda s, c, version: operations.show(s, c, version, _number(about) if about else None),
         "step": lambda s, c, version: operations.step(s, c, version, -1 if about == "back" else 1),
         "screen": lambda s, c, version: operations.set_screen(s, c, version, about),
+        "admit": lambda s, c, version: operations.set_admits(s, c, version, about == "new"),
         "call": lambda s, c, version: operations.call_all(s, c, version, about or None),
     }
-    return deeds.get(name, _unknown)
+    return known.get(name, _unknown)
 
 
 def _unknown(_session: Session, _classroom: Classroom, _version: int) -> None:
     raise NotNowError
 
 
-def _arrangement(fields: dict[str, str]) -> Deed:
+def _arrangement(fields: dict[str, str]) -> Operation:
     """A change of the running order: "add", or "up", "down", "remove", "once" or "twice" with a line."""
     do, _mark, about = fields.get("do", "")[:80].partition(":")
     item = _number(about)

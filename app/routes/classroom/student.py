@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar
@@ -22,13 +23,15 @@ from app.classroom import codes, names, operations
 from app.classroom.mine import stored_of
 from app.classroom.models import Classroom, Student
 from app.classroom.operations import Receipt, Sent
-from app.classroom.rates import Deed
+from app.classroom.rates import Limited
 from app.classroom.reading import find_student_state
 from app.classroom.refusals import (
     EndedError,
     FieldError,
+    FullError,
     NameRefusedError,
     NameTakenError,
+    NotAdmittedError,
     NotStudentError,
     Refusal,
     TooManyError,
@@ -40,7 +43,9 @@ from app.http.clients import current_client
 from app.http.query import query_parameters
 from app.routes.classroom.common import (
     MOST_SECRET,
+    STUDENT,
     Work,
+    delete_secret,
     elsewhere,
     fields_of,
     headers_of,
@@ -62,7 +67,6 @@ from lessons.kit.language import current_language
 from lessons.kit.language import gettext as _
 
 router = APIRouter()
-COOKIE = "student"
 MOST_AT_ONCE = 50
 """Answers that one request may bring: what a browser has kept comes in several."""
 
@@ -93,8 +97,10 @@ async def before_joining(request: Request, code: str) -> Response:
 async def join(request: Request, code: str) -> Response:
     """Let somebody in, and set their cookie; where too many come, a page that waits and goes on by itself."""
     fields = await fields_of(request)
+    rates, who = rates_of(request), (current_client.get(), codes.canonical(code) or "")
     try:
-        rates_of(request).take("join", current_client.get(), codes.canonical(code) or "")
+        rates.take("join", *who)
+        rates.check("place", *who)
     except TooManyError as crowd:
         kept: dict[str, Any] = {"own": fields.get("own", "").strip()[:80], "wait": crowd.seconds}
         headers = headers_of(crowd)
@@ -103,7 +109,11 @@ async def join(request: Request, code: str) -> Response:
             return _name_page(_offered(fields), classroom, status=429, headers=headers, **kept)
 
         return await _of_class(request, code, wait)
-    return await _of_class(request, code, partial(_join, request, fields), ask=write)
+    response = await _of_class(request, code, partial(_join, request, fields), ask=write)
+    if response.status_code == 303:
+        with suppress(TooManyError):  # others came in meanwhile
+            rates.take("place", *who)
+    return response
 
 
 async def _of_class(
@@ -132,6 +142,8 @@ def _offer(code: str, asked: Fields, _session: Session, classroom: Classroom) ->
         return _page("class/closed.jinja", classroom, sentence=sentence, note=note, mine=False, left=True)
     if status_of(classroom, present()) == "ended":
         return _has_ended(classroom)
+    if not classroom.admits:
+        return _is_closed(classroom, NotAdmittedError())
     lost = (
         _("Your browser keeps no cookie for this page, so the class cannot know you. Allow it, and join.")
         if "lost" in asked
@@ -146,6 +158,8 @@ def _join(request: Request, fields: Fields, session: Session, classroom: Classro
         joined = operations.join(session, classroom, own or offered)
     except EndedError:
         return _has_ended(classroom)
+    except (NotAdmittedError, FullError) as refusal:
+        return _is_closed(classroom, refusal)
     except (NameRefusedError, NameTakenError) as refusal:
         return _name_page(offered, classroom, status=422, own=own[:80], problem=refusal.sentence)
     response = _redirect(f"{address('class', classroom.code)}?joined=1")
@@ -179,6 +193,12 @@ def _has_ended(classroom: Classroom) -> Response:
     )
     sentence = EndedError(last_day(classroom)).sentence
     return _page("class/closed.jinja", classroom, 410, sentence=sentence, note=note, mine=True, left=False)
+
+
+def _is_closed(classroom: Classroom, refusal: Refusal) -> Response:
+    note = _("Who has joined before goes on as before, on another device with the code that Menu shows.")
+    said: dict[str, Any] = {"sentence": refusal.sentence, "note": note, "resume": True}
+    return _page("class/closed.jinja", classroom, 403, mine=False, left=False, **said)
 
 
 # --- in the class ------------------------------------------------------------------------------------------
@@ -334,7 +354,7 @@ async def resume(request: Request, code: str) -> Response:
 
 
 def _resume_page(request: Request, session: Session, student: Student) -> Response:
-    classroom, secret = operations.class_of(session, student), request.cookies[COOKIE]
+    classroom, secret = operations.class_of(session, student), request.cookies[STUDENT]
     here = f"{request.url.scheme}://{request.url.netloc}{address('class resume', classroom.code)}"
     told: dict[str, Any] = {"shown_address": here, "qr": svg_path(f"{here}#{secret}")}
     return _page("class/resume.jinja", classroom, secret=secret, problem="", **told)
@@ -380,7 +400,7 @@ def _mine(session: Session, student: Student) -> Response:
 async def before_leaving(request: Request, code: str) -> Response:
     """Ask once whether to leave, and say what becomes of the answers."""
     delete = "delete" in dict(query_parameters(request))
-    told: dict[str, Any] = {"delete": delete, "secret": request.cookies.get(COOKIE, "")}
+    told: dict[str, Any] = {"delete": delete, "secret": request.cookies.get(STUDENT, "")}
     return await _with_state(request, code, partial(_student_page, "class/leave.jinja", **told))
 
 
@@ -390,16 +410,16 @@ async def leave(request: Request, code: str) -> Response:
     fields = await fields_of(request)
     if fields.get("what") not in ("keep", "delete"):
         raise FieldError("what", _("one of %(options)s", options="keep, delete"))
-    return await _as_student(request, code, partial(_leave, fields["what"] == "delete"), writes=True)
+    return await _as_student(request, code, partial(_leave, request, fields["what"] == "delete"), writes=True)
 
 
-def _leave(delete: bool, session: Session, student: Student) -> Response:
+def _leave(request: Request, delete: bool, session: Session, student: Student) -> Response:
     classroom = operations.class_of(session, student)
     if delete:
         operations.delete_student(session, classroom, student.id)
     left = "deleted" if delete else "kept"
     response = _redirect(f"{address('join class', classroom.code)}?left={left}")
-    response.delete_cookie(COOKIE, path=address("class", classroom.code))
+    delete_secret(request, response, STUDENT, classroom.code)
     return response
 
 
@@ -416,7 +436,7 @@ async def _as_student(
     UnknownClassError, NotStudentError
         When there is no such class or student; a client that tries many gets `TooManyError` for both.
     """
-    secret = request.cookies.get(COOKIE, "")
+    secret = request.cookies.get(STUDENT, "")
 
     def act(session: Session) -> T:
         return work(session, operations.find_student(session, code, secret))
@@ -426,17 +446,17 @@ async def _as_student(
 
 async def _with_state(request: Request, code: str, work: Callable[[StudentState], T]) -> T:
     """The same of what the student may know: most pages need no more, and it is read in one statement."""
-    secret = request.cookies.get(COOKIE, "")
+    secret = request.cookies.get(STUDENT, "")
     return await read_each(request, lambda session: work(find_student_state(session, code, secret)))
 
 
-def _take(request: Request, code: str, *deeds: Deed) -> None:
+def _take(request: Request, code: str, *limits: Limited) -> None:
     """Count against the rates of the client in this class, or of the student; before a lock is waited for."""
-    secret = request.cookies.get(COOKIE, "")
-    for deed in deeds:
-        own = deed.endswith("of one") or deed == "rename"
+    secret = request.cookies.get(STUDENT, "")
+    for limit in limits:
+        own = limit.endswith("of one") or limit == "rename"
         who = (secret[:MOST_SECRET],) if own else (current_client.get(), codes.canonical(code) or "")
-        rates_of(request).take(deed, *who)
+        rates_of(request).take(limit, *who)
 
 
 def _whole(fields: Fields, name: str) -> int:
@@ -469,7 +489,7 @@ def _page(
 ) -> Response:
     """A page for who is not known in the class."""
     code = classroom.code
-    told |= {"code": code, "spaced": codes.spaced(code), "title": classroom.title}
+    told = {"resume": False, "code": code, "spaced": codes.spaced(code), "title": classroom.title} | told
     response = page_response(render(template, lesson=load_lesson(classroom.lesson), **told), status)
     response.headers.update(headers or {})
     return response
@@ -482,5 +502,4 @@ def _redirect(there: str) -> Response:
 def _set_cookie(request: Request, response: Response, classroom: Classroom, secret: str) -> None:
     """Until a day after the class."""
     left = end_of(classroom.ends_on) + timedelta(days=1) - present()
-    path = address("class", classroom.code)
-    set_secret(request, response, COOKIE, secret, path, max(0, int(left.total_seconds())))
+    set_secret(request, response, STUDENT, secret, classroom.code, max(0, int(left.total_seconds())))

@@ -11,8 +11,7 @@ import contextvars
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import partial
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,7 +27,7 @@ READERS, WRITERS = 2, 2
 """Threads of one process: they share one interpreter, so more would only take turns with its event loop. Who
 writes does not wait behind those who read. Of SQLite, which lets one write at a time, there is one writer."""
 CONNECTIONS = READERS + WRITERS + 1
-"""The most that one process opens, besides the one that listens."""
+"""The most that one process opens, besides those of `read_each` and the one that listens."""
 BUSY_SECONDS = 5
 """After which a write of SQLite that waits for another one fails."""
 POSTGRES = {
@@ -45,10 +44,6 @@ POSTGRES = {
 
 class DatabaseError(Exception):
     """A database that cannot be used, in a sentence."""
-
-
-class _DeadConnectionError(Exception):
-    """A connection that was lost before anything was committed."""
 
 
 def url_of(database_url: str, data_dir: str) -> URL:
@@ -86,13 +81,11 @@ class Database:
         self.url = url
         self.is_sqlite = url.get_backend_name() == "sqlite"
         self.migrated = False  # whether this process, or the one it is a copy of, has seen to the schema
-        self.engine = _engine(url)
+        self.engine = _engine(url, CONNECTIONS)
         self._reads = self.engine.execution_options(
             **({} if self.is_sqlite else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True})
         )
-        self._statements = self.engine.execution_options(
-            **({"begin": ""} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"})
-        )
+        self._statements = _engine(url, READERS, one_by_one=True)
         self._writes = self.engine.execution_options(**({"begin": "IMMEDIATE"} if self.is_sqlite else {}))
         # SQLite lets one write at a time: who waits for this lock is woken sooner than who asks again.
         self._writing: Any = threading.Lock() if self.is_sqlite else nullcontext()
@@ -114,8 +107,8 @@ class Database:
     def read_each(self) -> Iterator[Session]:
         """A session for reading of which each statement sees the newest state.
 
-        It saves PostgreSQL the beginning and the end of a transaction: two of three round trips where one
-        statement reads everything.
+        Where one statement reads everything, it saves PostgreSQL three of four round trips: the test of the
+        connection, and the beginning and the end of a transaction.
         """
         with Session(self._statements, expire_on_commit=False) as session:
             yield session
@@ -149,15 +142,39 @@ class Database:
 
     async def reading(self, work: Callable[[Session], T]) -> T:
         """What `work` makes of a `read` session, in a thread."""
-        return await _in(self._readers, partial(_retried, self.read, work))
+
+        def read() -> T:
+            with self.read() as session:
+                return work(session)
+
+        return await _in(self._readers, read)
 
     async def reading_each(self, work: Callable[[Session], T]) -> T:
-        """What `work` makes of a `read_each` session, in a thread."""
-        return await _in(self._readers, partial(_retried, self.read_each, work))
+        """What `work` makes of a `read_each` session, in a thread.
+
+        No connection is tested before its use, so if one has died the work is done again on a new one.
+        """
+
+        def read() -> T:
+            try:
+                with self.read_each() as session:
+                    return work(session)
+            except DBAPIError as error:
+                if not error.connection_invalidated:
+                    raise
+            with self.read_each() as session:
+                return work(session)
+
+        return await _in(self._readers, read)
 
     async def writing(self, work: Callable[[Session], T]) -> T:
         """What `work` makes of a `write` session, in a thread, once it is committed."""
-        return await _in(self._writers, partial(_retried, self.write, work))
+
+        def write() -> T:
+            with self.write() as session:
+                return work(session)
+
+        return await _in(self._writers, write)
 
     async def run(self, work: Callable[[], T]) -> T:
         """What `work` gives, which opens its own sessions, in a thread of those who write."""
@@ -165,7 +182,8 @@ class Database:
 
     def disconnect(self) -> None:
         """Close the connections; they are opened again when they are needed."""
-        self.engine.dispose()
+        for engine in (self.engine, self._statements):
+            engine.dispose()
 
     def close(self) -> None:
         """Close everything, after what is under way."""
@@ -174,40 +192,23 @@ class Database:
         self.disconnect()
 
 
-def _retried(opened: Callable[[], AbstractContextManager[Session]], work: Callable[[Session], T]) -> T:
-    """What `work` makes of a session. If its connection turns out to be dead, once more on a new one.
-
-    So connections need not be tested before each use. A commit whose answer was lost is not repeated: the
-    database may have done it.
-    """
-    try:
-        with opened() as session:
-            try:
-                return work(session)
-            except DBAPIError as error:
-                if not error.connection_invalidated:
-                    raise
-                raise _DeadConnectionError from error
-    except _DeadConnectionError:
-        pass
-    with opened() as session:
-        return work(session)
-
-
 async def _in(threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
     """What `work` gives, in one of these threads and in the language of the request."""
     context = contextvars.copy_context()
     return await asyncio.get_running_loop().run_in_executor(threads, context.run, work)
 
 
-def _engine(url: URL) -> Engine:
-    pool = {"pool_size": CONNECTIONS, "max_overflow": 0, "pool_timeout": 10}
+def _engine(url: URL, connections: int, *, one_by_one: bool = False) -> Engine:
+    """An engine of so many connections; `one_by_one`: each statement is a transaction of its own."""
+    pool = {"pool_size": connections, "max_overflow": 0, "pool_timeout": 10, "hide_parameters": True}
     if url.get_backend_name() != "sqlite":
         arguments = {name: value for name, value in POSTGRES.items() if name not in url.query}
-        return create_engine(url, connect_args=arguments, hide_parameters=True, **pool)
-    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS}, hide_parameters=True, **pool)
+        how: dict[str, Any] = {"isolation_level": "AUTOCOMMIT"} if one_by_one else {"pool_pre_ping": True}
+        return create_engine(url, connect_args=arguments, **how, **pool)
+    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS}, **pool)
     event.listen(engine, "connect", _prepare_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
+    if not one_by_one:
+        event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
@@ -223,8 +224,8 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    if how := connection.get_execution_options().get("begin", "DEFERRED"):
-        connection.exec_driver_sql(f"BEGIN {how}")
+    how = connection.get_execution_options().get("begin", "DEFERRED")
+    connection.exec_driver_sql(f"BEGIN {how}")
 
 
 def _set_foreign_keys(connection: Connection, value: str) -> None:

@@ -6,7 +6,7 @@ from datetime import date
 from typing import Literal
 
 from app.classroom.flow import Action, Phase
-from lessons.kit.language import current_language
+from lessons.kit.language import current_language, isolated_text
 from lessons.kit.language import gettext as _
 
 Kind = Literal["unknown", "forbidden", "gone", "conflict", "invalid", "busy"]
@@ -179,7 +179,8 @@ class NameTakenError(Refusal):
 
     @property
     def sentence(self) -> str:
-        return _("Somebody here is called “%(name)s”, or almost so. Choose another name.", name=self.name)
+        name = isolated_text(self.name)
+        return _("Somebody here is called “%(name)s”, or almost so. Choose another name.", name=name)
 
 
 class NameRefusedError(Refusal):

@@ -18,7 +18,7 @@ from app.site import current_site
 from lessons.catalogue import course
 from lessons.kit import numbers
 from lessons.kit.controls import Choice, Slider, Text, as_parameter
-from lessons.kit.language import current_language, gettext, language, languages, ngettext
+from lessons.kit.language import current_language, gettext, isolated_text, language, languages, ngettext
 from lessons.kit.mathml import mathml
 from lessons.kit.source import dotted_name, highlight, source_named, source_of
 from lessons.kit.task import StateStep
@@ -74,6 +74,8 @@ def environment() -> Environment:
         source=source_of,
         dotted_name=dotted_name,
         safe_html=Markup,
+        isolated=isolated,
+        isolated_text=isolated_text,
         table_rows=table_rows,
         **{name: getattr(numbers, name) for name in PRINTED},
     )
@@ -95,6 +97,11 @@ def html(
 ) -> CachedResponse:
     """A rendered template as a response."""
     return CachedResponse(render(template, **context), HTML, quality, headers=headers)
+
+
+def isolated(text: str) -> Markup:
+    """A name or title that people have written, whose direction of writing changes nothing around it."""
+    return Markup("<bdi>{}</bdi>").format(text)
 
 
 def table_rows(table: Table) -> Markup:

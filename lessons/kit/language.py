@@ -137,6 +137,11 @@ class Language:
         return self.word(format_date(day, "d MMMM y" if self.is_source else "long", self.locale))
 
 
+def isolated_text(text: str) -> str:
+    """What people have written, for a text without markup: its direction changes nothing around it."""
+    return f"\u2068{text}\u2069"
+
+
 @functools.cache
 def languages() -> tuple[str, ...]:
     """The languages that the lessons are offered in: English, and every one with a catalogue."""

@@ -12,6 +12,7 @@ from app.routes.classroom import (
     events,
     screen,
     student,
+    students,
 )
 from lessons.kit.language import gettext as _
 
@@ -21,6 +22,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     events.router,
     screen.router,
     student.router,
+    students.router,
 )
 """Of all modules in this folder: each has its own."""
 

@@ -34,7 +34,7 @@ router = APIRouter()
 
 COMMENT_SECONDS = 15.0
 """After which a line is sent if there is nothing to say: proxies close what is silent."""
-LASTS_SECONDS = (90.0, 110.0)
+LASTS_SECONDS = (90.0, 106.0)
 """How long a stream lasts, at random, so that not all come again at once; a response may take 120 seconds."""
 COUNT_SECONDS = 0.5
 """Between two counts."""

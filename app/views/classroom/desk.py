@@ -14,6 +14,7 @@ from app.addresses import address
 from app.classroom.codes import spaced
 from app.classroom.flow import LAST_BEAT, NEXT, Action, Phase
 from app.classroom.models import Classroom
+from app.classroom.operations import MOST_STUDENTS
 from app.classroom.states import DeskState, Line, Peek, Person, Shown
 from app.classroom.timing import CLOSING
 from app.views.classroom.reveal import RevealContext, revealed
@@ -407,7 +408,7 @@ class Desk:
             "".join(
                 f'<li class="person-{person.state}"><svg class="who-{person.state}" width="12" height="12"'
                 ' viewBox="0 0 12 12" aria-hidden="true"><circle cx="6" cy="6" r="4.3"/></svg>'
-                f"<span>{escape(person.name, quote=False)}</span>"
+                f"<bdi>{escape(person.name, quote=False)}</bdi>"
                 f' <span class="visually-hidden">{words[person.state]}</span></li>'
                 for person in people
             )
@@ -472,6 +473,7 @@ def desk_context(state: DeskState, problem: str = "") -> dict[str, Any]:
         "problem": problem,
         "to_add": items_to_add(desk.lesson),
         "listed": LISTED,
+        "most_students": MOST_STUDENTS,
         "ends_on": current_language().date(date.fromisoformat(state.ends_on)),
     }
 

@@ -3,12 +3,14 @@ import { read, write } from "../lib/storage.js";
 
 const REST = 3000; // milliseconds in a section before it counts as reached
 
-export function watchAnswers({ code, answers }, outbox) {
+/** `isOpen()`: whether the class still takes answers. */
+export function watchAnswers({ code, answers, isOpen }, outbox) {
   const TOLD = `class-told:${code}`; // what the class knows: the last value of each step, and the sections that are done
   const begun = performance.now();
   let resting;
 
   const send = (...sent) => {
+    if (!isOpen()) return;
     const uid = drawn();
     const numbered = sent.map((answer, i) => ({ uid: `${uid}-${i}`, ...answer }));
     if (sent.length) outbox.put(`answers ${uid}`, answers, { answers: JSON.stringify(numbered) });

@@ -51,7 +51,7 @@ async function start() {
 function begin() {
   new ResizeObserver(measure).observe(root);
   watchVotes(vote);
-  watchAnswers({ ...root.dataset }, outbox);
+  watchAnswers({ ...root.dataset, isOpen: () => root.dataset.status === "running" }, outbox);
   document.addEventListener("predicted", coverAsked);
   prepareVote(root);
   coverAsked();

@@ -259,7 +259,7 @@ def test_a_file_is_copied_before_its_schema_changes(tmp_path: Path, monkeypatch:
     migrations = tmp_path / "migrations"
     add_migration(migrations, monkeypatch)
     assert schema.migrate(database)
-    (copy,) = tmp_path.glob("classes-before-0002-*.db")
+    (copy,) = tmp_path.glob("classes-before-0003-*.db")
     assert copy.stat().st_mode & 0o077 == 0
     with database.read() as session:
         assert session.connection().exec_driver_sql("SELECT motto FROM classroom").scalar() == "none"
@@ -298,13 +298,13 @@ def test_an_older_backup_is_brought_up_to_date(
 def add_migration(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A version of the lesson with one more migration."""
     shutil.copytree(schema.MIGRATIONS, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "versions" / "0002_motto.py").write_text(
+    (folder / "versions" / "0003_motto.py").write_text(
         """
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "0003"
+down_revision = "0002"
 
 
 def upgrade():

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 
+import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from app.classroom.database import Database, DatabaseError, url_of
 from app.classroom.models import Base, Classroom
@@ -55,7 +57,7 @@ def test_migrating_again_changes_nothing(database: Database) -> None:
 def test_a_schema_of_a_newer_version_is_refused_in_a_sentence(database: Database) -> None:
     with database.connection() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
-    with pytest.raises(DatabaseError, match="it has schema 9999, which is newer than this version's 0001"):
+    with pytest.raises(DatabaseError, match="it has schema 9999, which is newer than this version's 0002"):
         migrate(database)
 
 
@@ -116,6 +118,27 @@ def test_a_reader_sees_one_state_and_changes_nothing(database: Database) -> None
         reading.add(a_class("HJKMNP"))
     with database.read() as session:
         assert session.scalars(select(Classroom.code)).all() == ["BCDFGH"]
+
+
+def test_a_connection_that_died_is_replaced(database: Database) -> None:
+    """After a restart of the database."""
+    if database.is_sqlite:
+        pytest.skip("SQLite has no connections that die")
+    count = select(func.count()).select_from(Classroom)
+
+    async def ask_and_kill() -> list[int]:
+        found = []
+        for code in ("BCDFGH", "HJKMNP"):
+            await database.writing(lambda session, code=code: session.add(a_class(code)))  # type: ignore[misc]
+            for ask in (database.reading, database.reading_each):
+                found.append(await ask(lambda session: session.scalar(count) or 0))
+            address = database.url.set(drivername="postgresql").render_as_string(False)
+            with psycopg.connect(address) as other:
+                all_others = "FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+                other.execute(f"SELECT pg_terminate_backend(pid) {all_others}")
+        return found
+
+    assert asyncio.run(ask_and_kill()) == [1, 1, 2, 2]
 
 
 @pytest.mark.parametrize(

@@ -125,11 +125,11 @@ class Clock:
         return self.now
 
 
-def passed(limit: rates.Rates, clock: Clock, deed: rates.Deed, times: list[float]) -> int:
+def passed(limit: rates.Rates, clock: Clock, what: rates.Limited, times: list[float]) -> int:
     count = 0
     for clock.now in times:
         try:
-            limit.take(deed, "192.0.2.7", "K7M4XP")
+            limit.take(what, "192.0.2.7", "K7M4XP")
             count += 1
         except TooManyError as error:
             assert 1 <= error.seconds <= 60

@@ -24,7 +24,7 @@ MOST_IN_FRONT = 3
 LEAST = {"smallestText": 12, "smallestTarget": 24}
 LEAST_SEEN = 120
 """Pixels of a drawing that a phone shows above the first control, where the drawing is as high."""
-HIGHER = {"xray": 1130}
+HIGHER = {"xray": 920}
 """Figures of the workshop whose drawing needs more: one cell for each of 144 bytes and 256 weights."""
 
 NOT_YET: dict[str, set[str]] = {}

@@ -186,22 +186,6 @@ def test_every_byte_and_weight_of_a_format_is_drawn_once(type_name: str) -> None
 
 
 @pytest.mark.parametrize("type_name", FORMATS)
-def test_map_shows_every_field_with_its_length(type_name: str) -> None:
-    """In the order of the file and without a gap, with a mark on every byte that the sum reads."""
-    shown = view(Controls(format=type_name, pick="weight-200"))
-    form, drawn = FORMATS[type_name], shown.drawing["map"]
-    ends = [(percent(s["x"]), percent(s["x"]) + percent(s["width"])) for s in drawn["segments"]]
-    sizes = [field.size for field in form.layout.fields] * form.blocks
-    assert [end - start for start, end in ends] == pytest.approx(
-        [100 * n / sum(sizes) for n in sizes], abs=0.02
-    )
-    assert [start for start, _ in ends] == pytest.approx([0.0, *(end for _, end in ends[:-1])], abs=0.02)
-    related = [cell["index"] for cell in byte_cells(shown) if "related" in cell["look"]]
-    marked = [round(percent(mark["x"]) * form.bytes / 100) for mark in drawn["marked"]]
-    assert sorted(marked) == sorted(related)
-
-
-@pytest.mark.parametrize("type_name", FORMATS)
 def test_byte_is_drawn_above_its_weights(type_name: str) -> None:
     """The cells under a byte are those that change with its bits, one line for each."""
     before = xray.encoded("ffn_in", False, type_name)

@@ -62,7 +62,6 @@ WITHOUT_SEARCH = frozenset({"Q8_0", "MXFP4"})
 WORD_JOINER = "\u2060"
 
 HALVES = ("low", "high")
-CODE_FIELDS = ("qs", "ql", "qh", "hmask")
 """Nibbles of a byte."""
 
 FLIPS = ("none", *(str(bit) for bit in range(8)))
@@ -217,7 +216,6 @@ def view(result: Result, own: Own | None = None) -> View:
             "terms": _terms(after, picked.weight),
             "result": {"index": str(picked.weight), "value": value.text, "original": original.text},
             "format": controls.format,
-            "map": _block_map(form, picked, used),
             "header": _header(form, after, picked, used),
             "header_bytes": "" if form.blocks > 1 else _ranges(_header_bytes(form)),
             "high": _high(form, after, picked, used),
@@ -371,59 +369,6 @@ def _term_text(term: Term, stored: float) -> str:
 
 def _entry(value: float) -> str:
     return numbers.integer(value) if value == int(value) else numbers.fixed(value, 1)
-
-
-# --- the block at a glance: its fields in the order of the file -------------------------------------------
-
-LABEL_CHARACTER = {"narrow": 2.75, "wide": 1.2}
-"""Per cent of the width that a character of a label takes on a phone, and from 560 px on."""
-
-
-def _block_map(form: Anatomy, picked: Picked, used: Mapping[int, ByteRole]) -> dict[str, Any]:
-    """Every field as long as its bytes, its name led out below, and where the bytes of the sum lie."""
-    byte = 100 / form.bytes
-    starts = [n * form.layout.block_bytes for n in range(form.blocks)]
-    fields = form.layout.fields
-    names = [f"{field.name} {field.size}" for field in fields]
-    middles = [(field.offset + field.size / 2) * byte for field in fields]
-    marked = {picked.byte} if picked.kind == "byte" else used
-    return {
-        "bytes": str(form.layout.block_bytes),
-        "blocks": str(form.blocks),
-        "spoken": ", ".join(names),
-        "segments": [
-            {
-                "x": f"{(start + field.offset) * byte:.4g}%",
-                "width": f"{field.size * byte:.4g}%",
-                "role": "codes" if field.name in CODE_FIELDS else "head",
-            }
-            for start in starts
-            for field in fields
-        ],
-        "marked": [{"x": f"{i * byte:.4g}%", "width": f"{byte:.3g}%"} for i in marked],
-        "role": picked.kind,
-        "labels": {
-            width: [
-                {"name": name, "from": f"{middle:.4g}%", "at": f"{at:.4g}%"}
-                for name, middle, at in zip(names, middles, _apart(names, middles, character), strict=True)
-            ]
-            for width, character in LABEL_CHARACTER.items()
-        },
-    }
-
-
-def _apart(names: list[str], middles: list[float], character: float) -> list[float]:
-    """The middles of the labels: near those of their fields, a character or more from their neighbours."""
-    lengths = [character * len(name) for name in names]
-    places: list[float] = []
-    for middle, length in zip(middles, lengths, strict=True):
-        free = places[-1] + lengths[len(places) - 1] + character if places else 0.0
-        places.append(max(middle - length / 2, free))
-    end = 100.0
-    for i in reversed(range(len(places))):
-        places[i] = min(places[i], end - lengths[i])
-        end = places[i] - character
-    return [place + length / 2 for place, length in zip(places, lengths, strict=True)]
 
 
 # --- the map of bytes and weights --------------------------------------------------------------------------

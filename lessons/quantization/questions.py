@@ -32,7 +32,7 @@ from lessons.kit.question import (
 from lessons.kit.view import Sentence, View
 from lessons.quantization.anatomy import byte_roles, flipped
 from lessons.quantization.blocks import block_weights
-from lessons.quantization.figures import awq, fit, gptq, primitive, quality, rounding, rtn, xray
+from lessons.quantization.figures import awq, fit, fourbit, gptq, primitive, quality, rounding, rtn, xray
 from lessons.quantization.figures.rtn.levels import snap_to_grid
 from quant_core.memory import GIB
 from quant_core.methods.awq import GRID
@@ -188,6 +188,59 @@ def _gap(free: Any) -> float:
     runs = "".join("x "[not one] for one in free).split(" ")
     longest = max(runs, key=len)
     return " ".join(runs).index(longest) + (len(longest) - 1) / 2
+
+
+# --- FIG.02B: a power of two for half a block ---------------------------------------------------------------
+
+HALVES = fourbit.Controls(scale="e8m0", size="16")
+
+
+def _halves(guess: Guess | None) -> Reveal:
+    result, half = fourbit.compute(HALVES), int(HALVES.size)
+    truth, whole = 100 * result.error, 100 * result.mxfp4_error
+    own = None if guess is None else float(guess)
+    off = abs((own or 0) - truth)
+    why = (
+        "right"
+        if off <= 0.3
+        else "half"
+        if (own or 0) <= 0.6 * whole
+        else "finer"
+        if (own or 0) < 0.95 * whole
+        else "same"
+        if (own or 0) <= 1.1 * whole
+        else "low"
+        if (own or 0) < truth
+        else "high"
+    )
+    largest, top = float(np.abs(result.weights[half:]).max()), float(result.own.levels[1].max())
+    percent: Callable[[float], str] = lambda v: numbers.percent(v / 100, 2)  # noqa: E731
+    marks = _marks("errors", None if own is None else (percent(own), (0.0, own / 100), None), None)
+    slots = {
+        "whole": percent(whole),
+        "largest": numbers.significant(largest),
+        "top": numbers.significant(top),
+        "size": HALVES.size,
+        "n": str(fourbit.SIZE),
+    }
+    verdict: Verdict = "right" if off <= 0.3 else "close" if off <= 0.7 else "off"
+    return _reveal(
+        "fourbit",
+        guess,
+        percent(truth),
+        verdict=verdict,
+        why=why,
+        slots=slots,
+        marks=marks,
+        controls=HALVES,
+        distance=None if own is None else difference_off(own, truth, percent),
+        place=truth,
+    )
+
+
+def _fourbit_given() -> dict[str, str]:
+    error = readout(fourbit.FIGURE.view(HALVES), "mxfp4_error")
+    return {"whole": numbers.percent(error, 2), "size": HALVES.size, "n": str(fourbit.SIZE)}
 
 
 # --- FIG.03: how many roundings beat the nearest ------------------------------------------------------------
@@ -511,6 +564,14 @@ QUESTIONS = {
             _primitive_given,
         ),
         Question("rtn", answered_by(slider(4, low=1, high=20, unit="×"), int), _spacing, COARSE),
+        Question(
+            "fourbit",
+            answered_by(slider(1.2, low=0, high=4, step=0.1, unit="%"), float),
+            _halves,
+            HALVES,
+            (),
+            _fourbit_given,
+        ),
         Question(
             "rounding",
             answered_by(slider(3, low=0, high=CROWD.n, show=_power), int),

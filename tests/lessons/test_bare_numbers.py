@@ -24,6 +24,7 @@ NAMES = (
     r"LLaMA-\d+B|OPT-[\d.]+B|SmolLM2-135M|all-MiniLM-L6-v2|Llama 8B|^3\.1 Instruct|^3 base",
     r"\b([Aa]n?|the|of an?) \d+B\b|\b\d+B(?= \||:)|, 8B\b|Mistral-7B",  # "an 8B", and the heads of a table
     r"RTX \d+|Raspberry Pi \d|M1 Max|DDR4-3200|WikiText-2|TensorRT|FIG\.\w+|0?2·0\d",
+    r"[−+]0(?!\.?\d)",  # the two zeros of a float
     r"Gemma \d( \d+B(-A4B)?)?|3\.5 Lightning|gpt-oss-20b",
     r"arXiv:\d+\.\d+(v\d)?|\bb7600\b|[0-9a-f]{7,8}\b|Table \d|Tables \d( and \d)?|\(\w* ?20\d\d\)",
 )

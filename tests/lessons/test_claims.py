@@ -17,10 +17,11 @@ from lessons.kit.prose import Section
 from lessons.quantization import sources
 from lessons.quantization.blocks import BLOCKS, block_weights, start
 from lessons.quantization.figures import awq as fig_awq
+from lessons.quantization.figures import fourbit as fig_fourbit
 from lessons.quantization.figures import methods as fig_methods
 from lessons.quantization.figures import smooth as fig_smooth
 from quant_core import ggml
-from quant_core.methods import awq, gptq, metrics, rtn
+from quant_core.methods import awq, gptq, metrics, mxfp4, nvfp4, rtn
 from tests.lessons.test_prose import printed
 
 LESSON = load_lesson("quantization")
@@ -138,11 +139,16 @@ def requantized(first: str) -> float:
     """The squared error of Q4_K after another format, over that of Q4_K alone."""
     weights = np.ascontiguousarray(main().weights[:, :256])
 
-    def through(values: Matrix, name: str) -> Matrix:
-        return ggml.dequantize(ggml.quantize(values, name), name)
-
     twice, once = through(through(weights, first), "Q4_K"), through(weights, "Q4_K")
     return metrics.relative_weight_error(weights, twice) / metrics.relative_weight_error(weights, once)
+
+
+def through(weights: Matrix, name: str) -> Matrix:
+    return ggml.dequantize(ggml.quantize(np.ascontiguousarray(weights), name), name)
+
+
+def main_error(approximation: Matrix) -> float:
+    return metrics.relative_weight_error(main().weights, approximation)
 
 
 def noise_share(n: int) -> float:
@@ -223,6 +229,10 @@ MEASURED: dict[str, Callable[[], float | str]] = {
     "methods-count": lambda: len(fig_methods.scores_of(MAIN, 4)),
     "act-weight-rank": among_the_last_two,
     "act-output-rank": lambda: rank(6),
+    "mxfp4-error": lambda: 100 * main_error(mxfp4.quantize(main().weights).dequantize()),
+    "e4m3-error": lambda: 100 * fig_fourbit.layer_error("calm", "e4m3", "32"),
+    "nvfp4-error": lambda: 100 * main_error(nvfp4.quantize(main().weights).dequantize()),
+    "q4-0-error": lambda: 100 * main_error(through(main().weights, "Q4_0")),
     # `make measure` wrote these, and its own test runs a part of it again.
     "tiny-16": lambda: small("F16"),
     "tiny-4": lambda: small("rtn-4-g64"),

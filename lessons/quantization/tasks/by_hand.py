@@ -283,6 +283,65 @@ def _block(seed: int) -> Exercise:
     )
 
 
+# --- four-bit floats: a power of two as the scale -----------------------------------------------------------
+
+E2M1_LEVELS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
+FITS = ("beyond", "below")
+
+
+def _powers(seed: int) -> Exercise:
+    rng = rng_of(seed, "powers")
+    while True:
+        weights = _some_weights(rng, 32)
+        largest = float(np.abs(weights).max())
+        weight = abs(float(rng.choice(weights)))
+        exponent = math.floor(math.log2(largest)) - 2
+        scale = 2.0**exponent
+        levels = np.array(E2M1_LEVELS)
+        steps = weight / scale
+        gaps = np.sort(np.abs(levels - steps))
+        uneven = levels[np.argmin(np.abs(levels - steps))] != np.rint(steps)
+        if uneven and gaps[1] - gaps[0] > 0.1 and steps < 6 and abs(6 * scale / largest - 1) > 0.05:
+            break
+    level = float(levels[np.argmin(np.abs(levels - steps))])
+    fit = "beyond" if 6 * scale > largest else "below"
+    slots = {
+        "n": str(len(weights)),
+        "largest": _fixed(largest, 3),
+        "w": _fixed(weight, 3),
+        "power": numbers.shortest(4 * scale),
+        "s": numbers.shortest(scale),
+        "top": numbers.shortest(6 * scale),
+        "steps": _fixed(steps, 2),
+        "level": numbers.shortest(level),
+        "levels": ", ".join(map(numbers.shortest, E2M1_LEVELS)),
+        "four": "4",
+        "six": numbers.shortest(E2M1_LEVELS[-1]),
+    }
+    places = -exponent
+    above = 2.0 ** math.ceil(math.log2(largest))
+    return Exercise(
+        (Sentence("given", **slots),),
+        (
+            _number(
+                "scale",
+                scale,
+                places,
+                (("whole", 4 * scale), ("up", above / 4), ("sixth", largest / 6)),
+                slots,
+            ),
+            _choice("fit", fit, FITS, ((f"is_{fit}", FITS[fit == "beyond"]),), slots),
+            _number(
+                "restored",
+                level * scale,
+                places + 1,
+                (("even", float(np.rint(steps)) * scale), ("level", level), ("weight", weight)),
+                slots,
+            ),
+        ),
+    )
+
+
 # --- output error: four roundings of two weights ------------------------------------------------------------
 
 ARROWS = "↓↑"
@@ -610,6 +669,7 @@ _MAKERS: dict[str, Callable[[int], Exercise]] = {
     "opening": _primitive,
     "idea": _cost,
     "rounding": _block,
+    "powers": _powers,
     "output-error": _four,
     "awq": _protect,
     "gguf": _byte,
@@ -617,7 +677,7 @@ _MAKERS: dict[str, Callable[[int], Exercise]] = {
     "family": _smooth,
 }
 
-PAGES = {"gguf": "block", "family": "activations"}
+PAGES = {"powers": "four-bit-floats", "gguf": "block", "family": "activations"}
 """Calculations that stand on a page of the workshop."""
 
 TASKS = tuple(Task(name, PAGES.get(name, name), make, by_hand=True) for name, make in _MAKERS.items())

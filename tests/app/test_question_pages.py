@@ -135,15 +135,12 @@ def test_guess_is_marked_in_every_state_where_it_applies(
     assert not marked(
         client.get(f"{view}?{urlencode(lesson.questions[name].reveal(None).controls.query())}").text
     )
-    elsewhere = {
-        "primitive": {"bits": "3"},
-        "rtn": {"bits": "6"},
-        "rounding": {"n": "8"},
-        "gptq": {"bits": "3"},
-    }
-    elsewhere |= {"awq": {"layer": "minilm.5.ffn_in"}, "quality": {"data": "instruct"}, "xray": {"flip": "1"}}
-    elsewhere |= {"fit": {"context": "8192"}}
-    assert not marked(client.get(f"{view}?{state(lesson, name, guess, **elsewhere[name])}").text)
+    question = lesson.questions[name]
+    control = next(c for c in type(question.seen).model_fields if c not in question.free)
+    states = type(question.seen).widgets()[control].states()
+    other = next(value for value in states if value != getattr(question.seen, control))
+    elsewhere = {control: as_parameter(other)}
+    assert not marked(client.get(f"{view}?{state(lesson, name, guess, **elsewhere)}").text)
 
 
 def test_static_chart_and_plotly_show_the_guess(client: TestClient, lesson: Lesson) -> None:

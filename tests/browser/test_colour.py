@@ -18,6 +18,10 @@ PAIRS: dict[str, tuple[str, list[tuple[str, str]]]] = {
     "fold": ("", [(".true-mark", ".snap-mark"), (".kept .cell:not(.folded)", ".kept .cell.folded")]),
     "primitive": ("convention=symmetric", [(".level-mark.free", ".level-mark:not(.free, .chosen)")]),
     "rtn": ("", [(".true-mark", ".snap-mark")]),
+    "fourbit": (
+        "scale=e8m0",
+        [(".level-mark.free", ".level-mark:not(.free)"), (".error.own", ".error:not(.own)")],
+    ),
     "rounding": ("", [("p.way.nearest", "p.way.best"), (".true-mark", ".snap-mark")]),
     "gptq": ("", [(".curve.gptq", ".curve.rtn"), (".before", ".after")]),
     "awq": ("", [(".curve.sum", ".curve.loud"), (".part.now.loud", ".part.now.neighbours")]),

@@ -15,7 +15,7 @@ from tests.browser.figures import NAMES
 SMALLEST = 24
 """Pixels of the smallest text, on a projector of 1920."""
 
-TALL = {"zoom", "gptq", "sentence", "xray", "mixes", "smooth", "qlora", "methods"}
+TALL = {"zoom", "fourbit", "gptq", "sentence", "xray", "mixes", "smooth", "qlora", "methods"}
 """Figures whose drawing is higher than a screen: their page scrolls."""
 
 FIGURES = "/lessons/quantization/figures"

@@ -32,7 +32,7 @@ from lessons.kit.question import (
 from lessons.kit.view import Sentence, View
 from lessons.quantization.anatomy import byte_roles, flipped
 from lessons.quantization.blocks import block_weights
-from lessons.quantization.figures import awq, fit, fourbit, gptq, primitive, quality, rounding, rtn, xray
+from lessons.quantization.figures import awq, fit, fourbit, gptq, primitive, quality, rounding, rtn, trained, xray
 from lessons.quantization.figures.rtn.levels import snap_to_grid
 from quant_core.memory import GIB
 from quant_core.methods.awq import GRID
@@ -552,6 +552,53 @@ def _fit_given() -> dict[str, str]:
     return {"weights": numbers.gigabytes(weights), "context": numbers.integer(int(LONG.context))}
 
 
+# --- FIG.07E: what training leaves of the error -------------------------------------------------------------
+
+TRAINED_BITS = trained.Controls(bits="2")
+
+
+def _left_by_training(guess: Guess | None) -> Reveal:
+    view = trained.FIGURE.view(TRAINED_BITS)
+    after, truth = (100 * readout(view, name) for name in ("after_error", "during_error"))
+    own = None if guess is None else float(guess)
+    off = abs((own or 0) - truth)
+    why = (
+        "right"
+        if off <= 3
+        else "all"
+        if (own or 0) <= 4
+        else "none"
+        if (own or 0) >= 0.8 * after
+        else "less"
+        if (own or 0) < truth
+        else "more"
+    )
+    text: Callable[[float], str] = lambda v: numbers.percent(v / 100, 0)  # noqa: E731
+    marks = _marks(
+        "error",
+        None if own is None else (text(own), None, own / 100),
+        (text(truth), None, truth / 100),
+    )
+    verdict: Verdict = "right" if off <= 3 else "close" if off <= 6 else "off"
+    return _reveal(
+        "trained",
+        guess,
+        trained.percent(truth / 100),
+        verdict=verdict,
+        why=why,
+        slots={"gain": numbers.times(after / truth, 1)},
+        marks=marks,
+        controls=TRAINED_BITS,
+        distance=None if own is None else difference_off(own, truth, text),
+        place=truth,
+    )
+
+
+def _trained_given() -> dict[str, str]:
+    after = trained.errors_of(int(TRAINED_BITS.bits))[0]
+    return {"after": trained.percent(after), "steps": str(TRAINED_BITS.steps)}
+
+
 QUESTIONS = {
     question.figure: question
     for question in (
@@ -613,6 +660,14 @@ QUESTIONS = {
             LONG,
             ("parameters", "config", "memory", "bandwidth"),
             _fit_given,
+        ),
+        Question(
+            "trained",
+            answered_by(slider(20, low=0, high=40, unit="%"), int),
+            _left_by_training,
+            TRAINED_BITS,
+            ("steps",),
+            _trained_given,
         ),
     )
 }

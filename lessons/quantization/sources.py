@@ -374,6 +374,61 @@ def continuation_conditions() -> dict[str, Any]:
     return {key: value for key, value in _read("continuations.json").items() if key != "rows"}
 
 
+# --- recorded: a layer that was trained for few bits --------------------------------------------------------
+
+
+class Training(Row):
+    """The output error of a layer after a training with the rounding in place, on text it has not seen."""
+
+    bits: int
+    steps: int
+    error: float
+
+
+class LatticeCase(Row):
+    """The layer trained at 4 bits and saved as BF16: its output error, and that of Q4_0 with either scale.
+
+    `untrained` is Q4_0 on the original weights; `block` a block of the saved ones; `on_lattice` how many of
+    all `blocks` are found to lie on a lattice.
+    """
+
+    untrained: float
+    saved: float
+    usual: float
+    recovered: float
+    blocks: int
+    on_lattice: int
+    block: tuple[float, ...]
+
+
+class TernaryCase(Row):
+    """The layer's first inputs in TQ2_0: the output error of ordinary weights (`usual`), of those trained for
+    three levels, and of these once they are stored. `changed` weights came back different; `block` is one of
+    the trained."""
+
+    usual: float
+    trained: float
+    stored: float
+    changed: int
+    block: tuple[float, ...]
+
+
+class TrainedLayer(Row):
+    """What `scripts/record_training.py` found, with the hash of the code that it depends on."""
+
+    code: str
+    layer: str
+    group_size: int
+    rows: tuple[Training, ...]
+    lattice: LatticeCase
+    ternary: TernaryCase
+
+
+@functools.cache
+def trained_layer() -> TrainedLayer:
+    return checked(TrainedLayer, _read("trained.json"), "trained.json")
+
+
 # --- real weights -----------------------------------------------------------------------------------------
 
 

@@ -35,6 +35,8 @@ WHERE_IT_MATTERS: dict[tuple[str, str], dict[str, str]] = {
     ("fit", "flash_attention"): {"scope": "everything"},
     ("calibration", "bits"): {"question": "amount"},
     ("calibration", "method"): {"question": "domain"},
+    ("trained", "bits"): {"story": "during"},
+    ("trained", "steps"): {"story": "during"},
 }
 """Controls that a figure hides until another one makes them matter, and that other one."""
 

@@ -25,7 +25,7 @@ NAMES = (
     r"\b([Aa]n?|the|of an?) \d+B\b|\b\d+B(?= \||:)|, 8B\b|Mistral-7B",  # "an 8B", and the heads of a table
     r"RTX \d+|Raspberry Pi \d|M1 Max|DDR4-3200|WikiText-2|TensorRT|FIG\.\w+|0?2·0\d",
     r"[−+]0(?!\.?\d)",  # the two zeros of a float
-    r"Gemma \d( \d+B(-A4B)?)?|3\.5 Lightning|gpt-oss-20b",
+    r"Gemma \d( \d+B(-A4B)?)?|26B-A4B|3\.5 Lightning|gpt-oss-20b|BitNet b1\.58",
     r"arXiv:\d+\.\d+(v\d)?|\bb7600\b|[0-9a-f]{7,8}\b|Table \d|Tables \d( and \d)?|\(\w* ?20\d\d\)",
 )
 COORDINATES = re.compile(
@@ -52,6 +52,11 @@ ALLOWED = {
         "*",
         "16|1|512|256",
     ): "16-bit storage, 16 levels of four bits; where the weights come from",
+    (
+        "trained.toml",
+        "*",
+        "256|4|3|2",
+    ): "a block of TQ2_0 and widths to choose from; where the weights come from",
     ("rounding.toml", "*", "*"): "rows, columns and tokens of the pairs, and x₂ of each; test_rounding.py",
     (
         "rtn.toml",

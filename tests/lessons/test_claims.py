@@ -233,6 +233,9 @@ MEASURED: dict[str, Callable[[], float | str]] = {
     "e4m3-error": lambda: 100 * fig_fourbit.layer_error("calm", "e4m3", "32"),
     "nvfp4-error": lambda: 100 * main_error(nvfp4.quantize(main().weights).dequantize()),
     "q4-0-error": lambda: 100 * main_error(through(main().weights, "Q4_0")),
+    # `make training` wrote these; test_trained.py runs a part of it again.
+    "tq-ordinary": lambda: 100 * sources.trained_layer().ternary.usual,
+    "tq-trained": lambda: 100 * sources.trained_layer().ternary.stored,
     # `make measure` wrote these, and its own test runs a part of it again.
     "tiny-16": lambda: small("F16"),
     "tiny-4": lambda: small("rtn-4-g64"),

@@ -10,7 +10,7 @@ from lessons.kit import numbers
 from lessons.kit.figure import Figure
 from lessons.kit.task import Exercise, Task
 from lessons.kit.view import Sentence
-from lessons.quantization.figures import gptq, measured, methods, mixes, qlora
+from lessons.quantization.figures import gptq, measured, methods, mixes, qlora, trained
 from lessons.quantization.tasks.by_hand import exact_step, rng_of
 from lessons.quantization.tasks.on_figures import idea_step, readouts, state_step
 
@@ -217,6 +217,38 @@ def _kept(seed: int) -> Exercise:
     )
 
 
+def _shortest(seed: int) -> Exercise:
+    rng = rng_of(seed, "shortest")
+    while True:
+        bits = str(rng.choice(trained.BITS))
+        errors = trained.errors_of(int(bits))
+        at = int(rng.integers(2, len(errors) - 2))
+        places = 4 if bits == "2" else 5
+        most = round((errors[at] + errors[at - 1]) / 2, places)
+        if min(errors[:at]) > most >= errors[at]:
+            break
+    best = trained.Controls(bits=bits, steps=trained.STEPS[at])
+    slots = {"most": numbers.percent(most, places - 2), "steps": str(best.steps)}
+    return Exercise(
+        (Sentence("given"),),
+        (
+            state_step(
+                f"steps_{bits}",
+                trained.FIGURE,
+                lambda c, shown: (c.story, c.bits, c.steps) == ("during", bits, best.steps),
+                lambda c, shown: {
+                    "bits": c.bits,
+                    "steps_now": str(c.steps),
+                    "now": trained.percent(trained.errors_of(int(c.bits))[trained.STEPS.index(c.steps)]),
+                },
+                best,
+                slots,
+            ),
+            idea_step("estimator", "slope", ("slope", "exact", "finer"), rng, slots),
+        ),
+    )
+
+
 TASKS = (
     Task("returns", "code", _returns),
     Task("helpers", "gptq", _helpers),
@@ -226,5 +258,6 @@ TASKS = (
     Task("changed", "mixes", _changed),
     Task("runs", "today", _runs),
     Task("adapter", "qlora", _adapter),
+    Task("shortest", "trained-for-it", _shortest),
     Task("ranks", "methods", _ranks),
 )

@@ -32,7 +32,18 @@ from lessons.kit.question import (
 from lessons.kit.view import Sentence, View
 from lessons.quantization.anatomy import byte_roles, flipped
 from lessons.quantization.blocks import block_weights
-from lessons.quantization.figures import awq, fit, fourbit, gptq, primitive, quality, rounding, rtn, trained, xray
+from lessons.quantization.figures import (
+    awq,
+    fit,
+    fourbit,
+    gptq,
+    primitive,
+    quality,
+    rounding,
+    rtn,
+    trained,
+    xray,
+)
 from lessons.quantization.figures.rtn.levels import snap_to_grid
 from quant_core.memory import GIB
 from quant_core.methods.awq import GRID

@@ -55,7 +55,7 @@ ALLOWED = {
     (
         "trained.toml",
         "*",
-        "256|4|3|2",
+        "256|32|4|3|2",
     ): "a block of TQ2_0 and widths to choose from; where the weights come from",
     ("rounding.toml", "*", "*"): "rows, columns and tokens of the pairs, and x₂ of each; test_rounding.py",
     (

@@ -208,7 +208,7 @@ def test_marks_are_on_a_plot_of_their_figure(name: str) -> None:
                 assert view.chart
                 continue
             place = placed(mark, view.plots[mark.plot], mark.text)
-            assert all(0 <= at <= 256 for at in (*place.x, *place.y))
+            assert all(0 <= at <= 340 for at in (*place.x, *place.y))
             assert not place.beyond or mark.role == "guess", "what is so is always on the plot"
 
 

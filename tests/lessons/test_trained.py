@@ -56,7 +56,7 @@ def test_without_a_step_the_layer_is_rounded_to_nearest() -> None:
     for bits in BITS:
         nearest = rtn.round_to_nearest(layer.weights, int(bits), record_training.GROUP_SIZE, "symmetric")
         expected = metrics.relative_output_error(layer.activations_test, layer.weights, nearest.dequantize())
-        assert errors_of(int(bits))[0] == pytest.approx(expected, rel=1e-4)
+        assert errors_of(int(bits))[0] == pytest.approx(expected, rel=1e-3)
 
 
 def test_the_finding_is_true_in_every_state() -> None:
@@ -87,7 +87,7 @@ def test_the_usual_scale_misses_the_lattice_and_the_recovered_one_hits_it() -> N
     codes = result.weights / result.recovered_scale
     np.testing.assert_allclose(codes, np.rint(codes), atol=0.05)
     assert np.abs(np.rint(codes)).max() == 7
-    saved = ggml.dequantize(ggml.quantize(result.recovered, "BF16"), "BF16")
+    saved = ggml.dequantize(ggml.quantize(result.recovered, "BF16"), "BF16")[0]
     np.testing.assert_array_equal(saved, result.weights)
     case = sources.trained_layer().lattice
     assert case.on_lattice == case.blocks == 256 * 384 // 32

@@ -34,7 +34,8 @@ SHOWN = 32
 CODES = range(-8, 8)
 """Of Q4_0."""
 
-HEIGHT = 300
+HEIGHT = 330
+PANEL_HEIGHT = 280
 
 
 class Controls(FigureControls):
@@ -255,8 +256,15 @@ def _on_lattice(result: Lattice) -> View:
         ),
         drawing={
             "panels": [
-                drawn("usual", result.usual[order], [result.usual_scale * q for q in CODES]),
-                drawn("recovered", result.recovered[order], [result.recovered_scale * q for q in CODES]),
+                drawn(
+                    "usual", result.usual[order], [result.usual_scale * q for q in CODES], result.usual_error
+                ),
+                drawn(
+                    "recovered",
+                    result.recovered[order],
+                    [result.recovered_scale * q for q in CODES],
+                    result.recovered_error,
+                ),
             ]
         },
         description=(
@@ -305,6 +313,7 @@ def _in_three_levels(result: Ternary) -> View:
                     "ordinary",
                     result.ordinary_kept[ordinary],
                     [-steps[0], 0, steps[0]],
+                    result.ordinary_error,
                     reach=reach,
                 ),
                 _panel(
@@ -312,6 +321,7 @@ def _in_three_levels(result: Ternary) -> View:
                     "trained",
                     result.trained_kept[trained],
                     [-steps[1], 0, steps[1]],
+                    result.trained_error,
                     reach=reach,
                 ),
             ]
@@ -335,12 +345,15 @@ def _in_three_levels(result: Ternary) -> View:
     )
 
 
-def _panel(weights: F32, key: str, kept: F32, levels: list[float], *, reach: float) -> dict[str, Any]:
+def _panel(
+    weights: F32, key: str, kept: F32, levels: list[float], error: float, *, reach: float
+) -> dict[str, Any]:
     """Weights as rings, what the file keeps as dots, levels as lines."""
-    x, y = Scale((-0.8, len(weights) - 0.2)), Scale((-reach, reach), (float(HEIGHT), 0.0))
+    x, y = Scale((-0.8, len(weights) - 0.2)), Scale((-reach, reach), (float(PANEL_HEIGHT), 0.0))
     return {
         "key": key,
-        "height": HEIGHT,
+        "error": percent(error),
+        "height": PANEL_HEIGHT,
         "levels": [{"at": y(level), "zero": level == 0} for level in levels],
         "ticks": [
             {"at": y(v), "text": numbers.fixed(v, 1), "zero": v == 0} for v in linear_ticks(-reach, reach, 4)

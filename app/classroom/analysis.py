@@ -106,12 +106,12 @@ class Record:
     progress: tuple[tuple[str, str, bool], ...] = ()
     """Student, section, and whether it is done."""
 
-    def told(self) -> Record:
+    def visible(self) -> Record:
         """The record without what its teacher must not see yet: of questions that are not revealed.
 
-        Once the class has ended all are told. Votes of a withdrawn question are kept and never analysed.
+        Once the class has ended all are visible. Votes of a withdrawn question are kept and never analysed.
         """
-        hidden = {i.id for i in self.items if i.kind == "question" and not self.is_told(i)}
+        hidden = {i.id for i in self.items if i.kind == "question" and not self.is_visible(i)}
         covered = {i.name for i in self.items if i.id in hidden and not self.ended}
         return replace(
             self,
@@ -119,7 +119,7 @@ class Record:
             answers=tuple(a for a in self.answers if a.kind != "prediction" or a.name not in covered),
         )
 
-    def is_told(self, item: ItemRow) -> bool:
+    def is_visible(self, item: ItemRow) -> bool:
         """Whether a question was asked and its votes may be seen."""
         if item.phase in (Phase.WAITING, Phase.WITHDRAWN):
             return False
@@ -212,7 +212,7 @@ def analyse(record: Record, reason: Reason) -> tuple[ItemAnalysis, ...]:
 
     `reason` says which thought stands behind a guess; of a step of a task the stored slip does.
     """
-    items = _items(record.told())
+    items = _items(record.visible())
     credits = [item.credits for item in items]
     return tuple(_line(item, discrimination(credits, i), reason) for i, item in enumerate(items))
 
@@ -246,7 +246,7 @@ def _items(record: Record) -> list[_Item]:
     for vote in record.votes:
         if not vote.late:
             votes[vote.item].append(vote)
-    asked = [item for item in record.items if item.kind == "question" and record.is_told(item)]
+    asked = [item for item in record.items if item.kind == "question" and record.is_visible(item)]
     return [_of_votes(item, votes[item.id]) for item in asked] + _at_own_pace(record.answers)
 
 
@@ -352,16 +352,16 @@ def row_of(record: Record, student: str) -> tuple[Cell, ...]:
 
 def rows_of(record: Record) -> dict[str, tuple[Cell, ...]]:
     """The same of all students, by id."""
-    told = record.told()
+    visible = record.visible()
     votes: dict[str, dict[tuple[int, int], VoteRow]] = defaultdict(dict)
-    for vote in told.votes:
+    for vote in visible.votes:
         votes[vote.student][vote.item, vote.round] = vote
     answers: dict[str, list[AnswerRow]] = defaultdict(list)
-    for answer in sorted(told.answers, key=lambda answer: (answer.at, answer.attempt)):
+    for answer in sorted(visible.answers, key=lambda answer: (answer.at, answer.attempt)):
         answers[answer.student].append(answer)
     return {
-        student.id: (*_voted(told.items, votes[student.id]), *_answered(answers[student.id]))
-        for student in told.students
+        student.id: (*_voted(visible.items, votes[student.id]), *_answered(answers[student.id]))
+        for student in visible.students
     }
 
 
@@ -396,18 +396,18 @@ def may_need_a_word(record: Record, section: Callable[[str, str], str]) -> dict[
     """Students by section: two votes, neither near, and certain of the second; or a step of a task that was
     tried `MANY_TRIES` times and never right. `section` says from kind and name where an item belongs.
     """
-    told = record.told()
-    names = {item.id: item.name for item in told.items}
+    visible = record.visible()
+    names = {item.id: item.name for item in visible.items}
     found: dict[str, dict[str, None]] = defaultdict(dict)
     pairs: dict[tuple[int, str], dict[int, VoteRow]] = defaultdict(dict)
-    for vote in told.votes:
+    for vote in visible.votes:
         if not vote.late and vote.outcome not in NO_ANSWER:
             pairs[vote.item, vote.student][vote.round] = vote
     for (item, student), own in pairs.items():
         missed = len(own) == 2 and not any(vote.outcome in NEAR for vote in own.values())
         if missed and own[2].confidence == CERTAIN:
             found[section("question", names[item])][student] = None
-    for step in _at_own_pace(told.answers):
+    for step in _at_own_pace(visible.answers):
         if step.kind == "task":
             for student, tries in step.attempts.items():
                 if tries >= MANY_TRIES and student not in step.right:

@@ -1,4 +1,4 @@
-"""Where the guesses of a class stand: one dot each, in columns on the question's own scale, and who moved.
+"""Where the guesses of a class stand: one dot each, in columns on the question's own scale.
 
 Positions are in units of the drawing. Heights are measured from the axis upwards. Nothing here is random and
 nothing follows the data but the size of the dots, so the same guesses always make the same picture.
@@ -6,17 +6,14 @@ nothing follows the data but the size of the dots, so the same guesses always ma
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, cast
+from typing import Literal, NamedTuple
 
+from app.classroom.scale import Answer, VoteScale, counted
 from app.classroom.states import Guesses
-from lessons.kit.controls import Slider, as_parameter
-from lessons.kit.question import Guess, Question, guess_scale, printed
 
 PERCENT_FROM = 20
 """Guesses from which a share is given in per cent, and who moved is drawn."""
@@ -32,138 +29,6 @@ FILL = 0.92
 
 GROUPS = (1, 5, 10, 50, 100, 500, 1000)
 """How many guesses one dot may stand for."""
-
-Band = Literal["above", "near", "below", "other", "gone"]
-
-
-# --- the scale of a question ------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One value that can be guessed. `at` is its place along the scale from 0 to 1, `text` as printed.
-
-    `tick` is what the axis says there, if anything.
-    """
-
-    value: str
-    text: str
-    at: float
-    tick: str
-
-
-@dataclass(frozen=True, slots=True)
-class VoteScale:
-    """All values of a question, in order. `ordered`: whether they are numbers on a line, or options.
-
-    It knows nothing of the answer, so it can be shown before the reveal.
-    """
-
-    columns: tuple[Column, ...]
-    ordered: bool
-
-    @property
-    def pitch(self) -> float:
-        """From one column to the next, as a share of the scale."""
-        gaps = len(self.columns) - 1 if self.ordered else len(self.columns)
-        return 1 / max(1, gaps)
-
-    def index(self, value: str | None) -> int | None:
-        """The column of a guess: a number outside stands at the end, an unknown option nowhere."""
-        if value is None:
-            return None
-        known = _places_of(self.columns)
-        if value in known or not self.ordered:
-            return known.get(value)
-        try:
-            number = float(value)
-        except ValueError:
-            return None
-        if math.isnan(number):
-            return None
-        return min(range(len(self.columns)), key=lambda i: abs(float(self.columns[i].value) - number))
-
-
-def scale_of(question: Question, option: Callable[[str], str] = str) -> VoteScale:
-    """The scale of a question's guesses. `option` names the options of a choice."""
-    widget = question.widget
-    if not isinstance(widget, Slider):
-        states = [str(state) for state in widget.states()]
-        columns = [
-            Column(state, option(state), (i + 0.5) / len(states), option(state))
-            for i, state in enumerate(states)
-        ]
-        return VoteScale(tuple(columns), ordered=False)
-    values, ticks = widget.states(), _ticks(widget)
-    columns = [
-        Column(as_parameter(_typed(question, value)), printed(widget, value), at, ticks.get(i, ""))
-        for i, (value, at) in enumerate(zip(values, _shares(len(values)), strict=True))
-    ]
-    return VoteScale(tuple(columns), ordered=True)
-
-
-def _shares(count: int) -> list[float]:
-    """Equal steps from 0 to 1; the middle where there is only one."""
-    return [i / (count - 1) for i in range(count)] if count > 1 else [0.5]
-
-
-def _typed(question: Question, value: float) -> float:
-    """The value as the question's control holds it: whole where it counts."""
-    return cast(float, question.controls.model_validate({"answer": value}).answer)  # type: ignore[attr-defined]
-
-
-def _ticks(widget: Slider) -> dict[int, str]:
-    """Which values the axis names: round ones and both ends, the last with its unit."""
-    scale = guess_scale(widget)
-    assert scale is not None
-    values = widget.states()
-    last = len(values) - 1
-    apart = max(1, last * 0.07)
-    shown = {round(at / 100 * last) for at, _ in scale.ticks}
-    named = {i: widget.text(values[i]) for i in shown if apart <= i <= last - apart}
-    return named | {0: widget.text(values[0]), last: printed(widget, values[last])}
-
-
-# --- the answer on it -------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The answer on the scale of the guesses: known from the reveal on.
-
-    `at` is its place from 0 to 1, at the end where it lies `beyond` it; None for a choice. `near` has, for
-    every column, whether a guess there was right or close.
-    """
-
-    at: float | None
-    beyond: Literal["", "below", "above"]
-    near: tuple[bool, ...]
-
-    @property
-    def span(self) -> tuple[int, int] | None:
-        """The first and the last column that is near; None where no guess can be."""
-        found = [i for i, near in enumerate(self.near) if near]
-        return (found[0], found[-1]) if found else None
-
-
-@functools.lru_cache(maxsize=4096)
-def is_near(question: Question, value: str) -> bool:
-    """Whether a guess is right or close."""
-    guess = cast(Guess, question.controls.model_validate({"answer": value}).answer)  # type: ignore[attr-defined]
-    return question.reveal(guess).verdict in ("right", "close")
-
-
-def answer_of(question: Question, scale: VoteScale) -> Answer:
-    """Where the answer of a question stands, and which guesses were near."""
-    near = tuple(is_near(question, column.value) for column in scale.columns)
-    place, widget = question.reveal(None).place, question.widget
-    if place is None or not isinstance(widget, Slider):
-        return Answer(None, "", near)
-    at = (place - widget.low) / ((widget.high - widget.low) or 1)
-    return Answer(min(max(at, 0.0), 1.0), "below" if at < 0 else "above" if at > 1 else "", near)
-
-
-# --- dots -------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,20 +251,6 @@ def _extent(tick: Tick, frame: Frame) -> tuple[float, float]:
     return start, start + width
 
 
-@functools.lru_cache(maxsize=64)
-def _places_of(columns: tuple[Column, ...]) -> dict[str, int]:
-    """The place of each column by its value."""
-    return {column.value: i for i, column in enumerate(columns)}
-
-
-def counted(scale: VoteScale, values: Iterable[str | None]) -> list[int]:
-    """How many guesses there are in each column."""
-    found: Counter[int | None] = Counter()
-    for value, count in Counter(values).items():
-        found[scale.index(value)] += count
-    return [found[i] for i in range(len(scale.columns))]
-
-
 def drawing(
     scale: VoteScale, answer: Answer, guesses: Guesses, frame: Frame, votes: Sequence[int] = (1, 2)
 ) -> Drawing:
@@ -461,185 +312,6 @@ def _meet(one: tuple[float, float, float, float], other: tuple[float, float, flo
 def percent(part: int, whole: int) -> int | None:
     """A share in whole per cent, half up; None under `PERCENT_FROM`."""
     return (200 * part + whole) // (2 * whole) if whole >= PERCENT_FROM else None
-
-
-# --- who moved --------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Moves:
-    """Who moved from the first vote to the second, in bands. `bands` go from the top to the bottom.
-
-    `flows` counts the students by the band of their first and of their second guess, "gone" for who did not
-    vote again. `joined` voted only the second time: they are in no band.
-    """
-
-    bands: tuple[Band, ...]
-    flows: tuple[tuple[Band, Band, int], ...]
-    joined: int
-
-    def count(self, first: Iterable[Band], second: Iterable[Band]) -> int:
-        """How many went from one of these bands to one of those."""
-        starts, ends = tuple(first), tuple(second)
-        return sum(n for start, end, n in self.flows if start in starts and end in ends)
-
-    def first(self, band: Band) -> int:
-        """How many were in a band with their first guess."""
-        return self.count([band], [*self.bands, "gone"])
-
-    def second(self, band: Band) -> int:
-        """How many of these are in a band with their second guess."""
-        return self.count(self.bands, [band])
-
-    @property
-    def _far(self) -> tuple[Band, ...]:
-        return tuple(band for band in self.bands if band != "near")
-
-    @property
-    def came(self) -> int:
-        """How many came near."""
-        return self.count(self._far, ["near"])
-
-    @property
-    def left(self) -> int:
-        """How many moved away."""
-        return self.count(["near"], self._far)
-
-    @property
-    def stayed(self) -> int:
-        """How many stayed in their band."""
-        return sum(self.count([band], [band]) for band in self.bands)
-
-    @property
-    def crossed(self) -> int:
-        """How many went past the answer, from one side to the other."""
-        return sum(self.count([a], [b]) for a in self._far for b in self._far if a != b)
-
-    @property
-    def gone(self) -> int:
-        """How many did not vote again."""
-        return self.second("gone")
-
-    @property
-    def total(self) -> int:
-        """How many guessed the first time."""
-        return sum(n for _, _, n in self.flows)
-
-
-def moves(scale: VoteScale, answer: Answer, guesses: Guesses) -> Moves:
-    """Who moved between the two votes."""
-    bands: tuple[Band, ...] = ("above", "near", "below") if scale.ordered else ("near", "other")
-    found: Counter[tuple[Band, Band]] = Counter()
-    joined = 0
-    for pair, count in Counter(guesses.pairs).items():
-        first, second = map(scale.index, pair)
-        if first is not None:
-            to: Band = "gone" if second is None else _band(scale, answer, second)
-            found[_band(scale, answer, first), to] += count
-        elif second is not None:
-            joined += count
-    order: tuple[Band, ...] = (*bands, "gone")
-    flows = tuple((a, b, found[a, b]) for a in bands for b in order if found[a, b])
-    return Moves(bands, flows, joined)
-
-
-def _band(scale: VoteScale, answer: Answer, column: int) -> Band:
-    if answer.near[column]:
-        return "near"
-    if not scale.ordered:
-        return "other"
-    at = answer.at
-    if at is None:  # a scale of numbers without a place for the answer
-        return "above" if answer.span is None or column > answer.span[1] else "below"
-    return "above" if scale.columns[column].at > at else "below"
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """A band at one side of the drawing; `label` is the height of the middle of its label."""
-
-    band: Band
-    count: int
-    y: float
-    height: float
-    label: float
-
-
-@dataclass(frozen=True, slots=True)
-class Ribbon:
-    """Students who went from one band to another: an SVG path."""
-
-    kind: Literal["came", "other", "gone"]
-    count: int
-    path: str
-
-
-@dataclass(frozen=True, slots=True)
-class FlowDrawing:
-    """Who moved, as ribbons from the first guesses to the second."""
-
-    first: tuple[Node, ...]
-    second: tuple[Node, ...]
-    ribbons: tuple[Ribbon, ...]
-
-
-def flow_drawing(found: Moves, left: float, right: float, height: float, slot: float) -> FlowDrawing:
-    """The drawing of who moved, between two heights and two places along x.
-
-    Parameters
-    ----------
-    slot
-        The height of a label: no two at one side are nearer to each other.
-    """
-    gap = slot * 0.6
-    ends: tuple[Band, ...] = (*found.bands, "gone") if found.gone else found.bands
-    unit = max(0.0, height - gap * (len(ends) - 1)) / max(1, found.total)
-    first = _nodes([(band, found.first(band)) for band in found.bands], unit, gap, height, slot)
-    second = _nodes([(band, found.second(band)) for band in ends], unit, gap, height, slot)
-    starts, stops = {node.band: node.y for node in first}, {node.band: node.y for node in second}
-    ribbons = []
-    for start, end, count in found.flows:
-        thick = unit * count
-        top, foot = starts[start], stops[end]
-        starts[start] += thick
-        stops[end] += thick
-        kind = "gone" if end == "gone" else "came" if end == "near" and start != "near" else "other"
-        ribbons.append(
-            Ribbon(cast(Literal["came", "other", "gone"], kind), count, _path(left, right, top, foot, thick))
-        )
-    return FlowDrawing(first, second, tuple(sorted(ribbons, key=lambda ribbon: -ribbon.count)))
-
-
-def _nodes(
-    counts: list[tuple[Band, int]], unit: float, gap: float, height: float, slot: float
-) -> tuple[Node, ...]:
-    """Bands one below the other; labels are moved apart where bands are thin."""
-    taken = sum(count for _, count in counts) * unit + gap * (len(counts) - 1)
-    y, tops = (height - taken) / 2, []
-    for _, count in counts:
-        tops.append(y)
-        y += count * unit + gap
-    middles = [top + count * unit / 2 for top, (_, count) in zip(tops, counts, strict=True)]
-    for i in range(1, len(middles)):
-        middles[i] = max(middles[i], middles[i - 1] + slot)
-    last = height - slot / 2
-    for i in reversed(range(len(middles))):
-        middles[i] = min(middles[i], last)
-        last = middles[i] - slot
-    return tuple(
-        Node(band, count, round(top, 2), round(count * unit, 2), round(middle, 2))
-        for (band, count), top, middle in zip(counts, tops, middles, strict=True)
-    )
-
-
-def _path(left: float, right: float, top: float, foot: float, thick: float) -> str:
-    middle = (left + right) / 2
-    a, b, c, d = (round(y, 2) for y in (top, foot, foot + thick, top + thick))
-    there = f"M{left:g} {a}C{middle:g} {a} {middle:g} {b} {right:g} {b}"
-    return f"{there}V{c}C{middle:g} {c} {middle:g} {d} {left:g} {d}Z"
-
-
-# --- in a table -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

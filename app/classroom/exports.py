@@ -2,7 +2,7 @@
 
 The CSV is UTF-8 with a byte order mark, without which spreadsheets read names and α as something else;
 pandas and R's readr know the mark. A text that a spreadsheet would take for a formula begins with an
-apostrophe instead. Nothing is in these files that the analysis does not tell: see `Record.told`.
+apostrophe instead. Nothing is in these files that the analysis does not tell: see `Record.visible`.
 """
 
 from __future__ import annotations
@@ -44,21 +44,21 @@ Fields = dict[str, Any]
 
 def votes_csv(record: Record) -> str:
     """A row an answer: votes in the running order, then answers at own pace, by their time."""
-    told = record.told()
-    votes = sorted(_votes(told), key=lambda row: (row["line"], row["vote"], row["time"]))
-    return _csv(LONG, [*votes, *_answers(told)])
+    visible = record.visible()
+    votes = sorted(_votes(visible), key=lambda row: (row["line"], row["vote"], row["time"]))
+    return _csv(LONG, [*votes, *_answers(visible)])
 
 
 def students_csv(record: Record) -> str:
     """A row a student: for each question both votes, and for each answer at own pace what came of it."""
-    told = record.told()
+    visible = record.visible()
     columns = dict.fromkeys(("student", "joined"))
-    for place, item in enumerate(told.items, start=1):
-        if item.kind == "question" and told.is_told(item):
+    for place, item in enumerate(visible.items, start=1):
+        if item.kind == "question" and visible.is_visible(item):
             columns |= dict.fromkeys(f"{place} {item.name} {what}" for what in OF_QUESTION)
-    places = {item.id: f"{place} {item.name}" for place, item in enumerate(told.items, start=1)}
-    cells, rows = rows_of(told), []
-    for student in told.students:
+    places = {item.id: f"{place} {item.name}" for place, item in enumerate(visible.items, start=1)}
+    cells, rows = rows_of(visible), []
+    for student in visible.students:
         row: Fields = {"student": student.name, "joined": _time(student.joined_at)}
         for cell in cells[student.id]:
             name = f"{cell.name} {cell.step}".strip() if cell.item is None else places[cell.item]
@@ -71,35 +71,35 @@ def students_csv(record: Record) -> str:
 
 def class_json(record: Record) -> str:
     """The class with its students by pseudonym, votes, answers and progress."""
-    told = record.told()
-    names = {student.id: student.name for student in told.students}
+    visible = record.visible()
+    names = {student.id: student.name for student in visible.students}
     content = {
         "class": {
-            "code": told.code,
-            "title": told.title,
-            "lesson": told.lesson,
-            "created": _time(told.created_at),
-            "ends_on": told.ends_on.isoformat(),
-            "ended": told.ended,
+            "code": visible.code,
+            "title": visible.title,
+            "lesson": visible.lesson,
+            "created": _time(visible.created_at),
+            "ends_on": visible.ends_on.isoformat(),
+            "ended": visible.ended,
         },
         "running_order": [
             {"line": line, "kind": item.kind, "name": item.name, "phase": item.phase, "twice": item.twice}
-            for line, item in enumerate(told.items, start=1)
+            for line, item in enumerate(visible.items, start=1)
         ],
-        "students": [{"name": s.name, "joined": _time(s.joined_at)} for s in told.students],
-        "votes": _votes(told),
-        "answers": _answers(told),
+        "students": [{"name": s.name, "joined": _time(s.joined_at)} for s in visible.students],
+        "votes": _votes(visible),
+        "answers": _answers(visible),
         "progress": [
             {"student": names[student], "section": section, "done": done}
-            for student, section, done in told.progress
+            for student, section, done in visible.progress
         ],
     }
     return json.dumps(content, ensure_ascii=False, indent=1) + "\n"
 
 
-def _votes(told: Record) -> list[Fields]:
-    lesson, names = load_lesson(told.lesson), {student.id: student.name for student in told.students}
-    places = {item.id: (place, item.name) for place, item in enumerate(told.items, start=1)}
+def _votes(visible: Record) -> list[Fields]:
+    lesson, names = load_lesson(visible.lesson), {student.id: student.name for student in visible.students}
+    places = {item.id: (place, item.name) for place, item in enumerate(visible.items, start=1)}
     return [
         {
             "student": names[vote.student],
@@ -115,12 +115,12 @@ def _votes(told: Record) -> list[Fields]:
             "seconds": round(vote.seconds, 1),
             "time": _time(vote.at),
         }
-        for vote in told.votes
+        for vote in visible.votes
     ]
 
 
-def _answers(told: Record) -> list[Fields]:
-    lesson, names = load_lesson(told.lesson), {student.id: student.name for student in told.students}
+def _answers(visible: Record) -> list[Fields]:
+    lesson, names = load_lesson(visible.lesson), {student.id: student.name for student in visible.students}
     return [
         {
             "student": names[answer.student],
@@ -135,7 +135,7 @@ def _answers(told: Record) -> list[Fields]:
             "seconds": None if answer.seconds is None else round(answer.seconds, 1),
             "time": _time(answer.at),
         }
-        for answer in told.answers
+        for answer in visible.answers
     ]
 
 

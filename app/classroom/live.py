@@ -52,21 +52,21 @@ CHANNEL = "classroom"
 """What the trigger of the first migration notifies."""
 
 
-class Bell:
+class Signal:
     """Wakes all who wait for it at that moment."""
 
     def __init__(self) -> None:
-        self._rung = asyncio.Event()
+        self._sent = asyncio.Event()
 
-    def ring(self) -> None:
-        self._rung.set()
-        self._rung = asyncio.Event()
+    def send(self) -> None:
+        self._sent.set()
+        self._sent = asyncio.Event()
 
     async def wait(self, seconds: float) -> bool:
-        """Whether it rang in time."""
+        """Whether it was sent in time."""
         try:
             async with asyncio.timeout(seconds):
-                await self._rung.wait()
+                await self._sent.wait()
         except TimeoutError:
             return False
         return True
@@ -82,25 +82,25 @@ class Channel:
     closes_at: datetime | None = None
     gone: bool = False
     listeners: int = 0
-    changed: Bell = field(default_factory=Bell)
-    """Rings with a new version, and when a stream has to end."""
-    counted: Bell = field(default_factory=Bell)
-    """Rings with a new version or tally, and when a stream has to end."""
+    changed: Signal = field(default_factory=Signal)
+    """Sent with a new version, and when a stream has to end."""
+    counted: Signal = field(default_factory=Signal)
+    """Sent with a new version or tally, and when a stream has to end."""
 
     def tell(self, version: int, tally: int, closes_at: datetime | None = None) -> None:
         """Take what is so now, and wake those whom it concerns."""
         moved, counted = version != self.version, tally != self.tally
         self.version, self.tally, self.closes_at = version, tally, closes_at
         if moved:
-            self.changed.ring()
+            self.changed.send()
         if moved or counted:
-            self.counted.ring()
+            self.counted.send()
 
     def end(self) -> None:
         """Wake all: there is nothing more to hear."""
         self.gone = True
-        self.changed.ring()
-        self.counted.ring()
+        self.changed.send()
+        self.counted.send()
 
 
 class Live:

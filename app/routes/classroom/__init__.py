@@ -10,9 +10,11 @@ from app.routes.classroom import (
     analysis,
     desk,
     events,
+    joining,
+    me,
+    removal,
     screen,
     student,
-    students,
 )
 from lessons.kit.language import gettext as _
 
@@ -20,9 +22,11 @@ ROUTERS: tuple[APIRouter, ...] = (
     analysis.router,
     desk.router,
     events.router,
+    joining.router,
+    me.router,
     screen.router,
     student.router,
-    students.router,
+    removal.router,
 )
 """Of all modules in this folder: each has its own."""
 

@@ -41,7 +41,7 @@ from app.routes.classroom.common import (
 )
 from app.routes.common import NOT_KEPT, READ
 from app.settings import Settings
-from app.views.classroom.desk import desk_context, peek_context
+from app.views.classroom.desk_page import desk_context, peek_context
 from app.views.environment import render
 from app.views.qr import svg_path
 from lessons.catalogue import lesson_slugs, load_lesson

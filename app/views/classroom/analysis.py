@@ -310,8 +310,8 @@ def confidence_text(confidence: int) -> str:
 def analysis_context(classroom: Classroom, record: Record, student: str = "") -> dict[str, Any]:
     """What the page of the analysis is given; `student` is the id of the one whose row is shown."""
     lesson = load_lesson(record.lesson)
-    told = record.told()
-    lines = _lines(lesson, told)
+    visible = record.visible()
+    lines = _lines(lesson, visible)
     names = {row.id: row.name for row in record.students}
     help = may_need_a_word(record, partial(section_of, lesson))
     chosen = (
@@ -330,7 +330,7 @@ def analysis_context(classroom: Classroom, record: Record, student: str = "") ->
         "lines": lines,
         "asked": sum(line.item.kind == "vote" for line in lines),
         "tasks": len({line.item.name for line in lines if line.item.kind == "task"}),
-        "waiting": not record.ended and len(told.votes) < len(record.votes),
+        "waiting": not record.ended and len(visible.votes) < len(record.votes),
         "day": current_language().date(record.created_at.date()),
         "can_open": record.ended and present() < end_of(record.ends_on),
         "ends_on": current_language().date(record.ends_on),
@@ -354,9 +354,9 @@ def is_known(lesson: Lesson, item: ItemAnalysis | Cell) -> bool:
     return item.name in (lesson.tasks if item.kind == "task" else lesson.questions)
 
 
-def _lines(lesson: Lesson, told: Record) -> list[Line]:
+def _lines(lesson: Lesson, visible: Record) -> list[Line]:
     """The items of the table that the lesson still has: asked ones first, then at own pace in its order."""
-    items = [item for item in analyse(told, partial(thought_of, lesson.slug)) if is_known(lesson, item)]
+    items = [item for item in analyse(visible, partial(thought_of, lesson.slug)) if is_known(lesson, item)]
     sections = [section.slug for section in lesson.sections]
 
     def place(item: ItemAnalysis) -> int:
@@ -365,15 +365,15 @@ def _lines(lesson: Lesson, told: Record) -> list[Line]:
 
     votes = [item for item in items if item.kind == "vote"]
     own_pace = sorted((item for item in items if item.kind != "vote"), key=place)
-    return [Line(lesson, item, _dots(lesson, told, item)) for item in votes] + [
+    return [Line(lesson, item, _dots(lesson, visible, item)) for item in votes] + [
         Line(lesson, item) for item in own_pace
     ]
 
 
-def _dots(lesson: Lesson, told: Record, item: ItemAnalysis) -> RevealContext | None:
+def _dots(lesson: Lesson, visible: Record, item: ItemAnalysis) -> RevealContext | None:
     """Every guess of a question on its scale; none where nobody guessed."""
     pairs: dict[str, list[str | None]] = {}
-    for vote in told.votes:
+    for vote in visible.votes:
         if vote.item == item.item and not vote.late and vote.value is not None:
             pairs.setdefault(vote.student, [None, None])[vote.round - 1] = vote.value
     if not pairs:

@@ -1,56 +1,31 @@
-"""The teacher's desk as its templates are given it: what can be pressed now, and what is on the screen."""
+"""The teacher's desk as its templates are given it: where the class stands, and what is on the screen."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import datetime
 from html import escape
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from markupsafe import Markup
 
-from app.addresses import address
 from app.classroom.codes import spaced
-from app.classroom.flow import LAST_BEAT, NEXT, Action, Phase
-from app.classroom.models import Classroom
-from app.classroom.operations import MOST_STUDENTS
-from app.classroom.states import DeskState, Line, Peek, Person, Shown
-from app.classroom.timing import CLOSING
+from app.classroom.flow import LAST_BEAT, Phase
+from app.classroom.states import DeskState, Line, Person, Shown
+from app.views.classroom.phases import phase_words
 from app.views.classroom.reveal import RevealContext, revealed
 from app.views.question import ask
 from lessons.catalogue import Lesson, load_lesson
-from lessons.kit.controls import Slider
-from lessons.kit.language import current_language, ngettext
 from lessons.kit.language import gettext as _
+from lessons.kit.language import ngettext
 from lessons.kit.question import ANSWER
-
-LISTED = 18
-"""Students that are listed at once; the others are in a fold."""
 
 VOTED = (Phase.VOTING_1, Phase.CLOSED_1, Phase.DISCUSS, Phase.VOTING_2, Phase.CLOSED_2)
 """Phases in which the votes are counted and covered."""
 
 PEEKED = (Phase.CLOSED_1, Phase.DISCUSS, Phase.CLOSED_2)
 """Phases in which a teacher may look under the cover."""
-
-
-@dataclass(frozen=True, slots=True)
-class Press:
-    """A button of the desk.
-
-    `value` is what the form sends. `key` is the key of the keyboard as `aria-keyshortcuts` names it, and
-    `cap` the same as it is printed. With an `href` it is a link.
-    """
-
-    value: str
-    label: str
-    key: str = ""
-    cap: str = ""
-    href: str = ""
-    sure: str = ""
-    """The word on the button that confirms; "" for a press that is done at once."""
-    asks: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,17 +110,12 @@ class Desk:
             return _("at their own pace")
         if line.kind == "figure":
             return ""
-        votes = _("two votes") if line.twice else _("one vote")
-        return {
-            Phase.WAITING: "",
-            Phase.VOTING_1: _("first vote is open") if line.twice else _("the vote is open"),
-            Phase.CLOSED_1: _("first vote is closed") if line.twice else _("the vote is closed"),
-            Phase.DISCUSS: _("under discussion"),
-            Phase.VOTING_2: _("second vote is open"),
-            Phase.CLOSED_2: _("second vote is closed"),
-            Phase.REVEALED: _("%(votes)s, revealed", votes=votes),
-            Phase.WITHDRAWN: _("withdrawn"),
-        }[line.phase]
+        if line.phase is Phase.WAITING:
+            return ""
+        words = phase_words(line.phase, line.twice)
+        if line.phase is not Phase.REVEALED:
+            return words
+        return _("two votes, %(phase)s", phase=words) if line.twice else _("one vote, %(phase)s", phase=words)
 
     def order(self) -> list[tuple[str, list[Line]]]:
         """The running order under the names of its sections."""
@@ -164,91 +134,10 @@ class Desk:
                 return f"{section.number} {section.short}".strip()
         return slug
 
-    def line_press(self, line: Line) -> Press | None:
-        """What can be done with a line that is not shown."""
-        if self.ended or (self.shown and line.id == self.shown.id) or self.is_busy:
-            return None
-        if line.kind == "question" and line.phase in (Phase.WAITING, Phase.WITHDRAWN):
-            return Press(f"ask:{line.id}", _("Ask"))
-        return Press(f"show:{line.id}", _("Show"))
-
-    def changes(self, line: Line) -> list[Press]:
-        """What can be done with a line when the running order is changed."""
-        first, last = self.state.order[0], self.state.order[-1]
-        changes = [] if line is first else [Press(f"up:{line.id}", _("Move up"), cap="↑")]
-        changes += [] if line is last else [Press(f"down:{line.id}", _("Move down"), cap="↓")]
-        if line.kind == "question" and line.phase in (Phase.WAITING, Phase.VOTING_1, Phase.CLOSED_1):
-            do, label = ("once", _("Ask once")) if line.twice else ("twice", _("Ask twice"))
-            changes.append(Press(f"{do}:{line.id}", label, cap="•" if line.twice else "••"))
-        if line.phase is Phase.WAITING:
-            changes.append(Press(f"remove:{line.id}", _("Remove"), cap="×"))
-        return changes
-
     @property
     def is_busy(self) -> bool:
         """Whether a question is under way, which must be revealed or withdrawn before another is asked."""
         return bool(self.shown and self.shown.kind == "question" and self.shown.phase in VOTED)
-
-    @property
-    def large(self) -> Press:
-        """The one obvious next action."""
-        if self.ended:
-            return Press(
-                "", _("See how the questions went"), href=address("desk analysis", self.state.common.code)
-            )
-        shown = self.shown
-        if shown and shown.kind == "question":
-            if shown.phase in VOTED:
-                return self._of_vote(shown)
-            if shown.phase is Phase.WAITING:
-                return Press("ask", _("Ask question %(number)s", number=shown.number))
-            if shown.phase is Phase.REVEALED and shown.step < self.last_step:
-                return Press("step:on", self._next_beat(shown))
-        return self._of_next()
-
-    def _next_beat(self, shown: Shown) -> str:
-        guesses = self.state.common.guesses
-        if shown.step > 1:
-            return _("Show who moved")
-        if self.reveal and guesses and self.reveal.is_small:
-            dots = max(len(guesses.of(1)), len(guesses.of(2)))
-            return ngettext("Show the dot", "Show the %(count)s dots", dots) % {"count": dots}
-        return _("Show the second vote")
-
-    def _of_vote(self, shown: Shown) -> Press:
-        second = shown.phase in (Phase.VOTING_2, Phase.CLOSED_2)
-        if shown.phase in (Phase.VOTING_1, Phase.VOTING_2):
-            label = _("Close the second vote") if second else _("Close the first vote")
-            return Press("close", label if shown.twice else _("Close the vote"))
-        if shown.phase is Phase.CLOSED_1 and not self.state.common.voted:
-            return Press("reopen", _("Ask again"))
-        if second or not shown.twice:
-            return Press("reveal" if second else "skip", _("Reveal"))
-        if shown.phase is Phase.DISCUSS:
-            return Press("ask-again", _("Ask again"))
-        return Press("discuss", _("Discuss"))
-
-    def _of_next(self) -> Press:
-        line = self.next_line
-        if line is None:
-            return Press("end", _("End the class"))
-        if line.kind == "question":
-            return Press(f"ask:{line.id}", _("Ask question %(number)s", number=self.number(line)))
-        return Press(f"show:{line.id}", _("Next: %(title)s", title=self.title(line)))
-
-    @property
-    def then(self) -> str:
-        """What the large button says after it was pressed; "" where that is not certain."""
-        shown = self.shown
-        if not shown or shown.kind != "question" or self.ended or not shown.twice:
-            return ""
-        return {
-            Phase.VOTING_1: _("Discuss"),
-            Phase.CLOSED_1: _("Ask again") if self.state.common.voted else "",
-            Phase.DISCUSS: _("Close the second vote"),
-            Phase.VOTING_2: _("Reveal"),
-            Phase.CLOSED_2: _("Show the second vote"),
-        }.get(shown.phase, "")
 
     @property
     def reveal(self) -> RevealContext | None:
@@ -265,46 +154,6 @@ class Desk:
         if shown and shown.kind == "question":
             return self.reveal.last_beat if self.reveal else 0
         return len(shown.states) - 1 if shown else 0
-
-    @property
-    def others(self) -> list[Press]:
-        """What else can be done, beside the large button."""
-        shown = self.shown
-        if self.ended:
-            return [Press("open", _("Open the class again"))]
-        if shown is None:
-            return []
-        if shown.kind == "question" and shown.phase in VOTED:
-            return self._beside_vote(shown)
-        if shown.phase is Phase.WITHDRAWN:
-            return [Press("ask", _("Ask it again"))]
-        if shown.kind == "question" and shown.phase is Phase.WAITING:
-            return []
-        first, present = (1, shown.step) if shown.kind == "question" else (0, shown.step)
-        presses = [Press("step:back", _("Back"), "ArrowLeft", "←")] if present > first else []
-        if present < self.last_step:
-            presses.append(Press("step:on", _("Forward"), "ArrowRight", "→"))
-        return presses
-
-    def _beside_vote(self, shown: Shown) -> list[Press]:
-        presses = []
-        if shown.phase.vote:
-            if shown.closes_at:
-                presses.append(Press("close-stop", _("Stop the countdown"), "T", "T"))
-            else:
-                label = _("Close in %(seconds)s s", seconds=CLOSING.seconds)
-                presses.append(Press("close-in", label, "T", "T"))
-        if (shown.phase, Action.REOPEN) in NEXT and self.large.value != "reopen":
-            presses.append(Press("reopen", _("Open again"), "U", "U"))
-        if self.large.value == "reopen" and shown.twice:
-            presses.append(Press("discuss", _("Discuss")))
-        if (shown.phase, Action.SKIP) in NEXT and self.large.value != "skip":
-            asks = _("Reveal without a second vote?") if shown.twice else _("Close the vote and reveal?")
-            presses.append(
-                Press("skip", _("Skip to the reveal"), "Shift+R", "⇧R", sure=_("Reveal"), asks=asks)
-            )
-        presses.append(Press("withdraw", _("Withdraw"), "Shift+W", "⇧W"))
-        return presses
 
     @property
     def can_peek(self) -> bool:
@@ -449,53 +298,3 @@ def item_title(lesson: Lesson, kind: str, name: str) -> str:
     if kind == "question":
         return lesson.question_texts[name].control(ANSWER)
     return f"{lesson.figures[name].label} {lesson.texts[name].title}"
-
-
-def items_to_add(lesson: Lesson) -> list[tuple[str, list[tuple[str, str]]]]:
-    """What can be added to a running order: kind and name, and what it is called, in groups."""
-
-    def group(label: str, kind: str, names: Any) -> tuple[str, list[tuple[str, str]]]:
-        return label, [(f"{kind}:{name}", item_title(lesson, kind, name)) for name in names]
-
-    return [
-        group(_("Questions"), "question", lesson.questions),
-        group(_("Figures"), "figure", lesson.figures),
-        group(_("Tasks"), "task", lesson.tasks),
-    ]
-
-
-def desk_context(state: DeskState, problem: str = "") -> dict[str, Any]:
-    """What the desk's templates are given; `problem` says why a press did nothing."""
-    desk = Desk(state)
-    return {
-        "desk": desk,
-        "state": state,
-        "problem": problem,
-        "to_add": items_to_add(desk.lesson),
-        "listed": LISTED,
-        "most_students": MOST_STUDENTS,
-        "ends_on": current_language().date(date.fromisoformat(state.ends_on)),
-    }
-
-
-def peek_context(classroom: Classroom, peek: Peek, name: str) -> dict[str, Any]:
-    """What the page that looks under the cover is given; `name` is that of the question."""
-    lesson = load_lesson(classroom.lesson)
-    question, text = lesson.questions[name], lesson.question_texts[name]
-    widget = question.widget
-    places = [
-        widget.text(float(value)) if isinstance(widget, Slider) else text.option(ANSWER, value, widget)
-        for value in peek.crowded
-    ]
-    advice = {
-        "explain": _("Below 30 %: explain first, and ask again."),
-        "talk": _("Between 30 and 70 %: talking pays."),
-        "reveal": _("Above 70 %: reveal."),
-    }
-    return {
-        "code": classroom.code,
-        "peek": peek,
-        "percent": int(100 * peek.near / peek.of + 0.5) if peek.of else 0,
-        "crowded": places,
-        "advice": advice[peek.advice],
-    }

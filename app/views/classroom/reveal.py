@@ -14,25 +14,18 @@ from app.classroom.dots import (
     DOTS_FROM,
     FRAMES,
     PERCENT_FROM,
-    Answer,
-    Band,
     Drawing,
-    FlowDrawing,
     Frame,
-    Moves,
     Row,
     TableRow,
     Tick,
-    VoteScale,
-    answer_of,
     drawing,
-    flow_drawing,
-    moves,
-    scale_of,
     table,
     text_width,
 )
 from app.classroom.flow import LAST_BEAT
+from app.classroom.moves import Band, FlowDrawing, Moves, flow_drawing, moves
+from app.classroom.scale import Answer, VoteScale, answer_of, scale_of
 from app.classroom.states import Guesses
 from app.views.question import QuestionContext, ask, reveal
 from lessons.catalogue import Lesson
@@ -199,18 +192,18 @@ class RevealContext:
         if not self.shows_dots:
             count = max(first.number, second.number)
             return ngettext("%(count)s guess.", "%(count)s guesses.", count) % {"count": count}
-        told = {"near": first.near, "of": first.number, "then": second.near, "of_then": second.number}
+        counts = {"near": first.near, "of": first.number, "then": second.near, "of_then": second.number}
         both = self.shows_second
         if self.scale.ordered:
             return (
-                _("%(near)s of %(of)s were near; after talking, %(then)s of %(of_then)s.", **told)
+                _("%(near)s of %(of)s were near; after talking, %(then)s of %(of_then)s.", **counts)
                 if both
-                else _("%(near)s of %(of)s were near.", **told)
+                else _("%(near)s of %(of)s were near.", **counts)
             )
         return (
-            _("%(near)s of %(of)s were right; after talking, %(then)s of %(of_then)s.", **told)
+            _("%(near)s of %(of)s were right; after talking, %(then)s of %(of_then)s.", **counts)
             if both
-            else _("%(near)s of %(of)s were right.", **told)
+            else _("%(near)s of %(of)s were right.", **counts)
         )
 
     def circles(self, row: Row) -> str:
@@ -271,10 +264,10 @@ class RevealContext:
     def joined(self) -> str:
         """Who is in the second vote and not in the drawing of who moved."""
         count = self.moves.joined
-        told = ngettext(
+        joined = ngettext(
             "%(count)s more only in the second vote", "%(count)s more only in the second vote", count
         )
-        return told % {"count": count} if count else ""
+        return joined % {"count": count} if count else ""
 
     @property
     def flow(self) -> FlowDrawing:

@@ -12,6 +12,7 @@ from app.classroom.codes import spaced
 from app.classroom.dots import FRAMES, Tick, ticks_of
 from app.classroom.flow import Phase
 from app.classroom.states import Common, ScreenState, Shown
+from app.views.classroom.phases import phase_words
 from app.views.classroom.reveal import RevealContext, question_scale, revealed
 from app.views.environment import render
 from app.views.figure import FigureContext, figure_context
@@ -130,26 +131,11 @@ class Screen:
     def which(self) -> str:
         """Which question it is, and where it stands."""
         assert self.shown is not None
-        said = [self.phase]
+        said = [phase_words(self.shown.phase, self.shown.twice)]
         if self.shown.number:
             number = _("question %(number)s of %(total)s", number=self.shown.number, total=self.shown.total)
             said.insert(0, number)
         return " · ".join(said)
-
-    @property
-    def phase(self) -> str:
-        assert self.shown is not None
-        twice = self.shown.twice
-        return {
-            Phase.WAITING: _("not open yet"),
-            Phase.VOTING_1: _("first vote") if twice else _("vote"),
-            Phase.CLOSED_1: _("first vote closed") if twice else _("vote closed"),
-            Phase.DISCUSS: _("discussion"),
-            Phase.VOTING_2: _("second vote"),
-            Phase.CLOSED_2: _("second vote closed"),
-            Phase.REVEALED: _("revealed"),
-            Phase.WITHDRAWN: _("withdrawn"),
-        }[self.shown.phase]
 
     @property
     def advice(self) -> str:

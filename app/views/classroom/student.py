@@ -14,16 +14,16 @@ from app.classroom.bounded import Bounded
 from app.classroom.flow import Phase
 from app.classroom.operations import Receipt
 from app.classroom.states import Common, OwnVote, Shown, StudentState
+from app.views.classroom.phases import phase_words
 from app.views.classroom.reveal import RevealContext, revealed
 from app.views.environment import render
 from app.views.question import QuestionContext, reveal
 from lessons.catalogue import Lesson, load_lesson
-from lessons.kit.controls import ControlError, FigureControls, Slider, as_parameter
+from lessons.kit.controls import ControlError, Slider, as_parameter
 from lessons.kit.language import current_language
 from lessons.kit.language import gettext as _
 from lessons.kit.question import ANSWER, Guess, GuessScale, Question, guess_scale, printed
 from lessons.kit.text import FigureText
-from lessons.kit.view import Sentence
 
 NAME = "\ue000"
 """In place of the name; no name has a letter of the private use area."""
@@ -34,35 +34,20 @@ NOT_ASKED = (Phase.WAITING, Phase.WITHDRAWN)
 
 
 @dataclass(frozen=True, slots=True)
-class VoteContext:
+class VoteContext(QuestionContext):
     """A question of a class before its reveal, as its card needs it; nothing of its answer is computed.
 
     `controls` hold the student's present guess, or where the control begins. `round` is the vote that is
     open, or the last that was.
     """
 
-    lesson: Lesson
-    name: str
     round: int
     first: OwnVote | None
     second: OwnVote | None
-    controls: FigureControls
 
     @property
     def id(self) -> str:
         return f"vote-{self.name}"
-
-    @property
-    def question(self) -> Question:
-        return self.lesson.questions[self.name]
-
-    @property
-    def text(self) -> FigureText:
-        return self.lesson.question_texts[self.name]
-
-    @property
-    def sentence(self) -> str:
-        return self.text.sentence(Sentence("ask", **self.question.given()))
 
     @property
     def own(self) -> OwnVote | None:
@@ -118,6 +103,11 @@ class StudentContext:
         return shown.phase if asked and shown is not None and shown.phase not in NOT_ASKED else ""
 
     @property
+    def phase_words(self) -> str:
+        assert self.shown is not None
+        return phase_words(self.shown.phase, self.shown.twice)
+
+    @property
     def card(self) -> str:
         """Which card is shown, so that a page knows another one; "" for none."""
         return f"{self.shown.id} {self.phase}" if self.phase and self.shown else ""
@@ -142,7 +132,7 @@ class StudentContext:
         question = self.lesson.questions[self.asking]
         guess = guess_of(question, second if round_ == 2 and second else first)
         controls = question.controls() if guess is None else question.controls.model_validate({ANSWER: guess})
-        return VoteContext(self.lesson, self.asking, round_, first, second, controls)
+        return VoteContext(self.lesson, question, controls, None, round_, first, second)
 
     @property
     def revealed(self) -> QuestionContext | None:

@@ -5,7 +5,7 @@ const REST = 3000; // milliseconds in a section before it counts as reached
 
 /** `isOpen()`: whether the class still takes answers. */
 export function watchAnswers({ code, answers, isOpen }, outbox) {
-  const TOLD = `class-told:${code}`; // what the class knows: the last value of each step, and the sections that are done
+  const KNOWN = `class-told:${code}`; // what the class knows: the last value of each step, and the sections that are done
   const begun = performance.now();
   let resting;
 
@@ -19,9 +19,9 @@ export function watchAnswers({ code, answers, isOpen }, outbox) {
 
   /** Whether the class does not know this yet; from now on it does. */
   const isNew = (what, value) => {
-    const told = read(TOLD);
-    if (told[what] === value) return false;
-    write(TOLD, { ...told, [what]: value });
+    const known = read(KNOWN);
+    if (known[what] === value) return false;
+    write(KNOWN, { ...known, [what]: value });
     return true;
   };
 

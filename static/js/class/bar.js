@@ -52,9 +52,9 @@ function begin() {
   new ResizeObserver(measure).observe(root);
   watchVotes(vote);
   watchAnswers({ ...root.dataset, isOpen: () => root.dataset.status === "running" }, outbox);
-  document.addEventListener("predicted", coverAsked);
+  document.addEventListener("predicted", markAsked);
   prepareVote(root);
-  coverAsked();
+  markAsked();
   giveToLesson();
   if (wantsFore()) showSheet(true);
   outbox.flush();
@@ -96,7 +96,7 @@ function show({ body }) {
   }
   if (Number(next.dataset.version) < Number(root.dataset.version)) return; // overtaken
   const before = { ...root.dataset };
-  const told = toast();
+  const noted = toast();
   exchange(root.querySelector(".class-bar"), next.querySelector(".class-bar"));
   const same = before.card === next.dataset.card;
   for (const name of root.getAttributeNames()) if (name.startsWith("data-") && !next.hasAttribute(name)) root.removeAttribute(name);
@@ -111,11 +111,11 @@ function show({ body }) {
     prepareVote(root);
   }
   label();
-  coverAsked();
+  markAsked();
   if (root.hasAttribute("data-gone")) stop();
   const said = toast();
   if (!same || before.announce !== root.dataset.announce) announce(root.dataset.announce);
-  else if (said && said !== told) announce(said);
+  else if (said && said !== noted) announce(said);
   const moved = before.anchor !== root.dataset.anchor;
   if ((moved || !same) && "following" in root.dataset && !isPage()) bringToTheFore(moved);
   giveToLesson();
@@ -185,7 +185,7 @@ function label() {
 }
 
 /** While the class has not seen the answer of a question, the lesson's own card of it waits. */
-function coverAsked() {
+function markAsked() {
   for (const card of document.querySelectorAll(".ask[data-class-asks]")) {
     if (card.id === `ask-${root.dataset.asking}`) continue;
     card.removeAttribute("data-class-asks");

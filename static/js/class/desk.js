@@ -4,13 +4,12 @@
 import { announce } from "../lib/announce.js";
 import { fetchPage } from "../lib/fetch.js";
 import { read, write } from "../lib/storage.js";
+import { setClocks, startClocks, watchLine } from "./line.js";
 
 const KEYS = "desk-keys";
 const PEEK = 5; // seconds
-const RETRY = 3000; // milliseconds until a line that never opened is tried again
 
 const line = document.getElementById("desk-line");
-const lost = document.getElementById("desk-lost");
 const help = document.getElementById("keys");
 const keysOn = document.getElementById("keys-on");
 const desk = () => document.getElementById("desk");
@@ -21,8 +20,6 @@ let focused = ""; // id of what had the focus before a swap
 let place = desk().dataset.place;
 let pressed = ""; // version of the class at which a press is on its way
 let peeking;
-let since = performance.now();
-let retry;
 
 // Who has the cookie may come by the secret link as well; a projector must not show it.
 if (/^#[\w-]{22}$/.test(location.hash)) history.replaceState(null, "", location.pathname);
@@ -35,7 +32,9 @@ keysOn.addEventListener("change", () => {
 showKeys();
 refresh();
 window.htmx.process(line); // again: htmx may have looked at the page before its extension had come
-setInterval(tick, 250);
+startClocks();
+const isBack = watchLine(line, document.getElementById("desk-lost"));
+line.addEventListener("gone", () => location.reload()); // the class was deleted: the page says so
 
 function showKeys() {
   document.documentElement.classList.toggle("keys-off", !keysOn.checked);
@@ -149,7 +148,6 @@ document.addEventListener("htmx:before:swap", (event) => {
 
 document.addEventListener("htmx:after:swap", () => {
   isBack(); // an answer came
-  since = performance.now();
   refresh();
   const { said, problem } = desk().dataset;
   if (problem) announce(problem);
@@ -169,16 +167,7 @@ function refresh() {
   for (const time of document.querySelectorAll("[data-clock]")) {
     time.textContent = new Date(time.dateTime).toLocaleTimeString(undefined, { timeStyle: "medium" });
   }
-  tick();
-}
-
-function tick() {
-  const passed = Math.floor((performance.now() - since) / 1000);
-  for (const clock of document.querySelectorAll("[data-count]")) {
-    const seconds = Number(clock.dataset.seconds);
-    if (clock.dataset.count === "down") clock.textContent = `${Math.max(0, seconds - passed)} s`;
-    else clock.textContent = `${Math.floor((seconds + passed) / 60)}:${String((seconds + passed) % 60).padStart(2, "0")}`;
-  }
+  setClocks();
 }
 
 // --- peek ---------------------------------------------------------------------------------------------------
@@ -210,27 +199,4 @@ function cover() {
   const box = document.getElementById("peeked");
   box?.replaceChildren();
   if (box) box.hidden = true;
-}
-
-// --- the line -----------------------------------------------------------------------------------------------
-
-for (const event of ["htmx:sse:error", "htmx:error", "htmx:response:error"]) document.addEventListener(event, noLine);
-document.addEventListener("htmx:sse:after:connection", isBack);
-line.addEventListener("gone", () => location.reload()); // the class was deleted: the page says so
-document.addEventListener("htmx:sse:close", ({ detail }) => detail.reason === "ended" && noLine({ target: line }));
-
-function noLine({ target }) {
-  if (lost.hidden) {
-    const time = new Date().toLocaleTimeString(undefined, { timeStyle: "medium" });
-    lost.textContent = lost.dataset.words.replace("{time}", time);
-    lost.hidden = false;
-    announce(lost.textContent);
-  }
-  if (target !== line) return;
-  clearTimeout(retry);
-  retry = setTimeout(() => line.dispatchEvent(new Event("again")), RETRY); // the extension takes it up unless its line is there
-}
-
-function isBack() {
-  lost.hidden = true;
 }

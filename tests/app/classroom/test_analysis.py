@@ -68,8 +68,8 @@ def record(*votes: VoteRow, answers: tuple[AnswerRow, ...] = (), **more: Any) ->
     )
 
 
-def analysed(told: Record) -> tuple[ItemAnalysis, ...]:
-    return analyse(told, lambda name, value: f"{name}:{'low' if float(value) < 10 else 'high'}")
+def analysed(visible: Record) -> tuple[ItemAnalysis, ...]:
+    return analyse(visible, lambda name, value: f"{name}:{'low' if float(value) < 10 else 'high'}")
 
 
 # --- the correlation ---------------------------------------------------------------------------------------
@@ -240,11 +240,11 @@ def test_a_step_of_a_task_counts_first_attempts_and_tells_what_came_of_them() ->
 
 
 def test_predictions_at_own_pace_have_a_line_of_their_own() -> None:
-    told = record(
+    visible = record(
         vote(1, "a", "9", "right"),
         answers=(answer("b", "off", kind="prediction", name="question-1", step="", value="3", slip=""),),
     )
-    asked, own_pace = analysed(told)
+    asked, own_pace = analysed(visible)
     assert (asked.kind, asked.first, own_pace.kind, own_pace.first) == (
         "vote", Share(1, 1), "prediction", Share(0, 1),
     )  # fmt: skip
@@ -255,7 +255,7 @@ def test_predictions_at_own_pace_have_a_line_of_their_own() -> None:
 
 
 @pytest.mark.parametrize("phase", [phase for phase in Phase if phase is not Phase.REVEALED])
-def test_nothing_of_a_question_is_told_before_its_reveal(phase: Phase) -> None:
+def test_nothing_of_a_question_is_visible_before_its_reveal(phase: Phase) -> None:
     running = record(
         vote(1, "a", "3", "off"),
         vote(1, "a", "3", "off", 2, confidence=3),
@@ -279,7 +279,7 @@ def test_who_was_wrong_twice_and_certain_may_need_a_word() -> None:
     def twice(student: str, first: str, second: str, confidence: int | None) -> list[VoteRow]:
         return [vote(1, student, "3", first), vote(1, student, "3", second, 2, confidence=confidence)]
 
-    told = record(
+    visible = record(
         *twice("certain", "off", "off", 3),
         *twice("fairly", "off", "off", 2),
         *twice("silent", "off", "off", None),
@@ -293,18 +293,18 @@ def test_who_was_wrong_twice_and_certain_may_need_a_word() -> None:
             answer("got it", "right", 4),
         ),
     )
-    found = may_need_a_word(told, lambda kind, name: f"{kind} {name}")
+    found = may_need_a_word(visible, lambda kind, name: f"{kind} {name}")
     assert found == {"question question-1": ("certain",), "task fit": ("tried",)}
 
 
 def test_a_students_row_has_both_votes_and_the_best_attempt() -> None:
-    told = record(
+    visible = record(
         vote(1, "a", "11", "off"),
         vote(1, "a", "15", "close", 2, confidence=2),
         vote(2, "b", "1", "off"),
         answers=(answer("a", "wrong"), answer("a", "right", 2, value="4.8"), answer("a", "wrong", 3)),
     )
-    question, task = row_of(told, "a")
+    question, task = row_of(visible, "a")
     assert question.first is not None
     assert question.second is not None
     assert task.first is not None

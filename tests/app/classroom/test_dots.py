@@ -7,21 +7,9 @@ from collections import defaultdict
 
 import pytest
 
-from app.classroom.dots import (
-    FRAMES,
-    Dots,
-    VoteScale,
-    answer_of,
-    counted,
-    dot_size,
-    drawing,
-    flow_drawing,
-    moves,
-    percent,
-    places,
-    scale_of,
-    table,
-)
+from app.classroom.dots import FRAMES, Dots, dot_size, drawing, percent, places, table
+from app.classroom.moves import flow_drawing, moves
+from app.classroom.scale import VoteScale, answer_of, counted, scale_of
 from app.classroom.states import Guesses
 from lessons.catalogue import load_lesson
 from lessons.kit.controls import choice, slider

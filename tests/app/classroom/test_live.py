@@ -173,7 +173,7 @@ def test_students_are_not_told_of_every_vote_and_the_desk_at_most_twice_a_second
     listening(database, test)
 
 
-def test_a_vote_that_closes_by_itself_is_told(database: Database, held: Held) -> None:
+def test_a_vote_that_closes_by_itself_is_visible(database: Database, held: Held) -> None:
     async def test(live: Live) -> None:
         version = await asyncio.to_thread(act, database, held)
         stream = events(live, await who(database, held))
@@ -270,7 +270,7 @@ def test_a_stream_lasts_less_than_a_response_may(
     listening(database, test)
 
 
-def test_who_has_a_line_is_here_and_the_desk_is_told_when_they_come_and_go(
+def test_who_has_a_line_is_here_and_the_desk_is_visible_when_they_come_and_go(
     database: Database, held: Held, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     long_ago = datetime.now(UTC) - timedelta(hours=1)

@@ -60,7 +60,7 @@ def page(client: TestClient) -> Element:
     return parse(client.get("/privacy").text).one("main")
 
 
-def test_every_stored_column_is_told_in_its_row(page: Element) -> None:
+def test_every_stored_column_is_visible_in_its_row(page: Element) -> None:
     rows: dict[str, str] = {}
     for row in page.all("tr")[1:]:
         of, what, _who = (cell.text for cell in row.all("td"))

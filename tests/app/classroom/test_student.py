@@ -338,7 +338,7 @@ def test_a_kept_guess_is_that_of_the_question_it_was_sent_for(class_: Class) -> 
     assert kept == [("4", False), ("4", True)]
 
 
-def test_a_late_vote_is_told_to_its_owner(class_: Class) -> None:
+def test_a_late_vote_is_visible_to_its_owner(class_: Class) -> None:
     person, other = class_.student(), class_.student()
     class_.act(Action.ASK, "rtn")
     other.vote(answer="5")

@@ -103,7 +103,7 @@ def _page(
     classroom = operations.find_teacher(session, code, secret)
     found = operations.choose_students(session, classroom, chosen) if chosen else []
     return render(
-        "class/students.jinja",
+        "class/removal.jinja",
         classroom=classroom,
         code=spaced(classroom.code),
         given=given,

@@ -39,11 +39,11 @@ def desk_context(state: DeskState, problem: str = "") -> dict[str, Any]:
     desk = Desk(state)
     return {
         "desk": desk,
-        "large": presses.large(desk),
-        "others": presses.others(desk),
-        "then": presses.then(desk),
+        "large_press": presses.large(desk),
+        "other_presses": presses.others(desk),
+        "afterwards": presses.then(desk),
         "line_press": partial(presses.line_press, desk),
-        "changes": partial(presses.changes, desk),
+        "line_changes": partial(presses.changes, desk),
         "state": state,
         "problem": problem,
         "to_add": items_to_add(desk.lesson),

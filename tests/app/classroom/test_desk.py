@@ -551,3 +551,15 @@ def test_small_picture_shows_what_the_screen_shows(room: Room) -> None:
     assert small() == "9× first votes"
     room.press("screen:blank")
     assert small() == ""
+
+
+def test_the_whole_page_has_the_buttons_of_its_fragment(room: Room) -> None:
+    room.join(2)
+    room.press_large()
+    room.vote("2")
+    room.press_large()
+    own = [
+        re.findall(r'form="press" name="press" value="([^"]*)"', room.page(rest)) for rest in ("", "/state")
+    ]
+    assert own[0] == own[1]
+    assert {"discuss", "reopen", "skip", "withdraw"} <= set(own[0])

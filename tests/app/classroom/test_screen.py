@@ -144,7 +144,10 @@ def test_a_vote_shows_the_question_the_count_and_the_code(room: Room) -> None:
 
 def test_each_phase_says_what_it_is(room: Room) -> None:
     room.join(2)
-    said = ("first vote", "first vote closed", "discussion", "second vote", "second vote closed", "revealed")
+    said = (
+        *("first vote · open", "first vote · closed", "discussion"),
+        *("second vote · open", "second vote · closed", "revealed"),
+    )
     for action, phase in zip(WAY, said, strict=True):
         room.act(action)
         assert f"· {phase}</span>" in room.screen()

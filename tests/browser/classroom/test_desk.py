@@ -122,6 +122,7 @@ def test_question_is_led_by_keyboard(page: Page, axe: Axe, students: Join) -> No
     page.keyboard.press("j")  # a line is marked, then asked or shown
     expect(page.locator("[data-line].marked")).to_contain_text("FIG.02")
     page.keyboard.press("j")
+    page.keyboard.press("j")
     page.keyboard.press("a")
     says(page, "Close the first vote")
     expect(page.locator(".desk-lines .on")).to_have_attribute("id", re.compile("line-"))

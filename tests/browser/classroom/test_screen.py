@@ -83,14 +83,14 @@ class Room:
             for student in session.scalars(mine):
                 at = draw.gauss(0.3 if round == 1 else 0.55, 0.2 if round == 1 else 0.1)
                 value = values[round_to(at, len(values))]
-                told = {
+                fields = {
                     "value": value,
                     "outcome": "off",
                     "late": False,
                     "seconds": 1.0,
                     "at": datetime.now(UTC),
                 }
-                session.add(Vote(item_id=own.item_id, student_id=student, round=round, **told))
+                session.add(Vote(item_id=own.item_id, student_id=student, round=round, **fields))
             own.tally += 1
 
         self.do(work)
@@ -162,11 +162,11 @@ def is_legible(page: Page, axe: Axe | None, face: str) -> None:
 
 
 WAY = (
-    (Action.ASK, "first vote", "question"),
-    (Action.CLOSE, "first vote closed", "question"),
+    (Action.ASK, "first vote · open", "question"),
+    (Action.CLOSE, "first vote · closed", "question"),
     (Action.DISCUSS, "discussion", "discuss"),
-    (Action.ASK_AGAIN, "second vote", "question"),
-    (Action.CLOSE, "second vote closed", "question"),
+    (Action.ASK_AGAIN, "second vote · open", "question"),
+    (Action.CLOSE, "second vote · closed", "question"),
     (Action.REVEAL, "revealed", "revealed"),
 )
 

@@ -39,6 +39,7 @@ from lessons.quantization.figures import (
     gptq,
     primitive,
     quality,
+    rotation,
     rounding,
     rtn,
     trained,
@@ -563,6 +564,58 @@ def _fit_given() -> dict[str, str]:
     return {"weights": numbers.gigabytes(weights), "context": numbers.integer(int(LONG.context))}
 
 
+# --- FIG.07D: an outlier, mixed -----------------------------------------------------------------------------
+
+GIANT = rotation.Controls(layer="smollm2.15.q", size=6)
+
+
+def _spread(guess: Guess | None) -> Reveal:
+    result = rotation.compute(GIANT)
+    truth, before = result.loudness, result.loudness_plain
+    own = None if guess is None else float(guess)
+    off = abs((own or 0) - truth)
+    why = (
+        "right"
+        if off <= 1.5
+        else "flat"
+        if (own or 0) <= 2
+        else "same"
+        if (own or 0) >= 0.75 * before
+        else "low"
+        if (own or 0) < truth
+        else "high"
+    )
+    text: Callable[[float], str] = lambda v: numbers.times(v, 1)  # noqa: E731
+    marks = _marks(
+        "channels",
+        None if own is None else (numbers.times(own, 0), None, own),
+        None,
+    )
+    slots = {
+        "before": text(before),
+        "n": str(result.n),
+        "root": numbers.shortest(math.sqrt(result.n)),
+    }
+    verdict: Verdict = "right" if off <= 1.5 else "close" if off <= 3 else "off"
+    return _reveal(
+        "rotation",
+        guess,
+        text(truth),
+        verdict=verdict,
+        why=why,
+        slots=slots,
+        marks=marks,
+        controls=GIANT,
+        distance=None if own is None else ratio_off(own, truth),
+        place=truth,
+    )
+
+
+def _rotation_given() -> dict[str, str]:
+    result = rotation.compute(GIANT)
+    return {"before": numbers.times(result.loudness_plain, 1), "n": str(result.n)}
+
+
 # --- FIG.07E: what training leaves of the error -------------------------------------------------------------
 
 TRAINED_BITS = trained.Controls(bits="2")
@@ -671,6 +724,14 @@ QUESTIONS = {
             LONG,
             ("parameters", "config", "memory", "bandwidth"),
             _fit_given,
+        ),
+        Question(
+            "rotation",
+            answered_by(slider(20, low=1, high=55, unit="×"), int),
+            _spread,
+            GIANT,
+            ("bits",),
+            _rotation_given,
         ),
         Question(
             "trained",

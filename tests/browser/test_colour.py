@@ -54,6 +54,7 @@ PAIRS: dict[str, tuple[str, list[tuple[str, str]]]] = {
     "mixes": ("", [(".key-raised", ".key-lowered"), (".cell.up", ".cell:not(.differs)")]),
     "fit": ("", [(".segment-weights", ".segment-cache"), (".tiles .fits i", ".tiles .over i")]),
     "smooth": ("", [(".true-mark", ".snap-mark")]),
+    "rotation": ("", [(".stage .before", ".stage .after"), (".error.own", ".error:not(.own)")]),
     "qlora": ("", [(".bytes-base", ".bytes-adapter"), (".histogram-bar", ".nf4-mark")]),
     "methods": (
         "",

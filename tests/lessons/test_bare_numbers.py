@@ -21,7 +21,7 @@ WORDS = ROOT / "quantization" / "en"
 NAMES = (
     # Models and machines; the number is a part of the name.
     r"Llama[ -]3(\.\d)?(( / 3\.3)?[ -]\d+B)?",
-    r"LLaMA-\d+B|OPT-[\d.]+B|SmolLM2-135M|all-MiniLM-L6-v2|Llama 8B|^3\.1 Instruct|^3 base",
+    r"LLaMA-(2-)?\d+B|OPT-[\d.]+B|SmolLM2-135M|all-MiniLM-L6-v2|Llama 8B|^3\.1 Instruct|^3 base",
     r"\b([Aa]n?|the|of an?) \d+B\b|\b\d+B(?= \||:)|, 8B\b|Mistral-7B",  # "an 8B", and the heads of a table
     r"RTX \d+|Raspberry Pi \d|M1 Max|DDR4-3200|WikiText-2|TensorRT|FIG\.\w+|0?2·0\d",
     r"[−+]0(?!\.?\d)",  # the two zeros of a float
@@ -46,6 +46,7 @@ ALLOWED = {
     ("fold.toml", "*", "16|4|32"): "what FIG.00 is about: sixteen bits, four bits, its 32 weights",
     ("gptq.toml", "*", "16|384|576"): "the cut that is drawn: 16 inputs of 384 or 576; test_gptq.py",
     ("awq.toml", "*", "128|64"): "group sizes and rows of the layer named",
+    ("rotation.toml", "controls.bits.options.*", "*"): "widths to choose from",
     ("smooth.toml", "sentences.from_*", "*"): "where the weights come from, and how much text; the data test",
     (
         "qlora.toml",

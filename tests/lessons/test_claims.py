@@ -19,6 +19,7 @@ from lessons.quantization.blocks import BLOCKS, block_weights, start
 from lessons.quantization.figures import awq as fig_awq
 from lessons.quantization.figures import fourbit as fig_fourbit
 from lessons.quantization.figures import methods as fig_methods
+from lessons.quantization.figures import rotation as fig_rotation
 from lessons.quantization.figures import smooth as fig_smooth
 from quant_core import ggml
 from quant_core.methods import awq, gptq, metrics, mxfp4, nvfp4, rtn
@@ -166,6 +167,11 @@ def smoothing(form: str, alpha: float | None) -> float:
     return s.plain if alpha is None else s.errors[fig_smooth.ALPHAS.index(alpha)]
 
 
+def rotated_readout(name: str) -> float:
+    """Of the main layer in four bits, all its channels mixed that can be."""
+    return float(getattr(fig_rotation.compute(fig_rotation.Controls()), name))
+
+
 def rank(column: int) -> int:
     table = {row[0]: row for row in fig_methods.FIGURE.view(fig_methods.Controls()).table.rows}
     return int(table["GPTQ act-order"][column])
@@ -224,6 +230,11 @@ MEASURED: dict[str, Callable[[], float | str]] = {
     "requantize-q5": lambda: 100 * (requantized("Q5_K") - 1),
     "w8a8-plain": lambda: smoothing("int8", None),
     "w8a8-gain": lambda: smoothing("int8", None) / smoothing("int8", 0.5),
+    "rotation-loud": lambda: rotated_readout("loudness_plain"),
+    "rotation-zeros": lambda: 100 * rotated_readout("at_zero_plain"),
+    "rotation-plain": lambda: 100 * rotated_readout("output_error_plain"),
+    "rotation-error": lambda: 100 * rotated_readout("output_error"),
+    "rotation-smooth": lambda: 100 * rotated_readout("output_error_smooth"),
     "fp8-plain": lambda: smoothing("e4m3", None),
     "fp8-smooth": lambda: smoothing("e4m3", 0.5),
     "methods-count": lambda: len(fig_methods.scores_of(MAIN, 4)),

@@ -10,8 +10,8 @@ from lessons.kit import numbers
 from lessons.kit.figure import Figure
 from lessons.kit.task import Exercise, Task
 from lessons.kit.view import Sentence
-from lessons.quantization.figures import gptq, measured, methods, mixes, qlora, trained
-from lessons.quantization.tasks.by_hand import exact_step, rng_of
+from lessons.quantization.figures import gptq, measured, methods, mixes, qlora, rotation, trained
+from lessons.quantization.tasks.by_hand import LAYERS, exact_step, rng_of
 from lessons.quantization.tasks.on_figures import idea_step, readouts, state_step
 
 
@@ -172,6 +172,34 @@ def _adapter(seed: int) -> Exercise:
     )
 
 
+def _spread(seed: int) -> Exercise:
+    rng = rng_of(seed, "spread")
+    layer, size = str(rng.choice(LAYERS)), int(rng.integers(1, 6))
+    before, after = (
+        float(readouts(rotation.FIGURE, rotation.Controls(layer=layer, size=power))["loudness"])
+        for power in (size - 1, size)
+    )
+    most = round((before + after) / 2, 1)
+    slots = {"most": numbers.times(most, 1), "size": str(2**size), "loudness": numbers.times(after)}
+    return Exercise(
+        (Sentence("given"),),
+        (
+            state_step(
+                f"size_{layer.replace('.', '_')}",
+                rotation.FIGURE,
+                lambda c, shown: c.layer == layer and c.size == size,
+                lambda c, shown: {
+                    "now": str(rotation.mixed_together(c)),
+                    "loud": numbers.times(float(shown["loudness"])),
+                },
+                rotation.Controls(layer=layer, size=size),
+                slots,
+            ),
+            idea_step("same", "both", ("both", "undone", "small"), rng, slots),
+        ),
+    )
+
+
 def _ranks(seed: int) -> Exercise:
     rng = rng_of(seed, "ranks")
     bits, layer = str(rng.choice(["4", "3", "2"])), str(rng.choice(["minilm.5.ffn_in", "minilm.1.query"]))
@@ -258,6 +286,7 @@ TASKS = (
     Task("changed", "mixes", _changed),
     Task("runs", "today", _runs),
     Task("adapter", "qlora", _adapter),
+    Task("spread", "rotate-outliers", _spread),
     Task("shortest", "trained-for-it", _shortest),
     Task("ranks", "methods", _ranks),
 )

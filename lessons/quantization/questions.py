@@ -34,6 +34,7 @@ from lessons.quantization.anatomy import byte_roles, flipped
 from lessons.quantization.blocks import block_weights
 from lessons.quantization.figures import (
     awq,
+    cache,
     fit,
     fourbit,
     gptq,
@@ -564,6 +565,68 @@ def _fit_given() -> dict[str, str]:
     return {"weights": numbers.gigabytes(weights), "context": numbers.integer(int(LONG.context))}
 
 
+# --- FIG.06B: what rotation leaves of the keys' cost --------------------------------------------------------
+
+TURNED_KEYS = cache.Controls(rotate=True)
+
+
+def _rotated(guess: Guess | None) -> Reveal:
+    plain = cache.measured(TURNED_KEYS.key, TURNED_KEYS.value, False)[1].divergence
+    view = cache.FIGURE.view(TURNED_KEYS)
+    turned = readout(view, "keys_divergence")
+    truth = 100 * turned / plain
+    own = None if guess is None else float(guess)
+    off = abs((own or 0) - truth)
+    why = (
+        "right"
+        if off <= 7.5
+        else "none"
+        if (own or 0) <= 5
+        else "all"
+        if (own or 0) >= 90
+        else "less"
+        if (own or 0) < truth
+        else "more"
+    )
+    percent: Callable[[float], str] = lambda v: numbers.percent(v / 100, 0)  # noqa: E731
+    # From where the rotation would lead, or leads, to where the keys were.
+    at = max(cache.LEAST, (own or 0) / 100 * plain)
+    marks = _marks(
+        "keys",
+        None if own is None else (percent(own), (min(at, plain), max(at, plain)), None),
+        (percent(truth), (turned, plain), None),
+    )
+    slots = {
+        "plain": numbers.significant(plain, 2),
+        "turned": numbers.significant(turned, 2),
+        "values": numbers.significant(readout(view, "values_divergence"), 2),
+        "loud": numbers.times(cache.compute(cache.Controls()).keys_loudest, 1),
+        "flat": numbers.times(readout(view, "keys_loudest"), 1),
+    }
+    verdict: Verdict = "right" if off <= 7.5 else "close" if off <= 15 else "off"
+    return _reveal(
+        "cache",
+        guess,
+        percent(truth),
+        verdict=verdict,
+        why=why,
+        slots=slots,
+        marks=marks,
+        controls=TURNED_KEYS,
+        distance=None if own is None else difference_off(own, truth, percent),
+        place=truth,
+    )
+
+
+def _cache_given() -> dict[str, str]:
+    _, keys, values = cache.measured(TURNED_KEYS.key, TURNED_KEYS.value, False)
+    return {
+        "keys": numbers.significant(keys.divergence, 2),
+        "values": numbers.significant(values.divergence, 2),
+        "type": TURNED_KEYS.key,
+    }
+
+
 # --- FIG.07D: an outlier, mixed -----------------------------------------------------------------------------
 
 GIANT = rotation.Controls(layer="smollm2.15.q", size=6)
@@ -724,6 +787,14 @@ QUESTIONS = {
             LONG,
             ("parameters", "config", "memory", "bandwidth"),
             _fit_given,
+        ),
+        Question(
+            "cache",
+            answered_by(slider(50, low=0, high=120, step=5, unit="%"), int),
+            _rotated,
+            TURNED_KEYS,
+            (),
+            _cache_given,
         ),
         Question(
             "rotation",

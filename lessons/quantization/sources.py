@@ -374,6 +374,34 @@ def continuation_conditions() -> dict[str, Any]:
     return {key: value for key, value in _read("continuations.json").items() if key != "rows"}
 
 
+class CacheRow(Row):
+    """What a key/value cache of two types costs the lesson's small model.
+
+    A row of `scripts/record_kv_cache.py`. The divergence is from a cache in float32, in nats.
+    """
+
+    cache_type_k: str
+    cache_type_v: str
+    rotate: bool
+    perplexity: float
+    divergence: float
+    divergence_error: float
+    agreement: float
+
+
+@functools.cache
+def kv_cache() -> dict[tuple[str, str, bool], CacheRow]:
+    """Every row by the types of keys and values, and by whether they are rotated."""
+    rows = checked(tuple[CacheRow, ...], _read("kv_cache.json")["rows"], "kv_cache.json")
+    return {(row.cache_type_k, row.cache_type_v, row.rotate): row for row in rows}
+
+
+@functools.cache
+def kv_cache_conditions() -> dict[str, Any]:
+    """What was measured and when, the hash of the code, a head's channels, and SmolLM2-135M's rows."""
+    return {key: value for key, value in _read("kv_cache.json").items() if key != "rows"}
+
+
 # --- recorded: a layer that was trained for few bits --------------------------------------------------------
 
 

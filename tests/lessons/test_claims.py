@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -186,6 +187,13 @@ def small(key: str) -> float:
     return next(row.perplexity for row in sources.measured() if row.key == key)
 
 
+def cache_of_smollm2(key: str, value: str, rotate: bool) -> float:
+    """The divergence of SmolLM2-135M, as `make kv-cache` measured it."""
+    rows = sources.kv_cache_conditions()["smollm2"]["rows"]
+    wanted = {"cache_type_k": key, "cache_type_v": value, "rotate": rotate}
+    return next(float(row["divergence"]) for row in rows if row.items() >= wanted.items())
+
+
 def own_text(method: str) -> list[sources.MeasuredCalibration]:
     """After calibration on text that the small model wrote, the least of it first."""
     rows = [row for row in sources.measured_calibration() if (row.method, row.source) == (method, "own")]
@@ -258,6 +266,15 @@ MEASURED: dict[str, Callable[[], float | str]] = {
     "few-awq": lambda: own_text("awq")[0].perplexity,
     "many-tokens": lambda: max(row.tokens for row in own_text("gptq")),
     "many-gptq": lambda: own_text("gptq")[-1].perplexity,
+    **{
+        f"cache-smol-{part}{'-rotated' if rotate else ''}": partial(cache_of_smollm2, *types, rotate)
+        for part, types in {"k": ("q4_0", "f32"), "v": ("f32", "q4_0"), "both": ("q4_0", "q4_0")}.items()
+        for rotate in (False, True)
+    },
+    "cache-smol-ratio": lambda: cache_of_smollm2("q4_0", "f32", True) / cache_of_smollm2("f32", "q4_0", True),
+    "cache-smol-tokens": lambda: int(sources.kv_cache_conditions()["smollm2"]["predictions"]),
+    "cache-k-rotated": lambda: sources.kv_cache()["q4_0", "f32", True].divergence,
+    "cache-v-rotated": lambda: sources.kv_cache()["f32", "q4_0", True].divergence,
     "tiny-tokens": lambda: int(sources.measured_conditions()["text"]["predictions"]),
 }
 

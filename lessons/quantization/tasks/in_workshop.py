@@ -10,7 +10,7 @@ from lessons.kit import numbers
 from lessons.kit.figure import Figure
 from lessons.kit.task import Exercise, Task
 from lessons.kit.view import Sentence
-from lessons.quantization.figures import gptq, measured, methods, mixes, qlora, rotation, trained
+from lessons.quantization.figures import cache, gptq, measured, methods, mixes, qlora, rotation, trained
 from lessons.quantization.tasks.by_hand import LAYERS, exact_step, rng_of
 from lessons.quantization.tasks.on_figures import idea_step, readouts, state_step
 
@@ -277,11 +277,41 @@ def _shortest(seed: int) -> Exercise:
     )
 
 
+def _cached(seed: int) -> Exercise:
+    rng = rng_of(seed, "cached")
+    states = [state for state in cache.Controls.every() if "f32" not in (state.key, state.value)]
+    costs = {state: cache.compute(state) for state in states}
+    most = float(rng.choice([0.002, 0.005, 0.008, 0.012, 0.015]))
+    allowed = [state for state in states if costs[state].divergence <= most]
+    best = min(allowed, key=lambda state: (costs[state].size, costs[state].divergence))
+    least = costs[best].size
+    types = f"{best.key}, {best.value}"
+    slots = {"most": numbers.as_printed(f"{most:g}"), "size": numbers.fixed(least / 1e9, 2), "types": types}
+    return Exercise(
+        (Sentence("given"),),
+        (
+            idea_step("channel", "scale", ("scale", "more", "position"), rng, {}),
+            state_step(
+                "types",
+                cache.FIGURE,
+                lambda c, shown: shown["divergence"] <= most and shown["size"] <= least,
+                lambda c, shown: {
+                    "divergence": numbers.significant(float(shown["divergence"]), 2),
+                    "now": numbers.fixed(float(shown["size"]) / 1e9, 2),
+                },
+                best,
+                slots,
+            ),
+        ),
+    )
+
+
 TASKS = (
     Task("returns", "code", _returns),
     Task("helpers", "gptq", _helpers),
     Task("kept", "calibration", _kept),
     Task("cheapest", "measured", _cheapest),
+    Task("cached", "cache-bits", _cached),
     Task("tint", "sentence", _tint),
     Task("changed", "mixes", _changed),
     Task("runs", "today", _runs),

@@ -76,7 +76,7 @@ continuations: prepare-tools ## record the sentences of the opening's figure aga
 training: prepare-tools ## record the trained layer of FIG.07E again, after a change to quant_core/methods/qat.py or lattice.py
 	@OPENBLAS_NUM_THREADS=1 $(PY) scripts/record_training.py
 
-kv-cache: prepare-tools ## measure key/value caches of fewer bits again (after `make smollm2`)
+caches: prepare-tools ## measure key/value caches of fewer bits again (after `make smollm2`)
 	@$(PY) scripts/record_kv_cache.py
 
 bench: bench-core bench-web ## run all benchmarks
@@ -121,4 +121,4 @@ check-unit:
 check-browser:
 	$(PY) -m pytest -q -n $(BROWSERS) --dist worksteal tests/browser
 
-.PHONY: help run test coverage smollm2 lint format figure docs messages measure continuations kv-cache training screenshots interop fuzz fuzz-routes count bench bench-core bench-web lock docker clean prepare-test prepare-tools check-lint check-types check-unit check-browser
+.PHONY: help run test coverage smollm2 lint format figure docs messages measure continuations caches training screenshots interop fuzz fuzz-routes count bench bench-core bench-web lock docker clean prepare-test prepare-tools check-lint check-types check-unit check-browser

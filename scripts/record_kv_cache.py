@@ -1,6 +1,6 @@
 """Measure what a quantized key/value cache costs, for FIG.06B.
 
-    make kv-cache    after `make smollm2`; about five minutes on idle cores
+    make caches    after `make smollm2`; about five minutes on idle cores
 
 The lesson's small model with every pair of types that llama.cpp has for keys and values, with and without
 rotation, against the same model with a cache in float32; SmolLM2-135M with a few. It writes

@@ -22,7 +22,7 @@ ROWS = sources.kv_cache()
 
 
 def test_the_measurement_is_of_this_code() -> None:
-    """Fails after a change to the code that it depends on: run `make kv-cache`."""
+    """Fails after a change to the code that it depends on: run `make caches`."""
     assert sources.kv_cache_conditions()["code"] == record_kv_cache.code(), "data/kv_cache.json is stale"
 
 

@@ -188,7 +188,7 @@ def small(key: str) -> float:
 
 
 def cache_of_smollm2(key: str, value: str, rotate: bool) -> float:
-    """The divergence of SmolLM2-135M, as `make kv-cache` measured it."""
+    """The divergence of SmolLM2-135M, as `make caches` measured it."""
     rows = sources.kv_cache_conditions()["smollm2"]["rows"]
     wanted = {"cache_type_k": key, "cache_type_v": value, "rotate": rotate}
     return next(float(row["divergence"]) for row in rows if row.items() >= wanted.items())

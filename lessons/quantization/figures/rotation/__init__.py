@@ -225,7 +225,8 @@ def _description(result: Result) -> Iterator[Sentence]:
     ours, theirs = result.output_error, result.output_error_smooth
     less = "less" if NEAR * ours < theirs else "more" if ours > NEAR * theirs else "near"
     yield Sentence(f"smooth_{less}")
-    yield Sentence("product")
+    if result.n > 1:
+        yield Sentence("product")
 
 
 def _drawing(result: Result, places: int) -> dict[str, Any]:

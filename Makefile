@@ -70,6 +70,9 @@ fuzz-routes: prepare-tools ## send random requests to every route (REQUESTS, SEE
 measure: prepare-tools ## measure every format and method on the small model
 	@OPENBLAS_NUM_THREADS=1 $(PY) scripts/measure.py
 
+maps: prepare-tools ## measure the maps of FIG.05F, after a change to the code that rounds or runs the small model
+	@$(PY) scripts/measure_maps.py
+
 continuations: prepare-tools ## record the sentences of the opening's figure again (after `make smollm2`)
 	@$(PY) scripts/record_continuations.py
 
@@ -121,4 +124,4 @@ check-unit:
 check-browser:
 	$(PY) -m pytest -q -n $(BROWSERS) --dist worksteal tests/browser
 
-.PHONY: help run test coverage smollm2 lint format figure docs messages measure continuations caches training screenshots interop fuzz fuzz-routes count bench bench-core bench-web lock docker clean prepare-test prepare-tools check-lint check-types check-unit check-browser
+.PHONY: help run test coverage smollm2 lint format figure docs messages measure maps continuations caches training screenshots interop fuzz fuzz-routes count bench bench-core bench-web lock docker clean prepare-test prepare-tools check-lint check-types check-unit check-browser

@@ -7,11 +7,20 @@ the tensors of a model. Nothing here measures a machine.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 
 from quant_core.ggml.mixes import BLOCK_SIZES, tensor_types
-from quant_core.llm.shapes import SLIDING, Attention, Dense, Layer, ModelShape, generic_shape, model_shape
+from quant_core.llm.shapes import (
+    SLIDING,
+    Attention,
+    Dense,
+    Layer,
+    ModelShape,
+    Tensor,
+    generic_shape,
+    model_shape,
+)
 
 __all__ = [
     "CACHE_TYPES",
@@ -19,9 +28,11 @@ __all__ = [
     "GIB",
     "KIB",
     "MIB",
+    "NATIVE_TYPES",
     "SPEED_SHARE",
     "KVCache",
     "ModelShape",
+    "Offload",
     "SpeedBand",
     "WeightBuffers",
     "bits_per_weight",
@@ -33,7 +44,10 @@ __all__ = [
     "kv_cache",
     "kv_cache_bytes",
     "kv_pool_tokens",
+    "layers_that_fit",
     "model_shape",
+    "native_shape",
+    "offload",
     "recurrent_state_bytes",
     "speed_band",
     "weight_buffers",
@@ -51,6 +65,10 @@ CUDA_CONTEXT_BYTES = 300 * MIB
 # tenth. XiongjieDai/GPU-Benchmarks-on-LLM-Inference @ aa72e0ec, README.md, generation of 1024 tokens,
 # and the makers' bandwidths; tests/quant_core/test_speed_share.py computes it again.
 SPEED_SHARE = (0.3, 0.9)
+
+# Models whose experts are published in few bits, by `model_type`, and the type: no file has them in another
+# (openai/gpt-oss-20b, model card; llama.cpp conversion/gpt_oss.py writes these tensors as they are).
+NATIVE_TYPES = {"gpt_oss": "MXFP4"}
 
 # Types that llama.cpp accepts for the cache (--cache-type-k, --cache-type-v).
 CACHE_TYPES = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
@@ -159,12 +177,200 @@ def checkpoint_bytes(shape: ModelShape, bits: int, group_size: int | None = 128,
         raise ValueError(f"method is {method!r}; it must be gptq or awq")
     total_bits = 0.0
     for tensor in shape.tensors():
-        if tensor.fixed_type or tensor.layer is None:
+        if tensor.fixed_type in NATIVE_TYPES.values():
+            weights, size = BLOCK_SIZES[tensor.fixed_type]
+            total_bits += 8 * size * tensor.elements / weights
+        elif tensor.fixed_type or tensor.layer is None:
             total_bits += 16 * tensor.elements
         else:
             total_bits += tensor.elements * (bits + (16 + bits) / (group_size or tensor.columns))
             total_bits += 32 * tensor.columns if method == "gptq" else 0
     return round(total_bits / 8)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _NativeShape(ModelShape):
+    """A shape whose experts keep the type that they were published in."""
+
+    expert_type: str
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        return tuple(
+            replace(tensor, fixed_type=self.expert_type)
+            if "_exps" in tensor.kind and not tensor.fixed_type
+            else tensor
+            for tensor in super().tensors()
+        )
+
+
+def native_shape(shape: ModelShape) -> ModelShape:
+    """Return the shape as files have it whose experts were born in few bits; others as they are.
+
+    `llama-quantize` does not requantize such tensors unless it is told to, so under every mix only the
+    attention and the embeddings change.
+
+    References
+    ----------
+    llama.cpp, `llama_model_quantize_impl` in src/llama-quant.cpp, 0c1e57098bba ("requantizing from type %s is
+    disabled").
+    """
+    native = NATIVE_TYPES.get(shape.model_type)
+    if native is None or isinstance(shape, _NativeShape):
+        return shape
+    values = {one.name: getattr(shape, one.name) for one in fields(ModelShape)}
+    return _NativeShape(**values, expert_type=native)
+
+
+@dataclass(frozen=True)
+class Offload:
+    """Where a model lies when only some of its layers are on the card, in bytes.
+
+    Attributes
+    ----------
+    layers, of : int
+        Layers on the card, and all that there are: the output counts as one, the last.
+    gpu_weights, cpu_weights : int
+        A tied embedding is in both once the output is on the card.
+    gpu_cache, cpu_cache : int
+        Cache and recurrent states lie where their layers do.
+    """
+
+    layers: int
+    of: int
+    gpu_weights: int
+    cpu_weights: int
+    gpu_cache: int
+    cpu_cache: int
+
+    @property
+    def gpu(self) -> int:
+        """Bytes of weights and cache on the card."""
+        return self.gpu_weights + self.gpu_cache
+
+
+def offload(
+    shape: ModelShape,
+    mix: str,
+    n_gpu_layers: int,
+    context: int,
+    cache_type_k: str = "f16",
+    cache_type_v: str = "f16",
+    sequences: int = 1,
+    flash_attention: bool = True,
+) -> Offload:
+    """Split weights and cache between card and RAM as `--n-gpu-layers` does.
+
+    The output is the last layer and the first to go to the card, then the layers from the back; the embedding
+    stays in RAM.
+
+    Parameters
+    ----------
+    n_gpu_layers : int
+        0 or more; beyond all layers and the output it means all.
+    shape, mix, context, cache_type_k, cache_type_v, sequences, flash_attention
+        As for `weight_bytes` and `kv_cache_bytes`.
+
+    Raises
+    ------
+    ValueError
+        As `kv_cache_bytes`; or if `n_gpu_layers` is negative.
+
+    References
+    ----------
+    llama.cpp, `llama_model_base::load_tensors` in src/llama-model.cpp (`i_gpu_start`), and
+    `llama_kv_cache` in src/llama-kv-cache.cpp, which asks `dev_layer` for each layer.
+
+    Examples
+    --------
+    >>> llama = model_shape({"hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32,
+    ...                      "num_key_value_heads": 8, "intermediate_size": 14336, "vocab_size": 128256})
+    >>> half = offload(llama, "Q4_K_M", 17, context=8192)
+    >>> half.layers, half.of, half.gpu_cache // 2**20
+    (17, 33, 512)
+    """
+    if n_gpu_layers < 0:
+        raise ValueError(f"n_gpu_layers is {n_gpu_layers}; give 0 or more")
+    layers = _layer_sizes(shape, mix)
+    caches = _layer_caches(shape, context, cache_type_k, cache_type_v, sequences, flash_attention)
+    count = len(layers)
+    on_card = min(n_gpu_layers, count + 1)
+    first = count + 1 - on_card  # the first layer on the card; `count` is the output
+    totals = _totals(shape, mix, False)
+    output = totals.buffers.gpu - sum(layers)
+    gpu = sum(layers[first:]) + (output if on_card else 0)
+    both = totals.buffers.gpu + totals.buffers.cpu - totals.bytes  # a tied embedding, when it is stored twice
+    cpu = totals.bytes + (both if on_card else 0) - gpu
+    cache = sum(caches[first:])
+    return Offload(on_card, count + 1, gpu, cpu, cache, sum(caches) - cache)
+
+
+def layers_that_fit(
+    shape: ModelShape,
+    mix: str,
+    room: int,
+    context: int,
+    cache_type_k: str = "f16",
+    cache_type_v: str = "f16",
+    sequences: int = 1,
+    flash_attention: bool = True,
+) -> Offload:
+    """Put as many layers on the card as weights and cache leave within `room` bytes.
+
+    The compute buffer and the runtime have to be taken off before. `llama-fit-params` does the same for dense
+    models, with a margin of 1 GiB; of models with experts it first moves the experts to RAM.
+
+    Raises
+    ------
+    ValueError
+        As `offload`.
+
+    References
+    ----------
+    llama.cpp, `common_params_fit_impl` in common/fit.cpp, step 3: whole layers from the back, as many as fit.
+
+    Examples
+    --------
+    >>> llama = model_shape({"hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32,
+    ...                      "num_key_value_heads": 8, "intermediate_size": 14336, "vocab_size": 128256})
+    >>> layers_that_fit(llama, "Q4_K_M", 3 * 2**30, context=8192).layers
+    17
+    """
+    rest = (context, cache_type_k, cache_type_v, sequences, flash_attention)
+    low, high = 0, len(_layer_sizes(shape, mix)) + 1
+    while low < high:
+        middle = (low + high + 1) // 2
+        if offload(shape, mix, middle, *rest).gpu <= room:
+            low = middle
+        else:
+            high = middle - 1
+    return offload(shape, mix, low, *rest)
+
+
+@lru_cache(maxsize=256)
+def _layer_sizes(shape: ModelShape, mix: str) -> tuple[int, ...]:
+    """Bytes of the weights of each layer."""
+    sizes = [0] * len(shape.order)
+    for tensor in tensor_types(shape, mix):
+        if tensor.layer is not None:
+            sizes[tensor.layer] += tensor.bytes
+    return tuple(sizes)
+
+
+def _layer_caches(
+    shape: ModelShape, context: int, type_k: str, type_v: str, sequences: int, flash_attention: bool
+) -> list[int]:
+    """Bytes of cache and state of each layer; together those of `kv_cache` and `recurrent_state_bytes`."""
+    kv_cache(shape, context, type_k, type_v, sequences, flash_attention=flash_attention)  # checks them
+    cells, ubatch = _padded(max(1, context // sequences)), 512
+    sizes = []
+    for index in shape.order:
+        layer = shape.blocks[index]
+        size = 4 * sequences * layer.state_elements
+        if layer.cache_widths():
+            kept = min(cells, _padded(layer.window + ubatch)) if layer.kind == SLIDING else cells
+            size += kept * sequences * _cell_bytes(layer, type_k, type_v)
+        sizes.append(size)
+    return sizes
 
 
 @dataclass(frozen=True)

@@ -34,10 +34,12 @@ from lessons.quantization.anatomy import byte_roles, flipped
 from lessons.quantization.blocks import block_weights
 from lessons.quantization.figures import (
     awq,
+    budget,
     cache,
     fit,
     fourbit,
     gptq,
+    offload,
     primitive,
     quality,
     rotation,
@@ -507,6 +509,62 @@ def _moved(guess: Guess | None) -> Reveal:
     )
 
 
+# --- FIG.05F: what eight bits for a small matrix take away --------------------------------------------------
+
+RAISED = budget.Controls(values="Q8_0")
+
+
+def _gone(guess: Guess | None) -> Reveal:
+    before, after = budget.compute(budget.Controls()), budget.compute(RAISED)
+    truth = 100 * (1 - after.divergence / before.divergence)
+    share = 100 * budget.share_of("values")
+    own = None if guess is None else float(guess)
+    off = abs((own or 0) - truth)
+    why = (
+        "right"
+        if off <= 2
+        else "share"
+        if abs((own or 0) - share) <= 2
+        else "low"
+        if (own or 0) < truth
+        else "high"
+    )
+    text: Callable[[float], str] = lambda v: numbers.percent(v / 100, 0)  # noqa: E731
+    left = None if own is None else before.divergence * (1 - own / 100)
+    marks = _marks(
+        CHART,
+        None if left is None else (text(own or 0), after.bits_per_weight, left),
+        (text(truth), after.bits_per_weight, after.divergence),
+    )
+    slots = {
+        "share": text(share),
+        "before": numbers.fixed(before.divergence, 4),
+        "after": numbers.fixed(after.divergence, 4),
+        "more": numbers.fixed(after.bits_per_weight - before.bits_per_weight, 2),
+    }
+    verdict: Verdict = "right" if off <= 2 else "close" if off <= 5 else "off"
+    return _reveal(
+        "budget",
+        guess,
+        text(truth),
+        verdict=verdict,
+        why=why,
+        slots=slots,
+        marks=marks,
+        controls=RAISED,
+        distance=None if own is None else difference_off(own, truth, text),
+        place=truth,
+    )
+
+
+def _budget_given() -> dict[str, str]:
+    before = budget.compute(budget.Controls())
+    return {
+        "share": numbers.percent(budget.share_of("values"), 0),
+        "before": numbers.fixed(before.divergence, 4),
+    }
+
+
 # --- FIG.06: the whole, with a long memory ------------------------------------------------------------------
 
 LONG = fit.Controls(scope="everything", context=fit.CONTEXTS[-1])
@@ -726,6 +784,82 @@ def _trained_given() -> dict[str, str]:
     return {"after": trained.percent(after), "steps": str(TRAINED_BITS.steps)}
 
 
+# --- FIG.06D: a quarter of the layers in RAM ----------------------------------------------------------------
+
+QUARTER = offload.Controls(model="llama-3.1-8b", mix="Q8_0", card="rtx-4070", layers=25)
+
+
+def _longer(guess: Guess | None) -> Reveal:
+    result = offload.compute(QUARTER)
+    card, ram = offload.device(QUARTER.card), offload.device(QUARTER.ram)
+    truth, ratio = result.slower, card.bandwidth / ram.bandwidth
+    plain = 1 / (1 - _read_from_ram(result))
+    own = None if guess is None else float(guess)
+    off = abs((own or 0) - truth) / truth
+    why = (
+        "right"
+        if off <= 0.12
+        else "share"
+        if (own or 0) <= plain + 0.05
+        else "all"
+        if abs((own or 0) - ratio) <= 0.5
+        else "low"
+        if (own or 0) < truth
+        else "high"
+    )
+    whole = (result.card_time + result.ram_time) / truth
+    marks = _marks(
+        "time",
+        None if own is None else (numbers.times(own, 1), (0.0, own * whole), None),
+        (numbers.times(truth, 1), (0.0, result.card_time + result.ram_time), None),
+    )
+    texts = offload.view(result).drawing["texts"]
+    slots = {
+        "card_time": texts["card_time"],
+        "ram_time": texts["ram_time"],
+        "card_rate": _gigabytes_a_second(card.bandwidth),
+        "ram_rate": _gigabytes_a_second(ram.bandwidth),
+        "ratio": numbers.times(ratio, 1),
+        "share": numbers.percent(_read_from_ram(result), 0),
+    }
+    verdict: Verdict = "right" if off <= 0.12 else "close" if off <= 0.3 else "off"
+    return _reveal(
+        "offload",
+        guess,
+        numbers.times(truth, 1),
+        verdict=verdict,
+        why=why,
+        slots=slots,
+        marks=marks,
+        controls=QUARTER,
+        distance=None if own is None else ratio_off(own, truth),
+        place=truth,
+    )
+
+
+def _read_from_ram(result: offload.Result) -> float:
+    """The share of the bytes that a token reads which lie in RAM."""
+    in_ram = result.ram_time * offload.device(QUARTER.ram).bandwidth
+    on_card = result.card_time * offload.device(QUARTER.card).bandwidth
+    return in_ram / (in_ram + on_card)
+
+
+def _gigabytes_a_second(bandwidth: float) -> str:
+    return numbers.with_unit(numbers.significant(bandwidth / 1e9), "GB/s")
+
+
+def _offload_given() -> dict[str, str]:
+    result = offload.compute(QUARTER)
+    return {
+        "model": offload.MODELS[QUARTER.model],
+        "mix": QUARTER.mix,
+        "card": offload.device(QUARTER.card).short,
+        "rest": str(result.split.of - result.split.layers),
+        "of": str(result.split.of),
+        "share": numbers.percent(_read_from_ram(result), 0),
+    }
+
+
 QUESTIONS = {
     question.figure: question
     for question in (
@@ -781,12 +915,28 @@ QUESTIONS = {
         ),
         Question("xray", answered_by(choice("1", COUNTS, style="segments"), str), _moved, TURNED),
         Question(
+            "budget",
+            answered_by(slider(20, low=0, high=60, unit="%"), int),
+            _gone,
+            RAISED,
+            ("budget", "beside"),
+            _budget_given,
+        ),
+        Question(
             "fit",
             answered_by(slider(60, low=40, high=160, step=2, unit="GB"), int),
             _whole,
             LONG,
             ("parameters", "config", "memory", "bandwidth"),
             _fit_given,
+        ),
+        Question(
+            "offload",
+            answered_by(slider(1.5, low=1, high=8, step=0.1, unit="×"), float),
+            _longer,
+            QUARTER,
+            (),
+            _offload_given,
         ),
         Question(
             "cache",

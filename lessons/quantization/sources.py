@@ -457,6 +457,46 @@ def trained_layer() -> TrainedLayer:
     return checked(TrainedLayer, _read("trained.json"), "trained.json")
 
 
+# --- maps of types ----------------------------------------------------------------------------------------
+
+
+class NamedMap(Row):
+    """A map of types that has a name: its divergence from 16 bits on the small model, in nats."""
+
+    name: str
+    divergence: float = Field(ge=0)
+    error: float = Field(ge=0)
+
+
+class SingleGroup(Row):
+    """The same of one group in a type, everything else in 16 bits."""
+
+    group: str
+    type: str
+    divergence: float = Field(ge=0)
+    error: float = Field(ge=0)
+
+
+class MeasuredMaps(Row):
+    """What `make maps` measured. `grid` has every map that gives each of `groups` one of `types`, by key."""
+
+    made: date
+    code: str
+    weights: str
+    text: dict[str, int]
+    groups: tuple[str, ...]
+    types: tuple[str, ...]
+    single: tuple[SingleGroup, ...]
+    named: tuple[NamedMap, ...]
+    grid: dict[str, float]
+
+
+@functools.cache
+def measured_maps() -> MeasuredMaps:
+    """The divergence of every map of types on the small model."""
+    return checked(MeasuredMaps, _read("maps.json"), "maps.json")
+
+
 # --- real weights -----------------------------------------------------------------------------------------
 
 

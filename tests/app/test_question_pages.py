@@ -76,6 +76,14 @@ def test_nothing_of_the_reveal_is_on_the_page_of_the_question(
     assert not page.all("path")
 
 
+def test_a_figure_of_the_workshop_has_its_looks_beside_the_answer(client: TestClient, lesson: Lesson) -> None:
+    for name in NAMES:
+        sheets = [
+            link.attributes["href"] for link in parse(client.get(alone(name, "skip=1")).text).all("link")
+        ]
+        assert any(sheet.endswith("/workshop.css") for sheet in sheets) == lesson.in_workshop(name)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_guess_is_shown_beside_the_answer(client: TestClient, lesson: Lesson, name: str) -> None:
     question = lesson.questions[name]

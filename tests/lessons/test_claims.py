@@ -18,6 +18,7 @@ from lessons.kit.prose import Section
 from lessons.quantization import sources
 from lessons.quantization.blocks import BLOCKS, block_weights, start
 from lessons.quantization.figures import awq as fig_awq
+from lessons.quantization.figures import budget as fig_budget
 from lessons.quantization.figures import fourbit as fig_fourbit
 from lessons.quantization.figures import methods as fig_methods
 from lessons.quantization.figures import rotation as fig_rotation
@@ -200,6 +201,11 @@ def own_text(method: str) -> list[sources.MeasuredCalibration]:
     return sorted(rows, key=lambda row: row.tokens)
 
 
+def value_harm() -> float:
+    costs = {group: kinds["Q4_K"].error for group, kinds in fig_budget.priced().items()}
+    return 100 * costs["values"] / sum(costs.values())
+
+
 MEASURED: dict[str, Callable[[], float | str]] = {
     "outlier-value": lambda: float(np.abs(outlier()[0]).max()),
     "outlier-median": lambda: float(np.median(np.abs(outlier()[0]))),
@@ -275,6 +281,10 @@ MEASURED: dict[str, Callable[[], float | str]] = {
     "cache-smol-tokens": lambda: int(sources.kv_cache_conditions()["smollm2"]["predictions"]),
     "cache-k-rotated": lambda: sources.kv_cache()["q4_0", "f32", True].divergence,
     "cache-v-rotated": lambda: sources.kv_cache()["f32", "q4_0", True].divergence,
+    # `make maps` wrote what these are read from; test_budget.py measures a part of it again.
+    "budget-off": lambda: 100 * float(np.median(fig_budget.additivity())),
+    "budget-v-weights": lambda: 100 * fig_budget.share_of("values"),
+    "budget-v-harm": value_harm,
     "tiny-tokens": lambda: int(sources.measured_conditions()["text"]["predictions"]),
 }
 

@@ -23,7 +23,10 @@ from quant_core.memory import (
     kv_cache,
     kv_cache_bytes,
     kv_pool_tokens,
+    layers_that_fit,
     model_shape,
+    native_shape,
+    offload,
     recurrent_state_bytes,
     speed_band,
     weight_buffers,
@@ -102,6 +105,75 @@ def test_tied_embedding_is_stored_twice_in_memory() -> None:
     buffers = weight_buffers(tied, "Q8_0")
     assert buffers.gpu == weight_bytes(tied, "Q8_0")
     assert buffers.cpu == 128256 * 4096 // 32 * 34
+
+
+# --- layers on the card, the rest in RAM -------------------------------------------------------------------
+
+
+def test_layers_go_to_the_card_from_the_back_and_the_output_first() -> None:
+    """By hand, in F16: 2 bytes for each weight of the last layers and of the output with its norm."""
+    layer = 2 * (2 * 4096 * 4096 + 2 * 1024 * 4096 + 3 * 14336 * 4096) + 4 * 2 * 4096  # its norms are F32
+    output = 2 * 128256 * 4096 + 4 * 4096
+    cache = 2 * 8 * 128 * 8192 * 2
+    for count, weights, cached in ((0, 0, 0), (1, output, 0), (2, output + layer, cache)):
+        split = offload(LLAMA, "F16", count, context=8192)
+        assert (split.layers, split.of) == (count, 33)
+        assert split.gpu_weights == pytest.approx(weights, abs=1024)  # beside a table of frequencies
+        assert split.gpu_cache == cached
+        assert split.gpu_weights + split.cpu_weights == weight_bytes(LLAMA, "F16")
+        assert split.gpu_cache + split.cpu_cache == kv_cache_bytes(LLAMA, 8192)
+
+
+@given(SHAPES, st.sampled_from(["Q4_K_M", "Q2_K", "Q8_0"]), st.integers(1, 3))
+def test_all_layers_on_the_card_are_what_the_card_holds(shape: Any, mix: str, sequences: int) -> None:
+    split = offload(shape, mix, 10**6, context=4096, sequences=sequences)
+    buffers = weight_buffers(shape, mix)
+    assert (split.gpu_weights, split.cpu_weights) == (buffers.gpu, buffers.cpu)
+    state = recurrent_state_bytes(shape, sequences)
+    assert split.gpu_cache == kv_cache_bytes(shape, 4096, sequences=sequences) + state
+    none = offload(shape, mix, 0, context=4096, sequences=sequences)
+    assert (none.gpu, none.cpu_weights) == (0, weight_bytes(shape, mix))
+
+
+@given(SHAPES, st.floats(0, 1.2))
+def test_as_many_layers_fit_as_there_is_room(shape: Any, share: float) -> None:
+    room = int(share * (weight_buffers(shape, "Q4_K_M").gpu + kv_cache_bytes(shape, 4096)))
+    split = layers_that_fit(shape, "Q4_K_M", room, context=4096)
+    assert split.gpu <= room
+    if split.layers < split.of:
+        assert offload(shape, "Q4_K_M", split.layers + 1, context=4096).gpu > room
+
+
+def test_a_negative_number_of_layers_is_refused() -> None:
+    with pytest.raises(ValueError, match="n_gpu_layers is -1; give 0 or more"):
+        offload(LLAMA, "Q4_K_M", -1, context=8192)
+
+
+# --- experts that were born in few bits -------------------------------------------------------------------
+
+GPT_OSS_20B = {
+    "model_type": "gpt_oss", "hidden_size": 2880, "num_hidden_layers": 24, "num_attention_heads": 64,
+    "num_key_value_heads": 8, "head_dim": 64, "intermediate_size": 2880, "num_local_experts": 32,
+    "num_experts_per_tok": 4, "vocab_size": 201088, "attention_bias": True, "tie_word_embeddings": False,
+    "layer_types": ["sliding_attention", "full_attention"] * 12, "sliding_window": 128,
+}  # fmt: skip
+# unsloth/gpt-oss-20b-GGUF lists these sizes, in GB.
+GPT_OSS_FILES = {"F16": 13.8, "Q5_K_M": 11.7, "Q4_K_M": 11.6, "Q3_K_M": 11.5, "Q2_K": 11.5}
+
+
+def test_files_of_gpt_oss_have_about_one_size() -> None:
+    shape = native_shape(model_shape(GPT_OSS_20B))
+    for mix, size in GPT_OSS_FILES.items():
+        assert round(weight_bytes(shape, mix) / 1e9, 1) == size
+    assert weight_bytes(shape, "MXFP4_MOE") == weight_bytes(model_shape(GPT_OSS_20B), "MXFP4_MOE")
+    assert shape.parameters == model_shape(GPT_OSS_20B).parameters
+    assert checkpoint_bytes(shape, 4) < 1.25 * weight_bytes(shape, "Q4_K_M")
+
+
+def test_other_models_are_born_in_sixteen_bits() -> None:
+    assert native_shape(LLAMA) is LLAMA
+    shape = native_shape(model_shape(GPT_OSS_20B))
+    assert native_shape(shape) is shape
 
 
 @given(st.sampled_from([LLAMA, KIMI, NEXT, PHI]))  # rows of Gemma fall back: its Q2_K is larger than Q3_K_S

@@ -10,7 +10,18 @@ from lessons.kit import numbers
 from lessons.kit.figure import Figure
 from lessons.kit.task import Exercise, Task
 from lessons.kit.view import Sentence
-from lessons.quantization.figures import cache, gptq, measured, methods, mixes, qlora, rotation, trained
+from lessons.quantization.figures import (
+    budget,
+    cache,
+    gptq,
+    measured,
+    methods,
+    mixes,
+    offload,
+    qlora,
+    rotation,
+    trained,
+)
 from lessons.quantization.tasks.by_hand import LAYERS, exact_step, rng_of
 from lessons.quantization.tasks.on_figures import idea_step, readouts, state_step
 
@@ -84,6 +95,32 @@ def _changed(seed: int) -> Exercise:
     )
 
 
+def _spend(seed: int) -> Exercise:
+    rng = rng_of(seed, "spend")
+    bits = float(rng.choice([4.75, 5.25, 5.5, 5.75, 6.0]))
+    best = budget.compute(budget.Controls(budget=bits)).answers["best"]
+    most = float(np.ceil(1.15 * best.divergence * 1e4) / 1e4)
+    types = {group: next(iter(kinds)) for group, kinds in best.types.items()}
+    slots = {"bits": numbers.as_printed(f"{bits:g}"), "most": numbers.fixed(most, 4)}
+    return Exercise(
+        (Sentence("given"),),
+        (
+            state_step(
+                "map",
+                budget.FIGURE,
+                lambda c, shown: shown["bits_per_weight"] <= bits and shown["divergence"] <= most,
+                lambda c, shown: {
+                    "now": numbers.fixed(float(shown["bits_per_weight"]), 2),
+                    "cost": numbers.fixed(float(shown["divergence"]), 4),
+                },
+                budget.Controls(budget=bits, **types),
+                slots,
+            ),
+            idea_step("worth", "ratio", ("ratio", "size", "harm"), rng, slots),
+        ),
+    )
+
+
 FAMILIES = {"rtn": "rtn-", "gptq": "gptq-", "awq": "awq-"}
 
 
@@ -126,6 +163,45 @@ def _cheapest(seed: int) -> Exercise:
                 slots,
             ),
             idea_step("carries", "shape", ("shape", "height", "nothing"), rng, slots),
+        ),
+    )
+
+
+def _split(seed: int) -> Exercise:
+    rng = rng_of(seed, "split")
+    while True:
+        state = offload.Controls(
+            model=str(
+                rng.choice(["llama-3.1-70b", "qwen2.5-32b", "qwen3-32b", "gemma-3-27b", "qwen2.5-72b"])
+            ),
+            mix=str(rng.choice(["Q8_0", "Q6_K", "Q4_K_M"])),
+            card=str(rng.choice(["rtx-4070", "rtx-5070-ti", "rtx-4090", "rtx-3060-12"])),
+            layers=0,
+        )
+        result = offload.compute(state)
+        if 5 <= result.fit_layers < result.split.of - 3:
+            break
+    most, card = result.fit_layers, offload.device(state.card)
+    slots = {
+        "model": offload.MODELS[state.model],
+        "mix": state.mix,
+        "card": card.short,
+        "context": numbers.integer(int(state.context)),
+        "layers": str(most),
+    }
+    wanted = (state.model, state.mix, state.card, state.context, most)
+    return Exercise(
+        (Sentence("given"),),
+        (
+            state_step(
+                "most",
+                offload.FIGURE,
+                lambda c, shown: (c.model, c.mix, c.card, c.context, c.layers) == wanted,
+                lambda c, shown: {"now": str(c.layers), "which": f"{offload.MODELS[c.model]} {c.mix}"},
+                state.model_copy(update={"layers": most}),
+                slots,
+            ),
+            idea_step("pace", "ram", ("ram", "card", "count"), rng, slots),
         ),
     )
 
@@ -314,6 +390,8 @@ TASKS = (
     Task("cached", "cache-bits", _cached),
     Task("tint", "sentence", _tint),
     Task("changed", "mixes", _changed),
+    Task("spend", "bit-budget", _spend),
+    Task("split", "card-and-ram", _split),
     Task("runs", "today", _runs),
     Task("adapter", "qlora", _adapter),
     Task("spread", "rotate-outliers", _spread),

@@ -6,6 +6,7 @@ Every size comes from `quant_core.memory`; the receipts page holds the same func
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -21,13 +22,28 @@ from lessons.kit.view import Column, Limit, PlotScales, Readout, Sentence, Table
 from lessons.quantization import own_model, sources
 from lessons.quantization.sources import Device
 from quant_core import memory
+from quant_core.ggml import mixes
+from quant_core.ggml.mixes import BLOCK_SIZES
 from quant_core.llm.shapes import ARCHITECTURES
 from quant_core.memory import GIB, MIB, ModelShape, SpeedBand
 
 MIXES = (
-    "F16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q4_K_M", "Q4_K_S", "Q4_0", "IQ4_NL", "IQ4_XS",
-    "Q3_K_L", "Q3_K_M", "Q3_K_S", "IQ3_M", "IQ3_XS", "Q2_K", "IQ2_M", "IQ2_XXS", "IQ1_S",
+    "F32", "F16", "BF16", "Q8_0", "Q6_K_L", "Q6_K", "Q5_1", "Q5_K_M", "Q5_K_S", "Q5_0", "Q4_1", "Q4_K_M",
+    "Q4_K_S", "Q4_0", "IQ4_NL", "IQ4_XS", "MXFP4_MOE", "Q3_K_L", "Q3_K_M", "Q3_K_S", "IQ3_M", "IQ3_S",
+    "IQ3_XS", "IQ3_XXS", "Q2_K", "Q2_K_S", "IQ2_M", "IQ2_S", "IQ2_XS", "IQ2_XXS", "Q2_0", "TQ2_0", "IQ1_M",
+    "TQ1_0", "IQ1_S", "Q1_0",
 )  # fmt: skip
+"""Every file type that llama-quantize writes."""
+
+USUAL = ("F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K", "IQ2_XXS", "IQ1_S")
+"""Those that are compared with other models of the family, the largest first."""
+
+LEAST_BITS = 4.0
+"""Below these a larger model is no longer the better use of the same bytes (the claim `same-gigabytes`)."""
+
+INSTEAD = "Q4_K_M"
+"""What is shown where llama.cpp cannot write the chosen type."""
+
 CHECKPOINTS = ("GPTQ", "AWQ")
 CHECKPOINT_BITS, CHECKPOINT_GROUP = 4, 128
 """GPTQ and AWQ files as they are usually published."""
@@ -110,11 +126,13 @@ class Controls(FigureControls):
 class Run:
     """What is to be run: a model in a format, and how much it has to remember.
 
-    `context` is the tokens of each of `sequences` conversations.
+    `context` is the tokens of each of `sequences` conversations. `refused` is the length of the rows for
+    which llama.cpp cannot write the type that was asked for, 0 where it can; `mix` then is another.
     """
 
     shape: ModelShape
     mix: str
+    refused: int
     everything: bool
     context: int
     sequences: int
@@ -194,7 +212,8 @@ class Outcome:
 class Result:
     """A run held against one machine and against all of them; the read-outs have their names.
 
-    Sizes are in bytes, `margin` in GiB. `f16` is the model in 16 bits.
+    Sizes are in bytes, `margin` in GiB. `f16` is the model in 16 bits. `split` says which layers a single
+    card holds, None for other machines; `gpu_layers` prints it.
     """
 
     controls: Controls
@@ -210,6 +229,8 @@ class Result:
     total: int
     margin: float
     tokens_per_second: str
+    split: memory.Offload | None
+    gpu_layers: str
 
 
 def compute(controls: Controls) -> Result:
@@ -220,6 +241,7 @@ def compute(controls: Controls) -> Result:
     outcomes = [outcome_on(footprint, machine) for machine in machines]
     chosen = next(outcome for outcome in outcomes if outcome.device.id == controls.device)
     parameters, f16 = parameters_of(run.shape), file_bytes(run.shape, "F16")
+    split = split_on(run, footprint, chosen.device)
     return Result(
         controls,
         run,
@@ -234,6 +256,8 @@ def compute(controls: Controls) -> Result:
         total=chosen.need.total,
         margin=chosen.margin / GIB,
         tokens_per_second=f"{chosen.speed.low:.4g}-{chosen.speed.high:.4g}" if chosen.speed else "",
+        split=split,
+        gpu_layers=f"{split.layers}/{split.of}" if split else "",
     )
 
 
@@ -247,14 +271,37 @@ def run_of(controls: Controls) -> Run:
         longest = shape.max_context or int(CONTEXTS[-1])
     else:
         shape, longest = PRESETS[controls.model].shape, PRESETS[controls.model].max_context
+    if controls.mix not in CHECKPOINTS:
+        shape = as_published(shape)
+    refused = rows_refused(shape, controls.mix)
     return Run(
         shape,
-        controls.mix,
+        INSTEAD if refused else controls.mix,
+        refused,
         controls.scope == "everything",
         min(int(controls.context), longest),
         int(controls.sequences),
         controls.cache_type,
         controls.flash_attention,
+    )
+
+
+@functools.lru_cache(maxsize=128)
+def as_published(shape: ModelShape) -> ModelShape:
+    """A model whose experts were born in few bits keeps these in every file."""
+    return memory.native_shape(shape)
+
+
+@functools.lru_cache(maxsize=1024)
+def rows_refused(shape: ModelShape, mix: str) -> int:
+    """The length of rows that no block of the type divides, where llama.cpp knows no other type; else 0."""
+    if mix in CHECKPOINTS:
+        return 0
+    block, name = BLOCK_SIZES[mixes.MIXES[mix].default][0], mixes.MIXES[mix].default
+    if block <= 32 or name in mixes.FALLBACK:
+        return 0
+    return next(
+        (tensor.columns for tensor in shape.tensors() if not tensor.fixed_type and tensor.columns % block), 0
     )
 
 
@@ -338,6 +385,22 @@ def outcome_on(run: Footprint, device: Device) -> Outcome:
     return Outcome(device, need, margin, speed_on(run, device) if margin >= 0 else None)
 
 
+def split_on(run: Run, footprint: Footprint, device: Device) -> memory.Offload | None:
+    """The layers that fit a single card beside buffer and runtime; llama.cpp leaves the others to RAM."""
+    if not device.is_gpu or device.kind == "multi-gpu" or run.is_checkpoint or not run.everything:
+        return None
+    return memory.layers_that_fit(
+        run.shape,
+        run.mix,
+        device.usable_bytes - footprint.buffer - footprint.runtime,
+        run.context * run.sequences,
+        run.cache_type,
+        run.value_type,
+        run.sequences,
+        run.flash_attention,
+    )
+
+
 def speed_on(run: Footprint, device: Device) -> SpeedBand | None:
     """Tokens per second of one conversation; None for a file that is not llama.cpp's."""
     if run.speed is None:
@@ -364,6 +427,7 @@ def view(result: Result) -> View:
             Readout.of(result, "bits_per_weight", lambda v: numbers.fixed(v, 2)),
             Readout("parameters", result.parameters, *_split(_count_text(result.parameters))),
             Readout.of(result, "against_f16", numbers.times),
+            Readout.of(result, "gpu_layers", lambda v: v.replace("/", " / ") or "–"),
         ),
         drawing=_drawing(result),
         plots={"memory": PlotScales(_bytes_scale(chosen))},
@@ -395,6 +459,10 @@ def _limits(controls: Controls, run: Run, device: Device) -> dict[str, Limit]:
         if key:
             slots = {"count": str(count), "most": str(len(TILES))}
             limits["find"] = Limit(Sentence(key, **slots), options=())
+    unwritable = tuple(mix for mix in MIXES if rows_refused(run.shape, mix))
+    if unwritable:
+        said = {"mixes": ", ".join(unwritable), "columns": str(rows_refused(run.shape, unwritable[0]))}
+        limits["mix"] = Limit(Sentence("unwritable", **said), options=unwritable)
     if run.is_checkpoint and not device.is_gpu and device.id != OWN:
         limits["mix"] = Limit(Sentence("checkpoint_wants_gpu", mix=run.mix), options=())
     return limits
@@ -615,17 +683,27 @@ def _description(name: str, result: Result) -> tuple[Sentence, ...]:
     need, speed, device = chosen.need, chosen.speed, chosen.device
     machines = [outcome for outcome in result.outcomes if outcome.device.id != OWN]
     fitting = [outcome for outcome in machines if outcome.verdict != "over"]
+    finding = chosen.verdict if run.everything else f"{chosen.verdict}_weights"
+    if run.refused:
+        finding = "refused_over" if chosen.margin < 0 else "refused_fits"
     sentences = [
         Sentence(
-            chosen.verdict if run.everything else f"{chosen.verdict}_weights",
+            finding,
             total=_size(need.total),
             model=name,
+            asked=controls.mix,
             mix=run.mix,
             machine=gettext(device.short or N_("machine")),
             usable=_size(device.usable_bytes),
             margin=_size(abs(chosen.margin)),
         )
     ]
+    if run.refused:
+        block = BLOCK_SIZES[mixes.MIXES[controls.mix].default][0]
+        slots = {"columns": str(run.refused), "block": str(block)}
+        sentences.append(Sentence("refused", asked=controls.mix, **slots))
+    if result.split and chosen.margin < 0:
+        sentences.append(_split_says(result.split))
     if run.everything:
         printed = {name: _size(size) for name, size in need.parts.items()}
         sentences.append(Sentence("parts_card" if need.runtime else "parts", **printed))
@@ -659,7 +737,63 @@ def _description(name: str, result: Result) -> tuple[Sentence, ...]:
             )
         )
     sentences.append(Sentence("ladder", fitting=str(len(fitting)), all=str(len(machines))))
+    sentences.extend(_born(name, run))
+    sentences.extend(_same_size(result))
     return tuple(sentences)
+
+
+def _split_says(split: memory.Offload) -> Sentence:
+    """Which layers go to the card and how much to RAM."""
+    ram = _size(split.cpu_weights + split.cpu_cache)
+    key = "split" if split.layers else "split_none"
+    return Sentence(key, layers=str(split.layers), of=str(split.of), ram=ram)
+
+
+def _born(name: str, run: Run) -> Iterator[Sentence]:
+    """Why all files of a model have about one size: its experts were published in few bits."""
+    native = memory.NATIVE_TYPES.get(run.shape.model_type)
+    if native is None or run.is_checkpoint:
+        return
+    tensors = run.shape.tensors()
+    share = sum(tensor.elements for tensor in tensors if tensor.fixed_type == native)
+    sizes = {mix: file_bytes(run.shape, mix) for mix in ("F16", "Q8_0", "Q4_K_M", "Q2_K")}
+    smallest = min(sizes, key=lambda mix: sizes[mix])
+    yield Sentence(
+        "born",
+        model=name,
+        type=native,
+        share=numbers.percent(share / sum(tensor.elements for tensor in tensors), 0),
+        mix=smallest,
+        low=numbers.gigabytes(sizes[smallest]),
+        high=numbers.gigabytes(sizes["F16"]),
+    )
+
+
+def _same_size(result: Result) -> Iterator[Sentence]:
+    """What else of its family the same bytes hold: a larger model in fewer bits, a smaller one in more."""
+    controls, run = result.controls, result.run
+    if controls.source != "preset" or run.is_checkpoint or run.refused or run.shape.is_encoder:
+        return
+    others = [PRESETS[other] for other in FAMILIES[PRESETS[controls.model].family]]
+    others = [other for other in others if other.kind == PRESETS[controls.model].kind]
+    others.sort(key=lambda other: other.total_params)
+    said: dict[str, str] = {}
+    for side, ordered in (("larger", others), ("smaller", others[::-1])):
+        least, most = (1.3, math.inf) if side == "larger" else (0.0, 1 / 1.3)
+        near = next((one for one in ordered if least < one.total_params / result.parameters < most), None)
+        mix = near and _most_bits(as_published(near.shape), result.weights)
+        if near and mix:
+            said |= {side: near.name, f"{side}_mix": mix}
+    if "larger" in said:
+        others_said = "both" if "smaller" in said else "larger"
+        block, size = BLOCK_SIZES[mixes.MIXES[said["larger_mix"]].default]
+        bits = "above" if 8 * size / block >= LEAST_BITS else "below"
+        yield Sentence(f"same_{others_said}_{bits}", size=_size(result.weights), **said)
+
+
+def _most_bits(shape: ModelShape, size: int) -> str | None:
+    """The first of the usual types in which a model takes at most so many bytes."""
+    return next((mix for mix in USUAL if file_bytes(shape, mix) <= size), None)
 
 
 def _bandwidth_text(device: Device) -> str:
@@ -680,6 +814,8 @@ def _notes(name: str, result: Result) -> tuple[Sentence, ...]:
     if run.everything and not run.is_checkpoint and chosen.is_gpu and not run.shape.tied_embeddings:
         table = footprint.weights - footprint.weights_on_gpu
         notes.append(Sentence("embedding_in_ram", size=numbers.gibibytes(table)))
+    if result.split and result.chosen.margin < 0 and run.shape.experts:
+        notes.append(Sentence("experts_first"))
     if chosen.bandwidth_assumed:
         notes.append(Sentence("assumed", bandwidth=_bandwidth_text(chosen)))
     if controls.source == "size":

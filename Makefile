@@ -4,6 +4,9 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 
+# Some machines tell Python to keep no compiled files; the tests start it hundreds of times.
+export PYTHONDONTWRITEBYTECODE :=
+
 PY := .venv/bin/python
 CODE = $(wildcard quant_core lessons app)
 CHECKED = $(CODE) $(wildcard scripts tests bench fuzz)

@@ -22,16 +22,22 @@ from lessons.kit.language import (
 from lessons.translation import lacking, lacking_messages, translated
 from scripts.messages import collected, update
 
-WANTED = {
-    message.id if isinstance(message.id, str) else message.id[0]: "" for message in collected() if message.id
-}
+
+@pytest.fixture(scope="module")
+def wanted() -> dict[str, str]:
+    """The messages of the interface."""
+    return {
+        message.id if isinstance(message.id, str) else message.id[0]: ""
+        for message in collected()
+        if message.id
+    }
 
 
-def test_every_language_is_complete() -> None:
+def test_every_language_is_complete(wanted: dict[str, str]) -> None:
     """Also languages that are not offered yet: the failures list what is missing."""
     missing = {tag: lacking(ROOT, tag) for tag in sorted(translated(ROOT))}
     for tag in languages()[1:]:
-        missing[tag] = missing.get(tag, []) + lacking_messages(WANTED, language(tag).messages)
+        missing[tag] = missing.get(tag, []) + lacking_messages(wanted, language(tag).messages)
     assert {tag: lines for tag, lines in missing.items() if lines} == {}
 
 
@@ -90,11 +96,13 @@ def test_missing_parts_are_named(copy: Path, file: str, old: str | None, new: st
     assert any(said in line for line in lacking(copy, "xx"))
 
 
-def test_a_catalogue_is_collected_filled_and_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_catalogue_is_collected_filled_and_read(
+    wanted: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """From the templates to the page, without compiled catalogues."""
     monkeypatch.setattr("scripts.messages.CATALOGUES", tmp_path)
     path = update("de")
-    assert len(lacking_messages(WANTED, messages(read_catalogue(path)))) == len(WANTED) > 100
+    assert len(lacking_messages(wanted, messages(read_catalogue(path)))) == len(wanted) > 100
     text = path.read_text("utf-8")
     text = text.replace(
         'msgid "Show this state"\nmsgstr ""', 'msgid "Show this state"\nmsgstr "Zustand zeigen"'
@@ -103,7 +111,7 @@ def test_a_catalogue_is_collected_filled_and_read(tmp_path: Path, monkeypatch: p
     path.write_text(text, "utf-8")
     have = messages(read_catalogue(update("de")))
     assert have["Show this state"] == "Zustand zeigen"
-    listed = lacking_messages(WANTED, have)
+    listed = lacking_messages(wanted, have)
     assert "'CSV of %(figure)s' has other slots than 'CSV'" in listed
     assert not any("Show this state" in line for line in listed)
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, event, select
@@ -19,6 +20,8 @@ from app.classroom.models import Classroom, Student
 from app.classroom.rates import RATES, Rates
 from app.classroom.refusals import TooManyError
 from app.settings import Settings
+from lessons.catalogue import load_lesson
+from scripts.serve import with_classes
 from tests.app.classroom.test_after import Room, start
 from tests.app.classroom.test_student import Class, text_of
 from tests.app.conftest import application
@@ -274,7 +277,7 @@ def test_the_teachers_secret_serves_all_languages(client: TestClient) -> None:
     ],
 )
 def test_classes_of_this_machine_alone_refuse_other_hosts_names(
-    host: str, status: int, tmp_path: object
+    host: str, status: int, tmp_path: Path
 ) -> None:
     settings = Settings(classes="open", data_dir=str(tmp_path), make_ahead=False)
     with TestClient(create_app(settings, only_this_machine=True)) as browser:
@@ -286,7 +289,45 @@ def test_classes_of_this_machine_alone_refuse_other_hosts_names(
         assert browser.get("/healthz", headers={"Host": host}).status_code == 200
 
 
-# --- names from right to left, and the cost of a bar -------------------------------------------------------
+@pytest.mark.parametrize(
+    ("host", "classes", "proxies", "only"),
+    [
+        ("127.0.0.1", "", "", True),
+        ("::1", "open", "", True),
+        ("127.0.0.1", "open", "127.0.0.1", False),
+        ("127.0.0.1", "key", "", False),
+        ("0.0.0.0", "open", "", False),
+    ],
+)
+def test_a_loopback_host_without_a_proxy_is_for_this_machine(
+    host: str, classes: str, proxies: str, only: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOST", host)
+    monkeypatch.setenv("TRUSTED_PROXIES", proxies)
+    settings = Settings(classes=classes, class_key="open sesame", data_dir=str(tmp_path), make_ahead=False)
+    app = with_classes(settings)
+    assert app.state.site.only_this_machine is only
+    app.state.database.close()
+
+
+# --- the running order, names from right to left, and the cost of a bar ------------------------------------
+
+
+def test_a_class_begins_with_the_order_of_its_lesson() -> None:
+    assert operations.default_order(load_lesson("quantization")) == [
+        ("question", "rtn"),
+        ("figure", "rtn"),
+        ("figure", "rounding"),
+        ("question", "awq"),
+        ("question", "fit"),
+        ("task", "fit"),
+    ]
+    assert operations.default_order(load_lesson("specimen")) == [
+        (kind, name)
+        for section in load_lesson("specimen").sections
+        for name in section.questions
+        for kind in ("question", "figure")
+    ]
 
 
 def test_names_and_titles_are_isolated(room: Room, class_: Class) -> None:

@@ -358,7 +358,7 @@ def test_desk_fits_every_width(new_page: NewPage, axe: Axe, scheme: str, student
     page.keyboard.press("Shift+R")
     page.keyboard.press("Enter")
     says(page, "Next: FIG.02")
-    for address in (page.url, f"{page.url}/links", "/classes"):
+    for address in (page.url, f"{page.url}/links", f"{page.url}/students", "/classes"):
         page.goto(address)
         for width in WIDTHS:
             page.set_viewport_size({"width": width, "height": 900})

@@ -5,6 +5,7 @@ request to any other host fails the test that caused it, unless the test expecte
 Motion is reduced unless a test asks for it, so that what is measured stands still.
 """
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -52,11 +53,44 @@ KeptPage = Callable[..., Page]
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def of_all(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of this run; where pytest has several workers, of all of them."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
+@pytest.fixture(scope="session")
+def jobs_folder(of_all: Path) -> Path:
+    """Where the server keeps what takes minutes."""
+    return of_all / "server" / "jobs"
+
+
+@pytest.fixture(scope="session")
+def server(of_all: Path) -> Iterator[str]:
     """Start the lesson as `make run` does, on a free port, and give its address."""
-    folder = tmp_path_factory.mktemp("server")
-    with serving(folder, {"ACADEMY_CLASSES": "off"}) as url:  # tests of classes have a server of their own
+    # Tests of classes have a server of their own.
+    with shared(of_all / "server", {"ACADEMY_CLASSES": "off"}) as url:
         yield url
+
+
+@contextmanager
+def shared(folder: Path, settings: dict[str, str]) -> Iterator[str]:
+    """One server for all workers of pytest: who comes first starts it, and stops it after the last one."""
+    folder.mkdir(exist_ok=True)
+    with open(folder / "address", "a+") as address:
+        fcntl.flock(address, fcntl.LOCK_EX)  # until it is started
+        address.seek(0)
+        if url := address.read():
+            fcntl.flock(address, fcntl.LOCK_SH)
+            yield url
+            return
+        with serving(folder, settings) as url:
+            address.write(url)
+            address.flush()
+            fcntl.flock(address, fcntl.LOCK_SH)
+            yield url
+            fcntl.flock(address, fcntl.LOCK_EX)  # until nobody else uses it
+            address.truncate(0)
 
 
 @contextmanager
@@ -145,10 +179,10 @@ def new_page(
         device: str = "desktop", javascript: bool = True, covers: bool = False, **options: Any
     ) -> Page:
         settings = {"color_scheme": "light", "reduced_motion": "reduce", "locale": "en-GB"} | DEVICES[device]
-        settings |= options | {"java_script_enabled": javascript}
+        settings |= options | {"java_script_enabled": javascript, "base_url": server}
         page = kept_pages.pop(how(settings), None) if keep and not covers else None
         if not page:
-            context = browser.new_context(base_url=server, **settings)
+            context = browser.new_context(**settings)
             context.set_default_timeout(STEP_LIMIT)
             for script in (FIRST_MOVE, REPORT_CSP, *([] if covers else [UNCOVER])):
                 context.add_init_script(script)
@@ -182,7 +216,10 @@ def tidy(page: Page, settings: dict[str, Any]) -> bool:
     """Put away what a test may have left in its page; say whether the next one may have it."""
     if page.is_closed() or len(page.context.pages) > 1:
         return False
+    page.unroute_all(behavior="ignoreErrors")
+    page.context.set_offline(False)
     page.goto(EMPTY)  # the lesson's scripts would write again what is cleared now
+    page.context.clear_cookies()
     page.evaluate("() => [localStorage, sessionStorage].forEach(kept => kept.clear())")
     page.mouse.move(0, 0)
     page.set_viewport_size(settings["viewport"])

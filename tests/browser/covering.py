@@ -10,7 +10,7 @@ from lessons.kit.controls import FigureControls, Slider, Widget, as_parameter
 from tests.browser.figures import FIGURES
 
 CHANGE = Path(__file__).with_name("change.js").read_text()
-MANY = 12
+MANY = 9
 """Options up to which each gets a state: the 528 cells of a block and the 58 models are each drawn alike."""
 
 State = dict[str, str]

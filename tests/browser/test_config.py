@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from lessons.quantization.own_model import line_of
@@ -12,6 +13,8 @@ from tests.browser.dropping import bytes_read, drop
 from tests.browser.figures import PAGE, expect_state, figure
 from tests.browser.watch import Watch
 from tests.lessons.test_own_model import LISTED, header, published
+
+pytestmark = pytest.mark.tidy
 
 
 def test_a_pasted_config_and_the_header_of_a_gguf_file_are_counted(

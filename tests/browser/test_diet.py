@@ -46,8 +46,16 @@ def check(name: str, faults: dict[str, Any], rules: set[str]) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_figure_fits_a_laptop(page: Page, name: str) -> None:
+def test_a_figure_fits_a_laptop_and_a_phone(page: Page, name: str, subtests: pytest.Subtests) -> None:
     open_folded(page, name)
+    with subtests.test("laptop"):
+        fits_a_laptop(page, name)
+    page.set_viewport_size({"width": 390, "height": 844})
+    with subtests.test("phone"):
+        shows_the_first_control_with_what_it_moves(page, name)
+
+
+def fits_a_laptop(page: Page, name: str) -> None:
     found = figure(page, name).evaluate("(figure, least) => diet.measure(figure, least)", LEAST)
     most = {"height": HIGHER.get(name, MOST_HEIGHT), "controls": MOST_IN_FRONT, "readouts": MOST_IN_FRONT}
     faults = {rule: found[rule] for rule in most if found[rule] > most[rule]}
@@ -55,8 +63,6 @@ def test_a_figure_fits_a_laptop(page: Page, name: str) -> None:
     check(name, faults, found.keys())
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_phone_shows_the_first_control_with_what_it_moves(phone: Page, name: str) -> None:
-    open_folded(phone, name)
-    together = figure(phone, name).evaluate("(figure, least) => diet.together(figure, least)", LEAST_SEEN)
+def shows_the_first_control_with_what_it_moves(page: Page, name: str) -> None:
+    together = figure(page, name).evaluate("(figure, least) => diet.together(figure, least)", LEAST_SEEN)
     check(name, {} if together else {"together": False}, {"together"})

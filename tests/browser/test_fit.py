@@ -9,6 +9,8 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.figures import expect_state, figure, open_alone
 
+pytestmark = pytest.mark.tidy
+
 CHECKED = """form => [...form.querySelectorAll("[name=device]:checked")].map(
     button => [button.value, "again" in button.dataset])"""
 

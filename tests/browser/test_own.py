@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 from playwright.sync_api import Page, Route, expect
 
 from quant_core.methods import metrics, rtn
@@ -16,6 +17,8 @@ from tests.browser.conftest import until
 from tests.browser.dropping import bytes_read, drop
 from tests.browser.figures import figure, page_of, unfold_data
 from tests.browser.watch import Watch
+
+pytestmark = pytest.mark.tidy
 
 PAGE = "/lessons/quantization"
 WEIGHTS = np.random.default_rng(3).normal(0, 0.05, (64, 4096)).astype(np.float16)

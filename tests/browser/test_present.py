@@ -28,20 +28,21 @@ def measured(page: Page, within: str, smallest: float) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("size", [(1920, 1080), (1280, 720)], ids=str)
-def test_every_figure_can_be_read_from_afar(
-    new_page: NewPage, size: tuple[int, int], subtests: pytest.Subtests
-) -> None:
-    width, height = size
-    page = new_page(viewport={"width": width, "height": height})
+def test_every_figure_can_be_read_from_afar(page: Page, subtests: pytest.Subtests) -> None:
     for name in NAMES:
-        with subtests.test(name):
-            page.goto(f"{FIGURES}/{name}?present=1")
-            found = measured(page, "main", SMALLEST * width / 1920)
-            assert found["small"] == []
-            assert found["beside"] == []
-            assert found["width"] == width
-            assert (found["height"] > height) == (name in TALL)
+        page.goto(f"{FIGURES}/{name}?present=1")
+        for width, height in ((1920, 1080), (1280, 720)):
+            page.set_viewport_size({"width": width, "height": height})
+            with subtests.test(f"{name}, {width} px"):
+                can_be_read_from_afar(page, name, width, height)
+
+
+def can_be_read_from_afar(page: Page, name: str, width: int, height: int) -> None:
+    found = measured(page, "main", SMALLEST * width / 1920)
+    assert found["small"] == []
+    assert found["beside"] == []
+    assert found["width"] == width
+    assert (found["height"] > height) == (name in TALL)
 
 
 def test_head_finding_controls_and_drawing_are_there_and_nothing_else(new_page: NewPage) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 from playwright.sync_api import Page
 
 from app.assets import version
 from tests.browser.conftest import until
 from tests.browser.figures import FIGURES, PAGE, awake, expect_state, figure, open_alone, wait_for_table
 from tests.browser.watch import Watch
+
+pytestmark = pytest.mark.tidy
 
 
 def go_offline(page: Page, watch: Watch) -> None:

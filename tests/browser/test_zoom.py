@@ -46,30 +46,30 @@ def test_wider_spacing_cuts_no_text_off(new_page: NewPage, name: str) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
-@pytest.mark.parametrize("zoom", ZOOMED)
-def test_zoom_cuts_nothing_off_in_the_lesson(new_page: NewPage, zoom: str) -> None:
+def test_nothing_is_cut_off_in_the_lesson(new_page: NewPage, subtests: pytest.Subtests) -> None:
     """With every drawing and everything open; what sticks to the top leaves the page to the reader.
 
     A list of sections that stays must not hide what has the focus, however low the window.
     """
-    window = ZOOMED[zoom]
-    page = new_page(viewport=window)
+    page = new_page()
     page.goto(PAGE)
-    box = page.locator("[data-contents]").bounding_box()
-    assert box
-    assert box["height"] <= window["height"] / 4
+    for zoom, window in ZOOMED.items():
+        with subtests.test(f"list of sections, {zoom}"):
+            page.set_viewport_size(window)
+            box = page.locator("[data-contents]").bounding_box()
+            assert box
+            assert box["height"] <= window["height"] / 4
     unfold(page)
-    assert page.locator("main").evaluate(LOST) == []
-    assert page.evaluate("document.documentElement.scrollWidth") <= window["width"]
-
-
-@pytest.mark.parametrize("width", [1440, 390])
-def test_wider_spacing_cuts_nothing_off_in_the_lesson(new_page: NewPage, width: int) -> None:
-    page = new_page(viewport={"width": width, "height": 900})
-    page.goto(PAGE)
-    unfold(page)
+    for zoom, window in ZOOMED.items():
+        with subtests.test(zoom):
+            page.set_viewport_size(window)
+            assert page.locator("main").evaluate(LOST) == []
+            assert page.evaluate("document.documentElement.scrollWidth") <= window["width"]
     page.evaluate(SPACING)
-    assert page.locator("main").evaluate(LOST) == []
+    for width in (1440, 390):
+        with subtests.test(f"wider spacing, {width} px"):
+            page.set_viewport_size({"width": width, "height": 900})
+            assert page.locator("main").evaluate(LOST) == []
 
 
 def test_a_cut_text_is_found(page: Page) -> None:

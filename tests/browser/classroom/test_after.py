@@ -9,6 +9,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.classroom.test_desk import Join, Students, large, start
 
+pytestmark = pytest.mark.tidy
+
 Axe = Callable[..., list[str]]
 WIDTHS = (1440, 768, 390)
 

@@ -13,6 +13,8 @@ from playwright.sync_api import Browser, Locator, Page, Route, expect
 from tests.browser.conftest import NewPage, until
 from tests.browser.watch import Watch
 
+pytestmark = pytest.mark.tidy
+
 Axe = Callable[..., list[str]]
 WIDTHS = (1440, 1280, 768, 390)
 STALE = "Already closed in your other tab. Nothing was done twice."

@@ -22,7 +22,6 @@ from app.classroom.flow import Action
 from app.classroom.models import Classroom, Student, Vote
 from lessons.catalogue import load_lesson
 from lessons.kit.controls import as_parameter
-from tests.app.servers import serving
 
 T = TypeVar("T")
 Axe = Callable[..., list[str]]
@@ -107,19 +106,11 @@ def round_to(share: float, count: int) -> int:
 
 
 @pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
-    folder = str(tmp_path_factory.mktemp("classes"))
-    jobs = str(tmp_path_factory.mktemp("jobs"))
-    with serving(
-        ACADEMY_CLASSES="open",
-        ACADEMY_DATA_DIR=folder,
-        ACADEMY_MAKE_AHEAD="0",
-        ACADEMY_JOBS_FOLDER=jobs,
-        WORKERS="1",
-    ) as (port, _process):
-        database = Database(url_of("", folder))
-        yield Host(f"http://127.0.0.1:{port}", database)
-        database.close()
+def host(server: str, data_dir: Path) -> Iterator[Host]:
+    database = Database(url_of("", str(data_dir)))
+    database.migrated = True  # by the server
+    yield Host(server, database)
+    database.close()
 
 
 @pytest.fixture
@@ -171,8 +162,7 @@ WAY = (
 )
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize(("size", "scheme"), list(zip(SIZES, ("light", "dark"), strict=True)))
 def test_every_state_can_be_read_from_afar(
     browser: Browser, room: Room, axe: Axe, size: tuple[int, int], scheme: str
 ) -> None:

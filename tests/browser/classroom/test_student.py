@@ -17,6 +17,8 @@ from tests.browser.classroom.conftest import Class
 from tests.browser.conftest import NewPage, until
 from tests.browser.watch import Watch
 
+pytestmark = pytest.mark.tidy
+
 LESSON = "/lessons/quantization"
 SLIDER = "#vote-rtn-answer"
 CARD = "#class-sheet"

@@ -131,10 +131,11 @@ def room(new_page: NewPage, crowds: Callable[[str, int], Students], no_js: Page)
 
 
 def is_accessible(axe: Axe, page: Page, within: str = "html") -> None:
-    """In both schemes."""
-    for scheme in ("dark", "light"):
-        page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-        assert axe(page, within) == [], (page.url, scheme)
+    """In both schemes: of the second one only the colours are different."""
+    page.emulate_media(color_scheme="dark")
+    assert axe(page, within, only=["color-contrast"]) == [], (page.url, "dark")
+    page.emulate_media(color_scheme="light")
+    assert axe(page, within) == [], (page.url, "light")
 
 
 def by_keys(page: Page, answer: str) -> None:

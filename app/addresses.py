@@ -36,6 +36,7 @@ PATHS = {
     "sources": f"{_LESSON}/sources",
     "summary": f"{_LESSON}/summary",
     "faq": f"{_LESSON}/faq",
+    "courses": f"{_LESSON}/courses",
     "workshop": f"{_LESSON}/workshop",
     "workshop page": f"{_LESSON}/workshop/{{page}}",
     "teach": f"{_LESSON}/teach",

@@ -34,8 +34,9 @@ ROOT = Path(__file__).parent
 class About(Whole):
     """What `lesson.toml` tells of a lesson.
 
-    `sections`, `summary` and `faq` are files of its prose. `workshop` are folders: pages that go deeper than
-    the sections. `class_order` is the running order with which a class begins, each line a kind and a name.
+    `sections`, `summary`, `faq` and `courses` are files of its prose. `workshop` are folders: pages that go
+    deeper than the sections. `class_order` is the running order with which a class begins, each line a kind
+    and a name.
     `hidden`: it has addresses, and nothing lists it.
     """
 
@@ -51,6 +52,7 @@ class About(Whole):
     class_order: tuple[str, ...] = ()
     summary: str = ""
     faq: str = ""
+    courses: str = ""
     hidden: bool = False
 
 
@@ -103,7 +105,8 @@ class Lesson:
     `sections` make its page. `workshop` are the pages beside it, each with a still; a page's front matter
     names the `section` that leads to it. `figures` are those of both.
 
-    `summary` is its one page to print, `faq` the page of questions that people ask. `receipts` is the
+    `summary` is its one page to print, `faq` the page of questions that people ask, `courses` what units
+    of other courses it shows. `receipts` is the
     lesson's module of that name, with `receipts()` and `not_covered()`: predictions beside what was
     published. Each is None in a lesson without it. `questions` are asked before the figures of the same
     names; `words` are those around them. `tasks` and their texts go by their own names.
@@ -121,6 +124,7 @@ class Lesson:
     stills: dict[str, Still] = field(default_factory=dict)
     summary: Section | None = None
     faq: Section | None = None
+    courses: Section | None = None
     receipts: ModuleType | None = None
     questions: dict[str, Question] = field(default_factory=dict)
     question_texts: dict[str, FigureText] = field(default_factory=dict)
@@ -201,6 +205,8 @@ class Lesson:
             places.append(Use("summary", title=self.summary.title))
         if self.faq and claim in self.faq.claims:
             places.append(Use("faq", title=self.faq.title))
+        if self.courses and claim in self.courses.claims:
+            places.append(Use("courses", title=self.courses.title))
         return places
 
     def python(self, name: str, controls: FigureControls) -> str:
@@ -364,7 +370,8 @@ def _read_lesson(slug: str, folder: Path, words: Path) -> Lesson:
         texts=texts("figures", placed),
         claims=claims,
         summary=_summary(words / about.summary, claims, figures) if about.summary else None,
-        faq=_faq(words / about.faq, claims) if about.faq else None,
+        faq=_prose_page(words / about.faq, claims) if about.faq else None,
+        courses=_prose_page(words / about.courses, claims) if about.courses else None,
         receipts=_part(slug, "receipts"),
         questions=questions,
         question_texts=texts("questions", questions),
@@ -406,10 +413,10 @@ def _summary(path: Path, claims: Mapping[str, Claim], figures: Mapping[str, Figu
     return summary
 
 
-def _faq(path: Path, claims: Mapping[str, Claim]) -> Section:
-    faq = read_section(path, claims, "sources")
-    only([faq], "html")
-    return faq
+def _prose_page(path: Path, claims: Mapping[str, Claim]) -> Section:
+    page = read_section(path, claims, "sources")
+    only([page], "html")
+    return page
 
 
 def _refuse(names: Iterable[str], known: Container[str], problem: str) -> None:

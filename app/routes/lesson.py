@@ -31,6 +31,7 @@ from app.views.lesson import (
     FigureQueries,
     lesson_address,
     lesson_page,
+    prose_page,
     receipts_page,
     summary_page,
     workshop_index,
@@ -115,7 +116,14 @@ async def summary(request: Request, slug: str) -> Response:
 async def faq(request: Request, slug: str) -> Response:
     """Questions that people ask, with short answers."""
     missing = _("This lesson has no answers to common questions.")
-    return await _cached_page(request, slug, "faq", partial(_html, "faq.jinja"), missing)
+    return await _cached_page(request, slug, "faq", partial(prose_page, "faq"), missing)
+
+
+@router.api_route(PATHS["courses"], methods=READ)
+async def courses(request: Request, slug: str) -> Response:
+    """Units of other courses, and the figures that show them."""
+    missing = _("This lesson is not compared with other courses.")
+    return await _cached_page(request, slug, "courses", partial(prose_page, "courses"), missing)
 
 
 @router.api_route(PATHS["sources"], methods=READ)
@@ -165,10 +173,6 @@ def _speaks_of(request: Request, figure: str) -> bool:
 def _check_workshop(lesson: Lesson) -> None:
     if not lesson.workshop:
         raise HTTPException(404, _("This lesson has no workshop."))
-
-
-def _html(template: str, lesson: Lesson) -> CachedResponse:
-    return html(template, lesson=lesson)
 
 
 async def _read_figures(request: Request, slug: str, page: str = "") -> tuple[Lesson, FigureQueries]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from app.addresses import address, of_figures
 from app.cache.response import QUICK, CachedResponse
@@ -177,6 +177,11 @@ def summary_page(lesson: Lesson) -> CachedResponse:
         if part.kind in PIECES
     }
     return html("summary.jinja", lesson=lesson, pieces=pieces)
+
+
+def prose_page(name: Literal["faq", "courses"], lesson: Lesson) -> CachedResponse:
+    """A page of prose alone: the questions that people ask, or the units of other courses."""
+    return html("prose_page.jinja", lesson=lesson, name=name, page=getattr(lesson, name))
 
 
 def receipts_page(lesson: Lesson) -> CachedResponse:

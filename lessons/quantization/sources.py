@@ -114,6 +114,31 @@ class Device(Row):
         return self.kind in ("gpu", "datacenter", "multi-gpu")
 
 
+class ChooserRule(Row):
+    """A row of FIG.08's table of rules: where it applies, what it advises, who says so and when it was read.
+
+    `formats` are tried in their order; an empty `generations` or `models` means all. A `roomy` rule asks for
+    a tenth of the memory to stay free, and for speed.
+    """
+
+    id: str
+    formats: tuple[str, ...]
+    uses: tuple[str, ...]
+    groups: tuple[str, ...] = ("small", "laptop", "card", "server")
+    generations: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    roomy: bool = False
+    source: str
+    url: str = ""
+    read: date
+
+
+@functools.cache
+def chooser_rules() -> tuple[ChooserRule, ...]:
+    """The rules of FIG.08, in the order in which they are tried."""
+    return _rows(ChooserRule, _read("chooser.json")["rules"], "id", "chooser.json")
+
+
 @functools.cache
 def models() -> tuple[ModelPreset, ...]:
     """The presets whose architecture is modelled, family by family, the smallest first."""

@@ -26,7 +26,7 @@ PAGES = [
     "/",
     "/accessibility",
     LESSON,
-    *(f"{LESSON}/{page}" for page in ("summary", "faq", "sources", "receipts", "workshop")),
+    *(f"{LESSON}/{page}" for page in ("summary", "faq", "courses", "sources", "receipts", "workshop")),
     *(f"{LESSON}/workshop/{page.slug}" for page in QUANTIZATION.workshop),
     *(f"{LESSON}/figures/{name}" for name in IDS),
 ]
@@ -337,6 +337,18 @@ def test_links_of_the_questions_people_ask_lead_somewhere(client: TestClient) ->
 
 def test_a_lesson_without_such_questions_says_so(client: TestClient) -> None:
     assert client.get("/lessons/specimen/faq").status_code == 404
+    assert client.get("/lessons/specimen/courses").status_code == 404
+
+
+def test_links_beside_other_courses_lead_to_states(client: TestClient) -> None:
+    """`tests/lessons/test_courses.py` checks what the states show."""
+    page = f"{LESSON}/courses"
+    links = {urljoin(page, a.attributes["href"]) for a in parse(client.get(page).text).all("a")}
+    inside = {link for link in links if link.startswith(LESSON)}
+    assert len(inside) > 15
+    assert {link: client.get(link).status_code for link in inside} == dict.fromkeys(inside, 200)
+    close = parse(client.get(LESSON).text).one("section", id="close").all("a")
+    assert page in {urljoin(LESSON, a.attributes["href"]) for a in close}
 
 
 def test_static_file_of_this_version_is_immutable_and_compressed(client: TestClient) -> None:

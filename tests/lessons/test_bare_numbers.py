@@ -92,6 +92,8 @@ ALLOWED = {
         "*",
     ): "round names of the powers of two beside which they stand",
     ("fit.toml", "controls.mix.options.*", "4"): "names of formats",
+    ("courses.md", "*", "*"): "names of units, their settings, and days; test_courses.py checks the findings",
+    ("chooser.toml", "controls.*.options.*", "*"): "conversations and contexts to choose from",
     ("quality.toml", "sentences.from_*", "*"): "the source of the table, with its conditions",
     ("*.toml", "sentences.source_*", "*"): "what is drawn and where it comes from: sizes, and a year",
     ("calibration.toml", "controls.bits.options.*", "*"): "widths to choose from",

@@ -13,6 +13,7 @@ from lessons.kit.view import Sentence
 from lessons.quantization.figures import (
     budget,
     cache,
+    chooser,
     gptq,
     measured,
     methods,
@@ -310,6 +311,31 @@ def _runs(seed: int) -> Exercise:
     )
 
 
+def _advice(seed: int) -> Exercise:
+    rng = rng_of(seed, "advice")
+    wanted = str(rng.choice(["NVFP4", "FP8", "INT8", "INT4", "Q8_0", "Q3_K_M", "Q2_K"]))
+    states = [controls for controls in chooser.Controls.every() if chooser.compute(controls).format == wanted]
+    example = states[int(rng.integers(len(states)))]
+    return Exercise(
+        (Sentence("given"),),
+        (
+            state_step(
+                "wanted",
+                chooser.FIGURE,
+                lambda c, shown: shown["format"] == wanted,
+                lambda c, shown: {"now": str(shown["format"] or "–")},
+                example,
+                {
+                    "wanted": wanted,
+                    "machine": chooser.machine_name(example.device),
+                    "use": str(chooser.USES[example.use]),
+                },
+            ),
+            idea_step("batch", "arithmetic", ("arithmetic", "memory", "quality"), rng, {}),
+        ),
+    )
+
+
 def _kept(seed: int) -> Exercise:
     rng = rng_of(seed, "kept")
     return Exercise(
@@ -393,6 +419,7 @@ TASKS = (
     Task("spend", "bit-budget", _spend),
     Task("split", "card-and-ram", _split),
     Task("runs", "today", _runs),
+    Task("advice", "today", _advice),
     Task("adapter", "qlora", _adapter),
     Task("spread", "rotate-outliers", _spread),
     Task("shortest", "trained-for-it", _shortest),

@@ -120,12 +120,10 @@ def compute(controls: Controls) -> Result:
 def candidates_of(controls: Controls) -> tuple[Candidate, ...]:
     """Every format that the machine's programs run, with its need there."""
     machine = next(device for device in sources.hardware() if device.id == controls.device)
-    group, _ = MACHINES[controls.device]
     formats = [
         name
         for name in FORMATS
-        if (name != "own" or controls.model in OWN)
-        and (name not in SERVED or (group in ("card", "server") and runs(name, controls.device)))
+        if (name != "own" or controls.model in OWN) and (name not in SERVED or is_served(controls, name))
     ]
     return tuple(
         Candidate(name, fit.outcome_on(footprint(controls, name), machine), rule_for(controls, name))
@@ -133,12 +131,13 @@ def candidates_of(controls: Controls) -> tuple[Candidate, ...]:
     )
 
 
-def runs(format: str, device: str) -> bool:
-    """Whether the GPU multiplies in a format: NVFP4 from Blackwell on, FP8 from Lovelace on."""
-    generation = MACHINES[device][1]
-    return {"NVFP4": generation == "Blackwell", "FP8": generation in ("Hopper", "Blackwell")}.get(
-        format, True
-    )
+def is_served(controls: Controls, format: str) -> bool:
+    """Whether there are such files of the model, and the GPU multiplies in them."""
+    group, generation = MACHINES[controls.device]
+    if group not in ("card", "server") or born(controls.model):
+        return False
+    generations = {"NVFP4": ("Blackwell",), "FP8": ("Hopper", "Blackwell")}
+    return generation in generations.get(format, (generation,))
 
 
 def rule_for(controls: Controls, format: str) -> ChooserRule | None:
@@ -165,13 +164,16 @@ def born(model: str) -> bool:
 
 def footprint(controls: Controls, format: str) -> fit.Footprint:
     """What a run takes, by the rule of FIG.06."""
-    shape, sequences = fit.PRESETS[controls.model].shape, USES[controls.use]
     mix = OWN[controls.model] if format == "own" else "AWQ" if format in SERVED else format
-    run = fit.Run(shape, mix, True, int(controls.context), sequences, "f16", flash_attention=True)
+    run = fit.run_of(
+        fit.Controls(
+            model=controls.model, mix=mix, context=controls.context, sequences=str(USES[controls.use])
+        )
+    )
     found = fit.footprint_of(run)
     if format not in SERVED:
         return found
-    weights = served_bytes(shape, SERVED[format])
+    weights = served_bytes(run.shape, SERVED[format])
     return dataclasses.replace(found, weights=weights, weights_on_gpu=weights)
 
 

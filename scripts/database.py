@@ -90,6 +90,7 @@ class Cluster:
 
     programs: Path
     folder: Path
+    syncs: bool = True
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     def url(self, name: str = "postgres") -> str:
@@ -108,6 +109,8 @@ class Cluster:
     def start(self) -> None:
         """Start the server and wait until it accepts connections."""
         options = ["-c", "listen_addresses=", "-c", "max_connections=100", "-c", "shared_buffers=64MB"]
+        if not self.syncs:
+            options += ["-c", "fsync=off", "-c", "full_page_writes=off"]
         with open(self.folder / "log", "ab") as log:
             self.process = subprocess.Popen(
                 [self.programs / "postgres", "-D", self.folder / "data", "-k", self.folder, *options],
@@ -150,8 +153,10 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def running() -> Iterator[Cluster]:
+def running(*, syncs: bool = True) -> Iterator[Cluster]:
     """A new cluster that runs until the end, also if this process is killed.
+
+    `syncs`: it writes to the disk what it has committed, as a host's does. Without, only a loss of power loses it.
 
     Raises
     ------
@@ -163,7 +168,7 @@ def running() -> Iterator[Cluster]:
         raise FileNotFoundError(HELP)
     # Not below pytest's folder, which another user may not enter; the path of a socket has at most 107 bytes.
     folder = Path(tempfile.mkdtemp(prefix="lesson-postgresql-"))
-    cluster = Cluster(programs, folder)
+    cluster = Cluster(programs, folder, syncs)
     user = _as_user()
     if user:
         os.chown(folder, user["user"], user["group"])

@@ -156,7 +156,7 @@ class Cluster:
 def running(*, syncs: bool = True) -> Iterator[Cluster]:
     """A new cluster that runs until the end, also if this process is killed.
 
-    `syncs`: it writes to the disk what it has committed, as a host's does. Without, only a loss of power loses it.
+    `syncs`: what is committed is on the disk, as on a host. Without it only a loss of power loses something.
 
     Raises
     ------

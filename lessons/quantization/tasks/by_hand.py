@@ -665,6 +665,100 @@ def _smooth(seed: int) -> Exercise:
     )
 
 
+# --- beside other courses: a codebook, and a product of integers --------------------------------------------
+
+CODEBOOK = 4
+"""Centroids of the codebook in the task: two bits of each code."""
+
+
+def _codebook(seed: int) -> Exercise:
+    """One step of k-means for one centroid, and what the whole codebook takes."""
+    rng = rng_of(seed, "codebook")
+    count = int(rng.choice([64, 128, 256]))
+    while True:
+        weights = np.sort(_some_weights(rng, 6))
+        low, high = (round(float(end), 2) for end in (weights[1], weights[-2]))
+        if high - low < 0.02:
+            continue
+        near_low = np.abs(weights - low) < np.abs(weights - high)
+        mine = weights[near_low]
+        if not 2 <= len(mine) <= 4 or np.abs(np.abs(weights - low) - np.abs(weights - high)).min() < 2e-3:
+            continue
+        centroid, whole, middle = mine.mean(), weights.mean(), (mine[0] + mine[-1]) / 2
+        values = np.array([centroid, whole, middle, low])
+        if np.abs(np.subtract.outer(values, values))[np.triu_indices(4, 1)].min() > 2e-3:
+            break
+    bits = math.log2(CODEBOOK) + 16 * CODEBOOK / count
+    slots = {
+        "weights": ", ".join(_fixed(float(w), 3) for w in weights),
+        "low": _fixed(low, 2),
+        "high": _fixed(high, 2),
+        "mine": ", ".join(_fixed(float(w), 3) for w in mine),
+        "n": str(len(mine)),
+        "k": str(CODEBOOK),
+        "count": str(count),
+        "table": str(16 * CODEBOOK),
+        "code": str(int(math.log2(CODEBOOK))),
+    }
+    return Exercise(
+        (Sentence("given", **slots),),
+        (
+            exact_step("near", len(mine), slots),
+            _number(
+                "centroid",
+                float(centroid),
+                4,
+                (("all", float(whole)), ("middle", float(middle)), ("stays", low)),
+                slots,
+            ),
+            _number(
+                "bits",
+                bits,
+                3,
+                (("codes", math.log2(CODEBOOK)), ("levels", CODEBOOK + 16 * CODEBOOK / count)),
+                slots,
+            ),
+        ),
+    )
+
+
+def _integers(seed: int) -> Exercise:
+    """A product of two rows of eight-bit integers, scaled back, and rounded again for the next layer."""
+    rng = rng_of(seed, "integers")
+    while True:
+        x, w = rng.integers(-127, 128, 3), rng.integers(-127, 128, 3)
+        total = int(x @ w)
+        scale_x, scale_w = (
+            round(float(rng.uniform(0.02, 0.06)), 3),
+            round(float(rng.uniform(0.002, 0.009)), 4),
+        )
+        y = scale_x * scale_w * total
+        scale_y = round(abs(y) / float(rng.uniform(20, 110)), 3)
+        if abs(total) < 2000 or scale_y < 0.01:
+            continue
+        ratio = y / scale_y
+        if abs(ratio - round(ratio)) < 0.4 and int(ratio) != round(ratio):
+            break
+    slots = {
+        "x": ", ".join(map(numbers.integer, x.tolist())),
+        "w": ", ".join(map(numbers.integer, w.tolist())),
+        "scale_x": numbers.as_printed(f"{scale_x:g}"),
+        "scale_w": numbers.as_printed(f"{scale_w:g}"),
+        "scale_y": numbers.as_printed(f"{scale_y:g}"),
+        "total": numbers.integer(total),
+        "y": _fixed(y, 3),
+        "ratio": _fixed(ratio, 2),
+    }
+    return Exercise(
+        (Sentence("given", **slots),),
+        (
+            exact_step("total", total, slots),
+            _number("value", y, 3, (("one_x", scale_x * total), ("one_w", scale_w * total)), slots),
+            _number("again", round(ratio), 0, (("cut", int(ratio)),), slots, exact=True),
+        ),
+    )
+
+
 _MAKERS: dict[str, Callable[[int], Exercise]] = {
     "opening": _primitive,
     "idea": _cost,
@@ -675,9 +769,17 @@ _MAKERS: dict[str, Callable[[int], Exercise]] = {
     "gguf": _byte,
     "fit": _fits,
     "family": _smooth,
+    "codebook": _codebook,
+    "integers": _integers,
 }
 
-PAGES = {"powers": "four-bit-floats", "gguf": "block", "family": "activations"}
+PAGES = {
+    "powers": "four-bit-floats",
+    "gguf": "block",
+    "family": "activations",
+    "codebook": "four-bit-floats",
+    "integers": "activations",
+}
 """Calculations that stand on a page of the workshop."""
 
 TASKS = tuple(Task(name, PAGES.get(name, name), make, by_hand=True) for name, make in _MAKERS.items())

@@ -5,7 +5,6 @@ request to any other host fails the test that caused it, unless the test expecte
 Motion is reduced unless a test asks for it, so that what is measured stands still.
 """
 
-import fcntl
 import os
 import subprocess
 import sys
@@ -53,44 +52,17 @@ KeptPage = Callable[..., Page]
 
 
 @pytest.fixture(scope="session")
-def of_all(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of this run; where pytest has several workers, of all of them."""
-    folder = tmp_path_factory.getbasetemp()
-    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+def server_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the server keeps its log and its jobs."""
+    return tmp_path_factory.mktemp("server")
 
 
 @pytest.fixture(scope="session")
-def jobs_folder(of_all: Path) -> Path:
-    """Where the server keeps what takes minutes."""
-    return of_all / "server" / "jobs"
-
-
-@pytest.fixture(scope="session")
-def server(of_all: Path) -> Iterator[str]:
+def server(server_folder: Path) -> Iterator[str]:
     """Start the lesson as `make run` does, on a free port, and give its address."""
     # Tests of classes have a server of their own.
-    with shared(of_all / "server", {"ACADEMY_CLASSES": "off"}) as url:
+    with serving(server_folder, {"ACADEMY_CLASSES": "off"}) as url:
         yield url
-
-
-@contextmanager
-def shared(folder: Path, settings: dict[str, str]) -> Iterator[str]:
-    """One server for all workers of pytest: who comes first starts it, and stops it after the last one."""
-    folder.mkdir(exist_ok=True)
-    with open(folder / "address", "a+") as address:
-        fcntl.flock(address, fcntl.LOCK_EX)  # until it is started
-        address.seek(0)
-        if url := address.read():
-            fcntl.flock(address, fcntl.LOCK_SH)
-            yield url
-            return
-        with serving(folder, settings) as url:
-            address.write(url)
-            address.flush()
-            fcntl.flock(address, fcntl.LOCK_SH)
-            yield url
-            fcntl.flock(address, fcntl.LOCK_EX)  # until nobody else uses it
-            address.truncate(0)
 
 
 @contextmanager

@@ -31,12 +31,12 @@ def machine_is_taken(jobs: Path) -> Iterator[None]:
 
 
 def test_a_computation_is_stopped_by_who_began_it_and_begun_again_its_rows_come_by_themselves(
-    page: Page, jobs_folder: Path
+    page: Page, server_folder: Path
 ) -> None:
     page.add_init_script(RECORD)
     page.goto("/lessons/specimen/jobs/squares")
     begin = page.get_by_role("button", name="Square")
-    with machine_is_taken(jobs_folder):
+    with machine_is_taken(server_folder / "jobs"):
         begin.click()
         only_its_own_page_can_stop_it(page)
         expect(begin).to_be_visible()

@@ -22,8 +22,6 @@ KINDS = ["rtn", "xray", "quality", "fit", "sentence"]
 """One figure of each kind: marks, cells, a chart, many controls, text that is read. They stand for all where
 the frame that all share does the work."""
 
-CHARTS = [name for name, each in FIGURES.items() if each.view(each.controls()).chart]
-
 WHERE_IT_MATTERS: dict[tuple[str, str], dict[str, str]] = {
     ("fit", "parameters"): {"source": "size"},
     ("fit", "config"): {"source": "config"},

@@ -11,8 +11,9 @@ import pytest
 from playwright.sync_api import Page
 
 from lessons.kit.controls import as_parameter
+from tests.browser.charts import CHARTS
 from tests.browser.conftest import NewPage
-from tests.browser.figures import CHARTS, expect_state, figure, held, open_alone, put, sliders
+from tests.browser.figures import expect_state, figure, held, open_alone, put, sliders
 from tests.browser.test_contrast import wait_for_chart
 
 pytestmark = pytest.mark.tidy

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.charts import CHARTS
 from tests.browser.conftest import until
-from tests.browser.figures import CHARTS, FIGURES, LESSON, PAGE, figure, uncover
+from tests.browser.figures import FIGURES, LESSON, PAGE, figure, uncover
 from tests.browser.watch import Watch
 
 pytestmark = pytest.mark.tidy

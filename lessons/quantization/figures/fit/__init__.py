@@ -784,11 +784,18 @@ def _same_size(result: Result) -> Iterator[Sentence]:
         mix = near and _most_bits(as_published(near.shape), result.weights)
         if near and mix:
             said |= {side: near.name, f"{side}_mix": mix}
-    if "larger" in said:
-        others_said = "both" if "smaller" in said else "larger"
-        block, size = BLOCK_SIZES[mixes.MIXES[said["larger_mix"]].default]
-        bits = "above" if 8 * size / block >= LEAST_BITS else "below"
-        yield Sentence(f"same_{others_said}_{bits}", size=_size(result.weights), **said)
+    if not said:
+        return
+    key = "both" if len(said) == 4 else "larger" if "larger" in said else "smaller"
+    bits = _base_bits(said["larger_mix"]) if "larger" in said else result.bits_per_weight
+    side = "above" if bits >= LEAST_BITS else "below"
+    yield Sentence(f"same_{key}_{side}", size=_size(result.weights), mix=run.mix, **said)
+
+
+def _base_bits(mix: str) -> float:
+    """Bits of a weight in the type that most tensors of a mix have."""
+    weights, size = BLOCK_SIZES[mixes.MIXES[mix].default]
+    return 8 * size / weights
 
 
 def _most_bits(shape: ModelShape, size: int) -> str | None:

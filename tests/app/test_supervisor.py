@@ -39,9 +39,9 @@ async def app(scope, receive, send):
             await send({{"type": message["type"] + ".complete"}})
             if message["type"] == "lifespan.shutdown":
                 return
-            print("started", flush=True)
+            print("started\\n", end="", flush=True)  # one write, whatever PYTHONUNBUFFERED says
     if scope["path"] != "/":
-        print("begun", flush=True)
+        print("begun\\n", end="", flush=True)
     if scope["path"] == "/hang":
         time.sleep(60)
     if scope["path"] == "/waits":

@@ -45,6 +45,7 @@ from lessons.quantization.figures import (
     rotation,
     rounding,
     rtn,
+    speed,
     trained,
     xray,
 )
@@ -737,6 +738,52 @@ def _rotation_given() -> dict[str, str]:
     return {"before": numbers.times(result.loudness_plain, 1), "n": str(result.n)}
 
 
+# --- FIG.06C: INT4 on a prompt ------------------------------------------------------------------------------
+
+PROMPT = speed.Controls(doublings=9)
+
+
+def _prompt_speed(guess: Guess | None) -> Reveal:
+    shown = speed.compute(PROMPT)
+    truth, ratio = shown.speedup, speed.compute(PROMPT.model_copy(update={"doublings": 0})).speedup
+    own = None if guess is None else float(guess)
+    off = abs((own or 0) - truth)
+    why = (
+        "right"
+        if off < 0.15
+        else "slower"
+        if (own or 0) < truth
+        else "bits"
+        if (own or 0) >= 0.85 * ratio
+        else "some"
+    )
+    text = functools.partial(numbers.times, places=1)
+    full = shown.f16_tokens_per_second
+    marks = _marks(
+        "roofline",
+        None if own is None else (text(own), None, own * full),
+        (text(truth), None, truth * full),
+    )
+    verdict: Verdict = "right" if off < 0.15 else "close" if off < 0.45 else "off"
+    return _reveal(
+        "speed",
+        guess,
+        text(truth),
+        verdict=verdict,
+        why=why,
+        slots=_speed_given(),
+        marks=marks,
+        controls=PROMPT,
+        distance=None if own is None else difference_off(own, truth, text),
+        place=truth,
+    )
+
+
+def _speed_given() -> dict[str, str]:
+    one = speed.compute(PROMPT.model_copy(update={"doublings": 0})).speedup
+    return {"one": numbers.times(one, 1), "tokens": numbers.integer(2**PROMPT.doublings)}
+
+
 # --- FIG.07E: what training leaves of the error -------------------------------------------------------------
 
 TRAINED_BITS = trained.Controls(bits="2")
@@ -931,20 +978,28 @@ QUESTIONS = {
             _fit_given,
         ),
         Question(
-            "offload",
-            answered_by(slider(1.5, low=1, high=8, step=0.1, unit="×"), float),
-            _longer,
-            QUARTER,
-            (),
-            _offload_given,
-        ),
-        Question(
             "cache",
             answered_by(slider(50, low=0, high=120, step=5, unit="%"), int),
             _rotated,
             TURNED_KEYS,
             (),
             _cache_given,
+        ),
+        Question(
+            "speed",
+            answered_by(slider(2, low=0.5, high=4, step=0.1, unit="×"), float),
+            _prompt_speed,
+            PROMPT,
+            (),
+            _speed_given,
+        ),
+        Question(
+            "offload",
+            answered_by(slider(1.5, low=1, high=8, step=0.1, unit="×"), float),
+            _longer,
+            QUARTER,
+            (),
+            _offload_given,
         ),
         Question(
             "rotation",

@@ -172,6 +172,29 @@ def device(device_id: str) -> Device:
     return _by_id(hardware(), device_id)
 
 
+class Peak(Row):
+    """The peak arithmetic of a machine, dense, in 10¹² operations a second; None for a type it lacks."""
+
+    id: str
+    fp16: float = Field(gt=0)
+    fp8: float | None = Field(default=None, gt=0)
+    fp4: float | None = Field(default=None, gt=0)
+    source: Held
+    url: str
+    read: date
+    note: str = ""
+
+
+@functools.cache
+def peaks() -> tuple[Peak, ...]:
+    """The machines whose arithmetic is known, the slowest first."""
+    return _rows(Peak, _read("peaks.json")["peaks"], "id", "peaks.json")
+
+
+def peak(device_id: str) -> Peak:
+    return _by_id(peaks(), device_id)
+
+
 # --- size and quality of one model under every file type ---------------------------------------------------
 
 
@@ -639,7 +662,7 @@ def _rows(kind: type[Kind], entries: list[dict[str, Any]], key: str, file: str) 
     return tuple(checked(dict[str, kind], rows, file).values())  # type: ignore[valid-type]  # made here
 
 
-_Row = TypeVar("_Row", ModelPreset, Device)
+_Row = TypeVar("_Row", ModelPreset, Device, Peak)
 
 
 def _by_id(rows: tuple[_Row, ...], wanted: str) -> _Row:

@@ -16,7 +16,7 @@ from quant_core.memory import GIB, MIB, bits_per_weight, kv_bytes_per_token, wei
 
 pytestmark = pytest.mark.no_cover  # half of its time: it reads data
 
-FILES = ("hardware.json", "llama31_8b_gguf.json", "memory_cases.json", "models.json")
+FILES = ("hardware.json", "llama31_8b_gguf.json", "memory_cases.json", "models.json", "peaks.json")
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -48,6 +48,7 @@ OTHER_STATES = {
     "awq": ["layer=smollm2.15.q&bits=2&alpha=0.3"],
     "smooth": ["layer=minilm.1.query&format=e4m3&alpha=0.2", "alpha=-0.05", "alpha=-0.05&format=e5m2"],
     "qlora": ["rank=0&double_quantization=off&layer=minilm.1.query"],
+    "speed": ["doublings=0&format=fp8&machine=a100-80", "format=nvfp4&machine=b200-180&doublings=10"],
     "trained": ["bits=2&steps=40", "story=lattice", "story=ternary"],
     "methods": ["layer=minilm.1.query&bits=3&sort=output_error"],
     "quality": ["data=base&scheme=IQ2_M&sort=perplexity", "scheme=F16", "data=base&scheme=Q3_K_S"],

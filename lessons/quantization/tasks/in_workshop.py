@@ -10,6 +10,7 @@ from lessons.kit import numbers
 from lessons.kit.figure import Figure
 from lessons.kit.task import Exercise, Task
 from lessons.kit.view import Sentence
+from lessons.quantization import sources
 from lessons.quantization.figures import (
     budget,
     cache,
@@ -21,6 +22,7 @@ from lessons.quantization.figures import (
     offload,
     qlora,
     rotation,
+    speed,
     trained,
 )
 from lessons.quantization.tasks.by_hand import LAYERS, exact_step, rng_of
@@ -408,6 +410,41 @@ def _cached(seed: int) -> Exercise:
     )
 
 
+def _knee(seed: int) -> Exercise:
+    rng = rng_of(seed, "knee")
+    while True:
+        machine = str(rng.choice(speed.MACHINES))
+        states = [speed.Controls(doublings=n, machine=machine) for n in speed.DOUBLINGS]
+        gains = [speed.compute(state).speedup for state in states]
+        most = float(rng.choice([1.25, 1.5, 2.0, 2.5, 3.0]))
+        best = states[next(n for n, gain in enumerate(gains) if gain <= most)]
+        if best != speed.Controls():
+            break
+    slots = {
+        "machine": sources.device(machine).short,
+        "most": numbers.as_printed(f"{most:g}{numbers.TIMES}"),
+        "tokens": numbers.integer(2**best.doublings),
+    }
+    return Exercise(
+        (Sentence("given"),),
+        (
+            state_step(
+                "state",
+                speed.FIGURE,
+                lambda c, shown: c == best,
+                lambda c, shown: {
+                    "now": numbers.times(float(shown["speedup"]), 2),
+                    "machine_now": sources.device(c.machine).short,
+                    "tokens_now": numbers.integer(2**c.doublings),
+                },
+                best,
+                slots,
+            ),
+            idea_step("prompt", "arithmetic", ("arithmetic", "cache", "int4"), rng, slots),
+        ),
+    )
+
+
 TASKS = (
     Task("returns", "code", _returns),
     Task("helpers", "gptq", _helpers),
@@ -423,5 +460,6 @@ TASKS = (
     Task("adapter", "qlora", _adapter),
     Task("spread", "rotate-outliers", _spread),
     Task("shortest", "trained-for-it", _shortest),
+    Task("knee", "four-bits-speed", _knee),
     Task("ranks", "methods", _ranks),
 )

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lessons.catalogue import load_lesson
+from lessons.catalogue import ROOT, load_lesson
 from lessons.kit.view import View
 from lessons.quantization.figures.methods import (
     FIGURE,
@@ -101,6 +101,8 @@ def test_every_method_is_the_library_s_on_the_first_columns(layer: str) -> None:
         "imatrix": block("Q4_K", importance),
         "nf4": nf4.quantize(w, double_quantization=True).dequantize(),
         "mxfp4": block("MXFP4"),
+        "iq4_xs": block("IQ4_XS"),
+        "nvfp4": block("NVFP4"),
     }
     found = errors(layer, 4)
     assert found.keys() - expected.keys() == {"rtn"}
@@ -125,6 +127,8 @@ def test_bits_per_weight_by_counting() -> None:
         assert found["k_quant"] == found["imatrix"] == 8 * k_bytes[bits] / 256
     assert found["q4_0"] == found["iq4_nl"] == 8 * 18 / 32
     assert found["mxfp4"] == 8 * 17 / 32
+    assert found["iq4_xs"] == 8 * 136 / 256
+    assert found["nvfp4"] == 8 * 36 / 64
     assert found["nf4"] == 4 + 8 / 64 + 32 / (64 * 256)
 
 
@@ -276,8 +280,16 @@ def test_sorting_computes_nothing_again() -> None:
     assert scores_of(MAIN, 4) is first
 
 
+def test_every_row_has_a_place_in_the_style_sheet() -> None:
+    rules = (ROOT / "quantization" / "figures" / "methods" / "style.css").read_text("utf-8")
+    for bits in WIDTHS:
+        count = len(scores_of(MAIN, int(bits)))
+        assert f".of-{count} " in rules
+        assert all(f".at-{place} " in rules for place in range(count))
+
+
 def test_statements_of_the_prose_hold() -> None:
-    """Four bits, main layer: act-order among the last two of twelve by weight, number two by output."""
+    """Four bits, main layer: act-order among the last two of fourteen by weight, number two by output."""
     table = {row[0]: row for row in view(Controls()).table.rows}
     claims = {id: claim.value for id, claim in LESSON.claims.items()}
     assert claims["methods-count"] == str(len(table))

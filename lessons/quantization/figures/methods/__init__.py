@@ -229,10 +229,12 @@ METHODS = {
     ),
     "q4_0": Method("Q4_0", "method-3", by_ggml("Q4_0"), widths=FOUR),
     "iq4_nl": Method("IQ4_NL", "method-3", by_ggml("IQ4_NL"), widths=FOUR),
+    "iq4_xs": Method("IQ4_XS", "method-3", by_ggml("IQ4_XS"), widths=FOUR),
     "k_quant": Method("Q{bits}_K", "method-3", by_ggml("Q{bits}_K")),
     "imatrix": Method("Q{bits}_K + imatrix", "method-3", by_ggml("Q{bits}_K", importance=True), "E x²"),
     "nf4": Method("NF4", "method-4", by_nf4, widths=FOUR),
     "mxfp4": Method("MXFP4", "method-4", by_ggml("MXFP4"), widths=FOUR),
+    "nvfp4": Method("NVFP4", "method-4", by_ggml("NVFP4"), widths=FOUR),
 }
 
 

@@ -47,7 +47,7 @@ BITS_DOMAIN, BITS_TICKS = (2.4, 9.0), (3, 4, 5, 6, 7, 8)
 COST_DOMAIN, COST_TICKS = (1.0, 0.0001), (1.0, 0.1, 0.01, 0.001)
 """Better is up: the axis of the divergence runs downwards."""
 
-HEIGHT, WIDE, NARROW = 258, 400, 250
+HEIGHT, WIDE, NARROW = 258, 400, 200
 CLOSE = 0.05
 """An estimate this near to the measurement, in share, counts as the same."""
 

@@ -10,7 +10,7 @@ import pytest
 from lessons.catalogue import load_lesson
 from lessons.quantization import sources
 from lessons.quantization.figures import fit
-from lessons.quantization.figures.cache import CONTEXT, FIGURE, MODEL, UNQUANTIZED, Controls, compute
+from lessons.quantization.figures.cache import CONTEXT, FIGURE, MODEL, SAME, UNQUANTIZED, Controls, compute
 from lessons.quantization.measuring import tiny_model
 from quant_core.llm.evaluate import Windows
 from quant_core.llm.kv_cache import CacheRounding
@@ -92,8 +92,16 @@ def test_every_state_says_what_was_measured() -> None:
             at = float(marks[name]["at"].rstrip("%"))
             assert at == pytest.approx(25 * (np.log10(max(value, 1e-5)) + 5), abs=0.02)
         if all(quantized):
-            ratio = result.keys_divergence / result.values_divergence
-            assert f"{ratio:.1f}×" in finding
+            ratio = max(result.keys_divergence, result.values_divergence) / min(
+                result.keys_divergence, result.values_divergence
+            )
+            keys_first = finding.index("keys in") < finding.index("values in")
+            if ratio < SAME:
+                assert "about what" in finding
+                assert "×" not in finding
+            else:
+                assert f"cost {ratio:.{1 if ratio < 9.95 else 0}f}× what" in finding
+                assert keys_first == (result.keys_divergence > result.values_divergence)
             # Rounding both costs about what the two cost alone.
             assert result.divergence == pytest.approx(
                 result.keys_divergence + result.values_divergence, rel=0.2

@@ -119,10 +119,12 @@ def test_alternatives_are_true() -> None:
     names = {preset.name: id for id, preset in fit.PRESETS.items()}
     for controls, result in STATES:
         for sentence in reasons(result):
-            if sentence.key == "would_model":
+            if sentence.key.startswith("would_m"):
+                assert sentence.key.endswith("_alone") == (controls.use == "alone")
+            if sentence.key.startswith("would_model"):
                 other = controls.model_copy(update={"model": names[sentence.slots["other"]]})
                 assert compute(other).taken
-            if sentence.key == "would_machine":
+            if sentence.key.startswith("would_machine"):
                 (machine,) = (
                     d.id
                     for d in sources.hardware()

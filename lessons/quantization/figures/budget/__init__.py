@@ -20,7 +20,7 @@ from lessons.kit.chart import Axis, Chart, Point, Rule, Series
 from lessons.kit.controls import FigureControls, choice, slider
 from lessons.kit.figure import Figure
 from lessons.kit.labels import Label, LabelArea, place
-from lessons.kit.language import N_, gettext
+from lessons.kit.language import N_, current_language, gettext
 from lessons.kit.mathml import tex
 from lessons.kit.scales import Scale
 from lessons.kit.view import Column, Readout, Sentence, Table, View
@@ -279,7 +279,7 @@ def _types_text(types: Mapping[str, int]) -> str:
 def _description(result: Result) -> Iterator[Sentence]:
     controls, answers = result.controls, result.answers
     budget = numbers.fixed(controls.budget, 2)
-    said = {"budget": budget, "count": numbers.integer(len(every_map().types))}
+    said = {"budget": budget}
     best = answers["best"]
     if result.left < 0:
         yield Sentence("over", over=numbers.fixed(-result.left, 2), **said)
@@ -313,7 +313,7 @@ def _methods(result: Result) -> Sentence:
 
 def _notes(result: Result) -> Iterator[Sentence]:
     known = sources.measured_maps()
-    yield Sentence("how", windows=str(known.text["windows"]), day=known.made.isoformat())
+    yield Sentence("how", windows=str(known.text["windows"]), day=current_language().date(known.made))
     off = additivity()
     yield Sentence(
         "additivity",

@@ -38,6 +38,9 @@ TICKS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 ROW, FIRST_ROW, LINES = 56, 34, 182
 """Pixels from a line to the next, to the first, and to the axis under them."""
 
+SAME = 1.05
+"""A factor: costs that differ by less are called the same."""
+
 ROOM = 30
 """Per cent of a phone's width that the longest number takes: left of a mark there is room from here on."""
 
@@ -169,8 +172,7 @@ def _description(result: Result) -> Iterator[Sentence]:
     said = {"key_type": controls.key, "value_type": controls.value}
     turned = "rotated" if controls.rotate else "plain"
     if key_rounded and value_rounded:
-        ratio = result.keys_divergence / result.values_divergence
-        yield Sentence(f"both_{turned}", ratio=numbers.times(ratio, 1), **said)
+        yield _compared(result, turned, said)
     elif key_rounded:
         other = measured(EXACT, controls.key, controls.rotate)[2]
         yield Sentence(f"keys_{turned}", other=_nats(other.divergence), **said)
@@ -183,6 +185,16 @@ def _description(result: Result) -> Iterator[Sentence]:
     turned_both = _nats(result.turned[0].divergence)
     yield Sentence("as_they_are" if controls.rotate else "if_rotated", other=turned_both)
     yield Sentence("channels")
+
+
+def _compared(result: Result, turned: str, said: dict[str, str]) -> Sentence:
+    """Keys beside values; the part that costs more comes first, so that the ratio is above one."""
+    keys, values = result.keys_divergence, result.values_divergence
+    ratio = max(keys / values, values / keys)
+    if ratio < SAME:
+        return Sentence(f"both_{turned}_same", **said)
+    dearer = "keys" if keys > values else "values"
+    return Sentence(f"both_{turned}_{dearer}", ratio=numbers.times(ratio, 1 if ratio < 9.95 else 0), **said)
 
 
 def _scale() -> Scale:

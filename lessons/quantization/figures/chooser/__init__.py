@@ -287,11 +287,14 @@ def _instead(result: Result) -> Iterator[Sentence]:
     machine = next(
         (name for name in MACHINES if compute(controls.model_copy(update={"device": name})).taken), None
     )
+    ending = "_alone" if controls.use == "alone" else ""
     alone = controls.use != "alone" and compute(controls.model_copy(update={"use": "alone"})).taken
     if machine:
-        yield Sentence("would_machine", other=machine_name(machine), model=fit.PRESETS[controls.model].name)
+        yield Sentence(
+            f"would_machine{ending}", other=machine_name(machine), model=fit.PRESETS[controls.model].name
+        )
     if largest:
-        yield Sentence("would_model", other=fit.PRESETS[largest].name)
+        yield Sentence(f"would_model{ending}", other=fit.PRESETS[largest].name)
     if alone:
         yield Sentence("would_alone", other=_name(controls, alone.format))
     if not (machine or largest or alone):

@@ -357,7 +357,8 @@ def _shortest(seed: int) -> Exercise:
         at = int(rng.integers(2, len(errors) - 2))
         places = 4 if bits == "2" else 5
         most = round((errors[at] + errors[at - 1]) / 2, places)
-        if min(errors[:at]) > most >= errors[at]:
+        shown = [round(error, trained.places_of(error) + 2) for error in errors]
+        if min(*errors[:at], *shown[:at]) > most >= max(errors[at], shown[at]):  # also as printed
             break
     best = trained.Controls(bits=bits, steps=trained.STEPS[at])
     slots = {"most": numbers.percent(most, places - 2), "steps": str(best.steps)}

@@ -12,6 +12,8 @@ from tests.browser.figures import FIGURES
 CHANGE = Path(__file__).with_name("change.js").read_text()
 MANY = 9
 """Options up to which each gets a state: the 528 cells of a block and the 58 models are each drawn alike."""
+OF_LONG = 7
+"""How many stand for a longer list."""
 
 State = dict[str, str]
 
@@ -30,7 +32,7 @@ def values(widget: Widget) -> list[str]:
         return [states[0], states[len(states) // 2], states[-1]]
     if len(states) <= MANY:
         return states
-    return [states[round(i * (len(states) - 1) / (MANY // 2))] for i in range(MANY // 2 + 1)]
+    return [states[round(i * (len(states) - 1) / (OF_LONG - 1))] for i in range(OF_LONG)]
 
 
 def change(page: Page, name: str, state: State) -> FigureControls:

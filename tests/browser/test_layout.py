@@ -20,8 +20,8 @@ pytestmark = pytest.mark.tidy
 LAYOUT = Path(__file__).with_name("layout.js").read_text()
 SWEEP = Path(__file__).with_name("sweep.js").read_text()
 WIDTHS = [1440, 768, 390, 320]
-STEPS = 4
-MOST_OPTIONS = 7
+STEPS = 5
+MOST_OPTIONS = 9
 """Of a choice with more (the bytes of a block) some are shown: the ends, and others evenly between."""
 
 

@@ -15,7 +15,19 @@ from tests.browser.figures import NAMES
 SMALLEST = 24
 """Pixels of the smallest text, on a projector of 1920."""
 
-TALL = {"zoom", "fourbit", "gptq", "sentence", "xray", "mixes", "smooth", "qlora", "methods"}
+TALL = {
+    "budget",
+    "speed",
+    "zoom",
+    "fourbit",
+    "gptq",
+    "sentence",
+    "xray",
+    "mixes",
+    "smooth",
+    "qlora",
+    "methods",
+}
 """Figures whose drawing is higher than a screen: their page scrolls."""
 
 FIGURES = "/lessons/quantization/figures"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from babel import Locale
@@ -28,6 +29,7 @@ from tests.app.html import parse
 from tests.app.readable import Text, texts
 
 LESSON = "/lessons/quantization"
+DATA = Path(sources.__file__).parent / "data"
 FIGURES = tuple(load_lesson("quantization").figures)
 PLACES = [
     "/",
@@ -112,6 +114,13 @@ RECORDED = {
 } | {word for text in sources.continuation_conditions()["sentences"].values() for word in text.split()}
 """What SmolLM2 reads and writes in FIG.0, in English alone."""
 
+QUOTED = {
+    word
+    for name in ("chooser.json", "peaks.json")
+    for word in re.findall(r"[A-Za-z]+", (DATA / name).read_text())
+}
+"""Names of machines and formats, and sources as FIG.06C and FIG.08 cite them."""
+
 PARTS_OF_ADDRESSES = KNOWN | set(FIGURES) | {"quantization", "nothing", "embed"}
 for figure in load_lesson("quantization").figures.values():
     for control, widget in figure.controls.widgets().items():
@@ -139,6 +148,8 @@ def left(text: Text, known: set[str]) -> list[str]:
         known = known | SPOKEN | {piece for word in SPOKEN for piece in _pieces(word)}
     if "fig-hero" in text.classes:
         known = known | RECORDED
+    if {"fig-speed", "fig-chooser"} & text.classes:
+        known = known | QUOTED
     return [word for word in WORD.findall(said) if word not in known] + POINT.findall(said)
 
 

@@ -17,7 +17,7 @@ from lessons.kit.controls import ControlError
 from lessons.kit.language import gettext as _
 from lessons.kit.task import LONGEST_ADDRESS
 
-MOST_ITEMS = 60
+MOST_ITEMS = 100
 
 
 def running_order(session: Session, classroom: Classroom) -> list[Item]:

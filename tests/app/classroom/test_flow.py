@@ -48,7 +48,7 @@ def test_class_goes_from_lobby_to_reveal(database: Database) -> None:
     with database.write() as session:
         classroom = start(session)
         order = [(item.kind, item.name) for item in operations.running_order(session, classroom)]
-        assert order[:4] == [("question", "rtn"), ("figure", "rtn"), ("question", "awq"), ("figure", "awq")]
+        assert order[:3] == [("question", "rtn"), ("figure", "rtn"), ("figure", "rounding")]
         quiet, brisk = students(session, classroom, 2)
         screen = reading.screen_state(session, classroom, now=NOW)
         assert (screen.common.shown, screen.common.here, screen.common.status) == (None, 2, "running")
@@ -664,7 +664,7 @@ def test_names_are_unique_in_a_class(database: Database) -> None:
     with database.write() as session:
         classroom, other = start(session), start(session)
         anna = operations.join(session, classroom, "Anna", now=NOW).student
-        with pytest.raises(refusals.NameTakenError, match="“Аnna”"):
+        with pytest.raises(refusals.NameTakenError, match="Аnna"):
             operations.join(session, classroom, "Аnna", now=NOW)  # with a Cyrillic А
         operations.join(session, other, "Anna", now=NOW)
         operations.rename(session, anna, "ANNA")

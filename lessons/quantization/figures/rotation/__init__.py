@@ -170,7 +170,7 @@ def view(result: Result) -> View:
             Readout.of(result, "output_error_plain", lambda v: numbers.fixed(100 * v, places), "%"),
             Readout.of(result, "output_error_smooth", lambda v: numbers.fixed(100 * v, places), "%"),
             Readout.of(result, "gain", lambda v: numbers.times(v, 1)),
-            Readout.of(result, "product_change", lambda v: numbers.significant(v, 2)),
+            Readout.of(result, "product_change", lambda v: numbers.significant(v, 1)),
         ),
         drawing=_drawing(result, places),
         plots={"channels": PlotScales(None, _loudness_scale(controls.layer))},

@@ -116,7 +116,7 @@ RECORDED = {
 
 QUOTED = {
     word
-    for name in ("chooser.json", "peaks.json")
+    for name in ("chooser.json", "hardware.json", "peaks.json")
     for word in re.findall(r"[A-Za-z]+", (DATA / name).read_text())
 }
 """Names of machines and formats, and sources as FIG.06C and FIG.08 cite them."""

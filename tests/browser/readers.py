@@ -91,6 +91,7 @@ class InPage(ABC):
         self.state |= controls
         self.confirm()
         expect_state(self.page, self.name, **self.state)
+        expect(self.shown.locator("form.htmx-request")).to_have_count(0)  # an order has the same read-outs
 
     @abstractmethod
     def put(self, key: str, value: str) -> None:

@@ -214,7 +214,7 @@ def test_a_vote_without_a_line_is_kept_and_sent(class_: Class, page: Page, watch
     expect(page.locator(CARD)).to_contain_text("Your guess, 20×, is in.")
     expect(page.locator("[data-class-lost]")).to_be_hidden()
     assert own_vote(class_) == [(1, "20")]
-    assert "outbox" not in page.evaluate("Object.keys(localStorage).join()")
+    until(page, lambda: "outbox" not in page.evaluate("Object.keys(localStorage).join()"))
 
 
 def test_what_was_kept_outlives_a_reload_and_is_late_after_closing(

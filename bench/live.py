@@ -373,7 +373,7 @@ class Held:
         await asyncio.sleep(ALONE)
         self.alone, self.readers.times["fragment"] = self.readers.times["fragment"], []
         await asyncio.gather(*(self._join(number) for number in range(self.size.joining)))
-        self._join_the_rest()
+        await asyncio.to_thread(self._join_the_rest)
         for student in self.students:
             student.follow()
             await asyncio.sleep(5.0 / self.size.students)
@@ -421,7 +421,10 @@ class Held:
         browser.close()
 
     def _join_the_rest(self) -> None:
-        """Put the others in the database: that they join is measured above."""
+        """Put the others in the database: that they join is measured above.
+
+        In a thread: if the loop stood still meanwhile, all readers would act at one moment from then on.
+        """
         for _ in range(self.size.students - len(self.students)):
             with self.database.write() as session:
                 joined = operations.join(session, operations.find_class(session, self.code))

@@ -269,69 +269,82 @@ def _descend(x: F32, codes: F32, weights: F32, low: np.float32, high: np.float32
     """Improve `codes` in place, one index after the other, and return the best scale for them.
 
     With `others_needed` a code moves only where the other codes of its block are not all zero.
+
+    Whether a code would move depends on the codes of its own block, so the answer holds until one of them
+    moves. All codes are therefore judged at once, then each block makes its next move; a block without one is
+    finished.
     """
-    weighted = weights * x
-    sum_lx = sum_in_order(weighted * codes)
+    sum_lx = sum_in_order(weights * x * codes)
     sum_l2 = sum_in_order(weights * codes * codes)
     if others_needed:  # C stores these codes as bytes, but has added them up before
         codes[:] = _as_byte(codes)
 
-    everything = _Descent(x, weighted, weights, codes, sum_lx, sum_l2)
-
-    def sweep(blocks: NDArray[np.intp] | None) -> NDArray[np.intp]:
-        """Go through the codes of some blocks once; return those in which a code moved."""
-        mine = _Descent(*(_columns(array, blocks) for array in everything))
-        moved = _sweep(mine, low, high, others_needed)
-        if blocks is None:
-            return moved
-        codes[:, blocks], sum_lx[blocks], sum_l2[blocks] = mine.codes, mine.sum_lx, mine.sum_l2
-        return blocks[moved]
-
-    # A block that a whole sweep leaves alone is finished, and most are after the first.
-    moved = sweep(None)
-    for _ in range(_SWEEPS - 1):
-        if len(moved):
-            moved = sweep(moved)
+    blocks = np.arange(len(sum_lx))
+    step = np.full(len(sum_lx), -1)  # of each block: sweep · n + index of the last move
+    state = _Descent(x, weights, codes, sum_lx, sum_l2)
+    while len(blocks):
+        move = _next_moves(state, step, low, high, others_needed)
+        blocks, step = blocks[move.block], move.step
+        codes[step % len(x), blocks] = _as_byte(move.level) if others_needed else move.level
+        sum_lx[blocks], sum_l2[blocks] = move.sum_lx, move.sum_l2
+        left = [array.take(blocks, axis=1) for array in (x, weights, codes)]
+        state = _Descent(left[0], left[1], left[2], move.sum_lx, move.sum_l2)
     return np.where(sum_l2 > 0, sum_lx / sum_l2, np.float32(0))
 
 
 class _Descent(NamedTuple):
-    """What a sweep reads, and in `codes` and the sums what it changes; `weighted` is weights · x."""
+    """The blocks of a descent that are not finished: shapes (n, blocks), and (blocks,) for the sums."""
 
     x: F32
-    weighted: F32
     weights: F32
     codes: F32
     sum_lx: F32
     sum_l2: F32
 
 
-def _columns(array: F32, blocks: NDArray[np.intp] | None) -> F32:
-    return array if blocks is None else array.take(blocks, axis=-1)
+class _Moves(NamedTuple):
+    """At most one move of each block: its block and step, the code's new level and the block's new sums."""
+
+    block: NDArray[np.intp]
+    step: NDArray[np.intp]
+    level: F32
+    sum_lx: F32
+    sum_l2: F32
 
 
-def _sweep(blocks: _Descent, low: np.float32, high: np.float32, others_needed: bool) -> NDArray[np.intp]:
-    """Move each code in turn to where it helps most, in place; return the blocks in which one moved."""
-    x, weighted, weights, codes, sum_lx, sum_l2 = blocks
-    terms = weighted * codes, weights * codes * codes
-    touched = np.zeros(len(sum_lx), bool)
-    for xj, wx, wj, code, term_lx, term_l2 in zip(x, weighted, weights, codes, *terms, strict=True):
-        rest_lx, rest_l2 = sum_lx - term_lx, sum_l2 - term_l2
-        target = nint(xj * rest_l2 / rest_lx)
-        target.clip(low, high, out=target)
-        # Few codes would move: the rest is done for their blocks alone.
-        at = np.flatnonzero(target != code)
-        level, lx, l2 = target[at], rest_lx[at], rest_l2[at]
-        new_lx, new_l2 = lx + wx[at] * level, l2 + wj[at] * level * level
-        old_lx, old_l2 = sum_lx[at], sum_l2[at]
-        better = (lx > 0) & (new_l2 > 0) & (new_lx * new_lx * old_l2 > old_lx * old_lx * new_l2)
-        if others_needed:
-            better &= l2 > 0
-        at = at[better]
-        sum_lx[at], sum_l2[at] = new_lx[better], new_l2[better]
-        code[at] = _as_byte(level[better]) if others_needed else level[better]
-        touched[at] = True
-    return np.flatnonzero(touched)
+def _next_moves(
+    state: _Descent, last: NDArray[np.intp], low: np.float32, high: np.float32, others_needed: bool
+) -> _Moves:
+    """Find the first code of each block, from the step after its last move on, that lowers the error."""
+    x, weights, codes, sum_lx, sum_l2 = state
+    weighted = weights * x
+    rest_lx, rest_l2 = weighted * codes, weights * codes
+    rest_l2 *= codes
+    np.subtract(sum_lx, rest_lx, out=rest_lx)
+    np.subtract(sum_l2, rest_l2, out=rest_l2)
+    target = x * rest_l2
+    target /= rest_lx
+    _round_between(target, low, high)
+
+    # Few codes differ from their targets: the rest is done for them alone.
+    at = np.flatnonzero(target != codes)
+    index, block = np.divmod(at, x.shape[1])
+    level, lx, l2 = target.take(at), rest_lx.take(at), rest_l2.take(at)
+    new_lx, new_l2 = lx + weighted.take(at) * level, l2 + weights.take(at) * level * level
+    old_lx, old_l2 = sum_lx[block], sum_l2[block]
+    better = (lx > 0) & (new_l2 > 0) & (new_lx * new_lx * old_l2 > old_lx * old_lx * new_l2)
+    if others_needed:
+        better &= l2 > 0
+
+    end = _SWEEPS * len(x)
+    start = last[block] + 1
+    step = np.where(better, start + (index - start) % len(x), end)
+    first = np.full(len(last), end - 1)
+    np.minimum.at(first, block, step)
+    chosen = np.flatnonzero(step == first[block])
+    return _Moves(
+        block.take(chosen), step.take(chosen), level.take(chosen), new_lx.take(chosen), new_l2.take(chosen)
+    )
 
 
 def round_again(values: F32, step: F32, fitted: F32, zero: int, top: int) -> U8:
@@ -351,8 +364,8 @@ def round_again(values: F32, step: F32, fitted: F32, zero: int, top: int) -> U8:
     -------
     ndarray of uint8, shape (n, blocks)
     """
-    levels = nint(values / step)
-    levels.clip(np.float32(-zero), np.float32(top - zero), out=levels)
+    levels = values / step
+    _round_between(levels, np.float32(-zero), np.float32(top - zero))
     levels += np.float32(zero)
     codes = levels.astype(np.uint8)
     empty = step == 0
@@ -424,6 +437,14 @@ def _round_within(values: F32, low: np.float32, high: np.float32) -> None:
     values.clip(low, high, out=values)
     values += _SHIFTER
     values -= _SHIFTER
+
+
+def _round_between(values: F32, low: np.float32, high: np.float32) -> None:
+    """`nint` and then a limit, in place, for any values."""
+    if values.min() > -_NINT_LIMIT and values.max() < _NINT_LIMIT:
+        _round_within(values, low, high)
+    else:
+        np.clip(nint(values), low, high, out=values)
 
 
 def _clear(codes: F32, blocks: NDArray[np.bool_]) -> None:

@@ -177,6 +177,45 @@ def test_the_asymmetric_fit_is_the_plain_search(seed: int, absolute: bool) -> No
             assert got == expected
 
 
+def descend_plainly(x: np.ndarray, half: int) -> tuple[float, list[float], int]:
+    """Improve the codes of one block in turn; return scale, codes and the sweep of the last move."""
+    f32 = np.float32
+    w = x * x
+    codes = np.clip(nint(x * (f32(-half) / signed_abs_max(x[:, None])[0])), -half, half - 1).astype(f32)
+    sum_lx, sum_l2 = f32(0), f32(0)
+    for j in range(len(x)):
+        sum_lx, sum_l2 = sum_lx + w[j] * x[j] * codes[j], sum_l2 + w[j] * codes[j] * codes[j]
+    last = 0
+    for sweep in range(1, 6):
+        for j in range(len(x)):
+            lx, l2 = sum_lx - w[j] * x[j] * codes[j], sum_l2 - w[j] * codes[j] * codes[j]
+            if not lx > 0:
+                continue
+            level = np.clip(nint(np.array([x[j] * l2 / lx]))[0], f32(-half), f32(half - 1))
+            if level == codes[j]:
+                continue
+            lx, l2 = lx + w[j] * x[j] * level, l2 + w[j] * level * level
+            if l2 > 0 and lx * lx * sum_l2 > sum_lx * sum_lx * l2:
+                codes[j], sum_lx, sum_l2 = level, lx, l2
+                last = sweep
+    return float(sum_lx / sum_l2), (codes + f32(half)).tolist(), last
+
+
+@pytest.mark.parametrize("half", [4, 32])
+def test_coordinate_descent_moves_one_code_after_the_other(half: int) -> None:
+    """To the last bit, in blocks that take several sweeps too."""
+    rng = np.random.default_rng(half)
+    x = rng.standard_normal((16, 1000)).astype(np.float32)
+    sweeps = 0
+    with np.errstate(all="ignore"):
+        scale, codes = primitives.fit_symmetric_by_descent(x, half)
+        for block in range(x.shape[1]):
+            *expected, last = descend_plainly(x[:, block], half)
+            assert [float(scale[block]), codes[:, block].tolist()] == expected
+            sweeps = max(sweeps, last)
+    assert sweeps >= 3
+
+
 def test_degenerate_columns() -> None:
     """Zeros, constants and one sign stand beside an ordinary column and do not disturb it."""
     rng = np.random.default_rng(0)

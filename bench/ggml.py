@@ -28,12 +28,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quant_core import ggml
+from quant_core.files.storage import TYPE_NUMBERS
 
 ROWS, COLUMNS = 256, 4096
 ROUNDS = 5
 #: The types that gguf-py quantizes too.
 LEGACY = ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0")
-WITHOUT_SEARCH = ("F32", "F16", "BF16", "Q8_0", "MXFP4", "NVFP4")
+WITHOUT_SEARCH = ("F32", "F16", "BF16", "Q8_0", "MXFP4", "NVFP4", "TQ1_0", "TQ2_0", "Q1_0", "Q2_0")
+#: The types that gguf-py does not decode; F32 it returns as it is.
+NOT_IN_GGUF = ("F32", "Q1_0", "Q2_0")
 
 Run = Callable[[], object]
 
@@ -53,24 +56,21 @@ def main(type_names: Sequence[str]) -> None:
     columns = ("dequant", "xpy", "xC", "peak", "quant", "xpy", "xC", "important", "xC", "peak")
     print("type    " + "".join(f"{column:>10}" for column in columns))
     for name in type_names or ggml.CODECS:
-        cells = decoding(name, weights, c)
-        if name in ggml.QUANTIZABLE:
-            cells += encoding(name, weights, importance, c)
+        cells = decoding(name, weights, importance, c)
+        cells += encoding(name, weights, importance, c)
         print(f"{name:<8}" + "".join(f"{cell:>10}" for cell in cells), flush=True)
 
 
-def decoding(name: str, weights: NDArray[np.float32], c: C | None) -> list[str]:
+def decoding(
+    name: str, weights: NDArray[np.float32], importance: NDArray[np.float32], c: C | None
+) -> list[str]:
     """Measure `dequantize`: speed, ratios, peak."""
-    if name in ggml.QUANTIZABLE:
-        data = ggml.quantize(weights, name)
-    else:
-        layout = ggml.FORMATS[name]
-        size = ROWS, COLUMNS // layout.block_size * layout.block_bytes
-        data = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
-    number = gguf.GGMLQuantizationType[name]
+    data = ggml.quantize(weights, name, importance)
     runs: list[Run | None] = [
         lambda: ggml.dequantize(data, name),
-        None if name == "F32" else lambda: gguf.quants.dequantize(data, number),
+        None
+        if name in NOT_IN_GGUF
+        else lambda: gguf.quants.dequantize(data, gguf.GGMLQuantizationType[name]),
         c.dequantizer(name, data) if c else None,
     ]
     return [*speeds(runs), peak(lambda: ggml.dequantize(data, name), weights)]
@@ -79,14 +79,17 @@ def decoding(name: str, weights: NDArray[np.float32], c: C | None) -> list[str]:
 def encoding(
     name: str, weights: NDArray[np.float32], importance: NDArray[np.float32], c: C | None
 ) -> list[str]:
-    """Measure `quantize`: speed and ratios without importance and with it, peak."""
-    number = gguf.GGMLQuantizationType[name]
-    plain: list[Run | None] = [
-        lambda: ggml.quantize(weights, name),
-        (lambda: gguf.quants.quantize(weights, number)) if name in LEGACY else None,
-        c.quantizer(name, weights, None) if c else None,
-    ]
-    cells = speeds(plain)
+    """Measure `quantize`: speed and ratios without importance, if the type allows it, and with it; peak."""
+    cells = ["", "", ""]
+    if not ggml.CODECS[name].needs_importance:
+        plain: list[Run | None] = [
+            lambda: ggml.quantize(weights, name),
+            (lambda: gguf.quants.quantize(weights, gguf.GGMLQuantizationType[name]))
+            if name in LEGACY
+            else None,
+            c.quantizer(name, weights, None) if c else None,
+        ]
+        cells = speeds(plain)
     if name in WITHOUT_SEARCH:
         cells += ["", "", peak(lambda: ggml.quantize(weights, name), weights)]
         return cells
@@ -146,12 +149,11 @@ class C:
         """Return a call that quantizes; fail if its bytes differ from ours."""
         ours = ggml.quantize(weights, name, importance)
         theirs = np.empty_like(ours)
-        number = int(gguf.GGMLQuantizationType[name])
         vector = None if importance is None else importance.ctypes.data
 
         def run() -> object:
             sizes = 0, len(weights), weights.shape[1]
-            return self.chunk(number, weights.ctypes.data, theirs.ctypes.data, *sizes, vector)
+            return self.chunk(TYPE_NUMBERS[name], weights.ctypes.data, theirs.ctypes.data, *sizes, vector)
 
         run()
         if not np.array_equal(ours, theirs):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -313,10 +314,19 @@ def _runs(seed: int) -> Exercise:
     )
 
 
+@functools.cache
+def _advised() -> dict[str, list[chooser.Controls]]:
+    """The states of FIG.08 by the format that is advised there."""
+    states: dict[str, list[chooser.Controls]] = {}
+    for controls in chooser.Controls.every():
+        states.setdefault(chooser.compute(controls).format, []).append(controls)
+    return states
+
+
 def _advice(seed: int) -> Exercise:
     rng = rng_of(seed, "advice")
     wanted = str(rng.choice(["NVFP4", "FP8", "INT8", "INT4", "Q8_0", "Q3_K_M", "Q2_K"]))
-    states = [controls for controls in chooser.Controls.every() if chooser.compute(controls).format == wanted]
+    states = _advised()[wanted]
     example = states[int(rng.integers(len(states)))]
     return Exercise(
         (Sentence("given"),),

@@ -121,13 +121,15 @@ QUOTED = {
 }
 """Names of machines and formats, and sources as FIG.06C and FIG.08 cite them."""
 
-PARTS_OF_ADDRESSES = KNOWN | set(FIGURES) | {"quantization", "nothing", "embed"}
-for figure in load_lesson("quantization").figures.values():
-    for control, widget in figure.controls.widgets().items():
-        PARTS_OF_ADDRESSES |= {control, *map(str, widget.states())}
-PARTS_OF_ADDRESSES |= {"seed", "stage", "solve", *STAGES}
-for section, task in load_lesson("quantization").tasks.items():
-    PARTS_OF_ADDRESSES |= {*section.split("-"), *(step.name for step in task.make(1).steps)}
+
+def parts_of_addresses() -> set[str]:
+    parts = KNOWN | set(FIGURES) | {"quantization", "nothing", "embed", "seed", "stage", "solve", *STAGES}
+    for figure in load_lesson("quantization").figures.values():
+        for control, widget in figure.controls.widgets().items():
+            parts |= {control, *map(str, widget.states())}
+    for section, task in load_lesson("quantization").tasks.items():
+        parts |= {*section.split("-"), *(step.name for step in task.make(1).steps)}
+    return parts
 
 
 @pytest.fixture(scope="module")

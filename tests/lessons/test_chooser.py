@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 
@@ -15,6 +16,7 @@ from lessons.quantization.figures.chooser import (
     SERVED,
     USES,
     Controls,
+    Result,
     compute,
     reasons,
     served_bytes,
@@ -22,13 +24,17 @@ from lessons.quantization.figures.chooser import (
 )
 
 TEXT = load_lesson("quantization")
-STATES = [(controls, compute(controls)) for controls in Controls.every()]
 WITH_GPU = ("card", "server")
+
+
+@functools.cache
+def states() -> list[tuple[Controls, Result]]:
+    return [(controls, compute(controls)) for controls in Controls.every()]
 
 
 def test_what_is_advised_fits_and_nothing_better_that_a_rule_names_does() -> None:
     order = [rule.id for rule in sources.chooser_rules()]
-    for controls, result in STATES:
+    for controls, result in states():
         allowed = [each for each in result.candidates if each.rule]
         if taken := result.taken:
             assert taken.outcome.margin >= 0, controls
@@ -44,7 +50,7 @@ def test_what_is_advised_fits_and_nothing_better_that_a_rule_names_does() -> Non
 
 
 def test_advice_follows_the_table_of_the_section() -> None:
-    for controls, result in STATES:
+    for controls, result in states():
         group, generation = MACHINES[controls.device]
         taken = result.format
         if not taken:
@@ -70,7 +76,7 @@ def test_advice_follows_the_table_of_the_section() -> None:
 def test_many_conversations_are_refused_without_a_gpu() -> None:
     refused = [
         result
-        for controls, result in STATES
+        for controls, result in states()
         if controls.use == "many" and MACHINES[controls.device][0] not in WITH_GPU
     ]
     assert refused
@@ -80,7 +86,7 @@ def test_many_conversations_are_refused_without_a_gpu() -> None:
 
 
 def test_a_need_is_that_of_figure_six() -> None:
-    for controls, result in STATES:
+    for controls, result in states():
         for each in result.candidates:
             if each.format not in GGUF:
                 continue
@@ -104,7 +110,7 @@ def test_bytes_of_served_formats() -> None:
 
 
 def test_every_advice_says_its_reason_and_its_price_and_every_refusal_a_way_out() -> None:
-    for controls, result in STATES:
+    for controls, result in states():
         finding, keys = view(result).description[0].key, [sentence.key for sentence in reasons(result)]
         if result.taken:
             assert result.taken.rule
@@ -117,7 +123,7 @@ def test_every_advice_says_its_reason_and_its_price_and_every_refusal_a_way_out(
 
 def test_alternatives_are_true() -> None:
     names = {preset.name: id for id, preset in fit.PRESETS.items()}
-    for controls, result in STATES:
+    for controls, result in states():
         for sentence in reasons(result):
             if sentence.key.startswith("would_m"):
                 assert sentence.key.endswith("_alone") == (controls.use == "alone")
@@ -141,5 +147,5 @@ def test_every_rule_has_a_source_and_a_day_and_can_win() -> None:
         assert len(row["source"]) > 40
         assert re.fullmatch(r"2026-\d\d-\d\d", row["read"])
         assert row.get("url") or row["source"].startswith("Our choice")
-    won = {result.taken.rule.id for _, result in STATES if result.taken and result.taken.rule}
+    won = {result.taken.rule.id for _, result in states() if result.taken and result.taken.rule}
     assert won >= {rule.id for rule in sources.chooser_rules()} - {"squeezed"}

@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 import pytest
 
 from lessons.catalogue import load_lesson
+from lessons.kit.chart import Chart
 from lessons.kit.controls import Choice, FigureControls, as_parameter
 from lessons.kit.figure import Figure
 from lessons.kit.view import View
@@ -30,8 +31,14 @@ def states(figure: Figure[Any]) -> Iterator[FigureControls]:
             yield figure.controls.parse([(name, as_parameter(value))])
 
 
-CHARTS = [name for name, figure in FIGURES.items() if figure.view(figure.controls()).chart]
 VIEWS: dict[str, list[tuple[FigureControls, View]]] = {}
+
+
+@pytest.fixture(scope="module", params=FIGURES)
+def name(request: pytest.FixtureRequest) -> str:
+    """Of the module, so that the tests of one figure follow each other and share its views."""
+    figure: str = request.param
+    return figure
 
 
 def views(name: str) -> list[tuple[FigureControls, View]]:
@@ -40,7 +47,6 @@ def views(name: str) -> list[tuple[FigureControls, View]]:
     return VIEWS[name]
 
 
-@pytest.mark.parametrize("name", FIGURES)
 def test_same_controls_give_the_same_view(name: str) -> None:
     figure = FIGURES[name]
     first, second = figure.view(figure.controls()), figure.view(figure.controls())
@@ -49,7 +55,6 @@ def test_same_controls_give_the_same_view(name: str) -> None:
     assert first.table.rows == second.table.rows
 
 
-@pytest.mark.parametrize("name", FIGURES)
 def test_readouts_are_few_named_once_and_labelled(name: str) -> None:
     for state, view in views(name):
         names = [readout.name for readout in view.readouts]
@@ -57,7 +62,6 @@ def test_readouts_are_few_named_once_and_labelled(name: str) -> None:
         assert all(LESSON.texts[name].readout(readout) for readout in names)
 
 
-@pytest.mark.parametrize("name", FIGURES)
 def test_numbers_are_formatted_for_readers(name: str) -> None:
     text = LESSON.texts[name]
     for state, view in views(name):
@@ -71,7 +75,6 @@ def test_numbers_are_formatted_for_readers(name: str) -> None:
         assert not [words for words in printed if MACHINE_NUMBER.search(words)], state
 
 
-@pytest.mark.parametrize("name", FIGURES)
 def test_every_word_exists(name: str) -> None:
     text = LESSON.texts[name]
     assert text.title
@@ -83,14 +86,12 @@ def test_every_word_exists(name: str) -> None:
         assert all(text.column(column.name) for column in view.table.columns)
 
 
-@pytest.mark.parametrize("name", FIGURES)
 def test_description_starts_with_a_readout(name: str) -> None:
     """The sentence announced after a change contains a result."""
     for state, view in views(name):
         assert re.search(r"\d", LESSON.texts[name].sentence(view.description[0])), state
 
 
-@pytest.mark.parametrize("name", FIGURES)
 def test_table_rows_fit_their_columns(name: str) -> None:
     for _, view in views(name):
         assert view.table.rows
@@ -98,28 +99,34 @@ def test_table_rows_fit_their_columns(name: str) -> None:
         assert all(0 <= index < len(view.table.rows) for index in view.table.marked)
 
 
-@pytest.mark.parametrize("name", FIGURES)
 def test_shown_functions_are_of_the_library(name: str) -> None:
     for _, view in views(name):
         assert view.ran
         assert all(function.__module__.startswith("quant_core") for function in view.ran)
 
 
-@pytest.mark.parametrize("name", CHARTS)
+def charts(name: str) -> list[Chart]:
+    """The charts of a figure in all its states; a figure has one in each of them or in none."""
+    found = [view.chart for _, view in views(name) if view.chart]
+    assert len(found) in (0, len(views(name)))
+    return found
+
+
+def test_a_figure_that_has_a_chart_has_it_here_too() -> None:
+    assert charts("quality")
+
+
 def test_chart_is_valid_for_plotly(name: str) -> None:
-    for _, view in views(name):
-        assert view.chart
-        spec = view.chart.plotly(LESSON.texts[name].words)
+    for chart in charts(name):
+        spec = chart.plotly(LESSON.texts[name].words)
         go.Figure(data=spec["data"], layout=spec["layout"])
         assert spec["config"]["showSendToCloud"] is False
         assert spec["config"]["displaylogo"] is False
 
 
-@pytest.mark.parametrize("name", CHARTS)
 def test_static_chart_and_plotly_show_the_same_points(name: str) -> None:
-    for _, view in views(name):
-        assert view.chart
-        static, live = view.chart.static(), view.chart.plotly(LESSON.texts[name].words)
-        for drawn, trace, series in zip(static["series"], live["data"], view.chart.series, strict=False):
+    for chart in charts(name):
+        static, live = chart.static(), chart.plotly(LESSON.texts[name].words)
+        for drawn, trace, series in zip(static["series"], live["data"], chart.series, strict=False):
             assert trace["x"] == [point.x for point in series.points]
             assert len(drawn["points"]) in (0, len(trace["x"]))

@@ -47,6 +47,13 @@ def printed_answer(step: Step) -> str:
     return str(step.answer) if isinstance(step, StateStep) else plain(step.text)
 
 
+@pytest.fixture(scope="module", params=TASKS)
+def section(request: pytest.FixtureRequest) -> str:
+    """Of the module, so that the tests of one task follow each other and share its exercises."""
+    task: str = request.param
+    return task
+
+
 @functools.cache
 def made(section: str, seed: int) -> Exercise:
     """An exercise, which many tests look at; that a seed determines it is a test of its own."""
@@ -63,7 +70,6 @@ def test_every_section_and_workshop_page_has_a_task_and_most_ask_for_more_than_n
     assert sum(task.by_hand for task in TASKS.values()) <= len(TASKS) / 2
 
 
-@pytest.mark.parametrize("section", TASKS)
 def test_seed_determines_the_exercise(section: str) -> None:
     first, again = made(section, 7), TASKS[section].make(7)
     assert first.given[0].values == again.given[0].values
@@ -73,7 +79,6 @@ def test_seed_determines_the_exercise(section: str) -> None:
     assert len(shown) >= (len(SEEDS) - 3 if TASKS[section].by_hand else 4), "a class gets different ones"
 
 
-@pytest.mark.parametrize("section", TASKS)
 def test_every_sentence_has_its_numbers(section: str) -> None:
     text = LESSON.task_texts[section]
     for seed in (EXAMPLE_SEED, *SEEDS):
@@ -88,7 +93,6 @@ def test_every_sentence_has_its_numbers(section: str) -> None:
                 assert text.sentence(Sentence(f"slip_{slip.key}", **step.slots))
 
 
-@pytest.mark.parametrize("section", TASKS)
 def test_every_slip_has_a_name_for_teachers(section: str) -> None:
     text = LESSON.task_texts[section]
     written = {key.removeprefix("slip_") for key in text._content["sentences"] if key.startswith("slip_")}
@@ -100,7 +104,6 @@ def test_every_other_reason_of_a_wrong_answer_has_a_name_for_teachers() -> None:
     assert set(LESSON.words._content["slips"]) == {"state", "sign", "point", "other"}
 
 
-@pytest.mark.parametrize("section", TASKS)
 def test_every_described_slip_can_occur(section: str) -> None:
     """Each wrong answer gets its slip, or one with the same value."""
     written = {key for key in LESSON.task_texts[section]._content["sentences"] if key.startswith("slip_")}
@@ -117,7 +120,6 @@ def test_every_described_slip_can_occur(section: str) -> None:
     assert met == written
 
 
-@pytest.mark.parametrize("section", TASKS)
 def test_the_printed_answer_is_right(section: str) -> None:
     for seed in SEEDS:
         exercise = made(section, seed)
@@ -236,7 +238,6 @@ def test_unreadable_answer_is_reported_for_its_step() -> None:
     assert checked["code"].outcome in ("right", "wrong")
 
 
-@pytest.mark.parametrize("section", TASKS)
 def test_answers_are_read_in_every_notation(section: str) -> None:
     for step in made(section, 5).steps:
         if step.options or isinstance(step, StateStep):

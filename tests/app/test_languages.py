@@ -6,6 +6,7 @@ data. `NAMES` and `SYMBOLS` list the exceptions with reasons.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -122,6 +123,7 @@ QUOTED = {
 """Names of machines and formats, and sources as FIG.06C and FIG.08 cite them."""
 
 
+@functools.cache
 def parts_of_addresses() -> set[str]:
     parts = KNOWN | set(FIGURES) | {"quantization", "nothing", "embed", "seed", "stage", "solve", *STAGES}
     for figure in load_lesson("quantization").figures.values():
@@ -182,7 +184,7 @@ def test_every_error_message_is_translatable(everywhere: TestClient, address: st
     answer = everywhere.get(f"/en-XA{address}")
     assert answer.status_code >= 400
     assert "⟦" in answer.text
-    left_over = untranslated(POINT.sub("", answer.text), PARTS_OF_ADDRESSES)
+    left_over = untranslated(POINT.sub("", answer.text), parts_of_addresses())
     assert left_over == {}
 
 

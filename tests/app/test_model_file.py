@@ -8,6 +8,7 @@ import json
 import shutil
 import struct
 import subprocess
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -29,11 +30,15 @@ HALF = WEIGHTS.astype(np.float16)
 SCRIPT = """
 import fs from "fs";
 import { tensorsOf } from "./model_file.mjs";
-const file = new Blob([fs.readFileSync(process.argv[2])]);
-const tensors = await tensorsOf(file, JSON.parse(process.argv[3]));
-const tensor = tensors.find(({ name }) => name === process.argv[4]);
-const { first, bytes } = await tensor.read(Number(process.argv[5]), Number(process.argv[6]));
-console.log(JSON.stringify([tensor.rows, tensor.columns, first, Buffer.from(bytes).toString("base64")]));
+const { types, cuts } = JSON.parse(fs.readFileSync("cuts.json"));
+const found = [];
+for (const { file, name, row, column } of cuts) {
+  const tensors = await tensorsOf(new Blob([fs.readFileSync(file)]), types);
+  const tensor = tensors.find((tensor) => tensor.name === name);
+  const { bytes } = await tensor.read(row, column);
+  found.push([tensor.rows, tensor.columns, Buffer.from(bytes).toString("base64")]);
+}
+console.log(JSON.stringify(found));
 """
 
 
@@ -103,32 +108,48 @@ AS_FLOATS = {
 
 def cut(tmp_path: Path, data: bytes, name: str, row: int, column: int) -> tuple[int, int, bytes]:
     """The rows and columns that the browser reads, and what it sends."""
-    (tmp_path / "model").write_bytes(data)
+    return cuts(tmp_path, [(data, name, row, column)])[0]
+
+
+def cuts(tmp_path: Path, wanted: list[tuple[bytes, str, int, int]]) -> list[tuple[int, int, bytes]]:
+    """The same of several files, in one process."""
+    for number, (data, *_) in enumerate(wanted):
+        (tmp_path / f"model-{number}").write_bytes(data)
     (tmp_path / "model_file.mjs").write_text(MODEL_FILE.read_text("utf-8"), "utf-8")
     (tmp_path / "run.mjs").write_text(SCRIPT, "utf-8")
-    types = json.dumps(environment().globals["block_types"])
-    arguments = ["node", "run.mjs", "model", types, name, str(row), str(column)]
-    done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=True)
-    rows, columns, _, encoded = json.loads(done.stdout)
-    return rows, columns, base64.b64decode(encoded)
+    asked = [
+        {"file": f"model-{number}", "name": name, "row": row, "column": column}
+        for number, (_, name, row, column) in enumerate(wanted)
+    ]
+    given = {"types": environment().globals["block_types"], "cuts": asked}
+    (tmp_path / "cuts.json").write_text(json.dumps(given), "utf-8")
+    done = subprocess.run(
+        ["node", "run.mjs"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
+    )
+    return [(rows, columns, base64.b64decode(sent)) for rows, columns, sent in json.loads(done.stdout)]
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not here")
-@pytest.mark.parametrize("fortran", [False, True])
-@pytest.mark.parametrize("kind", AS_FLOATS)
-def test_arrays_of_every_type_and_order_are_extracted(tmp_path: Path, kind: str, fortran: bool) -> None:
-    stored, floats = AS_FLOATS[kind]
-    opened = io.BytesIO()
-    np.save(opened, np.asfortranarray(stored) if fortran else stored)
-    data = opened.getvalue().replace(b"'|V1'", b"'<f1'") if kind == "f1" else opened.getvalue()
-    assert (b"'fortran_order': True" in data) == fortran
-    for row, column in ((0, 0), (3, 44), (5, 290)):
-        rows, columns, sent = cut(tmp_path, data, "", row, column)
-        assert (rows, columns) == (6, 300)
-        named, values = read_single(sent)
-        assert named == {"V2": "BF16", "V1": "F8_E4M3", "f1": "F8_E5M2"}.get(kind, "")
-        np.testing.assert_array_equal(values, floats.reshape(6, 300)[row, column : column + 256])
-    np.testing.assert_array_equal(read_single(data)[1], floats.reshape(-1))
+def test_arrays_of_every_type_and_order_are_extracted(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    places = ((0, 0), (3, 44), (5, 290))
+    arrays = {}
+    for kind, (stored, _) in AS_FLOATS.items():
+        for fortran in (False, True):
+            opened = io.BytesIO()
+            np.save(opened, np.asfortranarray(stored) if fortran else stored)
+            data = opened.getvalue()
+            assert (b"'fortran_order': True" in data) == fortran
+            arrays[kind, fortran] = data.replace(b"'|V1'", b"'<f1'") if kind == "f1" else data
+    found = iter(cuts(tmp_path, [(data, "", *place) for data in arrays.values() for place in places]))
+    for (kind, fortran), data in arrays.items():
+        with subtests.test(kind=kind, fortran=fortran):
+            floats = AS_FLOATS[kind][1]
+            for (row, column), (rows, columns, sent) in zip(places, islice(found, len(places)), strict=True):
+                assert (rows, columns) == (6, 300)
+                named, values = read_single(sent)
+                assert named == {"V2": "BF16", "V1": "F8_E4M3", "f1": "F8_E5M2"}.get(kind, "")
+                np.testing.assert_array_equal(values, floats.reshape(6, 300)[row, column : column + 256])
+            np.testing.assert_array_equal(read_single(data)[1], floats.reshape(-1))
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not here")

@@ -35,7 +35,7 @@ from lessons.kit.language import current_language, ngettext
 from lessons.kit.language import gettext as _
 from lessons.kit.question import ANSWER, Question
 
-FLOW = {"width": 18.5, "height": 19.0, "left": 4.0, "right": 10.5, "bar": 0.75, "slot": 2.9}
+FLOW = {"width": 18.5, "height": 17.5, "left": 4.0, "right": 10.5, "bar": 0.75, "slot": 2.9}
 """The drawing of who moved, in heights of a letter."""
 
 TRUTH = 1.23

@@ -15,7 +15,7 @@ const PRESENT = "class"; // of this browser: { code, bar }
 const HIDDEN = "class-hidden"; // of this tab: the card that its reader has put away
 const FIRST_RETRY = 1000;
 const LAST_RETRY = 5000; // no longer: when the server is back, so is the class
-const WITHOUT_LINE = 15_000; // how often to look where no events come
+const LOOK_AGAIN = 15_000; // how often to look where no events come, and for the count of an open vote, which has none
 
 let root; // the section of the class
 let outbox;
@@ -105,9 +105,12 @@ function show({ body }) {
   const note = next.querySelector("template");
   if (note) root.append(note);
   if (!(same && isTouched(root))) {
-    const { hidden } = root.querySelector(".class-sheet");
-    exchange(root.querySelector(".class-sheet"), next.querySelector(".class-sheet"));
-    if (!isPage()) root.querySelector(".class-sheet").hidden = hidden || !root.dataset.card;
+    const waits = !("following" in root.dataset) && itemOf(before.card) !== itemOf(next.dataset.card); // another question, on one's own
+    const sheet = next.querySelector(".class-sheet");
+    const { hidden, scrollTop } = root.querySelector(".class-sheet");
+    exchange(root.querySelector(".class-sheet"), sheet);
+    if (!isPage()) sheet.hidden = hidden || waits || !root.dataset.card;
+    if (same) sheet.scrollTop = scrollTop;
     prepareVote(root);
   }
   label();
@@ -119,6 +122,11 @@ function show({ body }) {
   const moved = before.anchor !== root.dataset.anchor;
   if ((moved || !same) && "following" in root.dataset && !isPage()) bringToTheFore(moved);
   giveToLesson();
+}
+
+/** What a card is about, whatever its phase. */
+function itemOf(card) {
+  return card.split(" ")[0];
 }
 
 /** After the reveal the lesson need not ask the same again. */
@@ -242,7 +250,7 @@ function sent(answer, fields) {
 /** Follow the class's events: each says only that something is new. htmx keeps the line, and opens it again. */
 async function listen() {
   if (!(await htmxIsHere())) {
-    setInterval(look, WITHOUT_LINE);
+    setInterval(look, LOOK_AGAIN);
     return;
   }
   root.addEventListener("changed", ({ detail }) => {
@@ -256,7 +264,12 @@ async function listen() {
   root.addEventListener("htmx:sse:error", () => look());
   window.htmx.process(root);
   connect();
-  setInterval(() => document.hidden || isConnected || look().then(connect), WITHOUT_LINE);
+  setInterval(() => document.hidden || (isConnected && !isCounting()) || look().then(connect), LOOK_AGAIN);
+}
+
+/** Whether the bar says how many have voted. */
+function isCounting() {
+  return root.dataset.open !== "0" && "following" in root.dataset;
 }
 
 function connect() {

@@ -10,6 +10,7 @@ let place = screen().dataset.place;
 
 startClocks();
 watchLine(line, document.getElementById("screen-lost"), (target) => target === screen()); // a figure says itself when its answer is lost
+line.addEventListener("gone", () => location.reload()); // the class was deleted: the page says so
 
 document.addEventListener("htmx:before:swap", (event) => {
   const { ctx, tasks } = event.detail;

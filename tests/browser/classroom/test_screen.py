@@ -123,9 +123,14 @@ def room(host: Host) -> Room:
 
 @contextmanager
 def projected(
-    browser: Browser, room: Room, width: int = 1920, height: int = 1080, **options: Any
+    browser: Browser,
+    room: Room,
+    width: int = 1920,
+    height: int = 1080,
+    expected: str = LINE_IS_CUT,
+    **options: Any,
 ) -> Iterator[Page]:
-    """The screen on a projector; nothing may be complained of in its console."""
+    """The screen on a projector; nothing else than `expected` may be complained of in its console."""
     settings = {"reduced_motion": "reduce", "viewport": {"width": width, "height": height}} | options
     context = browser.new_context(**settings)
     page = context.new_page()
@@ -135,7 +140,7 @@ def projected(
     page.goto(f"{room.host.url}/screen/{room.code}")
     yield page
     context.close()
-    assert [text for text in complaints if not re.search(LINE_IS_CUT, text)] == []
+    assert [text for text in complaints if not re.search(expected, text)] == []
 
 
 def is_legible(page: Page, axe: Axe | None, face: str) -> None:
@@ -276,6 +281,34 @@ def test_a_lost_line_is_said_and_made_good(browser: Browser, room: Room) -> None
         page.context.set_offline(False)
         expect(lost).to_be_hidden()
         expect(page.locator(".screen-count strong")).to_have_text("2")
+
+
+def test_the_screen_of_a_deleted_class_says_that_there_is_none(browser: Browser, room: Room) -> None:
+    with projected(browser, room, expected="404") as page:
+        expect(page.locator("main")).to_contain_text("Open the camera")
+        room.do(operations.delete_class)
+        expect(page.locator("main")).to_contain_text("No class has this code.")
+
+
+def test_who_moved_moves_no_vote(browser: Browser, room: Room) -> None:
+    room.join(24)
+    room.show("question", "rtn")
+    room.act(Action.ASK)
+    room.vote(1, "rtn")
+    room.join(1)  # who comes late is named below the drawing
+    room.act(Action.CLOSE, Action.DISCUSS, Action.ASK_AGAIN)
+    room.vote(2, "rtn")
+    room.act(Action.CLOSE, Action.REVEAL)
+    with projected(browser, room) as page:
+        places = []
+        for beat, shown in enumerate((".screen-beside", ".vote-2", ".moved .joined")):
+            if beat:
+                room.step()
+            expect(page.locator(shown)).to_be_visible()
+            places.append(page.locator(".vote-1 .axis").first.bounding_box())
+        assert places[0] == places[1] == places[2]
+        inside = "e => e.getBoundingClientRect().bottom <= innerHeight"
+        assert page.locator(".moved .joined").evaluate(inside)
 
 
 def test_nothing_moves_where_motion_is_not_wanted(browser: Browser, room: Room) -> None:

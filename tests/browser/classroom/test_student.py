@@ -142,6 +142,36 @@ def test_on_my_own_the_bar_waits(class_: Class, page: Page) -> None:
     expect(page.locator(CARD)).to_be_hidden()
 
 
+def test_on_my_own_an_open_card_gives_way_to_no_other_question(class_: Class, page: Page) -> None:
+    class_.join(page)
+    class_.ask()
+    expect(page.locator(CARD)).to_be_visible()
+    page.locator("#class-following").click()
+    expect(page.locator("#class-following")).to_have_attribute("aria-checked", "false")
+    class_.act(Action.CLOSE)
+    expect(page.locator(CARD)).to_contain_text("first vote · closed")
+    expect(page.locator(CARD)).to_be_visible()  # it was left open
+    class_.act(Action.SKIP)
+    class_.ask("awq")
+    expect(page.locator(".class-bar")).to_contain_text("Question 2 is open in 04 AWQ.")
+    expect(page.locator(CARD)).to_be_hidden()
+    expect(page.locator("#class-show")).to_have_text("Answer")
+
+
+def test_the_count_of_an_open_vote_follows(class_: Class, page: Page, new_page: NewPage) -> None:
+    page.clock.install()
+    class_.join(page)
+    other = new_page()
+    class_.join(other)
+    class_.ask()
+    bar = page.locator(".class-bar")
+    expect(bar).to_contain_text("0 of 2 have answered.")
+    other.get_by_role("button", name="I would rather not").click()
+    expect(other.locator(".class-bar")).to_contain_text("1 of 2 have answered.")
+    page.clock.run_for(16_000)
+    expect(bar).to_contain_text("1 of 2 have answered.")
+
+
 def test_following_the_question_comes_to_the_fore(class_: Class, page: Page) -> None:
     class_.join(page)
     class_.ask()

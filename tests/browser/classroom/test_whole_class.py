@@ -200,7 +200,6 @@ def first_vote(room: Room, axe: Axe) -> None:
       - paragraph:
         - button "Send my guess" [disabled]
         - button "I would rather not"
-      - paragraph: /\\d+ of 19 have answered./
     """)
     room.far.context.set_offline(True)
     special = {"phone": "6", "other phone": "4", "keyboard": "2", "no script": "9", "far": "19"}

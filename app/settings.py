@@ -91,6 +91,9 @@ class Settings(BaseSettings):
         validation_alias="DATABASE_URL",
         description="address of a PostgreSQL database; if empty, SQLite in ACADEMY_DATA_DIR",
     )
+    hosts: int = Field(
+        1, ge=1, le=64, description="hosts that share the database of classes, and the places of a client"
+    )
     retention_months: int = Field(
         12, ge=1, le=120, description="months after its last day that a class is deleted, with all answers"
     )

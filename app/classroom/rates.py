@@ -36,7 +36,7 @@ class Rate:
 RATES: dict[Limited, Rate] = {
     # 350 in a minute are 6 a second. All at once, 120 come in, and the last waits 29 s at most.
     "join": Rate(per_minute=480, burst=120),
-    # Half of a class, for all workers of a host together: a lecture of 1,000 behind one address comes in at
+    # Half of a class, for the workers of all hosts together: a lecture of 1,000 behind one address comes in at
     # once, while no client alone can fill a class before its teacher has seen it and lets nobody new in.
     "place": Rate(per_minute=10, burst=1_000),
     # 1,000 students vote in a minute, most in its last seconds, and some move their guess.
@@ -54,7 +54,7 @@ RATES: dict[Limited, Rate] = {
 
 
 class Rates:
-    """The buckets of one worker. Threads may share it."""
+    """The buckets of one worker, of so many on all hosts. Threads may share it."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, workers: int = 1) -> None:
         self._clock = clock
@@ -64,7 +64,7 @@ class Rates:
             what: OrderedDict() for what in RATES
         }
         self._rates = dict(RATES)
-        place = RATES["place"]  # the only one that is of the whole host
+        place = RATES["place"]  # the only one that they share
         self._rates["place"] = Rate(place.per_minute / workers, max(1, place.burst // workers))
         self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
 

@@ -75,6 +75,7 @@ def test_compose_has_two_equal_applications_a_database_and_a_proxy(compose: dict
     port = re.findall(r"^EXPOSE (\d+)$", dockerfile(), re.MULTILINE)[0]
     assert services["proxy"]["environment"]["LESSON"].split() == [f"{name}:{port}" for name in lessons]
     assert [name for name, service in services.items() if "ports" in service] == ["proxy"]
+    assert services[lessons[0]]["environment"]["ACADEMY_HOSTS"] == str(len(lessons))
     assert "HEALTHCHECK" in dockerfile()
     assert services["database"]["healthcheck"]["test"]
     for name, service in services.items():
@@ -195,7 +196,8 @@ def test_pods_run_as_the_image_s_user_and_write_only_to_their_volumes(
     )
     assert container["securityContext"]["readOnlyRootFilesystem"] is True
     assert {mount["name"] for mount in container["volumeMounts"]} == {one["name"] for one in pod["volumes"]}
-    assert "/data" in {mount["mountPath"] for mount in container["volumeMounts"]}
+    (data,) = [mount for mount in container["volumeMounts"] if mount["mountPath"] == "/data"]
+    assert data["readOnly"] is True  # what a pod stored there would be lost with it
     # The server finishes its responses for 9 s after the end of preStop.
     assert pod["terminationGracePeriodSeconds"] >= 9 + int(
         container["lifecycle"]["preStop"]["exec"]["command"][1]
@@ -205,11 +207,13 @@ def test_pods_run_as_the_image_s_user_and_write_only_to_their_volumes(
 def test_variables_of_the_pods_are_known_and_their_secrets_elsewhere(
     objects: dict[str, dict[str, Any]],
 ) -> None:
-    (container,) = objects["Deployment"]["spec"]["template"]["spec"]["containers"]
+    deployment = objects["Deployment"]["spec"]
+    (container,) = deployment["template"]["spec"]["containers"]
     plain = {one["name"] for one in container["env"]}
     secret = {*objects["Secret"]["stringData"]}
     assert plain | secret <= known_variables()
     assert not plain & secret
     assert secret == {"DATABASE_URL", "ACADEMY_CLASS_KEY", "ACADEMY_CODE_KEY"}
+    assert {"name": "ACADEMY_HOSTS", "value": str(deployment["replicas"])} in container["env"]
     assert container["envFrom"] == [{"secretRef": {"name": objects["Secret"]["metadata"]["name"]}}]
     assert f"deploy/kubernetes/{OWN_SECRET}" in (ROOT / ".gitignore").read_text("utf-8").splitlines()

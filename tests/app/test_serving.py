@@ -67,6 +67,7 @@ def trusting_nobody() -> Iterator[tuple[int, int]]:
             "key",
             "ACADEMY_CLASS_KEY cannot be used: ACADEMY_CLASSES=key needs one",
         ),
+        ("ACADEMY_HOSTS", "0", "ACADEMY_HOSTS='0' cannot be used"),
         ("ACADEMY_RETENTION_MONTHS", "0", "ACADEMY_RETENTION_MONTHS='0' cannot be used"),
         ("ACADEMY_EMBED_ANCESTORS", "*; script-src *", "ACADEMY_EMBED_ANCESTORS='*; script-src *'"),
     ],

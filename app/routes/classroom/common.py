@@ -52,7 +52,7 @@ MOST_SECRET = 64
 
 def install(app: FastAPI) -> None:
     """Answer refusals with error pages, and begin to count how often clients ask."""
-    app.state.rates = Rates(workers=WORKERS)
+    app.state.rates = Rates(workers=WORKERS * app.state.settings.hosts)
     app.add_exception_handler(Refusal, _refused)
     for error in AWAY:
         app.add_exception_handler(error, _away)

@@ -188,6 +188,14 @@ def test_one_client_takes_no_whole_class_and_a_campus_comes_in() -> None:
     workers[0].take("place", "198.51.100.8", "BCDFGH")
 
 
+def test_hosts_share_the_places_of_a_client() -> None:
+    rates: Rates = create_app(Settings(hosts=2, make_ahead=False)).state.rates
+    for _ in range(RATES["place"].burst // 2):
+        rates.take("place", "198.51.100.7", "BCDFGH")
+    with pytest.raises(TooManyError):
+        rates.take("place", "198.51.100.7", "BCDFGH")
+
+
 def test_beyond_its_places_a_client_waits(class_: Class, monkeypatch: pytest.MonkeyPatch) -> None:
     rates = Rates(lambda: 0.0, workers=RATES["place"].burst)
     monkeypatch.setitem(application(class_.client).state._state, "rates", rates)

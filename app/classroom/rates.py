@@ -36,8 +36,8 @@ class Rate:
 RATES: dict[Limited, Rate] = {
     # 350 in a minute are 6 a second. All at once, 120 come in, and the last waits 29 s at most.
     "join": Rate(per_minute=480, burst=120),
-    # Half of a class, for the workers of all hosts together: a lecture of 1,000 behind one address comes in at
-    # once, while no client alone can fill a class before its teacher has seen it and lets nobody new in.
+    # Half of a class, for the workers of all hosts together: a lecture of 1,000 behind one address comes in
+    # at once, while no client alone can fill a class before its teacher has seen it and lets nobody new in.
     "place": Rate(per_minute=10, burst=1_000),
     # 1,000 students vote in a minute, most in its last seconds, and some move their guess.
     "vote": Rate(per_minute=6_000, burst=2_000),

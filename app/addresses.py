@@ -1,7 +1,7 @@
-"""Every address of the site, both ways: routes match these paths, and pages link to them.
+"""Every address of the site: routes match these paths, and pages link to them.
 
-An address is canonical: its parameters stand in the order of the form, defaults left out. So it is also the
-key of its response in the cache.
+An address is canonical: its parameters are in the order of the form, defaults left out. It is also the key of
+its response in the cache.
 """
 
 from __future__ import annotations
@@ -107,12 +107,12 @@ def path(page: str, *names: str) -> str:
 
 
 def address(page: str, *names: str, query: Iterable[tuple[str, str]] = (), anchor: str = "") -> str:
-    """The address of a page of this site in the current language: what a link says."""
+    """The address of a page of this site in the current language, for links."""
     return prefix() + local_address(page, *names, query=query, anchor=anchor)
 
 
 def local_address(page: str, *names: str, query: Iterable[tuple[str, str]] = (), anchor: str = "") -> str:
-    """The same from the root of the site, in English."""
+    """The address of a page from the root of the site, in English."""
     parameters = urlencode(list(query))
     return path(page, *names) + (f"?{parameters}" if parameters else "") + (f"#{anchor}" if anchor else "")
 
@@ -130,12 +130,6 @@ def in_language(own: str, language: Language) -> str:
 def static_path() -> str:
     """Where the static files of this version are."""
     return current_site().root_path + path("static", "").rstrip("/")
-
-
-def read_prefix(given: str, root_path: str, tags: Iterable[str], source: str) -> tuple[str, str]:
-    """The language that a path names, and the path without it."""
-    tag, _, rest = given.removeprefix(root_path)[1:].partition("/")
-    return (tag, f"{root_path}/{rest}") if tag in tags else (source, given)
 
 
 def place_of(

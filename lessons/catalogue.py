@@ -251,7 +251,7 @@ class Lesson:
 
 
 def course() -> Course:
-    """The course path as `course.toml` tells it, in the present language."""
+    """The course path as `course.toml` tells it, in the current language."""
     return _course(current_language().tag)
 
 
@@ -264,7 +264,7 @@ def _course(language: str) -> Course:
 
 
 def _numbered(read: Numbered) -> Numbered:
-    """The same with its number as the present language writes it."""
+    """The same with its number as the current language writes it."""
     return read.model_copy(update={"number": current_language().coordinates(read.number)})
 
 
@@ -281,12 +281,12 @@ def all_slugs() -> tuple[str, ...]:
 
 
 def plain_pages() -> dict[str, Section]:
-    """The pages that belong to no lesson, by slug, in the present language: `pages/LANGUAGE/*.md`."""
+    """The pages that belong to no lesson, by slug, in the current language: `pages/LANGUAGE/*.md`."""
     return _pages(current_language().tag, "")
 
 
 def teaching_pages() -> dict[str, Section]:
-    """The pages for teachers, by slug, in the present language: `pages/LANGUAGE/teach/*.md`.
+    """The pages for teachers, by slug, in the current language: `pages/LANGUAGE/teach/*.md`.
 
     Their links to pages of the site begin with a slash; whoever shows them puts the site's prefix in front.
     """
@@ -302,7 +302,7 @@ def _pages(language: str, folder: str) -> dict[str, Section]:
 
 
 def load_lesson(slug: str) -> Lesson:
-    """Read a lesson in the present language. Its figures stand in the order that the prose places them in."""
+    """Read a lesson in the current language. Its figures stand in the order that the prose places them in."""
     return _load_lesson(slug, current_language().tag)
 
 

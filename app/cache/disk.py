@@ -1,8 +1,8 @@
-"""Responses that were made ahead, in a file: a server that is started again has them at once.
+"""Responses made ahead, stored in a file so that a restarted server has them at once.
 
-The file is named by what they depend on, so one of another version is never looked at. It holds bytes to send
-and no code: a first line with the hash of the rest, a line of JSON that lists the responses, and their bytes
-one after the other. What is damaged, or could have been written by somebody else, is left alone.
+The name of the file is a hash of what the responses depend on, so a file of another version is never read. The
+file holds no code: a first line with the hash of the rest, a line of JSON that lists the responses, and their
+bytes. A file that is damaged, or that another user could have written, is not used.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ from app.cache.response import CachedResponse
 FOLDER = ROOT / "build" / "answers"
 FILE = re.compile(r"answers-[0-9a-f]{16}")
 PACKAGES = ("brotli", "jinja2", "latex2mathml", "numpy", "pygments")
-"""Whose versions the bytes of an answer depend on, besides the lesson's own."""
+"""Packages whose versions change the bytes of a response."""
 
 UNFINISHED = ".new-"
-"""What the name of a file begins with that is being written; whoever writes it holds its lock."""
+"""Prefix of a file that is being written; its writer holds a lock on it."""
 
 MOST_BYTES = 256 * 2**20
 MOST_FILES = 4  # of different versions and settings; the oldest give way
 
 
 class UnusableError(Exception):
-    """A file of answers that is not taken, and why."""
+    """A file of responses cannot be used; the message says why."""
 
 
 def file_of(folder: Path, *settings: object) -> Path:
-    """Where the answers of this version are, under settings that change their bytes."""
+    """The file of the responses of this version, under settings that change their bytes."""
     depends_on = [version(), sys.version, *map(version_of, PACKAGES), *map(str, settings)]
     return folder / f"answers-{hashlib.sha256(json.dumps(depends_on).encode()).hexdigest()[:16]}"
 
 
-def save(file: Path, answers: Iterable[tuple[str, CachedResponse]]) -> None:
-    """Write a file of answers, all of it or nothing; the oldest of too many other ones go.
+def save(file: Path, responses: Iterable[tuple[str, CachedResponse]]) -> None:
+    """Write a file of responses, all of it or nothing, and delete the oldest of too many other files.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def save(file: Path, answers: Iterable[tuple[str, CachedResponse]]) -> None:
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     listed, contents = [], []
-    for address, response in answers:
+    for address, response in responses:
         media_type, digest, encoding, content = response.stored()
         listed.append([address, media_type, digest, encoding, len(content)])
         contents.append(content)
@@ -77,7 +77,7 @@ def save(file: Path, answers: Iterable[tuple[str, CachedResponse]]) -> None:
 
 
 def clean(folder: Path) -> None:
-    """Remove files that were being written when their server was killed."""
+    """Remove files that were being written when their server was killed, and so are unlocked."""
     for path in folder.glob(f"{UNFINISHED}*"):
         with contextlib.suppress(OSError), open(path, "rb", opener=_open) as left:
             fcntl.flock(left, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -85,7 +85,7 @@ def clean(folder: Path) -> None:
 
 
 def load(file: Path) -> list[tuple[str, CachedResponse]]:
-    """The answers of a file; none if there is no such file.
+    """The responses of a file; none if there is no such file.
 
     Raises
     ------
@@ -99,19 +99,19 @@ def load(file: Path) -> list[tuple[str, CachedResponse]]:
             return []
         except OSError as error:
             raise UnusableError(str(error)) from None
-        return list(_answers(_trusted(opened)))
+        return list(_responses(_trusted(opened)))
 
 
 def _open(path: str, flags: int) -> int:
-    """Open a file that may turn out to be a link or a pipe: follow no link, wait for nobody."""
+    """Open a file that may be a link or a pipe: follow no link, and do not block."""
     return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def _trusted(opened: IO[bytes]) -> bytes:
-    """The bytes of a file that only this user, or root, can have written, as they were written."""
+    """The bytes of a file that only this user or root can have written, after a check of its hash."""
     is_of = os.fstat(opened.fileno())
     if not stat.S_ISREG(is_of.st_mode) or is_of.st_size > MOST_BYTES:
-        raise UnusableError("it is no file of answers")
+        raise UnusableError("it is not a file of responses")
     if is_of.st_uid not in (os.geteuid(), 0) or is_of.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise UnusableError("others than this user can write it")
     digest, _, rest = opened.read(MOST_BYTES + 1).partition(b"\n")
@@ -120,7 +120,7 @@ def _trusted(opened: IO[bytes]) -> bytes:
     return rest
 
 
-def _answers(rest: bytes) -> Iterator[tuple[str, CachedResponse]]:
+def _responses(rest: bytes) -> Iterator[tuple[str, CachedResponse]]:
     listed, _, contents = rest.partition(b"\n")
     at = 0
     try:

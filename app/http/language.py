@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.addresses import read_prefix
 from app.site import Site, set_site
 from lessons.kit.language import PSEUDO, SOURCE, languages, set_language
 
@@ -19,8 +18,12 @@ class LanguagePrefix:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            tag, path = read_prefix(scope["path"], self.site.root_path, self.tags, SOURCE)
+            root_path, path = self.site.root_path, scope["path"]
+            tag, _, rest = path.removeprefix(root_path)[1:].partition("/")
             set_site(self.site)
-            set_language(tag)
-            scope = {**scope, "path": path}
+            if tag in self.tags:
+                set_language(tag)
+                scope = {**scope, "path": f"{root_path}/{rest}"}
+            else:
+                set_language(SOURCE)
         await self.app(scope, receive, send)

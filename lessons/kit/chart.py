@@ -311,7 +311,7 @@ class Chart:
 
 
 def _plotly_language() -> dict[str, Any]:
-    """Plotly's own words in the present language; its default is English."""
+    """Plotly's own words in the current language; its default is English."""
     if current_language().is_source:
         return {}
     words = {word: gettext(word) for word in PLOTLY_WORDS}

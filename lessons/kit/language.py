@@ -1,4 +1,4 @@
-"""The present language: its messages, numbers and dates, and the languages that only tests read.
+"""The current language: its messages, numbers and dates, and the languages that only tests read.
 
 The language is part of the address (`/de/lessons/…`; English has no prefix). A response is made under
 `with use_language("de")`; whatever prints a message or a number asks `current_language()`. Words of a lesson
@@ -184,7 +184,7 @@ _current: ContextVar[Language | None] = ContextVar("language", default=None)
 
 
 def current_language() -> Language:
-    """The present language."""
+    """The current language."""
     return _current.get() or language(SOURCE)
 
 
@@ -205,7 +205,7 @@ def use_language(tag: str | Language) -> Iterator[Language]:
 
 
 def gettext(message: str, **values: object) -> str:
-    """A message of the interface in the present language, its `%(name)s` filled in."""
+    """A message of the interface in the current language, its `%(name)s` filled in."""
     return current_language().gettext(message) % values if values else current_language().gettext(message)
 
 

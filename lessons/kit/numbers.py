@@ -141,7 +141,7 @@ def with_unit(text: str, unit: str) -> str:
 
 
 def as_printed(text: str) -> str:
-    """A written number of a data file, with or without a unit, in the way of the present language."""
+    """A written number of a data file, with or without a unit, in the way of the current language."""
     language = current_language()
     return text if language.is_source else _NUMBER.sub(lambda found: language.number(found[0]), text)
 

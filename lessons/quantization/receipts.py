@@ -64,7 +64,7 @@ class NotCovered:
 
 
 def receipts() -> tuple[Receipt, ...]:
-    """Every case that the formulas cover, in the order of the file, its words in the present language."""
+    """Every case that the formulas cover, in the order of the file, its words in the current language."""
     return tuple(_receipt(case) for case in _file()["cases"] if case["id"] not in _REASONS)
 
 

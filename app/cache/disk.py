@@ -1,8 +1,8 @@
 """Responses made ahead, stored in a file so that a restarted server has them at once.
 
-The name of the file is a hash of what the responses depend on, so a file of another version is never read. The
-file holds no code: a first line with the hash of the rest, a line of JSON that lists the responses, and their
-bytes. A file that is damaged, or that another user could have written, is not used.
+The name of the file is a hash of what the responses depend on, so a file of another version is never read. It
+holds no code: a first line with the hash of the rest, a line of JSON that lists the responses, their bytes. A
+file that is damaged, or that another user could have written, is not used.
 """
 
 from __future__ import annotations

@@ -202,22 +202,25 @@ def _cost(seed: int) -> Exercise:
 # --- round-to-nearest: a block by hand ----------------------------------------------------------------------
 
 
-def _block(seed: int) -> Exercise:
-    rng = rng_of(seed, "rounding")
+def _block_given(rng: np.random.Generator) -> tuple[Array, Grid, int]:
+    """Eight weights, their grid, and one of them: no rounding of the exercise is close to a tie."""
     while True:
         weights = _some_weights(rng, 8)
         low, high = float(weights.min()), float(weights.max())
         fitted = grid.fit_asymmetric(weights, BITS)
-        scale, zero_point = float(fitted.scale), int(fitted.zero_point)  # type: ignore[arg-type]
+        scale = float(fitted.scale)
         which = int(rng.integers(8))
         weight = float(weights[which])
-        steps, sixteen = weight / scale, (high - low) / 2**BITS
+        steps = weight / scale
         settled = abs(-low / scale % 1 - 0.5) > 0.1
         if settled and weight not in (low, high) and 0.08 < abs(steps - np.rint(steps)) < 0.42:
-            break
-    code = _code(fitted, weight)
-    restored = _level(fitted, code)
-    with_sixteen = _as_grid(sixteen, round(-low / sixteen))
+            return weights, fitted, which
+
+
+def _block(seed: int) -> Exercise:
+    weights, fitted, which = _block_given(rng_of(seed, "rounding"))
+    low, high, weight = float(weights.min()), float(weights.max()), float(weights[which])
+    scale = float(fitted.scale)
     slots = {
         "low": _fixed(low, 3),
         "high": _fixed(high, 3),
@@ -225,61 +228,51 @@ def _block(seed: int) -> Exercise:
         "steps": str(2**BITS - 1),
         "levels": str(2**BITS),
         "s": _fixed(scale, 5),
-        "z": str(zero_point),
+        "z": str(int(fitted.zero_point)),  # type: ignore[arg-type]
         "w": _fixed(weight, 3),
         "position": str(which + 1),
-        "ratio": _fixed(steps, 2),
+        "ratio": _fixed(weight / scale, 2),
         "ends": _fixed(-low / scale, 2),
-        "q": str(code),
+        "q": str(_code(fitted, weight)),
     }
     return Exercise(
         (Sentence("given", bits=str(BITS), **slots),),
-        (
-            _number(
-                "scale",
-                scale,
-                5,
-                (
-                    ("sixteen", sixteen),
-                    ("symmetric", float(np.abs(weights).max()) / (2 ** (BITS - 1) - 1)),
-                    ("half", float(np.abs(weights).max()) / (2**BITS - 1)),
-                    ("range", high - low),
-                ),
-                slots,
-            ),
-            _number(
-                "zero_point",
-                zero_point,
-                0,
-                (("sign", -zero_point), ("middle", 2 ** (BITS - 1)), ("floor", math.floor(-low / scale))),
-                slots,
-                exact=True,
-            ),
-            _number(
-                "code",
-                code,
-                0,
-                (
-                    ("zero_point", float(np.rint(steps))),
-                    ("truncated", _clipped(math.trunc(steps) + zero_point)),
-                    ("sixteen", _code(with_sixteen, weight)),
-                ),
-                slots,
-                exact=True,
-            ),
-            _number(
-                "restored",
-                restored,
-                4,
-                (
-                    ("zero_point", scale * code),
-                    ("weight", weight),
-                    ("sixteen", sixteen * (code - zero_point)),
-                ),
-                slots,
-            ),
-        ),
+        _block_steps(weights, fitted, weight, slots),
         rows=(("w", tuple(_fixed(float(value), 3) for value in weights)),),
+    )
+
+
+def _block_steps(weights: Array, fitted: Grid, weight: float, slots: dict[str, str]) -> tuple[Step, ...]:
+    low, high, largest = float(weights.min()), float(weights.max()), float(np.abs(weights).max())
+    scale, zero_point = float(fitted.scale), int(fitted.zero_point)  # type: ignore[arg-type]
+    steps, sixteen, code = weight / scale, (high - low) / 2**BITS, _code(fitted, weight)
+    with_sixteen = _as_grid(sixteen, round(-low / sixteen))
+    of_scale = (
+        ("sixteen", sixteen),
+        ("symmetric", largest / (2 ** (BITS - 1) - 1)),
+        ("half", largest / (2**BITS - 1)),
+        ("range", high - low),
+    )
+    of_zero_point = (
+        ("sign", -zero_point),
+        ("middle", 2 ** (BITS - 1)),
+        ("floor", math.floor(-low / scale)),
+    )
+    of_code = (
+        ("zero_point", float(np.rint(steps))),
+        ("truncated", _clipped(math.trunc(steps) + zero_point)),
+        ("sixteen", _code(with_sixteen, weight)),
+    )
+    of_restored = (
+        ("zero_point", scale * code),
+        ("weight", weight),
+        ("sixteen", sixteen * (code - zero_point)),
+    )
+    return (
+        _number("scale", scale, 5, of_scale, slots),
+        _number("zero_point", zero_point, 0, of_zero_point, slots, exact=True),
+        _number("code", code, 0, of_code, slots, exact=True),
+        _number("restored", _level(fitted, code), 4, of_restored, slots),
     )
 
 
@@ -506,32 +499,20 @@ def _byte(seed: int) -> Exercise:
         "sc": str(sc),
         "m": str(m),
     }
+    of_code = (("nibble", other), ("byte", int(block.data[byte])), ("signed", code - 8))
+    of_value = (
+        ("minimum", d * sc * code),
+        ("plus", d * sc * code + dmin * m),
+        ("dmin_alone", d * sc * code - dmin),
+        ("scale", d * code - dmin * m),
+        ("nibble", d * sc * other - dmin * m),
+    )
     return Exercise(
         (Sentence("given", **slots), Sentence("given_high" if upper else "given_low", **slots)),
         (
-            _number(
-                "code",
-                code,
-                0,
-                (("nibble", other), ("byte", int(block.data[byte])), ("signed", code - 8)),
-                slots,
-                exact=True,
-                how="code_high" if upper else "code_low",
-            ),
+            _number("code", code, 0, of_code, slots, exact=True, how="code_high" if upper else "code_low"),
             _number("level", d * sc * code, 5, (("scale", d * code), ("nibble", d * sc * other)), slots),
-            _number(
-                "value",
-                value,
-                5,
-                (
-                    ("minimum", d * sc * code),
-                    ("plus", d * sc * code + dmin * m),
-                    ("dmin_alone", d * sc * code - dmin),
-                    ("scale", d * code - dmin * m),
-                    ("nibble", d * sc * other - dmin * m),
-                ),
-                slots,
-            ),
+            _number("value", value, 5, of_value, slots),
         ),
     )
 
@@ -580,36 +561,24 @@ def _fits(seed: int) -> Exercise:
         "left": _fixed(abs(usable - total), 2),
     }
     wrong = "over" if verdict == "fits" else "fits"
+    of_gb = (
+        ("bits", count * bits),
+        ("nominal", count * nominal / 8),
+        ("sixteen", count * 2),
+        ("gib", gib),
+    )
+    of_total = (
+        ("gb", weights + cache + buffer),
+        ("weights", gib),
+        ("cache", gib + buffer),
+        ("buffer", gib + cache),
+        ("turned", weights * GIB / 1e9 + cache + buffer),
+    )
     return Exercise(
         (Sentence("given", **slots), Sentence("given_rest", **slots)),
         (
-            _number(
-                "gb",
-                weights,
-                2,
-                (
-                    ("bits", count * bits),
-                    ("nominal", count * nominal / 8),
-                    ("sixteen", count * 2),
-                    ("gib", gib),
-                ),
-                slots,
-                unit="GB",
-            ),
-            _number(
-                "total",
-                total,
-                2,
-                (
-                    ("gb", weights + cache + buffer),
-                    ("weights", gib),
-                    ("cache", gib + buffer),
-                    ("buffer", gib + cache),
-                    ("turned", weights * GIB / 1e9 + cache + buffer),
-                ),
-                slots,
-                unit="GiB",
-            ),
+            _number("gb", weights, 2, of_gb, slots, unit="GB"),
+            _number("total", total, 2, of_total, slots, unit="GiB"),
             _choice("verdict", verdict, VERDICTS, ((f"is_{verdict}", wrong),), slots),
         ),
     )

@@ -725,21 +725,20 @@ def _description(name: str, result: Result) -> tuple[Sentence, ...]:
         sentences.append(
             Sentence("writes_nothing") if run.shape.is_encoder else Sentence("no_band", mix=run.mix)
         )
-    if run.everything and not result.footprint.conversation:
-        sentences.append(Sentence("keeps_nothing"))
-    elif run.everything:
-        rooms = _rooms(result.footprint, chosen)
-        sentences.append(
-            Sentence(
-                "serves" if rooms > 1 else "serves_one" if rooms else "serves_none",
-                rooms=numbers.integer(rooms),
-                context=numbers.integer(run.context),
-            )
-        )
+    if run.everything:
+        sentences.append(_serves(result))
     sentences.append(Sentence("ladder", fitting=str(len(fitting)), all=str(len(machines))))
     sentences.extend(_born(name, run))
     sentences.extend(_same_size(result))
     return tuple(sentences)
+
+
+def _serves(result: Result) -> Sentence:
+    if not result.footprint.conversation:
+        return Sentence("keeps_nothing")
+    rooms = _rooms(result.footprint, result.chosen)
+    key = "serves" if rooms > 1 else "serves_one" if rooms else "serves_none"
+    return Sentence(key, rooms=numbers.integer(rooms), context=numbers.integer(result.run.context))
 
 
 def _split_says(split: memory.Offload) -> Sentence:

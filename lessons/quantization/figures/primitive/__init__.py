@@ -108,7 +108,6 @@ def on_own(controls: Controls, own: Own) -> View:
 
 def view(result: Result, own: Own | None = None) -> View:
     controls, levels = result.controls, result.fitted.levels()
-    chosen, error = controls.weight, result.values - result.weights
     convention, identity, n = controls.convention, _identity(result), str(GROUP_SIZE)
     offset = "zero_point" if result.min is None else "min"
     stored = _stored_bits(controls)
@@ -126,33 +125,14 @@ def view(result: Result, own: Own | None = None) -> View:
         drawing=_drawing(result, levels),
         description=(
             Sentence(f"finding_{_finding(result)}", **_in_brackets(result), n=n),
-            Sentence("chosen", column=str(result.first + chosen)),
+            Sentence("chosen", column=str(result.first + controls.weight)),
             Sentence("levels", n=n, levels=str(len(levels)), used=str(len(np.unique(result.codes)))),
             Sentence(
                 f"reads_{convention}", **identity, levels=str(len(levels)), spare=str(2 ** int(controls.bits))
             ),
             Sentence(f"stored_{convention}", n=n, bits=controls.bits, **stored),
         ),
-        table=Table(
-            (
-                Column("column", str),
-                Column("weight", lambda v: numbers.fixed(v, 5)),
-                Column("code", numbers.integer),
-                Column("restored", lambda v: numbers.fixed(v, 5)),
-                Column("error", lambda v: numbers.signed(v, 5)),
-            ),
-            tuple(
-                (
-                    result.first + i,
-                    float(result.weights[i]),
-                    int(result.codes[i]),
-                    float(result.values[i]),
-                    float(error[i]),
-                )
-                for i in range(GROUP_SIZE)
-            ),
-            frozenset({chosen}),
-        ),
+        table=_table(result),
         formulas=_formulas(result),
         ran=(
             fit(convention),
@@ -167,6 +147,28 @@ def view(result: Result, own: Own | None = None) -> View:
         ),
         source=Sentence("own" if own else f"source_{controls.block}", n=n),
     )
+
+
+def _table(result: Result) -> Table:
+    error = result.values - result.weights
+    columns = (
+        Column("column", str),
+        Column("weight", lambda v: numbers.fixed(v, 5)),
+        Column("code", numbers.integer),
+        Column("restored", lambda v: numbers.fixed(v, 5)),
+        Column("error", lambda v: numbers.signed(v, 5)),
+    )
+    rows = (
+        (
+            result.first + i,
+            float(result.weights[i]),
+            int(result.codes[i]),
+            float(result.values[i]),
+            float(error[i]),
+        )
+        for i in range(GROUP_SIZE)
+    )
+    return Table(columns, tuple(rows), frozenset({result.controls.weight}))
 
 
 def _identity(result: Result) -> dict[str, str]:

@@ -1,6 +1,6 @@
-"""Work that waits for a thread, in turn for each client: a loop from one address does not delay the others.
+"""A queue of work for a few threads. Clients take turns: a loop from one address does not delay others.
 
-A client that waits alone has all of the threads, and a class behind one address shares one line.
+A client that waits alone has all threads. A class behind one address is one client.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ T = TypeVar("T")
 
 
 class Busy(Exception):
-    """More work waits than may, and this client is not the one with most of it."""
+    """The queue is full, and this client is not the one with the most work in it."""
 
 
 class Crowded(Busy):
-    """More of this client's work waits than may."""
+    """The queue is full, and this client has the most work in it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Together:
-    """What prepares several pieces of work in one pass, and what it is told of this one."""
+    """A function that prepares several pieces of work in one pass, and its argument for this piece."""
 
     prepare: Callable[[Sequence[Any]], None]
     about: Any
@@ -38,7 +38,7 @@ class Together:
 
 @dataclass(slots=True, eq=False)
 class Work:
-    """One piece: what to call, who asks for it, and its outcome."""
+    """One piece of work: what to call, who asks for it, and its outcome."""
 
     key: Hashable
     call: Callable[[], Any]
@@ -49,19 +49,19 @@ class Work:
 
 
 class FairQueue:
-    """Threads, and what waits for them: the clients take turns, whoever has asked for how much.
+    """Threads and the work that waits for them: clients take turns, however much each has asked for.
 
     Parameters
     ----------
     threads
         They share one interpreter: more would only take turns.
     most
-        Pieces of work that may wait. Where one more comes, the newest of the client with most of it is
+        Pieces of work that may wait. When one more comes, the newest piece of the client with the most is
         refused.
     batch
         Pieces that are prepared in one pass: of clients that wait for one each, or half as many of the only
-        client that waits. So who comes meanwhile waits for less, and nobody's piece is prepared together with
-        those of a client that asks for many.
+        client that waits. So a newcomer waits less, and nobody's piece is prepared together with those of a
+        client that asks for many.
     """
 
     def __init__(self, name: str, threads: int, most: int, batch: int = 1) -> None:
@@ -93,13 +93,14 @@ class FairQueue:
             elif key in self._waiting and client not in work.clients:
                 self._stand(client, work)
             try:
-                return cast(T, await asyncio.shield(work.outcome))  # who gives up does not stop it for others
+                # Shielded: a client that leaves does not cancel it for others.
+                return cast(T, await asyncio.shield(work.outcome))
             except _Dropped as dropped:
                 if dropped.client == client:
                     raise Crowded from None
 
     def close(self) -> None:
-        """Let the threads go: what is begun is finished, what waits and what comes is refused."""
+        """Stop: finish what has begun, refuse what waits and what comes."""
         self._closed = True
         for work in list(self._waiting.values()):
             self._leave(work)
@@ -118,7 +119,7 @@ class FairQueue:
         return work
 
     def _stand(self, client: str, work: Work) -> None:
-        """Let a client wait for a piece of work in its own line, besides those who wait for it already."""
+        """Add a piece of work to the client's line; other clients may wait for the same piece."""
         work.clients.append(client)
         self._lines.setdefault(client, {})[work.key] = work
 
@@ -151,7 +152,7 @@ class FairQueue:
             self._pool.submit(self._run, batch, loop)
 
     def _next(self) -> list[Work]:
-        """Whose turn it is: one piece, or several that can be prepared together."""
+        """The next piece of work, or several that can be prepared together."""
         alone = len(self._lines) == 1
         most = self.batch // 2 if alone else self.batch
         several = len(next(iter(self._lines.values()))) > 1
@@ -175,12 +176,12 @@ class FairQueue:
         return work
 
     def _run(self, batch: list[Work], loop: asyncio.AbstractEventLoop) -> None:
-        """In a thread: prepare what can be prepared together, and then call one after the other."""
+        """In a thread: prepare the batch together, then call its pieces one after the other."""
         if len(batch) > 1:
             prepare = {work.together.prepare for work in batch if work.together}
             for function in prepare:
                 about = [w.together.about for w in batch if w.together and w.together.prepare is function]
-                with suppress(Exception):  # whichever it was meets it again below, and is told
+                with suppress(Exception):  # the piece that failed fails again below, and its client is told
                     function(about)
         for work in batch:
             try:
@@ -191,7 +192,7 @@ class FairQueue:
                 loop.call_soon_threadsafe(self._done, work, result, error, work is batch[-1])
 
     def _done(self, work: Work, result: object, error: BaseException | None, last: bool) -> None:
-        """Tell whoever waits; with the last of its batch a thread is free again."""
+        """Give the outcome to those who wait. The last piece of a batch frees the thread."""
         del self._running[work.key]
         if last:
             self._busy_threads -= 1
@@ -209,7 +210,7 @@ class FairQueue:
 
 
 class _Dropped(Exception):
-    """A piece of work that gave way to another client's."""
+    """A piece of work was dropped to make room for another client's."""
 
     def __init__(self, client: str) -> None:
         super().__init__(client)
@@ -217,6 +218,6 @@ class _Dropped(Exception):
 
 
 def _seen(outcome: asyncio.Future[Any]) -> None:
-    """Whoever asked may have gone: a failure that nobody waits for is no news."""
+    """Mark a failure as seen: asyncio would log it when nobody waits for it any longer."""
     if not outcome.cancelled():
         outcome.exception()

@@ -1,7 +1,7 @@
 """A response as the cache keeps it: its bytes, and the headers that never change with them.
 
-What compresses is kept compressed only: a hundred views then take the memory of ten, and the form that nearly
-every browser asks for is ready.
+What compresses is kept compressed only: a hundred views take the memory of ten, and most browsers ask for
+that form.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ RawHeaders = list[tuple[bytes, bytes]]
 
 
 class Unpacked:
-    """What gzip has packed, unpacked piece by piece. Unlike brotli it needs the last 32 KiB only to go on."""
+    """Gzipped bytes, decompressed piece by piece. Unlike brotli, gzip needs only the last 32 KiB to go on."""
 
     def __init__(self, packed: bytes) -> None:
         self.packed = packed
@@ -56,11 +56,11 @@ class CachedResponse:
     raw
         The bytes, uncompressed.
     quality
-        Brotli's; `prepared` is the compressed form where it was made before.
+        Brotli's; `prepared` is the compressed form if it was made before.
     headers
-        What every response with these bytes says besides.
+        Further headers of every response with these bytes.
     keep_raw
-        Keep the uncompressed form too: whoever asks for it then gets these bytes, and no copy of their own.
+        Keep the uncompressed form too: requests for it then share these bytes instead of a copy each.
     """
 
     __slots__ = (
@@ -92,7 +92,7 @@ class CachedResponse:
         self.size = sum(map(len, self._forms.values()))
 
     def stored(self) -> tuple[str, str, str, bytes]:
-        """What it can be restored from: media type, hash, encoding and the bytes in it."""
+        """Media type, hash, encoding and encoded bytes, from which `restored` makes it again."""
         (encoding, content), *_ = self._forms.items()
         return self.media_type, self._digest, encoding, content
 
@@ -110,13 +110,13 @@ class CachedResponse:
         return self._forms[""] if "" in self._forms else bytes(brotli.decompress(self._forms["br"]))
 
     def etag(self, encoding: str) -> str:
-        """The ETag of these bytes in an encoding, "" for none: other bytes on the line have another one."""
+        """The ETag of these bytes in an encoding, "" for none: each encoding has its own."""
         return f'"{self._digest}-{encoding}"' if encoding else f'"{self._digest}"'
 
     def answer(
         self, accept_encoding: str, if_none_match: str, cache_control: str
     ) -> tuple[int, RawHeaders, Content]:
-        """Status, headers and bytes for a request with these headers: 304 for who has the bytes already."""
+        """Status, headers and bytes for a request with these headers: 304 if the client has the bytes."""
         content, encoding = self.encoded(accept_encoding)
         headers = self._fixed_headers(encoding, cache_control)
         if matches(if_none_match, self.etag(encoding)):
@@ -170,7 +170,7 @@ def matches(if_none_match: str, etag: str) -> bool:
 
 @functools.lru_cache(maxsize=64)
 def preferred(accept_encoding: str) -> str:
-    """The encoding to answer with: brotli before gzip; "" where the reader takes neither.
+    """The encoding to answer with: brotli before gzip; "" if the client accepts neither.
 
     >>> preferred("gzip, deflate, br"), preferred("gzip;q=1.0, br;q=0"), preferred("identity")
     ('br', 'gzip', '')
@@ -184,7 +184,7 @@ def preferred(accept_encoding: str) -> str:
 
 
 class UnpackedResponse(Response):
-    """Sends such content; the server waits before each piece until most of the last ones are taken."""
+    """Sends `Unpacked` content; the server waits before each piece until most of the last ones are sent."""
 
     def __init__(self, content: Unpacked, status: int) -> None:
         super().__init__(None, status)

@@ -1,8 +1,7 @@
 """The cache of responses: each is made once, in a thread beside the event loop, and kept within a bound.
 
-Each worker has its own cache; nothing else depends on what is in it, so workers agree without talking.
-However many readers ask for a response at once, it is made once, and only so many responses may wait to be
-made: a worker that is asked for more says so at once.
+Each worker has its own cache, and nothing depends on what is in it. However many readers ask for a response,
+it is made once. A worker with too many responses waiting refuses more at once.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ BATCH = 4  # responses to what readers typed that are prepared in one pass
 
 
 class ResponseCache:
-    """Responses by their canonical address; where room is needed, the least recently used one is dropped.
+    """Responses by their canonical address; when room is needed, the least recently used one is dropped.
 
     Parameters
     ----------
@@ -45,10 +44,10 @@ class ResponseCache:
     -----
     There is one queue for each kind of work that must not hold up the others:
 
-    - `views`: what readers look at;
-    - `typed`: what takes long because a reader typed it;
-    - `given`: reading long or typed input, and figures on a reader's own weights;
-    - `ahead`: state tables, which nobody looks at yet.
+    - `views`: pages and views;
+    - `typed`: views of a text that a reader typed, which take long;
+    - `given`: parsing long or typed input, and figures on a reader's own weights;
+    - `ahead`: state tables.
     """
 
     def __init__(self, most_bytes: int, most_waiting: int = MOST_WAITING) -> None:
@@ -88,7 +87,7 @@ class ResponseCache:
     async def run(
         self, work: Callable[[], T], *, queue: QueueName = "given", together: Together | None = None
     ) -> T:
-        """The outcome of work of which nothing is kept, done in a thread in its turn.
+        """Do work in a thread, in its turn, and cache nothing of it.
 
         Raises
         ------
@@ -99,11 +98,11 @@ class ResponseCache:
         return await self._queues[queue].do(object(), work, together)
 
     def give_way(self) -> None:
-        """Between two pieces of what is made ahead: let what readers wait for go first."""
+        """Wait between two responses made ahead while readers wait for responses."""
         self._queues["views"].idle.wait(GIVES_WAY)
 
     def wait_for_rest(self, stopping: threading.Event) -> None:
-        """Before a response that nobody has asked for: wait until readers rest, or for a while."""
+        """Wait until readers rest, but not for long, before a response that nobody has asked for."""
         end = time.monotonic() + WAITS_FOR_REST
         while (left := min(end, self._asked + RESTS_AFTER) - time.monotonic()) > 0:
             if stopping.wait(left):
@@ -141,7 +140,7 @@ class ResponseCache:
             return list(self._entries.items())
 
     def close(self) -> None:
-        """Let the threads go: what is begun is finished, what waits and what comes is refused."""
+        """Stop: finish what has begun, refuse what waits and what comes."""
         for queue in self._queues.values():
             queue.close()
 

@@ -1,1 +1,1 @@
-"""What every request passes: headers, language, limits, queries, errors."""
+"""Middleware, limits of requests, queries and forms, error pages."""

@@ -1,4 +1,4 @@
-"""The client that sends a request, and the event loop shared out between clients.
+"""The client that sends a request, and turns in the event loop.
 
 A client is an address, as the trusted proxies tell it; of IPv6 it is the /48 network, the largest that one
 site is given (RIPE-690, section 4.2).

@@ -1,4 +1,4 @@
-"""Connections that cannot be held for ever: uvicorn's protocol, with the limits that it leaves to a proxy.
+"""Limits on connections: uvicorn's HTTP protocol with the timeouts and sizes that it leaves to a proxy.
 
 uvicorn closes a connection that rests between two requests, and no other. Here a request must also come
 within a time and a size, head and body together, and its answer must be taken within a time. Above the limit
@@ -53,7 +53,7 @@ REFUSED_SECONDS = 5.0
 
 @dataclass(slots=True)
 class Client:
-    """What one client has open in a server."""
+    """The connections that one client has open."""
 
     connections: OrderedDict[BoundedHttp, None] = field(default_factory=OrderedDict)
     resting: OrderedDict[BoundedHttp, None] = field(default_factory=OrderedDict)
@@ -174,7 +174,7 @@ class BoundedHttp(HttpToolsProtocol):
                 self._await_request()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no request, unless other answers are due first: it would be taken for one."""
+        """Answer an invalid request, unless other responses are due: the client would take this for one."""
         if self.pipeline:
             self.transport.close()
         else:
@@ -185,7 +185,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._forget_rest()
 
     def _of_client(self) -> Client | None:
-        """What its client has open; None of a proxy."""
+        """The open connections of its client; None for a proxy."""
         return None if self.counted_as is None else self.clients.by_name.get(self.counted_as)
 
     def _forget_rest(self) -> None:
@@ -200,7 +200,7 @@ class BoundedHttp(HttpToolsProtocol):
                 client.incomplete += 1 if incomplete else -1
 
     def _forget_connection(self) -> None:
-        """Count it no longer: it is closed, or about to be."""
+        """Stop counting it: it is closed, or about to be."""
         self._forget_rest()
         self._set_incomplete(False)
         if client := self._of_client():
@@ -248,18 +248,18 @@ class BoundedHttp(HttpToolsProtocol):
             self.transport.abort()
 
     def _end(self, status: int) -> None:
-        """Say why in a status line alone: whoever sends such a head does not read pages."""
+        """Send a status line without a page, which the sender of such a head would not read."""
         self.transport.write(STATUS_LINE[status] + b"content-length: 0\r\nconnection: close\r\n\r\n")
         self.transport.close()
 
     def _is_proxy(self) -> bool:
-        """Whether this connection comes from a proxy that is believed; uvicorn decides by the same test."""
+        """Whether this connection comes from a trusted proxy; uvicorn uses the same test."""
         if not self.config.proxy_headers or not self.client:
             return False
         return self.client[0] in trusted(str(self.config.forwarded_allow_ips))
 
     def _make_room_of_client(self, client: Client) -> None:
-        """Its client has more connections than one may: close one that rests, or refuse this one."""
+        """Its client has too many connections: close an idle one, or refuse this one."""
         if client.resting:
             next(iter(client.resting))._end_rest()
         elif len(client.connections) > SPARE * self.client_connections:
@@ -268,7 +268,7 @@ class BoundedHttp(HttpToolsProtocol):
             self._refuse(TOO_MANY_OF_CLIENT)
 
     def _make_room(self, most: int) -> None:
-        """There are more connections than may be: close one that rests or is of the heaviest client."""
+        """There are too many connections: close an idle one, or one of the client with the most."""
         own = self._of_client()
         heaviest = max(self.clients.by_name.values(), key=lambda client: len(client.connections), default=own)
         if self.clients.resting:
@@ -287,7 +287,7 @@ class BoundedHttp(HttpToolsProtocol):
         self.transport.close()
 
     def _refuse(self, refusal: bytes) -> None:
-        """Parse nothing of what comes, and answer it with this later."""
+        """Stop parsing, and send this refusal later."""
         self.refusal = refusal
         self._forget_request()
         self.request_timer = self.loop.call_later(self.refused_seconds, self._tell_refusal)
@@ -299,7 +299,7 @@ class BoundedHttp(HttpToolsProtocol):
 
 
 def hold_little(transport: asyncio.Transport) -> None:
-    """Let what is not taken wait where it is kept once for all, not in buffers of this connection."""
+    """Keep the buffers of a connection small: unsent bytes wait in the cache, which all connections share."""
     transport.set_write_buffer_limits(UNTAKEN_BYTES)
     open_socket = transport.get_extra_info("socket")
     if open_socket.family != socket.AF_UNIX and hasattr(socket, "TCP_NOTSENT_LOWAT"):
@@ -312,7 +312,7 @@ def trusted(hosts: str) -> _TrustedHosts:
 
 
 def _refusal(status: int, words: str) -> bytes:
-    """A whole answer, made once."""
+    """A complete response, made once."""
     own = {
         "Content-Type": "text/plain; charset=utf-8",
         "Content-Length": str(len(words)),

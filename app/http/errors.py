@@ -47,7 +47,7 @@ TITLES = {
 
 
 class CannotShow(Exception):
-    """An address that asks for what cannot be shown: what is wrong with it, and an address that works.
+    """An address asks for something that cannot be shown: its problems, and an address that works.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ async def _cannot_show(request: Request, error: Exception) -> Response:
 
 
 def problem_page(error: CannotShow, *, embedded: bool) -> bytes:
-    """What cannot be understood of an address, what is allowed, and a way back."""
+    """The problems of an address, what is allowed, and a way back."""
     told = {"problems": error.problems, "back": error.back}
     if error.fragment:
         return render("problem_fragment.jinja", id=error.fragment, **told)
@@ -121,7 +121,7 @@ async def _busy(request: Request, error: Exception) -> Response:
 
 
 async def _slow_down(request: Request) -> None:
-    """Let a client that asks for too much wait for its refusal, unless it leaves: it would try again."""
+    """Delay the refusal of a client that asks for too much: it would try again at once."""
     with suppress(TimeoutError):
         async with asyncio.timeout(REFUSED_SECONDS):
             while (await request.receive())["type"] != "http.disconnect":
@@ -129,7 +129,7 @@ async def _slow_down(request: Request) -> None:
 
 
 async def _gone(request: Request, error: Exception) -> Response:
-    """The client left before its form had come: nobody reads this, and nothing failed."""
+    """The client left before its form had arrived: nobody reads this response, and nothing failed."""
     return Response(status_code=400)
 
 
@@ -152,5 +152,5 @@ def _page(request: Request, status: int, title: str, detail: str, headers: dict[
 
 @functools.lru_cache(maxsize=64)
 def _body_of(_language: str, _root: str, status: int, title: str, detail: str, embedded: bool) -> bytes:
-    """The page's bytes; those that a busy worker answers with are made once."""
+    """The bytes of an error page; those of a busy worker are made once."""
     return render("error.jinja", status=status, title=title, detail=detail, embedded=embedded)

@@ -1,4 +1,4 @@
-"""Query strings, read strictly: bounded, UTF-8, never guessed at."""
+"""Read queries and forms strictly: bounded, and valid UTF-8."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def read_query(raw: bytes) -> list[tuple[str, str]]:
 
 
 class Forms:
-    """The forms that a worker holds until they are answered, shared out between the clients.
+    """The bytes of all forms that a worker holds, shared out between clients.
 
     A client may hold as many bytes as are still free: half of them when it is alone, a quarter when another
     one holds half. So a few clients never fill it for all others.

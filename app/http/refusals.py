@@ -1,7 +1,7 @@
-"""Requests that are refused before they are routed: too large ones, and POSTs of other sites' pages.
+"""Refuse requests before they are routed: too large ones, and POSTs from other sites' pages.
 
-Browsers say where a request comes from, and no script can make them lie. What is no browser says nothing, and
-is let through: it carries nobody's rights. Queries have limits of their own, in `app.http.query`.
+Browsers say where a request comes from, and no script can change that. Other programs say nothing and are let
+through: they carry nobody's cookies. Queries have limits of their own, in `app.http.query`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ READ = ("GET", "HEAD", "OPTIONS")
 
 
 class Refusals:
-    """ASGI middleware: answers such a request with an error page."""
+    """ASGI middleware: answers a refused request with an error page."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -40,7 +40,7 @@ class Refusals:
 
 
 def refused(scope: Scope) -> tuple[int, str] | None:
-    """Status and words for a request that is too large or not ours, None for any other."""
+    """Status and message for a request that is refused, None for any other."""
     if len(scope.get("raw_path") or scope["path"].encode()) > PATH_BYTES:
         return 414, _(
             "The address is too long: at most %(most)s bytes may come before the question mark.",
@@ -103,5 +103,5 @@ def is_own(scope: Scope) -> bool:
 
 
 def _bare(host: str) -> str:
-    """A host without a default port. The scheme is not compared: a proxy may have taken HTTPS off."""
+    """A host without a default port. The scheme is not compared: a proxy may have terminated HTTPS."""
     return host.removesuffix(":80").removesuffix(":443")

@@ -19,10 +19,10 @@ POLICY = {
     "base-uri": "'none'",
     "form-action": "'self'",
 }
-"""Of a page. Trusted Types are not demanded: docs/hosting.md says why."""
+"""For pages. Trusted Types are not required: docs/hosting.md says why."""
 
 DATA_POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-"""Of everything else: a table, a script or a health check has nothing to load, even when opened as a page."""
+"""For everything else: a table or a health check has nothing to load, even when opened as a page."""
 
 POWERS_OFF = (
     "accelerometer",
@@ -51,33 +51,33 @@ POWERS_OFF = (
     "window-management",
     "xr-spatial-tracking",
 )
-"""What a page could ask a reader for, or learn of the machine; none of it has a use here. No more than that:
-the header comes with every page, uncompressed."""
+"""Features that a page could ask for or learn about the machine from; none has a use here. The list is short:
+the header is sent with every page, uncompressed."""
 
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-"""Of every answer."""
+"""For every response."""
 
 PAGE_HEADERS = {
     "Permissions-Policy": ", ".join(f"{power}=()" for power in POWERS_OFF),
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-"""Of pages besides: nothing else is ever a window."""
+"""For pages as well: nothing else is ever a window."""
 
 FRAMED = {"Cross-Origin-Resource-Policy": "cross-origin", "Cross-Origin-Embedder-Policy": "require-corp"}
-"""Of a page that other sites may frame: a cross-origin isolated one asks both of its frames."""
+"""For a page that other sites may frame: a cross-origin isolated site requires both of its frames."""
 
 SHARED = {"Cross-Origin-Resource-Policy": "cross-origin", "Access-Control-Allow-Origin": "*"}
-"""Of static files: to a figure in a frame with `sandbox`, its style sheet and fonts are another origin's."""
+"""For static files: in a frame with `sandbox`, a figure's style sheet and fonts come from another origin."""
 
 TRANSPORT = "max-age=31536000"
 """Sent over HTTPS only: a host without it must stay reachable."""
 
 FRAME_OPTIONS = {"'none'": "DENY", "'self'": "SAMEORIGIN"}
-"""What browsers older than `frame-ancestors` understand; a list of hosts they cannot be told."""
+"""For browsers older than `frame-ancestors`, which cannot be given a list of hosts."""
 
 
 def content_security_policy(frame_ancestors: str) -> str:
@@ -88,7 +88,7 @@ def content_security_policy(frame_ancestors: str) -> str:
 
 
 def page_headers(frame_ancestors: str = "'none'") -> dict[str, str]:
-    """What a page says of who may put it in a frame."""
+    """The headers that say who may put a page in a frame."""
     policy = {"Content-Security-Policy": content_security_policy(frame_ancestors)}
     if frame_ancestors in FRAME_OPTIONS:
         return policy | {"X-Frame-Options": FRAME_OPTIONS[frame_ancestors]}
@@ -103,7 +103,7 @@ def is_embed(scope: Scope) -> bool:
 class SecurityHeaders:
     """ASGI middleware: adds the headers that a response does not already set for itself.
 
-    What is refused of an embed may be framed like the embed: `embed_ancestors` says by whom.
+    A refused embed may be framed by the same sites as the embed, `embed_ancestors`.
     """
 
     def __init__(self, app: ASGIApp, embed_ancestors: str = "'none'") -> None:
@@ -117,7 +117,7 @@ class SecurityHeaders:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] != 304:
-                # Of a 304 the browser keeps the headers that came with the page; any here would replace them.
+                # On a 304 the browser keeps the headers of the page; any here would replace them.
                 framed = message["status"] >= 400 and is_embed(scope)
                 ancestors = self.embed_ancestors if framed else "'none'"
                 said = message["headers"]
@@ -128,10 +128,10 @@ class SecurityHeaders:
 
 
 def missing(said: Iterable[RawHeader], scheme: str, ancestors: str = "'none'") -> list[RawHeader]:
-    """What an answer with these headers has not said for itself; `ancestors` may frame it if it is a page."""
+    """The default headers that a response lacks; `ancestors` may frame it if it is a page."""
     known = dict(said)
     html = known.get(b"content-type", b"").startswith(b"text/html")
-    # An answer with a policy of its own has decided, too, who may frame it.
+    # A response with a policy of its own has decided who may frame it, too.
     decided = b"content-security-policy" in known
     return [line for line in _defaults(html, decided, scheme, ancestors) if line[0] not in known]
 

@@ -9,6 +9,7 @@ Ctrl-C stop the server gracefully within ten seconds: running responses are fini
 from __future__ import annotations
 
 import errno
+import gc
 import ipaddress
 import os
 import resource
@@ -47,6 +48,7 @@ def main(make_app: Callable[[], FastAPI] | None = None) -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ["CLIENT_CONNECTIONS"], os.environ["WORKERS"] = str(of_one_client), str(workers)
 
+    gc.disable()  # hardly anything that is read is garbage, and looking for it takes a second
     import uvicorn
 
     from app.http.connections import BoundedHttp
@@ -54,6 +56,7 @@ def main(make_app: Callable[[], FastAPI] | None = None) -> int:
     from app.server.supervisor import GRACE, Server, Supervisor
 
     app = (make_app or lesson)()
+    gc.enable()
     connections = with_files_for(connections)
 
     def server(sign_of_life: Callable[[], None]) -> uvicorn.Server:

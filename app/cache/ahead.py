@@ -17,7 +17,8 @@ from app.assets import content_hash, static_file, static_files, version
 from app.cache import disk
 from app.cache.response import BEST, CachedResponse
 from app.cache.store import ResponseCache
-from app.export.files import python_file, svg_file
+from app.export import pictures
+from app.export.files import python_file
 from app.settings import Settings
 from app.site import Site, use_site
 from app.views.environment import environment, html
@@ -71,21 +72,15 @@ def read_everything(app: FastAPI) -> None:
     for path in (*static_files(), "lesson.css", "workshop.css"):
         static_file(path)
     shown_functions()
+    pictures.read_files()
     for language in (*languages(), *(PSEUDO if settings.pseudo_languages else ())):
         with use_site(app.state.site), use_language(language):
             for key, make in first_pages():
                 cache.now(key, make)
             for slug in all_slugs():
-                _make_files(load_lesson(slug))
-                _make_exercises(load_lesson(slug))
+                _make_programs(load_lesson(slug))
     if content_hash() != read:
         raise ContentChangedError
-
-
-def _make_exercises(lesson: Lesson) -> None:
-    """An exercise of every task: some read data of their own."""
-    for task in lesson.tasks.values():
-        task.make(0)
 
 
 def first_pages() -> Iterator[Making]:
@@ -198,12 +193,10 @@ def _view(lesson: Lesson, name: str, query: FigureQuery) -> Making:
     return fragment_address(lesson, name, query), lambda: figure_view(figure_context(lesson, name, query))
 
 
-def _make_files(lesson: Lesson) -> None:
-    """Make a file of each kind, so that everything they need is read."""
+def _make_programs(lesson: Lesson) -> None:
+    """Make the program of each figure, so that everything they need is read."""
     for name, query in defaults_of(lesson).items():
         python_file(lesson, name, query)
-        if not lesson.figures[name].is_html:
-            svg_file(figure_context(lesson, name, query), "light")
 
 
 def _file(app: FastAPI) -> Path:

@@ -31,7 +31,7 @@ import tinyhtml5
 
 from app.addresses import local_address
 from app.assets import STATIC
-from app.export.sheets import Looks, Scheme, looks
+from app.export.sheets import Looks, Scheme, looks, read_sheets
 from app.views.environment import render
 from app.views.figure import FigureContext
 from lessons.kit.controls import Choice, Slider, as_parameter
@@ -245,13 +245,24 @@ def _style(faces: frozenset[str]) -> str:
     rules = []
     for face in sorted(faces | {"mono"}):
         says, _, name = FACES[face].partition("|")
-        data = base64.b64encode((STATIC / f"vendor/fonts/ibm-plex-{name}.woff2").read_bytes()).decode()
-        rules.append(f"@font-face{{{says};src:url(data:font/woff2;base64,{data}) format('woff2')}}")
+        rules.append(f"@font-face{{{says};src:url(data:font/woff2;base64,{_font(name)}) format('woff2')}}")
     return (
         f"{''.join(rules)}text{{font-family:'IBM Plex Mono',ui-monospace,monospace}}"
         "[font-family=sans]{font-family:'IBM Plex Sans',system-ui,sans-serif}"
         "[font-family=serif]{font-family:'IBM Plex Serif',Georgia,serif}"
     )
+
+
+def read_files() -> None:
+    """Read the sheets and typefaces that pictures need, without making one."""
+    read_sheets()
+    _style(frozenset(FACES))
+
+
+@functools.cache
+def _font(name: str) -> str:
+    """A font file in base64."""
+    return base64.b64encode((STATIC / f"vendor/fonts/ibm-plex-{name}.woff2").read_bytes()).decode()
 
 
 def _attributes(look: Looks) -> Looks:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Literal
 from xml.etree.ElementTree import Element
 
@@ -95,14 +96,28 @@ def root_tokens() -> dict[str, Tokens]:
 @functools.cache
 def _matcher(figure: str) -> Matcher:
     """The rules of a figure's sheets, in their order; those under a condition are left out."""
-    folder = STATIC / "css"
-    files = [folder / f"{name}.css" for name in ("tokens", "figure", "chart")]
     own = [file for file, _ in style_sheets() if file.parent.name == figure]
     matcher = Matcher()
-    for file in files + own:
-        for selector, declarations in rules(file.read_text("utf-8")):
+    for file in [*_shared_sheets(), *own]:
+        for selector, declarations in _rules_of(file):
             matcher.add_selector(selector, declarations)
     return matcher
+
+
+def read_sheets() -> None:
+    """Read every sheet that a picture of a figure needs."""
+    for file in [*_shared_sheets(), *(file for file, _ in style_sheets())]:
+        _rules_of(file)
+
+
+def _shared_sheets() -> list[Path]:
+    return [STATIC / "css" / f"{name}.css" for name in ("tokens", "figure", "chart")]
+
+
+@functools.cache
+def _rules_of(file: Path) -> list[tuple[Any, list[Any]]]:
+    """The rules of a sheet, parsed once for all figures."""
+    return list(rules(file.read_text("utf-8")))
 
 
 def rules(sheet: str) -> Iterator[tuple[Any, list[Any]]]:

@@ -110,6 +110,8 @@ def _questions() -> list[QuestionContext]:
     shown = [ask(*left.pop(0))]
     seen: set[str] = set()
     for lesson, name in left[:]:
+        if seen == {"right", "close", "off"}:
+            break  # trying all guesses of all questions takes a second
         question = lesson.questions[name]
         for guess in question.widget.states():
             found = reveal(lesson, name, guess)

@@ -105,3 +105,7 @@ def _frozen(array: NDArray[np.floating]) -> Vector:
     values = np.array(array, dtype=np.float32)
     values.setflags(write=False)
     return values
+
+
+for _name in SUPER_BLOCKS:
+    super_block(_name)  # read with the module: a server reads no weights later

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from safetensors import safe_open
 from starlette.testclient import TestClient
 
 os.environ["ACADEMY_MAKE_AHEAD"] = "0"
@@ -76,7 +77,14 @@ def main(jobs: str) -> int:
         if event == "open" and isinstance(arguments[0], str) and arguments[0].startswith(tuple(READ)):
             found.add(f"{asked}: {arguments[0]}")
 
+    def noted(*arguments: Any, **options: Any) -> Any:
+        found.add(f"{asked}: {arguments[0]}")
+        return safe_open(*arguments, **options)
+
     sys.addaudithook(note)
+    for name in modules:
+        if name.startswith(OURS) and hasattr(sys.modules[name], "safe_open"):
+            vars(sys.modules[name])["safe_open"] = noted  # it opens files without Python's knowledge
     with TestClient(lesson) as client:
         for asked in addresses():
             assert client.get(asked).status_code < 500, asked

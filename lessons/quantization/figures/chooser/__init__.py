@@ -126,7 +126,11 @@ def candidates_of(controls: Controls) -> tuple[Candidate, ...]:
         if (name != "own" or controls.model in OWN) and (name not in SERVED or is_served(controls, name))
     ]
     return tuple(
-        Candidate(name, fit.outcome_on(footprint(controls, name), machine), rule_for(controls, name))
+        Candidate(
+            name,
+            fit.outcome_on(footprint(controls.model, controls.context, controls.use, name), machine),
+            rule_for(controls, name),
+        )
         for name in formats
     )
 
@@ -162,14 +166,11 @@ def born(model: str) -> bool:
     return any(rule.id == "born" and model in rule.models for rule in sources.chooser_rules())
 
 
-def footprint(controls: Controls, format: str) -> fit.Footprint:
+@functools.lru_cache(maxsize=1024)
+def footprint(model: str, context: str, use: str, format: str) -> fit.Footprint:
     """What a run takes, by the rule of FIG.06."""
-    mix = OWN[controls.model] if format == "own" else "AWQ" if format in SERVED else format
-    run = fit.run_of(
-        fit.Controls(
-            model=controls.model, mix=mix, context=controls.context, sequences=str(USES[controls.use])
-        )
-    )
+    mix = OWN[model] if format == "own" else "AWQ" if format in SERVED else format
+    run = fit.run_of(fit.Controls(model=model, mix=mix, context=context, sequences=str(USES[use])))
     found = fit.footprint_of(run)
     if format not in SERVED:
         return found

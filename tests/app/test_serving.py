@@ -10,21 +10,23 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
 import pytest
+from starlette.testclient import TestClient
 
 from app import assets
+from app.settings import Settings
+from scripts import serve
 from tests.app.servers import LIMIT, ROOT, fetch, free_port, serving, start, wait, workers_of
 
 
 @pytest.fixture(scope="module")
 def two_workers() -> Iterator[int]:
-    with serving(WORKERS="2") as (port, _):
+    with serving(WORKERS="2", TRUSTED_PROXIES="127.0.0.1") as (port, _):
         yield port
 
 
@@ -56,20 +58,7 @@ def trusting_nobody() -> Iterator[tuple[int, int]]:
         ("TRUSTED_PROXIES", "10.0.0.1,*", "'*' is neither"),
         ("HOST", "256.1.1.1", "Cannot serve on 256.1.1.1"),
         ("HOST", "192.0.2.1", "Cannot serve on 192.0.2.1"),  # reserved for documentation
-        ("ACADEMY_JOBS_FOLDER", "/proc/jobs", "ACADEMY_JOBS_FOLDER='/proc/jobs' cannot be used: "),
-        ("ACADEMY_JOBS_FOLDER", "/dev/null", "ACADEMY_JOBS_FOLDER='/dev/null' cannot be used: "),
-        ("ACADEMY_ROOT_PATH", "academy/", "ACADEMY_ROOT_PATH='academy/' cannot be used"),
         ("ACADEMY_CACHE_MIB", "0", "ACADEMY_CACHE_MIB='0' cannot be used"),
-        ("ACADEMY_LOG_LEVEL", "loud", "ACADEMY_LOG_LEVEL='loud' cannot be used"),
-        ("ACADEMY_CLASSES", "maybe", "ACADEMY_CLASSES='maybe' cannot be used"),
-        (
-            "ACADEMY_CLASSES",
-            "key",
-            "ACADEMY_CLASS_KEY cannot be used: ACADEMY_CLASSES=key needs one",
-        ),
-        ("ACADEMY_HOSTS", "0", "ACADEMY_HOSTS='0' cannot be used"),
-        ("ACADEMY_RETENTION_MONTHS", "0", "ACADEMY_RETENTION_MONTHS='0' cannot be used"),
-        ("ACADEMY_EMBED_ANCESTORS", "*; script-src *", "ACADEMY_EMBED_ANCESTORS='*; script-src *'"),
     ],
 )
 def test_a_wrong_setting_is_named_in_one_line(setting: str, value: str, words: str) -> None:
@@ -83,29 +72,56 @@ def test_a_wrong_setting_is_named_in_one_line(setting: str, value: str, words: s
 @pytest.mark.parametrize(
     ("setting", "value", "words"),
     [
+        ("ACADEMY_JOBS_FOLDER", "/proc/jobs", "ACADEMY_JOBS_FOLDER='/proc/jobs' cannot be used: "),
+        ("ACADEMY_JOBS_FOLDER", "/dev/null", "ACADEMY_JOBS_FOLDER='/dev/null' cannot be used: "),
+        ("ACADEMY_ROOT_PATH", "academy/", "ACADEMY_ROOT_PATH='academy/' cannot be used"),
+        ("ACADEMY_LOG_LEVEL", "loud", "ACADEMY_LOG_LEVEL='loud' cannot be used"),
+        ("ACADEMY_CLASSES", "maybe", "ACADEMY_CLASSES='maybe' cannot be used"),
+        ("ACADEMY_CLASSES", "key", "ACADEMY_CLASS_KEY cannot be used: ACADEMY_CLASSES=key needs one"),
+        ("ACADEMY_HOSTS", "0", "ACADEMY_HOSTS='0' cannot be used"),
+        ("ACADEMY_RETENTION_MONTHS", "0", "ACADEMY_RETENTION_MONTHS='0' cannot be used"),
+        ("ACADEMY_EMBED_ANCESTORS", "*; script-src *", "ACADEMY_EMBED_ANCESTORS='*; script-src *'"),
+    ],
+)
+def test_a_wrong_setting_of_the_application_is_named_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, setting: str, value: str, words: str
+) -> None:
+    monkeypatch.setenv(setting, value)
+    with pytest.raises(SystemExit) as exit:
+        serve.lesson()
+    assert words in str(exit.value)
+    assert "\n" not in str(exit.value)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "words"),
+    [
         ("ACADEMY_DATA_DIR", "/proc/data", "ACADEMY_DATA_DIR='/proc/data' cannot be used: "),
-        (
-            "DATABASE_URL",
-            "mysql://me:hidden@host/name",
-            "DATABASE_URL cannot be used: give an address",
-        ),
+        ("DATABASE_URL", "mysql://me:hidden@host/name", "DATABASE_URL cannot be used: give an address"),
         ("DATABASE_URL", "hidden", "DATABASE_URL cannot be used: give an address"),
     ],
 )
-def test_a_database_that_cannot_be_used_is_named_in_one_line(setting: str, value: str, words: str) -> None:
-    process = start(free_port(), ACADEMY_CLASSES="open", **{setting: value})
-    output, _ = process.communicate(timeout=LIMIT)
-    assert process.returncode == 1
-    assert words in output.splitlines()[-1]
-    assert "Traceback" not in output
-    assert "hidden" not in output
+def test_a_database_that_cannot_be_used_is_named_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, setting: str, value: str, words: str
+) -> None:
+    monkeypatch.setenv("ACADEMY_CLASSES", "open")
+    monkeypatch.setenv(setting, value)
+    with pytest.raises(SystemExit) as exit:
+        serve.lesson()
+    assert words in str(exit.value)
+    assert "\n" not in str(exit.value)
+    assert "hidden" not in str(exit.value)
 
 
-def test_without_a_place_for_a_database_the_lesson_is_served_without_classes() -> None:
-    with serving(ACADEMY_CLASSES="", ACADEMY_DATA_DIR="/proc/data") as (port, _process):
-        with pytest.raises(urllib.error.HTTPError) as refused:
-            fetch(port, "/join")
-        assert "This host holds no classes." in refused.value.read().decode()
+def test_without_a_place_for_a_database_the_lesson_is_served_without_classes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOST", "127.0.0.1")
+    app = serve.with_classes(Settings(classes="", data_dir="/proc/data"))
+    assert "There are no classes: ACADEMY_DATA_DIR='/proc/data' cannot be used" in capsys.readouterr().out
+    with TestClient(app) as client:
+        assert client.get("/lessons/quantization").status_code == 200
+        assert "This host holds no classes." in client.get("/join").text
 
 
 def test_a_taken_port_is_one_line() -> None:
@@ -131,17 +147,8 @@ def test_headers_of_an_untrusted_proxy_are_ignored(trusting_nobody: tuple[int, i
     assert transport_security(trusting_nobody[0]) is None
 
 
-def test_headers_of_a_trusted_proxy_are_used_and_stop_is_graceful() -> None:
-    port = free_port()
-    process = start(port, TRUSTED_PROXIES="127.0.0.1")
-    try:
-        wait(port, process)
-        assert transport_security(port) == "max-age=31536000"
-    finally:
-        process.send_signal(signal.SIGTERM)
-        output, _ = process.communicate(timeout=LIMIT)
-    assert process.returncode in (0, -signal.SIGTERM)
-    assert "Traceback" not in output
+def test_headers_of_a_trusted_proxy_are_used(two_workers: int) -> None:
+    assert transport_security(two_workers) == "max-age=31536000"
 
 
 def peak_kib(process: int) -> int:
@@ -237,7 +244,7 @@ def test_non_page_requests_are_refused(trusting_nobody: tuple[int, int], lines: 
         assert client.recv(65536).startswith(b"HTTP/1.1 4")
 
 
-def test_log_has_path_and_status_and_no_traceback_of_aborted_uploads() -> None:
+def test_log_has_path_and_status_and_no_traceback_and_stop_is_graceful() -> None:
     port = free_port()
     process = start(port)
     try:
@@ -252,6 +259,7 @@ def test_log_has_path_and_status_and_no_traceback_of_aborted_uploads() -> None:
     finally:
         process.terminate()
         output, _ = process.communicate(timeout=LIMIT)
+    assert process.returncode in (0, -signal.SIGTERM)
     assert re.search(
         r"^\d{4}-\d\d-\d\dT[\d:.]+\+00:00 GET /lessons/quantization/figures/sentence.csv 200$", output, re.M
     )
@@ -261,6 +269,7 @@ def test_log_has_path_and_status_and_no_traceback_of_aborted_uploads() -> None:
 
 
 def test_limit_of_open_files_is_raised_and_printed() -> None:
+    """Of a minimal application, which `scripts/serve.py` starts likewise."""
     port = free_port()
     program = (
         "import resource, runpy; resource.setrlimit(resource.RLIMIT_NOFILE, {}); "
@@ -271,14 +280,14 @@ def test_limit_of_open_files_is_raised_and_printed() -> None:
         ((64, 9000), "5256 files: 4000 connections"),
     ):
         process = subprocess.Popen(
-            [sys.executable, "-c", program.format(limits, str(ROOT / "scripts" / "serve.py"))],
+            [sys.executable, "-c", program.format(limits, str(ROOT / "bench" / "hello.py"))],
             env=os.environ | {"PORT": str(port), "HOST": "127.0.0.1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
         try:
-            wait(port, process)
+            wait(port, process, "/")
         finally:
             process.terminate()
             output, _ = process.communicate(timeout=LIMIT)

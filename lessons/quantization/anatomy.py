@@ -1,8 +1,8 @@
 """How FIG.05B takes 256 weights apart in each block format: what holds what, and the sum that gives a weight.
 
-What a bit belongs to comes from `quant_core.ggml`, which reads it off the decoder. Here are only the order of
-the drawing and the arithmetic as it is written. A type with blocks of 32 stores 256 weights in eight blocks,
-which are numbered through: byte 18 of Q4_0 is the first of block 1.
+What a bit belongs to comes from `quant_core.ggml`, which reads it off the decoder. Here is the arithmetic as
+it is written. A type with blocks of 32 stores 256 weights in eight blocks, which are numbered through: byte
+18 of Q4_0 is the first of block 1.
 """
 
 from __future__ import annotations
@@ -19,8 +19,6 @@ from quant_core import ggml
 from quant_core.ggml import ByteRole, fp4, iq4
 
 SIZE = 256
-COLUMNS = 32
-"""Cells of a line of the drawing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +36,6 @@ class Term:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
-    """Neighbouring bytes with one layout, and the key of their name."""
-
-    name: str
-    bytes: range
-
-
-@dataclass(frozen=True, slots=True)
 class Anatomy:
     """A format as it is drawn.
 
@@ -53,15 +43,12 @@ class Anatomy:
     ----------
     products : tuple of tuple of Term
         The value of a weight is the first product, less the second where there is one.
-    header : tuple of tuple of Group
-        The bytes that say how to read the codes, in runs.
     sub_block : int
         Weights that share a scale.
     """
 
     type_name: str
     products: tuple[tuple[Term, ...], ...]
-    header: tuple[tuple[Group, ...], ...]
     sub_block: int
 
     @property
@@ -80,17 +67,6 @@ class Anatomy:
     @property
     def code_term(self) -> Term:
         return self.products[0][-1]
-
-    def field_bytes(self, *names: str) -> tuple[tuple[int, ...], ...]:
-        """The bytes of a field in all blocks, in lines of 32."""
-        found = [
-            block * self.layout.block_bytes + field.offset + i
-            for block in range(self.blocks)
-            for field in self.layout.fields
-            if field.name in names
-            for i in range(field.size)
-        ]
-        return tuple(tuple(found[i : i + COLUMNS]) for i in range(0, len(found), COLUMNS))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -163,67 +139,18 @@ def _entry(table: NDArray[np.floating], latex: str) -> Term:
     return replace(_CODE, latex=latex, table=tuple(table.tolist()))
 
 
-def _groups(*runs: tuple[tuple[str, int, int], ...]) -> tuple[tuple[Group, ...], ...]:
-    return tuple(
-        tuple(Group(name, range(start, start + count)) for name, start, count in run) for run in runs
-    )
-
-
-def _super_block(
-    type_name: str,
-    products: tuple[tuple[Term, ...], ...],
-    sub_block: int,
-    *header: tuple[tuple[str, int, int], ...],
-) -> Anatomy:
-    return Anatomy(type_name, products, _groups(*header), sub_block)
-
-
-def _of_blocks(type_name: str, scale: Term, code: Term) -> Anatomy:
-    """A type with blocks of 32 and one scale in front of each."""
-    layout = ggml.FORMATS[type_name]
-    scale_bytes = layout.fields[0].size
-    starts = range(0, SIZE // layout.block_size * layout.block_bytes, layout.block_bytes)
-    groups = [(f"{scale.field}_of", start, scale_bytes) for start in starts]
-    a_run = 8 // scale_bytes
-    runs = (tuple(groups[i : i + a_run]) for i in range(0, len(groups), a_run))
-    return Anatomy(type_name, ((scale, code),), _groups(*runs), layout.block_size)
-
-
 _D_OF_BLOCK = replace(_D, latex="d_{j}")
-_SIX_BIT_HEADER = (
-    (("d", 0, 2), ("dmin", 2, 2), ("heads", 4, 4)),
-    (("min_heads", 8, 4), ("tails", 12, 4)),
-)
+_EXPONENT = Term("=", "e", "2^{e_{j} - 127}")
 _ALL = (
-    _super_block(
-        "Q2_K",
-        ((_D, _SCALE, _CODE), _MINIMUM),
-        16,
-        (("pairs_0", 0, 8),),
-        (("pairs_8", 8, 8),),
-        (("d", 80, 2), ("dmin", 82, 2)),
-    ),
-    _super_block(
-        "Q3_K",
-        ((_D, _less(_SCALE, 32), _less(_CODE, 4)),),
-        16,
-        (("low_scales", 96, 8),),
-        (("high_scales", 104, 4), ("d", 108, 2)),
-    ),
-    _super_block("Q4_K", ((_D, _SCALE, _CODE), _MINIMUM), 32, *_SIX_BIT_HEADER),
-    _super_block("Q5_K", ((_D, _SCALE, _CODE), _MINIMUM), 32, *_SIX_BIT_HEADER),
-    _super_block(
-        "Q6_K",
-        ((_D, _SCALE, _less(_CODE, 32)),),
-        16,
-        (("scales_0", 192, 8),),
-        (("scales_8", 200, 8),),
-        (("d", 208, 2),),
-    ),
-    _of_blocks("Q4_0", _D_OF_BLOCK, _less(_CODE, 8)),
-    _of_blocks("Q8_0", _D_OF_BLOCK, _CODE),
-    _of_blocks("IQ4_NL", _D_OF_BLOCK, _entry(iq4.TABLE, "T[q_{i}]")),
-    _of_blocks("MXFP4", Term("=", "e", "2^{e_{j} - 127}"), _entry(fp4.E2M1, r"\mathrm{E2M1}[q_{i}]")),
+    Anatomy("Q2_K", ((_D, _SCALE, _CODE), _MINIMUM), 16),
+    Anatomy("Q3_K", ((_D, _less(_SCALE, 32), _less(_CODE, 4)),), 16),
+    Anatomy("Q4_K", ((_D, _SCALE, _CODE), _MINIMUM), 32),
+    Anatomy("Q5_K", ((_D, _SCALE, _CODE), _MINIMUM), 32),
+    Anatomy("Q6_K", ((_D, _SCALE, _less(_CODE, 32)),), 16),
+    Anatomy("Q4_0", ((_D_OF_BLOCK, _less(_CODE, 8)),), 32),
+    Anatomy("Q8_0", ((_D_OF_BLOCK, _CODE),), 32),
+    Anatomy("IQ4_NL", ((_D_OF_BLOCK, _entry(iq4.TABLE, "T[q_{i}]")),), 32),
+    Anatomy("MXFP4", ((_EXPONENT, _entry(fp4.E2M1, r"\mathrm{E2M1}[q_{i}]")),), 32),
 )
 
 FORMATS: Mapping[str, Anatomy] = {anatomy.type_name: anatomy for anatomy in _ALL}

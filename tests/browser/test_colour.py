@@ -47,8 +47,8 @@ PAIRS: dict[str, tuple[str, list[tuple[str, str]]]] = {
     "xray": (
         "",
         [
-            (".run label:has(:checked)", ".run .related"),
-            (".run .related", ".run label:not(.related, :has(:checked))"),
+            (".cells label:has(:checked)", ".cells .related"),
+            (".cells .related", ".cells label:not(.related, :has(:checked))"),
         ],
     ),
     "mixes": ("", [(".key-raised", ".key-lowered"), (".cell.up", ".cell:not(.differs)")]),

@@ -24,9 +24,6 @@ MOST_IN_FRONT = 3
 LEAST = {"smallestText": 12, "smallestTarget": 24}
 LEAST_SEEN = 120
 """Pixels of a drawing that a phone shows above the first control, where the drawing is as high."""
-HIGHER = {"xray": 920}
-"""Figures of the workshop whose drawing needs more: one cell for each of 144 bytes and 256 weights."""
-
 NOT_YET: dict[str, set[str]] = {}
 """The rules that a figure does not keep yet. A test fails when it keeps one of them: then take it out."""
 
@@ -57,7 +54,7 @@ def test_a_figure_fits_a_laptop_and_a_phone(page: Page, name: str, subtests: pyt
 
 def fits_a_laptop(page: Page, name: str) -> None:
     found = figure(page, name).evaluate("(figure, least) => diet.measure(figure, least)", LEAST)
-    most = {"height": HIGHER.get(name, MOST_HEIGHT), "controls": MOST_IN_FRONT, "readouts": MOST_IN_FRONT}
+    most = {"height": MOST_HEIGHT, "controls": MOST_IN_FRONT, "readouts": MOST_IN_FRONT}
     faults = {rule: found[rule] for rule in most if found[rule] > most[rule]}
     faults |= {rule: found[rule] for rule in ("text", "targets") if found[rule]}
     check(name, faults, found.keys())

@@ -133,7 +133,7 @@ STRUCK = """figure => {
         const middle = (box.top + box.bottom) / 2, half = 0.36 * parseFloat(getComputedStyle(text).fontSize);
         return { left: box.left, right: box.right, top: middle - half, bottom: middle + half };
     };
-    const cells = [...figure.querySelectorAll("[class*=row-] label:not(:has(:checked))")].map((label) => {
+    const cells = [...figure.querySelectorAll(".weights label:not(:has(:checked))")].map((label) => {
         const looks = getComputedStyle(label), edge = parseFloat(looks.borderBottomWidth);
         const bottom = label.getBoundingClientRect().bottom - edge - (label.matches(".down") ? 4 : 0);
         return bottom - parseFloat(looks.backgroundSize.split(" ")[1]) - ink(label).bottom;

@@ -51,14 +51,13 @@ def percent(position: str) -> float:
 
 
 def weight_cells(shown: View) -> list[dict[str, Any]]:
-    bands = shown.drawing["bands"]
-    return [cell for band in bands for half in band["strips"] for run in half["runs"] for cell in run]
+    cells: list[dict[str, Any]] = shown.drawing["weights"]
+    return cells
 
 
 def byte_cells(shown: View) -> list[dict[str, Any]]:
-    header = [cell for run in shown.drawing["header"] for group in run for cell in group["cells"]]
-    lines = [*shown.drawing["high"], *shown.drawing["bands"]]
-    return header + [cell for line in lines for run in line["runs"] for cell in run]
+    cells: list[dict[str, Any]] = shown.drawing["bytes"]
+    return cells
 
 
 def column(shown: View, name: str) -> list[Any]:
@@ -186,17 +185,25 @@ def test_every_byte_and_weight_of_a_format_is_drawn_once(type_name: str) -> None
 
 
 @pytest.mark.parametrize("type_name", FORMATS)
-def test_byte_is_drawn_above_its_weights(type_name: str) -> None:
-    """The cells under a byte are those that change with its bits, one line for each."""
+def test_a_byte_lights_the_weights_that_change_with_its_bits(type_name: str) -> None:
     before = xray.encoded("ffn_in", False, type_name)
-    for band in view(Controls(format=type_name)).drawing["bands"]:
-        line = [cell for run in band["runs"] for cell in run]
-        under = [[cell for run in strip["runs"] for cell in run] for strip in band["strips"]]
-        for at in (0, 9, 31):
-            byte = int(line[at]["index"])
-            moved = [flipped(before, byte, bit).fields["codes"] != before.fields["codes"] for bit in range(8)]
-            expected = {int(i) for change in moved for i in np.flatnonzero(change)}
-            assert {int(strip[at]["index"]) for strip in under} == expected
+    for byte in range(0, FORMATS[type_name].bytes, 7):
+        lit = {
+            cell["index"]
+            for cell in weight_cells(view(Controls(format=type_name, pick=f"byte-{byte}")))
+            if "related" in cell["look"]
+        }
+        for bit in range(8):
+            after = flipped(before, byte, bit).weights
+            assert set(np.flatnonzero(after != before.weights).tolist()) <= lit
+
+
+@pytest.mark.parametrize("type_name", FORMATS)
+def test_the_named_runs_of_bytes_fill_a_block(type_name: str) -> None:
+    spans = " ".join(field["span"] for field in view(Controls(format=type_name)).drawing["fields"])
+    ends = [int(number) for number in re.findall(r"\d+", spans)]
+    assert ends[0] == 0
+    assert ends[-1] == ggml.FORMATS[type_name].block_bytes - 1
 
 
 @pytest.mark.parametrize("type_name", FORMATS)
@@ -407,7 +414,7 @@ def test_every_block_says_what_it_is() -> None:
     assert not any("no multiple of 256" in sentence for sentence in printed(view(Controls(block="tinylm"))))
     outlier = view(Controls(block="outlier", pick="weight-88"))
     assert readout(outlier, "original") == pytest.approx(7.91, abs=0.005)
-    scales = [int(half["scales"][0]["scale"]) for band in outlier.drawing["bands"] for half in band["strips"]]
+    scales = [int(part["texts"][0][1]) for part in outlier.drawing["scales"]]
     assert scales == [1, 1, 63, 1, 1, 1, 1, 1], "the outlier takes the range of d"
     without = view(Controls(block="outlier", importance=True))
     assert readout(without, "weighted_error") == "none"

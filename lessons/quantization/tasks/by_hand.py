@@ -468,7 +468,7 @@ def _byte(seed: int) -> Exercise:
     name = str(rng.choice(["ffn_in", "tinylm"]))
     block = xray.encoded(name, False)
     d, dmin = float(block.fields["d"][0]), float(block.fields["dmin"][0])
-    first = FORMATS["Q4_K"].field_bytes("qs")[0][0]
+    first = {field.name: field.offset for field in FORMATS["Q4_K"].layout.fields}["qs"]
     while True:
         byte = first + int(rng.integers(128))
         low, high = int(block.data[byte]) & 15, int(block.data[byte]) >> 4

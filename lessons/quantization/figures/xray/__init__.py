@@ -34,11 +34,17 @@ from quant_core import ggml
 from quant_core.ggml import ByteRole
 from quant_core.methods import metrics
 
-RUN = 8
-"""Cells that stay together: a line of the drawing on a phone, a quarter of one on a desktop."""
+COLUMNS = 16
+"""Cells of a line, of bytes as of weights."""
+
+KINDS = {"d": "of-float", "dmin": "of-float", "e": "of-float", "scales": "of-scale"}
+"""The look of bytes that say how to read the codes, by ggml's name of the field."""
 
 LOUD = 3.0
 """A channel this many times as important as the block's average is marked."""
+
+INSIDE = 0.52
+"""From this share of its row on a bar has room for its own label."""
 
 COMMIT = "0c1e570"
 """llama.cpp's commit that wrote the reference bytes."""
@@ -215,11 +221,11 @@ def view(result: Result, own: Own | None = None) -> View:
             "roles": _roles(after, picked.byte),
             "terms": _terms(after, picked.weight),
             "result": {"index": str(picked.weight), "value": value.text, "original": original.text},
-            "format": controls.format,
-            "header": _header(form, after, picked, used),
-            "header_bytes": "" if form.blocks > 1 else _ranges(_header_bytes(form)),
-            "high": _high(form, after, picked, used),
-            "bands": _bands(form, result, used),
+            "blocks": form.blocks if form.blocks > 1 else 0,
+            "fields": _fields(form, after),
+            "bytes": _byte_cells(form, after, picked, used),
+            "weights": _weight_cells(form, result),
+            "scales": _scales(form, after),
             "trade": _trade(controls, block),
             "flip": controls.flip,
         },
@@ -374,57 +380,17 @@ def _entry(value: float) -> str:
 # --- the map of bytes and weights --------------------------------------------------------------------------
 
 
-def _header(
-    form: Anatomy, after: Decoded, picked: Picked, used: Mapping[int, ByteRole]
-) -> list[list[dict[str, Any]]]:
-    """The bytes that say how to read the codes, in the groups that share a layout."""
-    blocks = itertools.count()
+def _fields(form: Anatomy, after: Decoded) -> list[dict[str, str]]:
+    """The runs of bytes of a block: what is stored there, and where."""
+    with_mins = "_mins" if "mins" in after.fields else ""
     return [
-        [
-            {
-                "name": group.name,
-                "index": str(next(blocks)),
-                "span": len(group.bytes),
-                "used": not used.keys().isdisjoint(group.bytes),
-                "cells": _byte_cells(after, group.bytes, picked, used),
-            }
-            for group in run
-        ]
-        for run in form.header
+        {
+            "word": f"field_{field.name}{with_mins if field.name == 'scales' else ''}",
+            "kind": KINDS.get(field.name, ""),
+            "span": _ranges(range(field.offset, field.offset + field.size)),
+        }
+        for field in form.layout.fields
     ]
-
-
-def _header_bytes(form: Anatomy) -> list[int]:
-    return [i for run in form.header for group in run for i in group.bytes]
-
-
-def _high(
-    form: Anatomy, after: Decoded, picked: Picked, used: Mapping[int, ByteRole]
-) -> list[dict[str, Any]]:
-    """Lines of bytes with the high bits of the codes, of the formats that keep them apart."""
-    return [
-        {"span": _ranges(line), "runs": _in_runs(_byte_cells(after, line, picked, used))}
-        for line in form.field_bytes("qh", "hmask")
-    ]
-
-
-def _bands(form: Anatomy, result: Result, used: Mapping[int, ByteRole]) -> list[dict[str, Any]]:
-    """Lines of 32 bytes above the weights whose codes they hold, those of the lowest bits first."""
-    after, picked, looks = result.after, result.picked, _looks(form, result)
-    bands = []
-    for line in form.field_bytes("qs", "ql"):
-        held = zip(*(byte_roles(form.type_name, byte) for byte in line), strict=True)
-        bands.append(
-            {
-                "span": _ranges(line),
-                "runs": _in_runs(_byte_cells(after, line, picked, used)),
-                "strips": [
-                    _strip(form, row, [role.index for role in roles], after, looks, picked)
-                    for row, roles in enumerate(held)
-                ],
-            }
-        )
-    return bands
 
 
 def _looks(form: Anatomy, result: Result) -> list[str]:
@@ -462,70 +428,57 @@ def _heights(form: Anatomy, codes: NDArray[Any]) -> list[int]:
     return heights
 
 
-def _strip(
-    form: Anatomy, row: int, weights: list[int], after: Decoded, looks: list[str], picked: Picked
-) -> dict[str, Any]:
-    """A line of weights under the bytes that hold their codes."""
-    parts = list(dict.fromkeys(i // form.sub_block for i in weights))
-    cells = [
+def _weight_cells(form: Anatomy, result: Result) -> list[dict[str, Any]]:
+    after, picked, looks = result.after, result.picked, _looks(form, result)
+    return [
         {
             "value": f"weight-{i}",
             "index": i,
-            "look": looks[i],
+            "look": look,
             "checked": picked.value == f"weight-{i}",
             "code": numbers.integer(int(after.fields["codes"][i])),
             "text": _weight(float(after.weights[i])),
         }
-        for i in weights
+        for i, look in enumerate(looks)
     ]
-    return {
-        "row": row,
-        "title": _strip_title(form, parts),
-        "parts": ", ".join(map(str, parts)),
-        "span": _ranges(weights),
-        "scales": [_scales(after, part) for part in parts] if form.blocks == 1 else [],
-        "runs": _in_runs(cells),
-    }
 
 
-def _strip_title(form: Anatomy, parts: list[int]) -> str:
-    """The key of what the line is; two parts in a line are told apart by their scales or weights."""
-    if form.blocks > 1:
-        return "block" if len(parts) == 1 else ""
-    return "sub_block" if len(parts) == 1 else ""
+def _scales(form: Anatomy, after: Decoded) -> list[dict[str, Any]]:
+    """What scales each sub-block, beside its lines of weights: scale and minimum, or the scale of a block."""
+    fields = ("scales", "mins") if "scales" in after.fields else (form.products[0][0].field,)
+    stored = [(name, after.fields[name]) for name in fields if name in after.fields]
+    return [
+        {
+            "lines": form.sub_block // COLUMNS,
+            "texts": [(f"scale_{name}", _in_margin(name, float(values[part]))) for name, values in stored],
+        }
+        for part in range(WEIGHTS // form.sub_block)
+    ]
 
 
-def _scales(after: Decoded, part: int) -> dict[str, str]:
-    """The scale of a sub-block, and its minimum where the format has one."""
-    scales, mins = after.fields["scales"], after.fields.get("mins")
-    return {
-        "word": "scale" if mins is None else "scale_and_min" if len(scales) > 8 else "only_scale_and_min",
-        "index": str(part),
-        "scale": numbers.integer(int(scales[part])),
-        "min": "" if mins is None else numbers.integer(int(mins[part])),
-    }
-
-
-def _in_runs(cells: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    return [cells[start : start + RUN] for start in range(0, len(cells), RUN)]
+def _in_margin(field: str, value: float) -> str:
+    return numbers.significant(value, 3) if field in ("d", "e") else numbers.integer(int(value))
 
 
 def _byte_cells(
-    after: Decoded, span: Iterable[int], picked: Picked, used: Mapping[int, ByteRole]
+    form: Anatomy, after: Decoded, picked: Picked, used: Mapping[int, ByteRole]
 ) -> list[dict[str, Any]]:
     """Bytes in hexadecimal; the digit that holds the picked weight's code is set apart by its look."""
+    kinds = [KINDS.get(field.name, "") for field in form.layout.fields for _ in range(field.size)]
     cells = []
-    for i in span:
-        look = "related" if i in used else ""
-        if i in used and used[i].field == "codes" and used[i].high_bit - used[i].low_bit == 3:
-            look += f" {HALVES[used[i].low_bit // 4]}-digit"
+    for i, byte in enumerate(after.data.tolist()):
+        looks = [kinds[i % len(kinds)]]
+        if i in used:
+            looks.append("related")
+            if used[i].field == "codes" and used[i].high_bit - used[i].low_bit == 3:
+                looks.append(f"{HALVES[used[i].low_bit // 4]}-digit")
         cells.append(
             {
                 "value": f"byte-{i}",
                 "index": i,
-                "look": look,
+                "look": " ".join(filter(None, looks)),
                 "checked": picked.value == f"byte-{i}",
-                "hex": f"{after.data[i]:02X}",
+                "hex": f"{byte:02X}",
             }
         )
     return cells
@@ -554,6 +507,7 @@ def _trade(controls: Controls, block: SuperBlock) -> list[dict[str, Any]]:
                     "which": which,
                     "value": _percent(error),
                     "length": f"{100 * error / max(a, b):.2f}%",
+                    "inside": error > INSIDE * max(a, b),
                     "shown": controls.importance == (which == "with"),
                 }
                 for which, error in (("without", a), ("with", b))
@@ -725,6 +679,7 @@ def _notes(controls: Controls, block: SuperBlock, own: Own | None) -> Iterable[S
         yield Sentence(f"table_{controls.format}", entries=entries)
     if controls.importance:
         yield from [Sentence("importance_own")] if own else _importance_notes(controls, block)
+    yield Sentence(f"layout_{controls.format}")
     yield Sentence(
         "receipt",
         format=controls.format,

@@ -32,12 +32,12 @@ mimetypes.add_type("font/woff2", ".woff2")
 
 @functools.cache
 def version() -> str:
-    """What `content_hash` was when it was first asked for: this process answers from those files."""
+    """The `content_hash` of the files that this process serves; computed once."""
     return content_hash()
 
 
 def content_hash() -> str:
-    """Hash of everything that an answer can depend on, so that a stale one can never be shown."""
+    """Hash of everything that a response can depend on, so that a stale one is never shown."""
     digest = hashlib.sha256()
     for folder in CONTENT:
         for path in sorted((ROOT / folder).rglob("*")):
@@ -48,7 +48,7 @@ def content_hash() -> str:
 
 
 def static_file(path: str) -> CachedResponse | None:
-    """A file of `static/`, or the bundled style sheet; None when there is none of this name."""
+    """A file of `static/`, or the bundled style sheet; None if there is none of this name."""
     if path == "lesson.css":
         return _stylesheet()
     if path == "workshop.css":
@@ -59,7 +59,7 @@ def static_file(path: str) -> CachedResponse | None:
 
 @functools.cache
 def static_files() -> dict[str, Path]:
-    """Every file that may be asked for, by its address: what is not listed here does not exist."""
+    """Every file that is served, by its address."""
     return {
         path.relative_to(STATIC).as_posix(): path
         for path in STATIC.rglob("*")
@@ -79,12 +79,12 @@ def _read(file: Path) -> CachedResponse:
 
 @functools.cache
 def _workshop_stylesheet() -> CachedResponse:
-    """The looks of the figures that stand in the workshop, for the pages that show one of them."""
+    """The styles of the figures in the workshop, for the pages that show one of them."""
     return _sheet(_figure_sheets(in_workshop=True))
 
 
 def _figure_sheets(*, in_workshop: bool) -> bytes:
-    """The looks of the figures of a lesson's sections, or of its workshop."""
+    """The styles of the figures of a lesson's sections, or of its workshop."""
     return b"\n".join(file.read_bytes() for file, aside in style_sheets() if aside is in_workshop)
 
 

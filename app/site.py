@@ -1,4 +1,4 @@
-"""What every page depends on besides its own address: where the site begins, and what this host allows."""
+"""What every page depends on besides its own address: the root path, and what this host allows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lessons.kit.figure import Figure
 from lessons.kit.job import Found
 
 FindResult = Callable[[Lesson, Figure[Any], FigureControls], Found | None]
-"""What is known on this host of the computation that a figure's controls ask for."""
+"""What is known on this host of the job whose results a figure shows."""
 
 
 @dataclass(frozen=True, slots=True)

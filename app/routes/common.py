@@ -37,7 +37,7 @@ SHORT_QUERY = 256  # bytes up to which a query is read in the event loop, and re
 
 
 async def check_version(request: Request) -> None:
-    """Refuse an address that names another version: what it would hold is not here."""
+    """Refuse an address of another version: its content is not here."""
     if request.path_params["version"] != version():
         raise HTTPException(404, _("This belongs to another version of the lesson. Load the page again."))
 
@@ -53,10 +53,10 @@ async def cached(
     figures: Iterable[tuple[Figure[Any], FigureControls]] = (),
     cache_control: str = REVALIDATE,
 ) -> Response:
-    """The response of a canonical address, made by `make` in a thread where the cache does not have it.
+    """The response of a canonical address, made by `make` in a thread if it is not in the cache.
 
-    `figures` are those that it shows. What a reader typed has a queue of its own, and what waits for a
-    computation of this host is not kept.
+    `figures` are those that it shows. What a reader typed has a queue of its own, and a view that shows a
+    job's results is not cached.
     """
     cache = cache_of(request)
     shown = list(figures)
@@ -86,7 +86,7 @@ def cache_of(request: Request) -> ResponseCache:
 
 
 async def in_thread(request: Request, work: Callable[[], T]) -> T:
-    """What `work` makes of a reader's input, beside the event loop; what it raises is raised."""
+    """Run `work` on a reader's input in a thread, outside of the event loop."""
     return await cache_of(request).run(work)
 
 
@@ -178,6 +178,6 @@ def _parsed(controls: type[FigureControls], query: bytes) -> FigureControls:
 
 
 def _needs_thread(controls: type[FigureControls], query: bytes) -> bool:
-    """Whether a query may hold what a reader typed, or more than controls, or hides names in escapes."""
+    """Whether a query may hold free text, more than controls, or names written as escapes."""
     texts = [name for name, widget in controls.widgets().items() if isinstance(widget, Text)]
     return (b"%" in query and bool(texts)) or any(name.encode() in query for name in (*texts, *NAMES))

@@ -1,4 +1,4 @@
-"""Routes of one figure: its page, its files, its view alone, and what is fetched when it is unfolded."""
+"""Routes of one figure: its page, its files, its view, and what is fetched when a fold is opened."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ async def figure_page(request: Request, slug: str, name: str) -> Response:
 
 @router.api_route(PATHS["fragment"], methods=READ, dependencies=OF_THIS_VERSION)
 async def fragment(request: Request, slug: str, name: str) -> Response:
-    """What htmx swaps in. The address holds the content's version, so the answer never changes."""
+    """The view alone, which htmx swaps in. The address holds the version, so the response never changes."""
     lesson, query = await read_figure(request, slug, name, whole_page=False)
     query = query.of_view(lesson.questions.get(name))
     return await _cached(request, "fragment", lesson, name, query, figure_view, cache_control=IMMUTABLE)
@@ -138,7 +138,7 @@ async def listing(request: Request, slug: str, name: str, function: str) -> Resp
 
 @router.api_route(PATHS["share"], methods=READ, dependencies=OF_THIS_VERSION)
 async def share(request: Request, slug: str, name: str) -> Response:
-    """What is offered to take away from a figure, fetched when it is unfolded."""
+    """The *Share* panel of a figure, fetched when it is unfolded."""
     lesson, query = await read_figure(request, slug, name, whole_page=False)
     make = partial(_page, "kit/share.jinja", None)
     query = FigureQuery(query.controls)
@@ -147,7 +147,7 @@ async def share(request: Request, slug: str, name: str) -> Response:
 
 @router.api_route(PATHS["own"], methods=READ, dependencies=OF_THIS_VERSION)
 async def own_panel(request: Request, slug: str, name: str) -> Response:
-    """What a reader gives weights or a model of their own with, fetched when it is unfolded."""
+    """The panel for a reader's own weights or model, fetched when it is unfolded."""
     figure = find_figure(slug, name)[1]
     check_takes_own(figure)
     lesson, query = await read_figure(request, slug, name, whole_page=False)
@@ -167,7 +167,7 @@ async def _cached(
     more: Pairs | None = None,
     cache_control: str = REVALIDATE,
 ) -> Response:
-    """The cached page of a figure that is made of its context."""
+    """The cached response that `make` makes from a figure's context."""
     return await cached(
         request,
         address(page, lesson.slug, name, query=[*query.pairs(), *(more or [])]),
@@ -182,7 +182,7 @@ def _page(template: str, headers: dict[str, str] | None, f: FigureContext) -> Ca
 
 
 def check_takes_own(figure: Figure[Any]) -> None:
-    """Refuse a figure that a reader can give nothing of their own."""
+    """Refuse a figure that takes no weights or model of a reader."""
     if not figure.takes_own:
         told = _("%(figure)s is drawn on the lesson's own data only.", figure=figure.label)
         raise HTTPException(405, told, {"Allow": "GET"})
@@ -197,7 +197,7 @@ def check_drawing(figure: Figure[Any]) -> None:
 
 
 def read_ground(parameters: Pairs) -> Scheme:
-    """The ground that a picture is drawn for."""
+    """The background that a picture is drawn for: light or dark."""
     grounds = [value for key, value in parameters if key == "ground"] or ["light"]
     if grounds not in (["light"], ["dark"]):
         raise must_be("ground", _("light or dark"))
@@ -218,7 +218,7 @@ def _read_frame(shell: dict[str, str]) -> str:
 
 
 def _parse_others(lesson: Lesson, name: str, parameters: Pairs) -> list[tuple[str, Pairs]]:
-    """What came along about the lesson's other figures, as far as it is well formed."""
+    """The parameters of the lesson's other figures, as far as they are valid."""
     found: list[tuple[str, Pairs]] = []
     for other, figure in lesson.figures.items():
         own = [(key.partition(".")[2], value) for key, value in parameters if key.startswith(f"{other}.")]

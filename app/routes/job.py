@@ -1,4 +1,4 @@
-"""Computations that take minutes: begun by a form, followed by server-sent events, one at a time on a host.
+"""Routes of jobs: a form starts one, and server-sent events follow it.
 
 They run in a process of their own (`lessons.kit.job_store`), and what is known of them lies in files, so that
 every worker tells the same. These are the only routes that change something: who computes.
@@ -40,18 +40,18 @@ LOOK_AGAIN = 0.5  # seconds
 MOST_FOLLOWERS = 32  # streams of a worker
 ENDS_WITHIN = 5.0  # seconds
 COME_AGAIN_SECONDS, POLL_SECONDS = 1, 5  # between two streams of a browser: usually, and where they are full
-WHEN_FULL = 60  # seconds after which the line may have room again
+WHEN_FULL = 60  # seconds after which the queue may have room again
 
 TOKEN = "begun"
-"""The parameter that tells the page which began a computation from all others: without cookies it is in the
-address, and static/js/page/job.js takes it out of there."""
+"""The parameter that identifies the page that started a job. Without cookies it is in the address, and
+static/js/page/job.js removes it from there."""
 
 router = APIRouter()
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A job with what it is asked."""
+    """A job with its controls."""
 
     lesson: Lesson
     job: Job
@@ -70,7 +70,7 @@ class Case:
 
 @router.api_route(PATHS["job"], methods=READ)
 async def job_page(request: Request, slug: str, name: str) -> Response:
-    """What is known of a computation, and how to begin it."""
+    """The state of a job, and how to start it."""
     case = _case(request, slug, name)
     await _look(request)
     return Response(render("job.jinja", **_known(request, case)), 200, NOT_KEPT, media_type=HTML)
@@ -78,7 +78,7 @@ async def job_page(request: Request, slug: str, name: str) -> Response:
 
 @router.post(PATHS["job"])
 async def begin(request: Request, slug: str, name: str) -> Response:
-    """Put a computation in the line, unless it is there or done; and show it."""
+    """Put a job in the queue, unless it is there or done, and show it."""
     case = _case(request, slug, name)
     store = _runner(request).store()
     if store is not None and case.job.runs_here() and not store.state(case.key).finished:
@@ -97,7 +97,7 @@ async def begin(request: Request, slug: str, name: str) -> Response:
 
 @router.post(PATHS["job stop"])
 async def stop(request: Request, slug: str, name: str) -> Response:
-    """Abandon a computation, for who began it. What it found stays, and when it is begun again it goes on."""
+    """Stop a job, for the page that started it. Its results stay; started again, it continues."""
     case = _case(request, slug, name)
     store = _runner(request).store()
     if store is not None and any(ticket.key == case.key for ticket in store.tickets()):
@@ -111,9 +111,9 @@ async def stop(request: Request, slug: str, name: str) -> Response:
 
 @router.get(PATHS["job steps"])
 async def steps(request: Request, slug: str, name: str) -> Response:
-    """Each new state of a computation as the HTML that shows it: `text/event-stream`.
+    """Each new state of a job as the HTML that shows it: `text/event-stream`.
 
-    Where a worker has as many streams as it may, each has one state, and its browser comes again: it polls.
+    When a worker has too many streams, each sends one state and ends, so that its browser polls.
     """
     case = _case(request, slug, name)
     runner = _runner(request)
@@ -151,7 +151,7 @@ STREAM_HEADERS = NOT_KEPT | {"X-Accel-Buffering": "no"}  # a proxy passes each e
 
 
 def _case(request: Request, slug: str, name: str) -> Case:
-    """What the address asks."""
+    """The job and the controls that an address names."""
     jobs = load_lesson(slug).jobs if slug in all_slugs() else {}
     if name not in jobs:
         raise HTTPException(404)
@@ -168,7 +168,7 @@ def _case(request: Request, slug: str, name: str) -> Case:
 
 
 async def _look(request: Request) -> None:
-    """See to it that what waits is computed."""
+    """Start the process that computes waiting jobs, unless it runs."""
     runner = _runner(request)
     store = runner.store()
     if store is not None:

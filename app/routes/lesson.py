@@ -1,4 +1,4 @@
-"""Routes of a lesson as a whole: its page, its notebook, and what belongs to it but to no one figure."""
+"""Routes of a lesson as a whole: its page, its notebook, and its other pages."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ router = APIRouter()
 
 @router.api_route(PATHS["lesson"], methods=READ)
 async def lesson(request: Request, slug: str) -> Response:
-    """The whole lesson. `rtn.bits=3` sets a control of a figure; other parameters are not ours to judge.
+    """The whole lesson. `rtn.bits=3` sets a control of a figure; other parameters are ignored.
 
     An address that speaks only of figures of one workshop page leads there.
     """
@@ -102,7 +102,7 @@ async def notebook(request: Request, slug: str) -> Response:
 
 @router.api_route(PATHS["receipts"], methods=READ)
 async def receipts(request: Request, slug: str) -> Response:
-    """Predicted beside logged, for every published case of the memory formulas."""
+    """Predicted and logged memory, for every published case of the memory formulas."""
     return await _cached_page(request, slug, "receipts", receipts_page, _("This lesson has no receipts."))
 
 
@@ -150,7 +150,7 @@ async def code(request: Request, slug: str, function: str) -> Response:
 async def _cached_page(
     request: Request, slug: str, page: str, make: Callable[[Lesson], CachedResponse], missing: str = ""
 ) -> Response:
-    """A page that depends on the lesson alone; 404 in a lesson that has nothing for it."""
+    """A page that depends on the lesson alone; 404 in a lesson without it."""
     lesson = find_lesson(slug)
     query_parameters(request)
     if missing and getattr(lesson, page) is None:
@@ -166,7 +166,7 @@ def _shown(
 
 
 def _speaks_of(request: Request, figure: str) -> bool:
-    """Whether a query sets anything of a figure."""
+    """Whether a query has a parameter of a figure."""
     return any(key.startswith(f"{figure}.") for key, _value in query_parameters(request))
 
 
@@ -182,7 +182,7 @@ async def _read_figures(request: Request, slug: str, page: str = "") -> tuple[Le
 
 
 def _parse_figures(lesson: Lesson, parameters: Pairs, page: str) -> FigureQueries:
-    """What `rtn.bits=3` and its like say; `CannotShow` with the problems of all figures."""
+    """Read parameters such as `rtn.bits=3`; `CannotShow` has the problems of all figures."""
     given: defaultdict[str, Pairs] = defaultdict(list)
     for key, value in parameters:
         name, dot, control = key.partition(".")

@@ -1,4 +1,4 @@
-"""Routes that belong to no lesson: the course, plain pages, static files, and what watches the process."""
+"""Routes that belong to no lesson: the course, plain pages, static files, and health checks."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from lessons.catalogue import lesson_slugs, plain_pages
 
 router = APIRouter()
 plain = APIRouter()
-"""Matches every path of one part, so it comes after all others."""
+"""It matches every path of one part, so it is added after all others."""
 probes = APIRouter()
-"""For whoever watches over the process: at the root of the server too, where a health check looks."""
+"""Health checks; they are at the root of the server, too."""
 
 
 @probes.api_route(PATHS["healthz"], methods=READ)

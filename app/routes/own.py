@@ -1,6 +1,6 @@
-"""Routes of figures on what a reader sends: weights of their own, or a file that sets the controls.
+"""Routes for what a reader sends to a figure: own weights, or a file that sets the controls.
 
-Nothing of it is kept, and no address leads to it. Where a file sets controls, their address is the answer.
+Nothing of it is stored, and no address leads to it. A file that sets controls is answered with their address.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ async def _on_own(request: Request, slug: str, name: str, wanted: Wanted) -> Res
 
 
 def _make(lesson: Lesson, figure: Figure[Any], form: bytes, wanted: Wanted) -> CachedResponse | Response:
-    """What the fields of a form ask for."""
+    """The response to the fields of a form."""
     sent, whole_page = read_form(form), wanted == "figure"
     own = {key: value for key, value in sent if key in FIELDS}
     scheme: Scheme = read_ground(sent) if wanted == "svg" else "light"

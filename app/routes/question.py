@@ -35,19 +35,19 @@ router = APIRouter()
 
 @router.api_route(PATHS["questions"], methods=READ)
 async def questions(request: Request, slug: str) -> Response:
-    """What was predicted, and what to look at again: all questions; the browser knows the guesses."""
+    """All questions, to look back at; the browser adds the guesses."""
     return await _questions(request, slug, REVALIDATE, whole_page=True)
 
 
 @router.api_route(PATHS["questions fragment"], methods=READ, dependencies=OF_THIS_VERSION)
 async def questions_fragment(request: Request, slug: str) -> Response:
-    """The same at the end of the lesson, fetched when its reader is near."""
+    """All questions for the end of the lesson, fetched when the reader is near it."""
     return await _questions(request, slug, IMMUTABLE, whole_page=False)
 
 
 @router.api_route(PATHS["question"], methods=READ)
 async def question(request: Request, slug: str, name: str) -> Response:
-    """A question with its figure: `answer=` commits to a guess, `skip=1` to none, and the answer is shown."""
+    """A question with its figure: `answer=` commits to a guess, `skip=1` to none."""
     return await _question(request, slug, name, REVALIDATE, whole_page=True)
 
 

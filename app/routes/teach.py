@@ -44,7 +44,7 @@ from lessons.kit.task import EXAMPLE_SEED, LAST_SEED, STAGES
 router = APIRouter()
 
 PRINTABLE = re.compile("/(?!/)[!-~]*")
-"""Of an address: nothing that a browser would not send."""
+"""An address with printable ASCII only, as a browser sends it."""
 
 
 @router.api_route(PATHS["teaching"], methods=READ)
@@ -70,7 +70,7 @@ async def _teaching(request: Request, slug: str) -> Response:
 
 @router.api_route(PATHS["teach"], methods=READ)
 async def teach(request: Request, slug: str) -> Response:
-    """Where a teacher makes a link: `figure=rtn&set.bits=5&show.block=lock&open=details&place=embed`."""
+    """The page that makes links: `figure=rtn&set.bits=5&show.block=lock&open=details&place=embed`."""
     lesson = find_lesson(slug)
     parameters = query_parameters(request)
     given = dict(parameters)
@@ -139,5 +139,5 @@ async def qr(request: Request) -> Response:
 
 
 def origin(request: Request) -> str:
-    """What stands before the path in addresses of this site, as its reader's browser named it."""
+    """Scheme and host of this site, as the reader's browser named them."""
     return f"{request.url.scheme}://{request.url.netloc}"

@@ -1,4 +1,4 @@
-"""The Jinja environment, and what every template is given."""
+"""The Jinja environment, and what every template gets."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def html(
 
 
 def isolated(text: str) -> Markup:
-    """A name or title that people have written, whose direction of writing changes nothing around it."""
+    """A name or title that people have written, isolated so that its direction affects no other text."""
     return Markup("<bdi>{}</bdi>").format(text)
 
 

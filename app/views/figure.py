@@ -1,4 +1,4 @@
-"""One figure with its controls set, as the templates of page, fragment, embed and files are given it."""
+"""One figure in a state, as the templates of page, fragment, embed and files get it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ IN_FRONT = 3
 
 @dataclass(frozen=True, slots=True)
 class Limited:
-    """What a control cannot do here: its options (None for all of it), why, and where that is said.
+    """The options of a control that are disabled (None: all of it), why, and where that is said.
 
     `says`: whether the reason stands beside this control. Others of the same reason refer to it by `id`.
     """
@@ -44,9 +44,9 @@ class Limited:
 class FigureContext:
     """A figure ready for the templates: its view, its words and its addresses.
 
-    `brief`: on the lesson page, which leaves out what only comes to use near a figure or when it is unfolded.
+    `brief`: on the lesson page, which leaves out what is only needed near a figure or when it is unfolded.
     `own`: the fields in which a reader has sent weights; a form without scripts sends them along.
-    `answered`: the question of this figure with the reader's guess, where they are true of these controls.
+    `answered`: the question of this figure with the reader's guess, if it holds for these controls.
     """
 
     lesson: Lesson
@@ -124,7 +124,7 @@ class FigureContext:
 
     @property
     def limits_json(self) -> str:
-        """Those of these controls, for static/js/figure/limits.js; "" for none."""
+        """The limits of this state, for static/js/figure/limits.js; "" for none."""
         limits = {
             name: {"reason": limit.reason, "options": limit.options, "id": limit.id, "says": limit.says}
             for name, limit in self.limits.items()
@@ -134,13 +134,13 @@ class FigureContext:
 
     @property
     def announced(self) -> str:
-        """What a screen reader hears after a change: what is said of what was typed, then the drawing."""
+        """What a screen reader says after a change: a refused text, then the finding."""
         said = [limit.reason for limit in self.limits.values() if limit.options == ()]
         return " ".join([*said, self.description[0]])
 
     @property
     def unused(self) -> Pairs:
-        """What its form sends in place of controls that cannot be used now: they keep their values."""
+        """What its form sends for disabled controls, so that they keep their values."""
         return [
             (name, as_parameter(getattr(self.controls, name)))
             for name, limit in self.view.limits.items()
@@ -166,7 +166,7 @@ class FigureContext:
 
     @property
     def folded(self) -> list[str]:
-        """The controls in the details; hidden ones are there, too, and not to be seen."""
+        """The controls in the details, with the hidden ones, which are not shown."""
         front = self.front
         return [name for name in hideable(type(self.controls)) if name not in front]
 
@@ -271,12 +271,12 @@ def figure_on_own(lesson: Lesson, name: str, query: FigureQuery, own: Mapping[st
 
 
 def figure_view(f: FigureContext) -> CachedResponse:
-    """A figure's view alone: what htmx swaps in."""
+    """A figure's view alone, which htmx swaps in."""
     return html("kit/view.jinja", f=f)
 
 
 def _answered(lesson: Lesson, name: str, query: FigureQuery) -> QuestionContext | None:
-    """The question of a figure with its guess, where they are true of these controls."""
+    """The question of a figure with its guess, if it holds for these controls."""
     question = lesson.questions.get(name)
     if not query.guess or question is None or not question.holds(query.controls):
         return None

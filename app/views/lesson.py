@@ -1,4 +1,4 @@
-"""The pages of a lesson that show more than one figure, and those that show none."""
+"""The pages of a lesson."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FigureQueries = Mapping[str, FigureQuery]
 
 @dataclass(frozen=True, slots=True)
 class Teaser:
-    """A page of the workshop as other pages show it: the way there, a still, and the way back."""
+    """A workshop page as other pages show it: link, still, and link back."""
 
     lesson: Lesson
     page: Section
@@ -185,7 +185,7 @@ def prose_page(name: Literal["faq", "courses"], lesson: Lesson) -> CachedRespons
 
 
 def receipts_page(lesson: Lesson) -> CachedResponse:
-    """Predicted beside logged, for every published case of the memory formulas."""
+    """Predicted and logged memory, for every published case of the memory formulas."""
     assert lesson.receipts is not None
     receipts, not_covered = lesson.receipts.receipts(), lesson.receipts.not_covered()
     return html("receipts.jinja", lesson=lesson, receipts=receipts, not_covered=not_covered)

@@ -1,4 +1,4 @@
-"""What cannot be understood of an address, told to people: each problem, and an address without them."""
+"""The problems of an address in words, and the address without them."""
 
 from __future__ import annotations
 

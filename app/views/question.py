@@ -1,4 +1,4 @@
-"""A question, before its guess or after it, as the templates are given it."""
+"""A question, before or after its guess, as the templates get it."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class QuestionContext:
 
     @property
     def marked(self) -> str:
-        """The commit as an address of the figure names it; "" before there is one."""
+        """The guess as the `guess` parameter of the figure; "" before there is one."""
         if self.reveal is None:
             return ""
         return SKIP if self.reveal.guess is None else as_parameter(getattr(self.controls, ANSWER))
@@ -95,7 +95,7 @@ class QuestionContext:
 
     @property
     def figure_address(self) -> str:
-        """The lesson at this figure, as the prose goes on with it."""
+        """The place of this figure in the lesson."""
         return place_of(self.lesson, self.name)
 
     @property
@@ -120,5 +120,5 @@ def reveal(lesson: Lesson, name: str, guess: Guess | None) -> QuestionContext:
 
 @functools.lru_cache(maxsize=1024)
 def _revealed(question: Question, guess: Guess | None, _language: str) -> Reveal:
-    """The answer beside a guess: a class gives the same few guesses a thousand times."""
+    """The reveal of a guess. It is cached, because a class gives the same few guesses a thousand times."""
     return question.reveal(guess)

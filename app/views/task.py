@@ -1,4 +1,4 @@
-"""A task of a section as the templates are given it."""
+"""A task of a section as the templates get it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MOST_CODES = 200
 
 @dataclass(frozen=True, slots=True)
 class TaskContext:
-    """The worked example of a task, and the exercise with what was given for it, checked."""
+    """The worked example of a task, and its exercise with checked answers."""
 
     lesson: Lesson
     task: Task
@@ -90,7 +90,7 @@ class TaskContext:
 
     @property
     def unread(self) -> list[Checked]:
-        """What was given and cannot be read."""
+        """The answers that cannot be read."""
         return [checked for checked in self.steps if checked.outcome == "unread"]
 
     @property

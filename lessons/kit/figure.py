@@ -46,13 +46,13 @@ class Figure(Generic[C]):
     on_own
         The view on a reader's own weights, where the figure can be drawn on any; raises `OwnError`.
     from_file
-        The controls that a reader's file sets, from the fields of a form; raises `OwnError`. The file is
-        no state: what it says is, and stands in the address.
+        The controls that a reader's file sets, from the fields of a form; raises `OwnError`. The address has
+        these controls, not the file.
     job
-        The computation of this host whose results a state shows: its name and what it is asked. None for a
+        The job whose results a state shows: its name and its controls. None for a
         state that shows what is shipped.
     on_found
-        The view of such a state with what is known of that computation; `view` is the one without.
+        The view of such a state with what is known of the job; `view` is the one without.
     compute_job
         What the job computes, in one function that takes minutes: offered to copy in such a state.
     prepare
@@ -93,11 +93,11 @@ class Figure(Generic[C]):
         return self.on_own is not None or self.from_file is not None
 
     def waits_for(self, controls: C) -> tuple[str, FigureControls] | None:
-        """The computation whose results this state shows."""
+        """The job whose results this state shows: its name and its controls."""
         return self.job(controls) if self.job else None
 
     def view_with(self, controls: C, found: Found | None) -> View:
-        """The view, with what is known of the computation that the state waits for."""
+        """The view, with what is known of the job that the state waits for."""
         return (
             self.view(controls) if found is None or self.on_found is None else self.on_found(controls, found)
         )

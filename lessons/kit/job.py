@@ -1,6 +1,6 @@
-"""A computation that takes minutes: how a lesson describes one, and what is known while it runs.
+"""A job is a computation of minutes: how a lesson describes one, and what is known while it runs.
 
-`lessons.kit.job_store` runs them in a process of their own, one at a time on a host.
+`lessons.kit.job_store` runs jobs in a process of their own, one at a time on a host.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ Words = Callable[..., str]
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a computation is, from 0 to 1, and the row that it has just found, if any."""
+    """How far a job is, from 0 to 1, and the row that it has just found, if any."""
 
     done: float
     row: Row | None = None
 
 
 class Nothing(FigureControls):
-    """The controls of a computation that has none."""
+    """The controls of a job that has none."""
 
 
 def _nothing(_: Any) -> dict[str, str]:
@@ -36,7 +36,7 @@ def _nothing(_: Any) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A computation of a lesson.
+    """A job of a lesson.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
-"""Where computations wait, run one at a time on a host, and leave what they found: a folder.
+"""A folder in which jobs wait, run one at a time on a host, and leave their results.
 
-They run in a process of their own, so that no page waits for one, and any worker of a web server can tell how
-far it is. The folder has a file for each result and one, a ticket, for each computation that was asked for.
-Whoever computes holds a lock there for as long as it lives, so one that dies leaves nothing behind that looks
-like work; its ticket stays, and the next process goes on from what it found.
+Jobs run in a process of their own, so that no page waits for one, and any worker can tell how far a job is.
+The folder has a file for each result, and a ticket for each job that was asked for. The process that computes
+holds a lock for as long as it lives. When it dies the lock is free, its ticket stays, and the next process
+continues.
 
     python -m lessons.kit.job_store FOLDER      compute what is waiting there, one after the other
 """
@@ -41,37 +41,37 @@ KEY = r"[a-z0-9-]{1,64}"
 
 log = logging.getLogger(__name__)
 MOST_KEPT = 256
-"""Results in a folder; the oldest give way. Each is of kilobytes."""
+"""Results in a folder; the oldest are deleted. Each takes kilobytes."""
 
 MOST_WAITING = 16
-"""Computations that wait for their turn."""
+"""Jobs that wait for their turn."""
 
 MOST_OF_ONE = 4
-"""Of these, computations that one client has asked for."""
+"""Waiting jobs of one client."""
 
 MOST_TRIES = 3
-"""Of a computation whose process was killed, by a machine without memory for it, perhaps."""
+"""Times that a job is tried whose process was killed, perhaps for lack of memory."""
 
 STALE = 24 * 3600.0
-"""Seconds after which nobody waits any more for what was asked."""
+"""Seconds after which nobody waits for a job any more."""
 
 NICENESS = 10
-"""Whoever waits for a page goes first."""
+"""Pages go first."""
 
 
 class FullError(Exception):
-    """As much as may wait is waiting."""
+    """The queue of jobs is full."""
 
 
 class FullOfOneError(FullError):
-    """As much of this client's as may wait is waiting."""
+    """As many jobs of this client wait as may."""
 
 
 class Ticket(BaseModel):
-    """A requested computation: which, by which client, and how often it was begun.
+    """A requested job: which, by which client, and how often it was started.
 
     `name` is the time in nanoseconds, so that names sort as they were asked. `owner` is the hash of the token
-    that the page which asked was given: who has it may stop the computation. `client` is the hash of the
+    that the page which asked was given: who has it may stop the job. `client` is the hash of the
     address that asked. `tries` counts how often it was begun since it last found something, at `found` rows.
     """
 
@@ -93,7 +93,7 @@ class Ticket(BaseModel):
 
 
 def hashed(text: str) -> str:
-    """What of a token or an address is written down."""
+    """The hash of a token or an address, which is all that is stored of it."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -121,7 +121,7 @@ class JobStore:
         return replace(known, running=self.at_work() == key)
 
     def is_damaged(self, key: str) -> bool:
-        """Whether there is a file of what was found that cannot be read."""
+        """Whether there is a file of results that cannot be read."""
         return self._file(key, "json").exists() and self._read(key) is None
 
     def at_work(self) -> str | None:

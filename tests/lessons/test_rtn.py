@@ -99,6 +99,15 @@ def test_the_finding_is_true_in_every_state() -> None:
             steps = [one.drawing["step"]["value"] for one in (shown, plain)]
             assert wider == pytest.approx(steps[0] / steps[1], abs=0.051)
             assert wider > 1.4
+        elif key == "two_stretched":
+            plain = view(controls.model_copy(update={"stretch": 1}))
+            apart = float(said.partition("two levels ")[2].partition("×")[0])
+            assert apart == pytest.approx(readout(shown, "step") / readout(plain, "step"), abs=0.006)
+            assert apart > 1
+        elif key == "two":
+            steps = float(said.partition("furthest moves ")[2].partition(" ")[0])
+            assert steps == pytest.approx(np.abs(table[:, 4]).max() / readout(shown, "step"), abs=0.006)
+            assert np.unique(np.abs(table[:, 3])).size == 1
         if key.startswith(("snapped", "stretched")):
             word = {0: "none", 1: "one"}.get(int(count), str(count))
             assert f"{word} " in said.rpartition(";")[2] or f"and {word} " in said, said
@@ -164,12 +173,51 @@ def test_growing_outlier_increases_errors_of_the_others(block: str, bits: int, s
     assert zeros[-1] > zeros[0]
 
 
-@pytest.mark.parametrize("name", levels.SIZES)
+@pytest.mark.parametrize("name", [name for name in levels.SIZES if name not in ("Q2_0", "TQ2_0", "Q1_0")])
 @pytest.mark.parametrize("block", ["calm", "attention", "llm"])
 def test_growing_outlier_increases_errors_in_every_format(name: str, block: str) -> None:
     real, scaled = (view(Controls(format=name, block=block, stretch=n)) for n in (1, 16))
     assert readout(scaled, "others_sqnr") < readout(real, "others_sqnr") / 1.5
     assert readout(scaled, "zeros") > readout(real, "zeros")
+
+
+@pytest.mark.parametrize("name", ["Q2_0", "TQ2_0"])
+@pytest.mark.parametrize("block", BLOCKS)
+def test_three_levels_are_the_largest_weight_and_zero(name: str, block: str) -> None:
+    """Twice as large, it leaves all others at zero: of a half of it none is larger."""
+    for stretch in (1, 2):
+        shown = view(Controls(format=name, block=block, stretch=stretch))
+        table = rows(shown)
+        largest = np.abs(table[:, 1]).max()
+        assert readout(shown, "step") == pytest.approx(largest, rel=1e-3)
+        expected = largest * np.rint(table[:, 1] / largest)
+        assert table[:, 3] == pytest.approx(expected, rel=1e-3)
+    assert readout(shown, "zeros") == len(table) - 1
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_two_levels_are_the_mean_magnitude_with_either_sign(block: str) -> None:
+    """None of them is nearest to zero, and the largest weight does not set them: the drawing says neither."""
+    shown = view(Controls(format="Q1_0", block=block))
+    table = rows(shown)
+    mean = np.abs(block_weights(block, 128).astype(float)).mean()
+    assert table[:, 3] == pytest.approx(np.where(table[:, 1] >= 0, mean, -mean), rel=1e-3)
+    assert (readout(shown, "zeros"), readout(shown, "levels")) == (0, 2)
+    assert not shown.drawing["largest"]
+    assert not any(mark["zeroed"] for mark in shown.drawing["marks"])
+    assert "no level at zero" in TEXT.sentence(shown.description[2])
+
+
+def test_tq2_0_draws_the_part_with_the_largest_weight_of_256() -> None:
+    for block in BLOCKS:
+        whole = np.abs(block_weights(block, 256))
+        shown = view(Controls(format="TQ2_0", block=block))
+        assert np.abs(rows(shown)[:, 1]).max() == pytest.approx(whole.max())
+        assert rows(shown)[0, 0] == start(block, 256) + whole.argmax() // 32 * 32
+    own = np.zeros(256, np.float32)
+    own[200], own[10] = -3, 1
+    shown = on_own(Controls(format="TQ2_0"), Own("mine", own))
+    assert rows(shown)[8].tolist()[:4] == [200, -3, 0, -3]
 
 
 @pytest.mark.parametrize("format", ["grid", "NF4", "Q4_0"])
@@ -260,6 +308,10 @@ def lines(shown: View) -> np.ndarray:
         ("IQ4_NL", KVALUES),
         ("MXFP4", (-6, -4, -3, -2, -1.5, -1, -0.5, 0, 0.5, 1, 1.5, 2, 3, 4, 6)),
         ("Q4_K", np.arange(16)),
+        ("NVFP4", (-6, -4, -3, -2, -1.5, -1, -0.5, 0, 0.5, 1, 1.5, 2, 3, 4, 6)),
+        ("Q2_0", (-1, 0, 1)),
+        ("TQ2_0", (-1, 0, 1)),
+        ("Q1_0", (-1, 1)),
     ],
 )
 @pytest.mark.parametrize("block", BLOCKS)
@@ -281,6 +333,8 @@ def test_scales_of_the_formats_by_hand() -> None:
     assert step["MXFP4"] == 2 ** (np.floor(np.log2(largest)) - 2) / 2
     narrowest = 0.0795803 * np.abs(block_weights("calm", 64)).max()
     assert step["NF4"] == pytest.approx(narrowest, rel=1e-5)
+    scale = np.abs(block_weights("calm", 16)).max() / 6
+    assert step["NVFP4"] == round(scale * 2**9) / 2**9 / 2, "between 2⁻⁶ and 2⁻⁵ UE4M3 has steps of 2⁻⁹"
 
 
 def test_q4_k_is_the_sub_block_of_its_super_block() -> None:
@@ -301,7 +355,18 @@ def test_every_snapped_value_is_a_level_with_its_code(name: str, block: str) -> 
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("Q8_0", 8.5), ("Q4_0", 4.5), ("Q4_K", 4.5), ("IQ4_NL", 4.5), ("MXFP4", 4.25), ("NF4", 4.5)],
+    [
+        ("Q8_0", 8.5),
+        ("Q4_0", 4.5),
+        ("Q4_K", 4.5),
+        ("IQ4_NL", 4.5),
+        ("MXFP4", 4.25),
+        ("NVFP4", 4.5),
+        ("NF4", 4.5),
+        ("Q2_0", 2.25),
+        ("TQ2_0", 2.0625),
+        ("Q1_0", 1.125),
+    ],
 )
 def test_a_format_decides_bits_block_and_grid(name: str, expected: float) -> None:
     shown = view(Controls(format=name))
@@ -312,9 +377,19 @@ def test_a_format_decides_bits_block_and_grid(name: str, expected: float) -> Non
     assert same.readouts == shown.readouts
     keys = [note.key for note in shown.notes]
     assert f"format_{name}" in keys
-    assert set(shown.limits) == {"bits", "group_size", "scheme"}
-    assert view(Controls()).limits == {}
-    assert ("not_legal" in keys) == (name == "Q4_K"), "a row of 384 weights has no super-blocks"
+    assert set(shown.limits) == {"bits", "group_size", "scheme", "format"}
+    assert set(view(Controls()).limits) == {"format"}, "why some formats are not there"
+    assert shown.limits["format"].options == ()
+    assert ("not_legal" in keys) == (name in ("Q4_K", "TQ2_0")), "a row of 384 weights has no super-blocks"
+
+
+def test_what_llama_cpp_does_with_rows_that_do_not_divide() -> None:
+    def said(format: str, block: str) -> str:
+        return " ".join(map(TEXT.sentence, view(Controls(format=format, block=block)).notes))
+
+    assert "no multiple of 256, so llama.cpp would store the tensor as Q4_0" in said("TQ2_0", "llm")
+    assert "576 weights, no multiple of 128, so llama.cpp refuses to store it as Q1_0" in said("Q1_0", "llm")
+    assert "multiple of" not in said("Q1_0", "calm") + said("NVFP4", "llm") + said("TQ2_0", "outlier")
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -24,6 +24,7 @@ from lessons.quantization.figures.rtn.levels import (
     UNEVEN,
     Array,
     Snapped,
+    drawn_from,
     snap,
     snap_to_grid,
 )
@@ -46,6 +47,8 @@ BEYOND = 0.5 + 1e-3
 
 FP16_BITS = 16
 PLAIN = "grid"
+TWO_LEVELS = "Q1_0"
+"""Has no level at zero or nearest to it, and the mean magnitude sets its two, not the largest weight."""
 
 
 class Controls(FigureControls):
@@ -63,8 +66,8 @@ class Result:
 
     `first` is the column of the first weight in its row, `offset` its place among those that were quantized
     together, `largest` the place of the largest in the block; `others` are the levels of all but that one.
-    `at_zero` are the places of those of the others that are on the level nearest to zero, `zero`. `wider` is
-    how many times as wide the steps are as without the stretch.
+    `at_zero` are the places of those of the others that are on the level nearest to zero, `zero`: none in
+    Q1_0, whose two are equally far. `wider` is how many times as wide the steps are as without the stretch.
     """
 
     controls: Controls
@@ -93,9 +96,9 @@ class Result:
 def compute(controls: Controls) -> Result:
     """Round a block of real weights, once its largest weight is scaled up."""
     size, together = sizes(controls)
-    first = start(controls.block, size)
-    offset = first - start(controls.block, together)
-    return rounded(controls, block_weights(controls.block, together).copy(), offset, first)
+    shared, begin = block_weights(controls.block, together).copy(), start(controls.block, together)
+    offset = drawn_from(shared, controls.format, start(controls.block, size) - begin)
+    return rounded(controls, shared, offset, begin + offset)
 
 
 def sizes(controls: Controls) -> tuple[int, int]:
@@ -117,6 +120,8 @@ def rounded(controls: Controls, shared: Array, offset: int, first: int) -> Resul
     others, on_levels = np.delete(weights, largest), np.delete(snapped.values, largest)
     zero = snapped.levels[np.argmin(np.abs(snapped.levels))]
     at_zero = np.flatnonzero((snapped.values == zero) & (np.arange(len(weights)) != largest))
+    if controls.format == TWO_LEVELS:
+        at_zero = at_zero[:0]
     return Result(
         controls,
         first,
@@ -164,7 +169,8 @@ def on_own(controls: Controls, own: Own) -> View:
     """The same on a reader's own weights."""
     shared = own.take(sizes(controls)[1])
     try:
-        result = rounded(controls, shared, 0, own.column)
+        offset = drawn_from(shared, controls.format, 0)
+        result = rounded(controls, shared, offset, own.column + offset)
     except ValueError:
         message = _("These weights are too small for the scale of %(format)s.", format=controls.format)
         raise OwnError(message) from None
@@ -218,13 +224,19 @@ def _description(result: Result, worst: int) -> Iterable[Sentence]:
     yield _finding(result)
     others = str(len(result.others))
     yield Sentence("errors", where=str(result.first + worst))
-    yield Sentence("others", largest=str(result.first + result.largest), others=others)
+    key = "others_two" if result.controls.format == TWO_LEVELS else "others"
+    yield Sentence(key, largest=str(result.first + result.largest), others=others)
 
 
 def _finding(result: Result) -> Sentence:
     """What rounding did to the block, in one sentence that is true of this state."""
     controls, others = result.controls, result.others
     n, left = str(len(result.weights)), str(len(others))
+    steps = result.worst_error / result.widest_step
+    said = {"n": n, "format": controls.format, "steps": numbers.fixed(steps, 2)}
+    if controls.format == TWO_LEVELS:
+        key = "two_stretched" if controls.stretch > 1 else "two"
+        return Sentence(key, **said, factor=str(controls.stretch), wider=numbers.times(result.wider))
     one_code = np.unique(np.delete(result.snapped.codes, result.largest)).size == 1
     if one_code and np.allclose(others, others[0]):
         return Sentence("drowned", others=left, value=numbers.significant(float(others[0])))
@@ -233,11 +245,10 @@ def _finding(result: Result) -> Sentence:
         return Sentence(f"stretched_{_zeros(result)}", others=left, factor=factor, wider=wider)
     if controls.format == PLAIN:
         return Sentence(f"snapped_{_zeros(result)}", n=n, bits=str(controls.bits))
-    steps = result.worst_error / result.widest_step
     kind = "even" if result.step == result.widest_step else "uneven"
     if steps > BEYOND:
         kind += "_beyond"
-    return Sentence(f"format_{kind}", n=n, format=controls.format, steps=numbers.fixed(steps, 2))
+    return Sentence(f"format_{kind}", **said)
 
 
 def _zeros(result: Result) -> str:
@@ -247,11 +258,12 @@ def _zeros(result: Result) -> str:
 
 
 def _limits(format: str) -> dict[str, Limit]:
-    """A format leaves neither the bits nor the block nor the grid to choose."""
+    """A format leaves neither the bits nor the block nor the grid to choose; some have no levels to show."""
+    absent = {"format": Limit(Sentence("no_levels"), options=())}
     if format == PLAIN:
-        return {}
+        return absent
     decided = Limit(Sentence("format_decides", format=format))
-    return {"bits": decided, "group_size": decided, "scheme": decided}
+    return absent | {"bits": decided, "group_size": decided, "scheme": decided}
 
 
 def _functions(controls: Controls) -> tuple[Callable[..., Any], ...]:
@@ -282,8 +294,9 @@ def _notes(controls: Controls, largest: int, own: Own | None) -> Iterable[Senten
         yield Sentence(f"format_{controls.format}")
     columns, together = row_length(controls.block), QUANTIZED_TOGETHER.get(controls.format, 1)
     if columns % together and not own:
-        fallback = str(ggml.FORMATS[controls.format].fallback)
-        yield Sentence("not_legal", columns=str(columns), fallback=fallback)
+        fallback = ggml.FORMATS[controls.format].fallback
+        said = {"columns": str(columns), "block": str(together), "format": controls.format}
+        yield Sentence("not_legal", **said, fallback=fallback) if fallback else Sentence("refused", **said)
     if controls.stretch > 1:
         yield Sentence("synthetic", factor=str(controls.stretch), column=str(largest))
     else:
@@ -328,7 +341,8 @@ def _drawing(result: Result) -> dict[str, Any]:
             }
             for i, (w, s) in enumerate(zip(weights, snapped.values, strict=True))
         ],
-        "largest": {
+        "largest": result.controls.format != TWO_LEVELS
+        and {
             "x": x.percent(result.largest),
             "y": min(max(y(float(weights[result.largest])), 6), HEIGHT - 6),
             "left": result.largest >= size / 2,
@@ -419,12 +433,18 @@ def _formulas(result: Result) -> tuple[str, ...]:
     return _level(format, stored, part), f"{sizes} = {bits}"
 
 
+_CODE_IN_FORMULAS = {
+    "Q8_0": "q", "Q4_0": "(q - 8)", "IQ4_NL": "T[q]", "NVFP4": r"\mathrm{E2M1}[q]",
+    "Q2_0": "(q - 1)", "TQ2_0": "(q - 1)", "Q1_0": "(2q - 1)",
+}  # fmt: skip
+
+
 def _level(format: str, fields: dict[str, NDArray[Any]], part: int) -> str:
     """The formula of a level, with the numbers of this block."""
     if format == "MXFP4":
         power, exponent = _number(float(fields["e"][0])), int(fields["e_bits"][0])
         return rf"\hat w = 2^{{{exponent} - 127}} \cdot \mathrm{{E2M1}}[q] = {power} \cdot \mathrm{{E2M1}}[q]"
-    d = _number(float(fields["d"][0]))
+    d = _number(float(fields["d"].reshape(-1)[part if format == "NVFP4" else 0]))
     if format == "Q4_K":
         scale, minimum = int(fields["scales"][0, part]), int(fields["mins"][0, part])
         dmin = _number(float(fields["dmin"][0]))
@@ -432,7 +452,7 @@ def _level(format: str, fields: dict[str, NDArray[Any]], part: int) -> str:
             rf"\hat w = d \cdot sc \cdot q - d_\mathrm{{min}} \cdot m"
             rf" = {d} \cdot {scale} \cdot q - {dmin} \cdot {minimum}"
         )
-    code = {"Q8_0": "q", "Q4_0": "(q - 8)", "IQ4_NL": "T[q]"}[format]
+    code = _CODE_IN_FORMULAS[format]
     return rf"\hat w = d \cdot {code} = {d} \cdot {code}"
 
 

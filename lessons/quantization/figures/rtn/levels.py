@@ -18,11 +18,17 @@ from quant_core.methods.grid import Scheme
 
 Array = NDArray[np.floating]
 
-SIZES = {"Q8_0": 32, "Q4_0": 32, "Q4_K": 32, "IQ4_NL": 32, "MXFP4": 32, "NF4": nf4.BLOCK_SIZE}
-"""Weights that share one set of levels."""
+SIZES = {
+    "Q8_0": 32, "Q4_0": 32, "Q4_K": 32, "IQ4_NL": 32, "MXFP4": 32, "NVFP4": 16, "NF4": nf4.BLOCK_SIZE,
+    "Q2_0": 64, "TQ2_0": 32, "Q1_0": 128,
+}  # fmt: skip
+"""Weights that share one set of levels, and are drawn; of TQ2_0's 256 the 32 around the largest."""
 
-QUANTIZED_TOGETHER = SIZES | {"Q4_K": 256}
-"""Weights that share a scale of any kind."""
+QUANTIZED_TOGETHER = SIZES | {"Q4_K": 256, "NVFP4": 64, "TQ2_0": 256}
+"""Weights of a block, which are quantized together."""
+
+CODES = {"Q8_0": range(-128, 128), "Q2_0": range(3), "TQ2_0": range(3), "Q1_0": range(2)}
+"""Codes that an encoder writes, where they are not 0 to 15. Q2_0 and TQ2_0 have a fourth that none writes."""
 
 UNEVEN = 1e-3
 """Gaps that differ by less, relative to the widest, differ by the rounding of float32 only."""
@@ -68,6 +74,13 @@ def snap_to_grid(weights: Array, bits: int, scheme: Scheme) -> Snapped:
     return Snapped(quantized.codes[0], values, levels, codes, quantized.bits_per_weight, quantized)
 
 
+def drawn_from(weights: Array, type_name: str, offset: int) -> int:
+    """Where the drawn weights begin: at `offset`, but of TQ2_0's block those with the largest."""
+    if type_name != "TQ2_0":
+        return offset
+    return int(np.argmax(np.abs(weights))) // SIZES[type_name] * SIZES[type_name]
+
+
 def snap(weights: Array, type_name: str, offset: int) -> Snapped:
     """Quantize `QUANTIZED_TOGETHER[type_name]` weights; return the `SIZES[type_name]` from `offset` on."""
     if type_name == "NF4":
@@ -77,7 +90,7 @@ def snap(weights: Array, type_name: str, offset: int) -> Snapped:
     fields = ggml.fields(data, type_name)
     codes = fields["codes"].reshape(-1)[drawn]
     values = ggml.dequantize(data, type_name)[0, drawn]
-    every_code = np.arange(-128, 128) if codes.dtype == np.int8 else np.arange(16)
+    every_code = np.array(CODES.get(type_name, range(16)))
     levels, level_codes = distinct(decoded(fields, type_name, every_code, drawn), every_code)
     return Snapped(codes, values, levels, level_codes, ggml.FORMATS[type_name].bits_per_weight, fields)
 

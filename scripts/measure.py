@@ -10,13 +10,10 @@ holds its models in memory and computes the predictions of the 16-bit model once
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from datetime import UTC, datetime
 from multiprocessing import get_context
 from pathlib import Path
 from time import monotonic, process_time
@@ -31,6 +28,7 @@ import numpy as np  # noqa: E402
 
 from lessons.quantization import measuring  # noqa: E402
 from lessons.quantization.sources import DATA, TINY_MODEL  # noqa: E402
+from scripts.recording import as_text, conditions  # noqa: E402
 
 TARGET = DATA / "measured.json"
 
@@ -70,13 +68,7 @@ def run(jobs: int) -> dict[str, Any]:
     text = measuring.text()
     size = sum(len(measuring.tokenizer().bytes_of(token)) for token in text.targets.ravel().tolist())
     return {
-        "about": "Written by `make measure`; lessons/quantization/measuring.py says what each row is.",
-        "made": datetime.now(UTC).date().isoformat(),
-        "versions": {
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "machine": platform.machine(),
-        },
+        **conditions("Written by `make measure`; lessons/quantization/measuring.py says what each row is."),
         "fingerprint": measuring.fingerprint(),
         "seed": measuring.SEED,
         "cpu_seconds": round(spent),
@@ -117,18 +109,6 @@ def piece(work: tuple[str, Sequence[Any]]) -> tuple[str, list[dict[str, Any]], f
     else:
         rows = measuring.measure_calibration(part, measuring.judged_play(), report)
     return kind, rows, process_time() - begun
-
-
-def as_text(found: dict[str, Any]) -> str:
-    """JSON with one row per line, for readable diffs."""
-    lines = []
-    for name, value in found.items():
-        if isinstance(value, list):
-            rows = ",\n  ".join(json.dumps(row) for row in value)
-            lines.append(f"{json.dumps(name)}: [\n  {rows}\n ]")
-        else:
-            lines.append(f"{json.dumps(name)}: {json.dumps(value)}")
-    return "{\n " + ",\n ".join(lines) + "\n}\n"
 
 
 if __name__ == "__main__":

@@ -11,13 +11,10 @@ and each group rounded alone. It writes `lessons/quantization/data/maps.json`.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
-import platform
 import sys
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -35,6 +32,7 @@ from lessons.quantization.sources import DATA  # noqa: E402
 from quant_core import ggml  # noqa: E402
 from quant_core.arrays import F32  # noqa: E402
 from quant_core.llm.evaluate import Windows, evaluate_each  # noqa: E402
+from scripts.recording import code_of, conditions  # noqa: E402
 
 TARGET = DATA / "maps.json"
 EVERY = 60
@@ -56,14 +54,6 @@ COUNTED = (
 )
 """The code that decides what is measured: the maps, rounding and the divergence. A test measures some maps
 again, which tells whether the forward pass still gives the same."""
-
-
-def code() -> str:
-    """SHA-256 of the counted modules, without comments and docstrings."""
-    digest = hashlib.sha256()
-    for name in COUNTED:
-        digest.update(measuring.bare_source((ROOT / name).read_text("utf-8")).encode())
-    return digest.hexdigest()
 
 
 def text(windows: int | None = None) -> Windows:
@@ -144,20 +134,14 @@ def main() -> None:
     read, rounding = text(), Rounding()
     if options.named:
         before = json.loads(TARGET.read_text("utf-8"))
-        if before["code"] != code():
+        if before["code"] != code_of(COUNTED):
             sys.exit(f"{TARGET.name} was written by other code: measure all maps")
         grid = before["grid"]
     else:
         grid = measure_grid(rounding, product(TYPES, repeat=len(GROUPS)), read)
     found = {
-        "about": "Divergence of the small model under maps of types, in nats; written by `make maps`.",
-        "made": datetime.now(UTC).date().isoformat(),
-        "versions": {
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "machine": platform.machine(),
-        },
-        "code": code(),
+        **conditions("Divergence of the small model under maps of types, in nats; written by `make maps`."),
+        "code": code_of(COUNTED),
         "weights": measuring.fingerprint()["weights"],
         "text": {"windows": len(read.tokens), "context": measuring.CONTEXT, "predictions": read.targets.size},
         "groups": list(GROUPS),

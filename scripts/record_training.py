@@ -15,12 +15,8 @@ Errors are ‖Y − Ŷ‖² / ‖Y‖² on text that the training has not seen.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import platform
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +28,13 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
-from lessons.quantization.measuring import bare_source  # noqa: E402
 from lessons.quantization.sources import DATA, load_layer  # noqa: E402
 from quant_core import ggml  # noqa: E402
 from quant_core.arrays import F32  # noqa: E402
 from quant_core.methods.lattice import recover_q4_0  # noqa: E402
 from quant_core.methods.metrics import relative_output_error  # noqa: E402
 from quant_core.methods.qat import Trained, train  # noqa: E402
+from scripts.recording import code_of, conditions, write  # noqa: E402
 
 TARGET = DATA / "trained.json"
 LAYER = "minilm.5.ffn_in"
@@ -66,14 +62,6 @@ COUNTED = (
 """The code that decides what is recorded: training, rounding, and the two formats."""
 
 F64 = NDArray[np.float64]
-
-
-def code() -> str:
-    """SHA-256 of the counted modules, without comments and docstrings."""
-    digest = hashlib.sha256()
-    for name in COUNTED:
-        digest.update(bare_source((ROOT / name).read_text("utf-8")).encode())
-    return digest.hexdigest()
 
 
 def root_of(moment: NDArray[np.floating]) -> F64:
@@ -148,30 +136,20 @@ def ternary() -> dict[str, Any]:
 
 def main() -> None:
     """Write the file, one row per line."""
-    head = {
-        "about": "A layer trained with the rounding in place; scripts/record_training.py wrote this.",
-        "made": datetime.now(UTC).date().isoformat(),
-        "versions": {
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "machine": platform.machine(),
-        },
-        "code": code(),
+    found = {
+        **conditions("A layer trained with the rounding in place; scripts/record_training.py wrote this."),
+        "code": code_of(COUNTED),
         "layer": LAYER,
         "group_size": GROUP_SIZE,
         "lattice": lattice(),
         "ternary": ternary(),
+        "rows": [
+            {"bits": bits, "steps": steps, "error": output_error(trained(bits, steps).quantized.dequantize())}
+            for bits in WIDTHS
+            for steps in STEPS
+        ],
     }
-    lines = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in head.items()]
-    rows = []
-    for bits in WIDTHS:
-        for steps in STEPS:
-            error = output_error(trained(bits, steps).quantized.dequantize())
-            rows.append(json.dumps({"bits": bits, "steps": steps, "error": error}))
-    TARGET.write_text(
-        "{\n " + ",\n ".join([*lines, '"rows": [\n  ' + ",\n  ".join(rows) + "\n ]"]) + "\n}\n", "utf-8"
-    )
-    print(f"wrote {TARGET.relative_to(ROOT)}")
+    write(TARGET, found)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from lessons.quantization.maps import DYNAMIC, GROUPS, TYPES
 from lessons.quantization.sources import TINY_MODEL
 from quant_core.ggml.mixes import tensor_types
 from scripts import measure_maps
+from scripts.recording import code_of
 
 TEXT = load_lesson("quantization").texts["budget"]
 KNOWN = sources.measured_maps()
@@ -47,7 +48,7 @@ def controls(types: tuple[str, ...], budget: float = 5, beside: str = "none") ->
 
 def test_the_file_is_current() -> None:
     """Fails after a change to the code or the weights that the numbers depend on: run `make maps`."""
-    assert KNOWN.code == measure_maps.code(), "data/maps.json is stale: run `make maps`"
+    assert KNOWN.code == code_of(measure_maps.COUNTED), "data/maps.json is stale: run `make maps`"
     assert KNOWN.weights == measuring.fingerprint()["weights"]
     assert (KNOWN.groups, KNOWN.types) == (tuple(GROUPS), tuple(TYPES))
     assert list(KNOWN.grid) == [maps.key_of(types) for types in product(TYPES, repeat=len(GROUPS))]

@@ -16,6 +16,7 @@ from quant_core.llm.evaluate import Windows
 from quant_core.llm.kv_cache import CacheRounding
 from quant_core.memory import CACHE_TYPES
 from scripts import record_kv_cache
+from scripts.recording import code_of
 
 TEXT = load_lesson("quantization").texts["cache"]
 ROWS = sources.kv_cache()
@@ -23,7 +24,9 @@ ROWS = sources.kv_cache()
 
 def test_the_measurement_is_of_this_code() -> None:
     """Fails after a change to the code that it depends on: run `make caches`."""
-    assert sources.kv_cache_conditions()["code"] == record_kv_cache.code(), "data/kv_cache.json is stale"
+    assert sources.kv_cache_conditions()["code"] == code_of(record_kv_cache.COUNTED), (
+        "data/kv_cache.json is stale"
+    )
 
 
 def test_a_sample_of_the_measurement_is_measured_again() -> None:

@@ -22,6 +22,7 @@ from lessons.quantization.figures.hero import (
 )
 from quant_core.memory import GIB
 from scripts import record_continuations
+from scripts.recording import code_of
 
 TEXT = load_lesson("quantization").texts["hero"]
 CONDITIONS = sources.continuation_conditions()
@@ -37,7 +38,7 @@ def finding(controls: Controls) -> str:
 
 def test_the_recording_is_current() -> None:
     """Fails after a change to the code that it depends on: run `make continuations`."""
-    assert CONDITIONS["code"] == record_continuations.code(), "data/continuations.json is stale"
+    assert CONDITIONS["code"] == code_of(record_continuations.COUNTED), "data/continuations.json is stale"
     assert CONDITIONS["sentences"] == record_continuations.SENTENCES
     assert (CONDITIONS["tokens"], CONDITIONS["file"]) == (record_continuations.COUNT, smollm2.FILE)
 

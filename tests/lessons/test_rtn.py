@@ -204,6 +204,9 @@ def test_two_levels_are_the_mean_magnitude_with_either_sign(block: str) -> None:
     assert table[:, 3] == pytest.approx(np.where(table[:, 1] >= 0, mean, -mean), rel=1e-3)
     assert (readout(shown, "zeros"), readout(shown, "levels")) == (0, 2)
     assert not shown.drawing["largest"]
+    named = [value["text"] for value in shown.drawing["values"]]
+    assert [text[0] for text in named] == ["−", "+"]
+    assert named[0][1:] == named[1][1:]
     assert not any(mark["zeroed"] for mark in shown.drawing["marks"])
     assert "no level at zero" in TEXT.sentence(shown.description[2])
 

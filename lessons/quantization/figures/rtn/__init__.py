@@ -259,7 +259,7 @@ def _zeros(result: Result) -> str:
 
 def _limits(format: str) -> dict[str, Limit]:
     """A format leaves neither the bits nor the block nor the grid to choose; some have no levels to show."""
-    absent = {"format": Limit(Sentence("no_levels"), options=())}
+    absent = {"format": Limit(Sentence("format_absent"), options=())}
     if format == PLAIN:
         return absent
     decided = Limit(Sentence("format_decides", format=format))
@@ -372,7 +372,8 @@ def _right_side(result: Result, y: Scale) -> dict[str, Any]:
     places = max(0, 2 - int(np.floor(np.log10(float(np.ptp(levels))))))
     # The label of zero has a second line under it: an end of the scale that is nearer is not named.
     ends = [(y(float(level)), float(level)) for level in levels[[0, -1]]]
-    named = [(at, level) for at, level in ends if at - zero >= 32 or zero - at >= 16]
+    two = result.controls.format == TWO_LEVELS
+    named = [(at, level) for at, level in ends if two or at - zero >= 32 or zero - at >= 16]
     gaps = np.diff(levels)
     middles = np.array([y(float(m)) for m in (levels[1:] + levels[:-1]) / 2])
     wanted = zero / 2 if zero > HEIGHT / 2 else (zero + HEIGHT) / 2
@@ -386,7 +387,7 @@ def _right_side(result: Result, y: Scale) -> dict[str, Any]:
         "values": [{"y": at, "text": numbers.signed(level, places)} for at, level in named],
         "zero": {
             "y": zero,
-            "text": "0" if result.zero == 0 else numbers.significant(result.zero, 2),
+            "text": "" if two else "0" if result.zero == 0 else numbers.significant(result.zero, 2),
             "weights": result.zeros,
             "above": zero > HEIGHT - 20,
         },

@@ -82,6 +82,9 @@ continuations: prepare-tools ## record the sentences of the opening's figure aga
 training: prepare-tools ## record the trained layer of FIG.07E again, after a change to quant_core/methods/qat.py or lattice.py
 	@OPENBLAS_NUM_THREADS=1 $(PY) scripts/record_training.py
 
+codebooks: prepare-tools ## record the codebook types of FIG.07C again, after a change to their encoders
+	@$(PY) scripts/record_codebook_types.py
+
 caches: prepare-tools ## measure key/value caches of fewer bits again (after `make smollm2`)
 	@$(PY) scripts/record_kv_cache.py
 
@@ -127,4 +130,4 @@ check-unit:
 check-browser:
 	$(PY) -m pytest -q -n $(BROWSERS) --dist worksteal tests/browser
 
-.PHONY: help run test coverage smollm2 lint format figure docs messages measure maps continuations caches training screenshots interop fuzz fuzz-routes count bench bench-core bench-web lock docker clean prepare-test prepare-tools check-lint check-types check-unit check-browser
+.PHONY: help run test coverage smollm2 lint format figure docs messages measure maps continuations caches codebooks training screenshots interop fuzz fuzz-routes count bench bench-core bench-web lock docker clean prepare-test prepare-tools check-lint check-types check-unit check-browser

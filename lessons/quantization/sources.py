@@ -505,6 +505,34 @@ def trained_layer() -> TrainedLayer:
     return checked(TrainedLayer, _read("trained.json"), "trained.json")
 
 
+# --- recorded: the codebook types on the layers of FIG.07C --------------------------------------------------
+
+
+class CodebookType(Row):
+    """What a codebook type of ggml makes of a layer, with or without an importance matrix.
+
+    A row of `scripts/record_codebook_types.py`. Both errors are relative and squared.
+    """
+
+    layer: str
+    type: str
+    importance: bool
+    weight_error: float
+    output_error: float
+
+
+@functools.cache
+def codebook_types() -> tuple[CodebookType, ...]:
+    """Every row, by layer from the largest type to the smallest."""
+    return checked(tuple[CodebookType, ...], _read("codebook_types.json")["rows"], "codebook_types.json")
+
+
+@functools.cache
+def codebook_conditions() -> dict[str, Any]:
+    """When it was recorded and with what, and the hashes of the code and the layers."""
+    return {key: value for key, value in _read("codebook_types.json").items() if key != "rows"}
+
+
 # --- maps of types ----------------------------------------------------------------------------------------
 
 

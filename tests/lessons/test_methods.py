@@ -24,9 +24,11 @@ from lessons.quantization.figures.methods import (
     scores_of,
     swaps,
 )
-from lessons.quantization.sources import load_layer
+from lessons.quantization.sources import codebook_conditions, codebook_types, load_layer
 from quant_core import ggml
 from quant_core.methods import awq, clip, gptq, hqq, nf4
+from scripts import record_codebook_types
+from scripts.recording import code_of
 
 view = FIGURE.view
 
@@ -110,6 +112,45 @@ def test_every_method_is_the_library_s_on_the_first_columns(layer: str) -> None:
         assert found[id] == pytest.approx(by_hand(layer, approximation), rel=1e-6), id
 
 
+@pytest.mark.parametrize("layer", LAYERS)
+def test_types_of_very_few_levels_are_ggml_s_on_the_first_columns(layer: str) -> None:
+    weights = load_layer(layer).weights[:, : COLUMNS[layer]]
+    for bits, names in {2: ("Q2_0", "TQ2_0"), 1: ("TQ1_0", "Q1_0")}.items():
+        for name in names:
+            approximation = ggml.dequantize(ggml.quantize(weights, name), name)
+            found = errors(layer, bits)[name.lower()]
+            assert found == pytest.approx(by_hand(layer, approximation), rel=1e-6), name
+
+
+def test_the_recording_is_current() -> None:
+    """Fails after a change to the code or the weights that it depends on: run `make codebooks`."""
+    recorded = codebook_conditions()
+    assert recorded["code"] == code_of(record_codebook_types.COUNTED), "data/codebook_types.json is stale"
+    assert recorded["weights"] == record_codebook_types.weights()
+    cases = [(row.layer, row.type, row.importance) for row in codebook_types()]
+    assert cases == record_codebook_types.cases()
+
+
+def test_some_codebook_types_are_written_again() -> None:
+    """By the library, measured in float64: one of each width."""
+    for name, importance in (("IQ3_S", True), ("IQ2_S", False), ("IQ2_XXS", True), ("IQ1_S", True)):
+        whole = load_layer(CONTROL)
+        assert whole.hessian is not None
+        weight = np.diag(whole.hessian)[:256].astype(np.float32) if importance else None
+        data = ggml.quantize(whole.weights[:, :256], name, weight)
+        id = name.lower() + ("_imatrix" if importance else "")
+        found = errors(CONTROL, int(name[2]))[id]
+        assert found == pytest.approx(by_hand(CONTROL, ggml.dequantize(data, name)), rel=1e-4), id
+
+
+def test_every_codebook_type_of_ggml_is_shown_at_the_width_of_its_name() -> None:
+    for bits in (1, 2, 3):
+        names = {score.name.removesuffix(" + imatrix") for score in scores_of(MAIN, bits)}
+        assert {name for name in names if name.startswith("IQ")} == {
+            name for name in ggml.CODECS if name.startswith(f"IQ{bits}")
+        }
+
+
 @pytest.mark.parametrize("bits", [2, 3, 4])
 def test_clipping_helps_the_output_on_held_out_text(bits: int) -> None:
     for layer in LAYERS:
@@ -119,17 +160,22 @@ def test_clipping_helps_the_output_on_held_out_text(bits: int) -> None:
 def test_bits_per_weight_by_counting() -> None:
     """Codes, fp16 scales and zero-points of groups of 128; the bytes of llama.cpp's blocks; NF4's scales."""
     group = {"rtn", "clipped", "awq", "gptq", "act_order"}
-    k_bytes = {2: 84, 3: 110, 4: 144}
+    quants = {2: 84, 3: 110, 4: 144}
     for bits in (2, 3, 4):
         found = {score.id: score.bits_per_weight for score in scores_of(MAIN, bits)}
         assert {found[id] for id in group} == {bits + (16 + bits) / 128}
         assert found["hqq"] == bits + (16 + 16) / 128
-        assert found["k_quant"] == found["imatrix"] == 8 * k_bytes[bits] / 256
+        assert found["k_quant"] == found["imatrix"] == 8 * quants[bits] / 256
     assert found["q4_0"] == found["iq4_nl"] == 8 * 18 / 32
     assert found["mxfp4"] == 8 * 17 / 32
     assert found["iq4_xs"] == 8 * 136 / 256
     assert found["nvfp4"] == 8 * 36 / 64
     assert found["nf4"] == 4 + 8 / 64 + 32 / (64 * 256)
+    k_bytes = {"iq3_s": 110, "iq3_xxs": 98, "iq2_s": 82, "iq2_xs_imatrix": 74, "iq2_xxs_imatrix": 66}
+    k_bytes |= {"iq1_m": 56, "iq1_s_imatrix": 50, "tq2_0": 66, "tq1_0": 54}
+    few = {score.id: score.bits_per_weight for bits in (3, 2, 1) for score in scores_of(MAIN, bits)}
+    assert {id: few[id] for id in k_bytes} == {id: 8 * size / 256 for id, size in k_bytes.items()}
+    assert (few["q2_0"], few["q1_0"]) == (8 * 18 / 64, 8 * 18 / 128)
 
 
 def test_sub_blocks_are_the_formats_own() -> None:
@@ -206,7 +252,8 @@ def test_readouts_table_and_first_sentence_agree(state: Controls) -> None:
         == by_weight[6]
         == 1 + sum(row[5] < by_weight[5] for row in names.values())
     )
-    assert shown.description[0].key == ("same" if by_weight is by_output else "differ")
+    key = "same" if by_weight is by_output else "differ"
+    assert shown.description[0].key == key + ("_one" if state.bits == "1" else "")
     assert by_output[0] in TEXT.sentence(shown.description[0])
     assert [row for i, row in enumerate(shown.table.rows) if i in shown.table.marked] == [by_output]
     assert readout(shown, "output_spread") == pytest.approx(
@@ -218,7 +265,11 @@ def test_readouts_table_and_first_sentence_agree(state: Controls) -> None:
 def test_swapped_pairs_by_counting_ranks(state: Controls) -> None:
     ranks = [(row[4], row[6]) for row in view(state).table.rows]
     crossing = [(a, b) for a, b in itertools.combinations(ranks, 2) if (a[0] < b[0]) != (a[1] < b[1])]
-    assert readout(view(state), "swapped") == len(crossing) == swaps(scores_of(state.layer, int(state.bits)))
+    shown = view(state)
+    assert readout(shown, "swapped") == len(crossing) == swaps(scores_of(state.layer, int(state.bits)))
+    said = TEXT.sentence(shown.description[1])
+    count = {0: "No two", 1: "one stands"}.get(len(crossing), f"{len(crossing)} stand")
+    assert count in said
 
 
 @pytest.mark.parametrize("sort", SORTS)
@@ -258,19 +309,22 @@ def test_bars_start_at_zero_and_the_longest_fills_its_side() -> None:
 def test_only_methods_with_the_width_are_shown_and_filled_ones_have_seen_text(bits: str) -> None:
     shown = view(Controls(bits=bits))
     names = [row["name"] for row in shown.drawing["rows"]]
-    assert f"Q{bits}_K" in names
+    assert (f"Q{bits}_K" in names) == (bits != "1")
+    assert ("RTN" in names) == (bits != "1")
     assert {"Q4_0", "IQ4_NL", "NF4", "MXFP4"} & set(names) == (
         {"Q4_0", "IQ4_NL", "NF4", "MXFP4"} if bits == "4" else set()
     )
     filled = {row["id"] for row in shown.drawing["rows"] if row["calibrated"]}
-    assert filled == {"clipped", "awq", "gptq", "act_order", "imatrix"}
+    by_text = {"clipped", "awq", "gptq", "act_order", "imatrix"} if bits != "1" else set()
+    assert filled == by_text | {row["id"] for row in shown.drawing["rows"] if "+ imatrix" in row["name"]}
 
 
 def test_a_method_that_is_drawn_hollow_gives_the_same_weights_without_any_text() -> None:
     whole = sample_of(CONTROL)
     silent = Sample(whole.weights, np.eye(256), np.ones(256, np.float32), whole.held_out)
     for id, method in METHODS.items():
-        same = np.array_equal(method.quantize(whole, 4)[0], method.quantize(silent, 4)[0])
+        bits = max(method.widths)
+        same = np.array_equal(method.quantize(whole, bits)[0], method.quantize(silent, bits)[0])
         assert same == (method.statistics is None), id
 
 
@@ -286,6 +340,24 @@ def test_every_row_has_a_place_in_the_style_sheet() -> None:
         count = len(scores_of(MAIN, int(bits)))
         assert f".of-{count} " in rules
         assert all(f".at-{place} " in rules for place in range(count))
+
+
+def test_an_imatrix_lowers_the_output_error_of_every_codebook_type() -> None:
+    errors_by = {(row.layer, row.type, row.importance): row.output_error for row in codebook_types()}
+    both = [(layer, name) for layer, name, importance in errors_by if not importance]
+    assert len(both) == 4 * len(LAYERS)
+    for layer, name in both:
+        assert errors_by[layer, name, True] < errors_by[layer, name, False]
+
+
+def test_notes_say_what_the_types_of_each_width_are() -> None:
+    for bits in WIDTHS:
+        shown = view(Controls(bits=bits))
+        notes = " ".join(map(TEXT.sentence, shown.notes))
+        for row in shown.table.rows:
+            name = row[0].removesuffix(" + imatrix").replace("Clipped", "clipped").removesuffix(" act-order")
+            assert name in notes, (bits, name)
+        assert ("recorded by" in notes) == (bits != "4")
 
 
 def test_statements_of_the_prose_hold() -> None:

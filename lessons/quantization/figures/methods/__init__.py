@@ -21,14 +21,15 @@ from quant_core import ggml
 from quant_core.methods import awq, clip, gptq, hqq, metrics, nf4, rtn
 
 LAYERS = ("minilm.5.ffn_in", "minilm.1.query", "smollm2.15.q")
-WIDTHS = ("4", "3", "2")
+WIDTHS = ("4", "3", "2", "1")
 SORTS = ("weight_error", "output_error", "bits_per_weight")
 GROUP_SIZE = 128
 SUPER_BLOCK = 256
 """A k-quant's row is a multiple of this, so every method gets the same whole super-blocks of columns."""
 
 SUB_BLOCK = {4: 32, 3: 16, 2: 16}
-"""Weights that share a scale in the k-quant of each width."""
+"""Weights that share a scale in the k-quant of each width that has one."""
+
 
 Matrix: TypeAlias = NDArray[np.floating[Any]]
 
@@ -134,8 +135,24 @@ class Score:
 def scores_of(layer: str, bits: int) -> tuple[Score, ...]:
     """Every method that has this width, on the same columns of the same layer."""
     sample = sample_of(layer)
+    computed = (score_of(id, method, sample, bits) for id, method in METHODS.items() if bits in method.widths)
+    return (*computed, *recorded_scores(layer, bits))
+
+
+def recorded_scores(layer: str, bits: int) -> tuple[Score, ...]:
+    """Codebook types, whose encoders search too long for a request: `scripts/record_codebook_types.py`."""
     return tuple(
-        score_of(id, method, sample, bits) for id, method in METHODS.items() if bits in method.widths
+        Score(
+            f"{row.type.lower()}_imatrix" if row.importance else row.type.lower(),
+            f"{row.type} + imatrix" if row.importance else row.type,
+            "method-3",
+            "E x²" if row.importance else None,
+            ggml.FORMATS[row.type].bits_per_weight,
+            row.weight_error,
+            row.output_error,
+        )
+        for row in sources.codebook_types()
+        if row.layer == layer and row.type.startswith(f"IQ{bits}")
     )
 
 
@@ -147,6 +164,13 @@ def score_of(id: str, method: Method, sample: Sample, bits: int) -> Score:
         method.role,
         method.statistics,
         bits_per_weight,
+        *errors_of(sample, approximation),
+    )
+
+
+def errors_of(sample: Sample, approximation: Matrix) -> tuple[float, float]:
+    """The error of the weights and that of the outputs, relative and squared."""
+    return (
         metrics.relative_weight_error(sample.weights, approximation),
         metrics.output_power(sample.held_out, sample.weights - approximation) / sample.output_power,
     )
@@ -235,6 +259,10 @@ METHODS = {
     "nf4": Method("NF4", "method-4", by_nf4, widths=FOUR),
     "mxfp4": Method("MXFP4", "method-4", by_ggml("MXFP4"), widths=FOUR),
     "nvfp4": Method("NVFP4", "method-4", by_ggml("NVFP4"), widths=FOUR),
+    "q2_0": Method("Q2_0", "method-4", by_ggml("Q2_0"), widths=(2,)),
+    "tq2_0": Method("TQ2_0", "method-4", by_ggml("TQ2_0"), widths=(2,)),
+    "tq1_0": Method("TQ1_0", "method-4", by_ggml("TQ1_0"), widths=(1,)),
+    "q1_0": Method("Q1_0", "method-4", by_ggml("Q1_0"), widths=(1,)),
 }
 
 
@@ -251,14 +279,12 @@ def view(result: Result) -> View:
     names = {score.id: score.name for score in scores}
     pairs = len(scores) * (len(scores) - 1) // 2
     said = _said(result, ranks) | {"pairs": str(pairs)}
-    four = controls.bits == "4"
-    notes = [
-        "from_" + controls.layer.replace(".", "_"),
-        "settings",
-        "four_bits" if four else "others",
-        "bits",
-    ]
-    if four and controls.layer == "smollm2.15.q":
+    notes = ["from_" + controls.layer.replace(".", "_"), f"bits_{controls.bits}"]
+    if controls.bits != "4":
+        notes.append("recorded")
+    if controls.bits != "1":
+        notes += ["settings", "bits"]
+    if controls.bits == "4" and controls.layer == "smollm2.15.q":
         notes.insert(1, "second_rounding")
     return View(
         readouts=(
@@ -271,8 +297,8 @@ def view(result: Result) -> View:
         ),
         drawing=_drawing(scores, listed, by_output, weight_best, controls.sort),
         description=(
-            Sentence("same" if weight_best is output_best else "differ", **said),
-            Sentence("swapped", **said),
+            Sentence(_finding(weight_best is output_best, controls.bits), **said),
+            Sentence({0: "swapped_none", 1: "swapped_one"}.get(result.swapped, "swapped"), **said),
             Sentence("worst", **said),
             Sentence("cost", **said),
         ),
@@ -316,6 +342,11 @@ def view(result: Result) -> View:
     )
 
 
+def _finding(same: bool, bits: str) -> str:
+    """Which sentence is the headline."""
+    return ("same" if same else "differ") + ("_one" if bits == "1" else "")
+
+
 def _said(result: Result, ranks: dict[str, tuple[int, int]]) -> dict[str, str]:
     """What the sentences say besides the read-outs."""
     controls, scores, sample = result.controls, result.scores, sample_of(result.controls.layer)
@@ -323,7 +354,7 @@ def _said(result: Result, ranks: dict[str, tuple[int, int]]) -> dict[str, str]:
     worst = result.by_weight[-1]
     return {
         "bits": controls.bits,
-        "sub_block": str(SUB_BLOCK[int(controls.bits)]),
+        "sub_block": str(SUB_BLOCK.get(int(controls.bits))),
         "count": str(len(scores)),
         "columns": str(sample.weights.shape[1]),
         "all_columns": str(sources.load_layer(controls.layer).weights.shape[1]),

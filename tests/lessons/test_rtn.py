@@ -105,8 +105,8 @@ def test_the_finding_is_true_in_every_state() -> None:
             assert apart == pytest.approx(readout(shown, "step") / readout(plain, "step"), abs=0.006)
             assert apart > 1
         elif key == "two":
-            steps = float(said.partition("furthest moves ")[2].partition(" ")[0])
-            assert steps == pytest.approx(np.abs(table[:, 4]).max() / readout(shown, "step"), abs=0.006)
+            moved = float(said.partition("furthest moves ")[2].partition(" ")[0])
+            assert moved == pytest.approx(np.abs(table[:, 4]).max() / readout(shown, "step"), abs=0.006)
             assert np.unique(np.abs(table[:, 3])).size == 1
         if key.startswith(("snapped", "stretched")):
             word = {0: "none", 1: "one"}.get(int(count), str(count))

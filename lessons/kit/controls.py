@@ -46,8 +46,15 @@ class Slider:
     def allowed(self) -> str:
         low, high, step = as_parameter(self.low), as_parameter(self.high), as_parameter(self.step)
         if self.step == 1:
-            return _("%(low)s to %(high)s", low=low, high=high)
-        return _("%(low)s to %(high)s in steps of %(step)s", low=low, high=high, step=step)
+            allowed = _("%(low)s to %(high)s", low=low, high=high)
+        else:
+            allowed = _("%(low)s to %(high)s in steps of %(step)s", low=low, high=high, step=step)
+        first, last = self.text(self.low), self.text(self.high)
+        if _is_number(first, self.low) and _is_number(last, self.high):
+            return allowed
+        return _(
+            "%(allowed)s, which stand for %(first)s to %(last)s", allowed=allowed, first=first, last=last
+        )
 
     def accepts(self, value: Any) -> bool:
         if not self.low <= value <= self.high:  # also refuses NaN
@@ -76,6 +83,13 @@ class Slider:
         """The printed text of every value, for the browser; empty where each is the number itself."""
         texts = [self.text(value) for value in self.states()]
         return [] if texts == [as_parameter(value) for value in self.states()] else texts
+
+
+def _is_number(text: str, value: float) -> bool:
+    try:
+        return math.isclose(float(text), value)
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)

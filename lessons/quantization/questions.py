@@ -219,6 +219,8 @@ def _halves(guess: Guess | None) -> Reveal:
     why = (
         "right"
         if off <= 0.3
+        else "none"
+        if (own or 0) <= 0.2 * whole
         else "half"
         if (own or 0) <= 0.6 * whole
         else "finer"

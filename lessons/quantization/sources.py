@@ -115,10 +115,11 @@ class Device(Row):
 
 
 class ChooserRule(Row):
-    """A row of FIG.08's table of rules: where it applies, what it advises, who says so and when it was read.
+    """A row of FIG.08's table of rules: where it applies, what it advises, and who says so.
 
     `formats` are tried in their order; an empty `generations` or `models` means all. A `roomy` rule asks for
-    a tenth of the memory to stay free, and for speed.
+    a tenth of the memory to stay free, and for speed. A rule of our own has no `url` and no day on which it
+    was `read`; its `source` says what it rests on.
     """
 
     id: str
@@ -130,7 +131,7 @@ class ChooserRule(Row):
     roomy: bool = False
     source: str
     url: str = ""
-    read: date
+    read: date | None = None
 
 
 @functools.cache

@@ -289,6 +289,12 @@ MEASURED: dict[str, Callable[[], float | str]] = {
 }
 
 
+def test_the_field_is_told_as_of_the_newest_day_on_which_a_source_was_read() -> None:
+    days = [claim.read for claim in LESSON.claims.values() if claim.read]
+    days += [rule.read for rule in sources.chooser_rules() if rule.read]
+    assert LESSON.claims["field-date"].value == f"{max(days):%-d %B %Y}"
+
+
 def test_about_twenty_claims_are_headlines_of_the_sections() -> None:
     """The sections link these; they print the other claims as plain text."""
     headlines = {id for id, claim in LESSON.claims.items() if claim.headline}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lessons.kit.controls import ControlError, FigureControls, choice, line, slider, straight, switch
+from lessons.kit.controls import ControlError, FigureControls, Slider, choice, line, slider, straight, switch
 
 
 class Example(FigureControls):
@@ -56,6 +56,13 @@ def test_a_refused_value_names_the_control_and_its_range(name: str, value: str, 
         Example.parse([(name, value)])
     (problem,) = caught.value.problems
     assert (problem.control, problem.given, problem.allowed) == (name, value, allowed)
+
+
+def test_a_range_says_what_its_values_stand_for_where_they_are_printed_otherwise() -> None:
+    powers = Slider(0, 12, 1, show=lambda power: str(2 ** int(power)))
+    assert powers.allowed() == "0 to 12, which stand for 1 to 4096"
+    assert Slider(3, 7, 0.25, show=lambda value: f"{value:.2f}").allowed() == "3 to 7 in steps of 0.25"
+    assert Slider(0, 6, 1).allowed() == "0 to 6"
 
 
 def test_nearest_controls_keep_valid_values() -> None:

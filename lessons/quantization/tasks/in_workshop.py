@@ -201,7 +201,12 @@ def _split(seed: int) -> Exercise:
                 "most",
                 offload.FIGURE,
                 lambda c, shown: (c.model, c.mix, c.card, c.context, c.layers) == wanted,
-                lambda c, shown: {"now": str(c.layers), "which": f"{offload.MODELS[c.model]} {c.mix}"},
+                lambda c, shown: {
+                    "now": str(c.layers),
+                    "which": f"{offload.MODELS[c.model]} {c.mix}",
+                    "card_now": offload.device(c.card).short,
+                    "context_now": numbers.integer(int(c.context)),
+                },
                 state.model_copy(update={"layers": most}),
                 slots,
             ),

@@ -266,18 +266,25 @@ def reasons(result: Result) -> tuple[Sentence, ...]:
     if result.taken is None:
         return tuple(_instead(result))
     assert result.taken.rule
-    rule, slots = result.taken.rule.id, _slots(result)
-    return Sentence(f"because_{rule}", **slots), Sentence(f"price_{rule}", **slots, **_price(result))
+    rule, slots = result.taken.rule.id, _slots(result) | _price(result)
+    need = result.taken.outcome.need
+    why = "int4_caches" if rule == "int4" and need.cache > need.weights else rule
+    return Sentence(f"because_{why}", **slots), Sentence(f"price_{rule}", **slots)
 
 
 def _price(result: Result) -> dict[str, str]:
-    """What the advice of more bits costs against Q4_K_M."""
+    """What the advice costs: in bytes, and against Q4_K_M."""
     taken = result.taken
     four = next(each for each in result.candidates if each.format == "Q4_K_M")
     assert taken
     more = taken.outcome.need.weights - four.outcome.need.weights
     ratio = taken.outcome.need.weights / four.outcome.need.weights
-    return {"more": numbers.gigabytes(max(more, 0)), "ratio": numbers.times(ratio)}
+    return {
+        "more": numbers.gigabytes(max(more, 0)),
+        "ratio": numbers.times(ratio),
+        "weights": numbers.gigabytes(taken.outcome.need.weights),
+        "caches": numbers.gigabytes(taken.outcome.need.cache),
+    }
 
 
 def _instead(result: Result) -> Iterator[Sentence]:
@@ -305,7 +312,10 @@ def _instead(result: Result) -> Iterator[Sentence]:
 def _notes(result: Result) -> Iterator[Sentence]:
     rule = result.taken.rule if result.taken else None
     if rule:
-        yield Sentence("rule", source=rule.source, day=current_language().date(rule.read))
+        if rule.read:
+            yield Sentence("rule", source=rule.source, day=current_language().date(rule.read))
+        else:
+            yield Sentence("rule_own", source=rule.source)
     yield Sentence("memory", **_slots(result))
     if any(each.format in SERVED for each in result.candidates):
         yield Sentence("served")

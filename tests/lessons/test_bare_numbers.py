@@ -109,7 +109,7 @@ ALLOWED = {
         "*",
         "8192|128|0|1",
     ): "FIG.06's context, windows that were measured, a head; test_cache.py",
-    ("questions/cache.toml", "*", "100|64"): "the whole that a share is of; the channels of a head",
+    ("questions/cache.toml", "*", "64"): "the channels of a head",
     ("measured.toml", "*", "16|8|6|5|4|3|2|32|64|128"): "widths, groups and windows that were measured",
     ("measured.toml", "sentences.*", "256|576"): "windows of SmolLM2's text, and its rows; test_smollm2.py",
     ("sentence.toml", "controls.seed.options.*", "*"): "draws to choose from",

@@ -32,15 +32,24 @@ PAGES = [
 ]
 
 
+@pytest.fixture(scope="module", params=IDS)
+def name(request: pytest.FixtureRequest) -> str:
+    """Of the module, so that the tests of one figure follow each other: a page is parsed once."""
+    figure: str = request.param
+    return figure
+
+
 def fragment(name: str, query: str = "") -> str:
     return f"/fragments/{version()}/quantization/{name}?{query}"
 
 
 @pytest.mark.parametrize("address", PAGES)
-def test_page_is_served(client: TestClient, address: str) -> None:
+def test_page_is_served_and_links_to_the_accessibility_statement(client: TestClient, address: str) -> None:
     answer = client.get(address)
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    footer = parse(answer.text).one("footer")
+    assert "/accessibility" in [link.attributes["href"] for link in footer.all("a")]
 
 
 def test_the_lesson_says_how_long_it_takes(client: TestClient) -> None:
@@ -58,16 +67,14 @@ def test_head_has_the_headers_of_get(client: TestClient, address: str) -> None:
     assert head.headers.get("etag") == get.headers.get("etag")
 
 
-@pytest.mark.parametrize(("name", "id"), IDS.items())
-def test_figure_has_its_id_one_get_form_and_named_outputs(client: TestClient, name: str, id: str) -> None:
-    figure = parse(client.get(WHERE[name]).text).one("figure", id=id)
+def test_figure_has_its_id_one_get_form_and_named_outputs(client: TestClient, name: str) -> None:
+    figure = parse(client.get(WHERE[name]).text).one("figure", id=IDS[name])
     assert figure.one("form").attributes["method"] == "get"
     outputs = [output for output in figure.all("output") if "name" in output.attributes]
     assert outputs
     assert all("data-value" in output.attributes for output in outputs)
 
 
-@pytest.mark.parametrize("name", IDS)
 def test_figure_carries_words_formula_source_and_table(client: TestClient, name: str) -> None:
     figure = parse(client.get(f"{LESSON}/figures/{name}").text).one("figure")
     assert len(figure.one("p", class_="finding").text) > 20
@@ -76,7 +83,6 @@ def test_figure_carries_words_formula_source_and_table(client: TestClient, name:
     assert figure.one("details", class_="data").all("td")
 
 
-@pytest.mark.parametrize("name", IDS)
 def test_fragment_is_the_view_of_the_page(client: TestClient, name: str) -> None:
     view = parse(client.get(fragment(name)).text).one("div", id=f"{IDS[name]}-view")
     page = parse(client.get(f"{LESSON}/figures/{name}").text).one("div", id=f"{IDS[name]}-view")
@@ -86,7 +92,6 @@ def test_fragment_is_the_view_of_the_page(client: TestClient, name: str) -> None
     assert view.text.replace(code["view"], "").split() == there.split()
 
 
-@pytest.mark.parametrize("name", IDS)
 def test_fetched_code_equals_that_of_the_page(client: TestClient, name: str) -> None:
     view = parse(client.get(fragment(name)).text)
     page = parse(client.get(f"{LESSON}/figures/{name}").text)
@@ -97,7 +102,6 @@ def test_fetched_code_equals_that_of_the_page(client: TestClient, name: str) -> 
         assert parse(client.get(listing.attributes["data-listing"]).text).one("div").text == there.text
 
 
-@pytest.mark.parametrize("name", IDS)
 def test_lesson_links_to_omitted_data_and_code(client: TestClient, name: str) -> None:
     figure = parse(client.get(WHERE[name]).text).one("figure", id=IDS[name])
     folded = [part for part in figure.all("details") if part.attributes.get("class") in ("code", "data")]
@@ -116,7 +120,6 @@ def test_only_the_library_shows_its_code(client: TestClient, name: str) -> None:
     assert client.get(f"/fragments/{version()}/quantization/rtn/code/{name}").status_code == 404
 
 
-@pytest.mark.parametrize("name", IDS)
 def test_python_that_ran_begins_with_the_computation_of_the_figure(client: TestClient, name: str) -> None:
     function = f"lessons.quantization.figures.{name}.compute"
     code = parse(client.get(f"{LESSON}/figures/{name}").text).one("details", class_="code")
@@ -264,12 +267,6 @@ def test_course_page_links_to_the_lesson_and_lists_the_path(client: TestClient) 
     page = client.get("/").text
     assert f'href="{LESSON}"' in page
     assert all(number in page for number in ("02·01", "02·02", "02·03", "02·04"))
-
-
-@pytest.mark.parametrize("address", PAGES)
-def test_every_page_links_to_the_accessibility_statement(client: TestClient, address: str) -> None:
-    footer = parse(client.get(address).text).one("footer")
-    assert "/accessibility" in [link.attributes["href"] for link in footer.all("a")]
 
 
 def test_every_claim_of_the_prose_links_to_its_source(client: TestClient, lesson: Lesson) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from fastapi import APIRouter
 from starlette.exceptions import HTTPException
 
@@ -33,8 +35,12 @@ ROUTERS: tuple[APIRouter, ...] = (
 METHODS = ["GET", "HEAD", "POST"]
 
 
+@functools.cache
 def router(holds_classes: bool) -> APIRouter:
-    """All routes of classes; on a host without them, one that says so."""
+    """All routes of classes; on a host without them, one that says so.
+
+    Made once: each time FastAPI reads the parameters of all endpoints again, which takes over 10 ms.
+    """
     routes = APIRouter()
     if holds_classes:
         for own in ROUTERS:

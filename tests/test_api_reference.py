@@ -9,9 +9,8 @@ import re
 from pathlib import Path
 from types import ModuleType
 
-import pytest
-
 from scripts import api_reference
+from tests.each import each
 
 MODULES = dict(api_reference.module_files())
 
@@ -62,7 +61,7 @@ def public(module: ModuleType) -> dict[str, object]:
     }
 
 
-@pytest.mark.parametrize("name", MODULES)
+@each("name", MODULES)
 def test_every_public_name_is_on_the_page_and_linked(name: str) -> None:
     chapter = api_reference.PAGE.read_text("utf-8").split(f"\n## {name}\n")[1].split("\n## ")[0]
     listed = re.findall(r"^- \[`(\w+)`\]\(\.\./(.+)#L(\d+)\) `", chapter, re.MULTILINE)
@@ -97,7 +96,7 @@ def test_public_functions_have_an_example_or_a_source() -> None:
     assert sorted(excused - without) == [], "they have what they lacked; take them off the list"
 
 
-@pytest.mark.parametrize("name", MODULES)
+@each("name", MODULES)
 def test_everything_public_has_a_docstring(name: str) -> None:
     module = importlib.import_module(name)
     assert module.__doc__

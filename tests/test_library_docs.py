@@ -20,6 +20,7 @@ from quant_core.ggml.mixes import MIXES, tensor_types
 from quant_core.memory import bits_per_weight, model_shape
 from quant_core.methods import clip, fp8, gptq, hqq, int8, mxfp4, nf4, nvfp4, packing, rtn, smoothquant
 from quant_core.methods.awq import search as awq_search
+from tests.each import each
 from tests.quant_core import configurations
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -62,7 +63,7 @@ def test_the_formats_are_those_of_the_code() -> None:
     assert all(row[7] for row in rows("Block formats"))
 
 
-@pytest.mark.parametrize(("name", "heeded"), [(row[0], row[5]) for row in rows("Block formats")])
+@each("name, heeded", [(row[0], row[5]) for row in rows("Block formats")])
 def test_types_that_use_importance_are_documented(name: str, heeded: str) -> None:
     if name not in ggml.QUANTIZABLE:
         assert heeded == "–"
@@ -79,7 +80,7 @@ def test_every_file_type_is_listed() -> None:
     assert sorted(listed) == sorted(MIXES)
 
 
-@pytest.mark.parametrize(("name", "bits", "types"), rows("File types"))
+@each("name, bits, types", rows("File types"))
 def test_file_types_have_the_documented_sizes(name: str, bits: str, types: str) -> None:
     mix = name.removesuffix("*")
     assert name.endswith("*") == MIXES[mix].needs_importance

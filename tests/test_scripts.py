@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.each import each
+
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "static" / "js"
 SCRIPTS = {path.relative_to(FOLDER).as_posix(): path.read_text("utf-8") for path in FOLDER.rglob("*.js")}
@@ -30,7 +32,7 @@ def imports(name: str, *patterns: re.Pattern[str]) -> set[str]:
     return {((FOLDER / name).parent / path).resolve().relative_to(FOLDER).as_posix() for path in found}
 
 
-@pytest.mark.parametrize("name", sorted(SCRIPTS))
+@each("name", sorted(SCRIPTS))
 def test_every_import_is_found_and_leads_to_a_script(name: str) -> None:
     assert SCRIPTS[name].count("import(") == len(DYNAMIC.findall(SCRIPTS[name]))
     assert len(re.findall(r"^import\b", SCRIPTS[name], re.MULTILINE)) == len(STATIC.findall(SCRIPTS[name]))
@@ -41,7 +43,7 @@ def test_no_circle_of_imports() -> None:
     graphlib.TopologicalSorter({name: imports(name, STATIC, DYNAMIC) for name in SCRIPTS}).prepare()
 
 
-@pytest.mark.parametrize("name", sorted(SCRIPTS))
+@each("name", sorted(SCRIPTS))
 def test_folders_import_one_way(name: str) -> None:
     folder = name.partition("/")[0]
     assert {other.partition("/")[0] for other in imports(name, STATIC, DYNAMIC)} <= MAY_IMPORT[folder]
@@ -57,7 +59,7 @@ def test_preloaded_scripts_are_those_every_page_with_figures_imports() -> None:
     assert needed - {"page/figures.js"} == preloaded
 
 
-@pytest.mark.parametrize("name", sorted(SCRIPTS))
+@each("name", sorted(SCRIPTS))
 def test_scripts_start_with_their_purpose(name: str) -> None:
     first = SCRIPTS[name].partition("\n")[0]
     assert re.fullmatch(r"// [A-Z].{20,140}[.:]", first)
@@ -79,7 +81,7 @@ def test_shared_functions_have_one_implementation(what: str, places: set[str]) -
     assert {name for name, text in code.items() if re.search(what, text)} == places
 
 
-@pytest.mark.parametrize("name", sorted(SCRIPTS))
+@each("name", sorted(SCRIPTS))
 def test_scripts_build_no_paths(name: str) -> None:
     """Addresses come from the page: a script at most adds a query."""
     code = STATIC.sub("", DYNAMIC.sub("", re.sub(r"(?<!:)//.*", "", SCRIPTS[name])))

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from fastapi.routing import iter_route_contexts
 
 from app import create_app
@@ -15,6 +14,7 @@ from app.addresses import PATHS, address, in_language, of_figures
 from app.settings import Settings
 from app.site import Site, use_site
 from lessons.kit.language import language, use_language
+from tests.each import each
 
 ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / "app" / "addresses.py"
@@ -52,7 +52,7 @@ def texts(path: Path) -> Iterator[str]:
                 yield child.value
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+@each("path", FILES)
 def test_addresses_are_spelled_only_in_one_module(path: Path) -> None:
     assert [text for text in texts(path) if SPELLED.search(text)] == []
 

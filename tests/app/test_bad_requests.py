@@ -14,6 +14,7 @@ from lessons.catalogue import load_lesson
 from lessons.kit.controls import as_parameter
 from tests.app.html import parse
 from tests.app.test_pages import IDS, LESSON, PAGES
+from tests.each import each
 
 FRAGMENT = f"/fragments/{version()}/quantization"
 
@@ -66,7 +67,7 @@ def test_errors_are_named(client: TestClient, query: str, words: str) -> None:
     ("query", "status"),
     [("bits=%ff%fe", 400), ("x=" + "1" * 9000, 414), ("&".join(f"a{i}=1" for i in range(200)), 400)],
 )
-@pytest.mark.parametrize("address", [*PAGES, f"{FRAGMENT}/rtn", f"{LESSON}/figures/rtn.csv"])
+@each("address", [*PAGES, f"{FRAGMENT}/rtn", f"{LESSON}/figures/rtn.csv"])
 def test_malformed_queries_are_refused_everywhere(
     client: TestClient, address: str, query: str, status: int
 ) -> None:

@@ -16,9 +16,10 @@ from app.settings import Settings
 from lessons.catalogue import style_sheets
 from tests.app.html import Element, parse
 from tests.app.test_pages import LESSON, PAGES
+from tests.each import each
 
 
-@pytest.mark.parametrize("address", [*PAGES, "/nowhere", f"{LESSON}/figures/rtn?bits=9"])
+@each("address", [*PAGES, "/nowhere", f"{LESSON}/figures/rtn?bits=9"])
 def test_every_page_carries_the_policy_and_every_header(client: TestClient, address: str) -> None:
     headers = client.get(address).headers
     assert headers["content-security-policy"] == content_security_policy("'none'")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 
 import pytest
@@ -10,6 +11,7 @@ from starlette.testclient import TestClient
 from app import create_app
 from app.assets import version
 from app.settings import Settings
+from tests.each import each
 
 POSTS = [
     "/lessons/quantization/figures/rtn",
@@ -49,8 +51,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
         yield client
 
 
-@pytest.mark.parametrize("headers", FOREIGN, ids=str)
-@pytest.mark.parametrize("path", POSTS)
+@each("headers, path", itertools.product(FOREIGN, POSTS))
 def test_posts_of_other_sites_are_refused(client: TestClient, path: str, headers: Mapping[str, str]) -> None:
     answer = client.post(f"/academy{path}", data={"own": "1 2 3"}, headers=headers)
     assert answer.status_code == 403

@@ -16,6 +16,7 @@ from lessons.catalogue import Lesson, load_lesson
 from lessons.kit.controls import MOST_TOGETHER, as_parameter
 from tests.app.html import parse
 from tests.app.state_tables import table_of, views_of
+from tests.each import each
 
 LESSON = "/lessons/quantization"
 QUANTIZATION = load_lesson("quantization")
@@ -60,7 +61,7 @@ def test_the_lesson_says_how_long_it_takes(client: TestClient) -> None:
     assert 10 < reading < whole
 
 
-@pytest.mark.parametrize("address", [*PAGES, "/healthz", "/readyz", fragment("rtn")])
+@each("address", [*PAGES, "/healthz", "/readyz", fragment("rtn")])
 def test_head_has_the_headers_of_get(client: TestClient, address: str) -> None:
     head, get = client.head(address), client.get(address)
     assert (head.status_code, head.content) == (200, b"")

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 
 from lessons.catalogue import ROOT, load_lesson
@@ -25,6 +24,7 @@ from lessons.quantization.figures import rotation as fig_rotation
 from lessons.quantization.figures import smooth as fig_smooth
 from quant_core import ggml
 from quant_core.methods import awq, gptq, metrics, mxfp4, nvfp4, rtn
+from tests.each import each
 from tests.lessons.test_prose import printed
 
 LESSON = load_lesson("quantization")
@@ -396,7 +396,7 @@ def test_every_measured_claim_has_a_measurement() -> None:
     assert measured == set(MEASURED)
 
 
-@pytest.mark.parametrize("id", MEASURED)
+@each("id", MEASURED)
 def test_measured_claims_match_the_measurement(id: str) -> None:
     value, found = LESSON.claims[id].value, MEASURED[id]()
     if isinstance(found, str):

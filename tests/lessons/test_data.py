@@ -13,6 +13,7 @@ from lessons.quantization import sources
 from lessons.quantization.sources import DATA, base_quality_table, hardware, models, quality_table
 from quant_core.ggml.mixes import BLOCK_SIZES, MIXES, tensor_types
 from quant_core.memory import GIB, MIB, bits_per_weight, kv_bytes_per_token, weight_bytes
+from tests.each import each
 
 pytestmark = pytest.mark.no_cover  # half of its time: it reads data
 
@@ -41,12 +42,12 @@ def test_every_model_with_a_known_architecture_is_offered() -> None:
 UNCOUNTED = {"glm-4.5-air": 46 * (96 * 128 + 2 * 8 * 128)}
 
 
-@pytest.mark.parametrize("preset", models(), ids=lambda preset: preset.id)
+@each("preset", models())
 def test_the_shape_has_exactly_the_published_parameters(preset: sources.ModelPreset) -> None:
     assert preset.shape.parameters == preset.total_params + UNCOUNTED.get(preset.id, 0)
 
 
-@pytest.mark.parametrize("preset", models(), ids=lambda preset: preset.id)
+@each("preset", models())
 def test_the_active_parameters_are_the_published_ones(preset: sources.ModelPreset) -> None:
     """OpenAI counts gpt-oss without the input embedding."""
     shape = preset.shape
@@ -55,7 +56,7 @@ def test_the_active_parameters_are_the_published_ones(preset: sources.ModelPrese
     assert shape.active_parameters == expected
 
 
-@pytest.mark.parametrize("preset", models(), ids=lambda preset: preset.id)
+@each("preset", models())
 def test_configuration_matches_the_entry(preset: sources.ModelPreset) -> None:
     entry, shape = ENTRIES[preset.id], preset.shape
     assert (shape.n_layers, shape.hidden_size, shape.n_heads) == (
@@ -87,7 +88,7 @@ NOT_IN_Q1_0 = {
 """Models with rows that are no multiple of 128, and the length of the first of these."""
 
 
-@pytest.mark.parametrize("preset", models(), ids=lambda preset: preset.id)
+@each("preset", models())
 def test_models_whose_rows_do_not_divide_into_q1_0_are_refused(preset: sources.ModelPreset) -> None:
     """llama.cpp has a type to fall back to for all other types."""
     if preset.id not in NOT_IN_Q1_0:
@@ -101,7 +102,7 @@ def test_models_whose_rows_do_not_divide_into_q1_0_are_refused(preset: sources.M
         weight_bytes(preset.shape, "Q1_0")
 
 
-@pytest.mark.parametrize("preset", models(), ids=lambda preset: preset.id)
+@each("preset", models())
 def test_every_model_has_a_size_in_some_mix(preset: sources.ModelPreset) -> None:
     """In some mixes each, and in every mix some of them."""
     turn = models().index(preset)

@@ -10,6 +10,7 @@ import pytest
 from lessons.kit.view import View
 from lessons.quantization.blocks import BLOCKS, block_weights
 from lessons.quantization.figures.fold import CELL, FIGURE, FILE_TYPES, Controls, keep, model_size
+from tests.each import each
 
 view = FIGURE.view
 STEPS = range(13)
@@ -98,8 +99,7 @@ def test_before_the_first_fold_nothing_is_quantized() -> None:
     assert sentences(shown)[0] == "whole"
 
 
-@pytest.mark.parametrize("block", BLOCKS)
-@pytest.mark.parametrize("bits", range(4, 16))
+@each("block, bits", itertools.product(BLOCKS, range(4, 16)))
 def test_every_weight_goes_to_the_nearest_of_the_levels(block: str, bits: int) -> None:
     """Also at the widths above eight, which the library's own grids do not offer."""
     weights = block_weights(block, 32)
@@ -178,8 +178,7 @@ def test_the_other_weights_lie_in_piles_below_the_chosen_one(block: str) -> None
     assert all(ladder["y"] + 20 < y < ladder["height"] for _, y in places)
 
 
-@pytest.mark.parametrize("block", BLOCKS)
-@pytest.mark.parametrize("step", STEPS)
+@each("block, step", itertools.product(BLOCKS, STEPS))
 def test_every_state_has_its_own_finding(block: str, step: int) -> None:
     for weight in range(32):
         shown = view(Controls(block=block, step=step, weight=weight))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from lessons.kit.view import View
 from lessons.quantization import sources
 from lessons.quantization.figures.gptq import COLUMNS, CUTS, FIGURE, ROWS, Controls, run_of
+from tests.each import each
 
 view = FIGURE.view
 
@@ -135,8 +137,7 @@ def test_held_out_ratio_is_that_of_the_held_out_outputs(order: str) -> None:
     assert readout(shown, "held_out_ratio") == pytest.approx(errors[0] / errors[1], rel=1e-6)
 
 
-@pytest.mark.parametrize("step", range(COLUMNS + 1))
-@pytest.mark.parametrize("order", ORDERS)
+@each("step, order", itertools.product(range(COLUMNS + 1), ORDERS))
 def test_the_drawing_is_the_step(order: str, step: int) -> None:
     shown = view(Controls(order=order, step=step))
     run = run_of("strongest", 3, order == "act-order")

@@ -9,6 +9,7 @@ from lessons.catalogue import load_lesson
 from lessons.quantization import sources
 from lessons.quantization.figures.noise import FIGURE, HEIGHT, LAYER, LENGTHS, Controls, compute
 from quant_core.methods import rtn
+from tests.each import each
 
 WHOLE = len(LENGTHS) - 1
 TEXT = load_lesson("quantization").texts["noise"]
@@ -65,7 +66,7 @@ def test_three_controls_and_three_numbers_stand_in_front() -> None:
     assert [one.name for one in FIGURE.view(Controls()).readouts[:3]] == ["error", "agreed", "ratio"]
 
 
-@pytest.mark.parametrize("controls", STATES, ids=str)
+@each("controls", STATES)
 def test_the_finding_is_true_in_every_state(controls: Controls) -> None:
     said, shown = finding(controls), {one.name: one.text for one in FIGURE.view(controls).readouts}
     assert len(said) <= 150
@@ -92,7 +93,7 @@ def test_the_share_stays_where_the_strip_says(bits: str) -> None:
     assert most / least < 9.5 / 7
 
 
-@pytest.mark.parametrize("controls", STATES, ids=str)
+@each("controls", STATES)
 def test_marks_are_where_the_numbers_say(controls: Controls) -> None:
     drawing, result = FIGURE.view(controls).drawing, compute(controls)
     tick = drawing["y_ticks"][1]

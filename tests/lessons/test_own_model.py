@@ -26,6 +26,7 @@ from quant_core.files.model import NAMES_IN_FILE as NAMES
 from quant_core.llm.shapes import read_shape
 from quant_core.llm.towers import tower_parameters
 from quant_core.memory import ModelShape, model_shape
+from tests.each import each
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = json.loads((Path(sources.__file__).parent / "data" / "models.json").read_text("utf-8"))
@@ -55,7 +56,7 @@ def controls(text: str, **others: Any) -> Controls:
     return Controls.model_validate({**own_model.controls_of({"own.text": text}), **others})
 
 
-@pytest.mark.parametrize("name", LISTED)
+@each("name", LISTED)
 def test_the_config_of_a_listed_model_gives_what_choosing_it_gives(name: str) -> None:
     """Read-outs, drawing, table and formulas, whatever the format and the machine."""
     chance = random.Random(name)
@@ -77,7 +78,7 @@ def test_the_config_of_a_listed_model_gives_what_choosing_it_gives(name: str) ->
         assert given.formulas == chosen.formulas
 
 
-@pytest.mark.parametrize("name", LISTED)
+@each("name", LISTED)
 def test_line_has_the_same_shape_in_the_fewest_fields(name: str) -> None:
     line = own_model.line_of(LISTED[name])
     config = own_model.config_of(line)
@@ -296,8 +297,8 @@ BILLIONS = {"Qwen1.5-MoE-A2.7B": 14.3, "Qwen3-Next-80B-A3B": 79.7, "DeepSeek-V2-
 SAME_KIND = {"kimi_k2": "deepseek_v3"}
 
 
-@pytest.mark.parametrize(
-    ("name", "architecture"),
+@each(
+    "name, architecture",
     [
         (name, architecture)
         for architecture, model_type in MODEL_TYPES.items()
@@ -428,7 +429,7 @@ COUNTED: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", COUNTED)
+@each("name", COUNTED)
 def test_a_published_configuration_survives_the_line(name: str) -> None:
     try:
         shape = model_shape(COUNTED[name])

@@ -7,12 +7,13 @@ import time
 import pytest
 
 from lessons.kit.pasted import read_pasted
+from tests.each import each
 
 A_THOUSAND = 1000
 
 
-@pytest.mark.parametrize(
-    ("text", "numbers"),
+@each(
+    "text, numbers",
     [
         ("0.1 -0.2\n3e-3", [0.1, -0.2, 0.003]),
         ("0.1,0.2,.3", [0.1, 0.2, 0.3]),

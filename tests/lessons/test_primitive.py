@@ -13,6 +13,7 @@ from lessons.kit import numbers
 from lessons.kit.view import View
 from lessons.quantization.blocks import BLOCKS, block_weights
 from lessons.quantization.figures.primitive import CONVENTIONS, FIGURE, Controls
+from tests.each import each
 
 view = FIGURE.view
 TEXT = load_lesson("quantization").texts["primitive"]
@@ -115,7 +116,7 @@ def test_weights_are_joined_to_their_nearest_level(block: str, convention: str) 
             assert distance[codes.index(dot["q"])] <= distance.min() + 0.01
 
 
-@pytest.mark.parametrize(("convention", "weight"), [*itertools.product(CONVENTIONS, range(32))])
+@each("convention, weight", [*itertools.product(CONVENTIONS, range(32))])
 def test_the_printed_formula_holds_as_printed(convention: str, weight: int) -> None:
     """The printed numbers give the printed code, level and error."""
     shown = view(Controls(convention=convention, weight=weight))

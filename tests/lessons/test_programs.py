@@ -15,6 +15,7 @@ from lessons.catalogue import ROOT, load_lesson
 from lessons.kit.controls import FigureControls, as_parameter
 from lessons.kit.program import computation_of
 from lessons.quantization.figures import fit
+from tests.each import each
 
 LESSON = load_lesson("quantization")
 
@@ -122,7 +123,7 @@ def test_downloaded_python_runs_in_the_repository(name: str) -> None:
     assert printed == {readout.name: repr(readout.value) for readout in readouts}
 
 
-@pytest.mark.parametrize(("name", "query"), CASES)
+@each("name, query", CASES)
 def test_python_imports_only_what_it_says(name: str, query: str) -> None:
     tree = ast.parse(LESSON.python(name, state(name, query)))
     modules = {

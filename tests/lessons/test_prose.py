@@ -18,6 +18,7 @@ from lessons.kit.claims import Claim
 from lessons.kit.prose import SectionPart, read_claims, read_section
 from lessons.quantization import sources
 from quant_core import memory
+from tests.each import each
 
 PROSE = sorted((ROOT / "quantization" / "en").glob("**/*.md"))
 
@@ -55,7 +56,7 @@ def test_markup_in_prose_is_text(tmp_path: Path) -> None:
     assert "<b>" not in content
 
 
-@pytest.mark.parametrize("path", PROSE, ids=lambda path: path.stem)
+@each("path", PROSE)
 def test_prose_holds_no_layout(path: Path) -> None:
     body = path.read_text("utf-8").split("+++\n", 2)[2]
     code = re.sub(r"```.*?```|`[^`]*`", "", body, flags=re.DOTALL)

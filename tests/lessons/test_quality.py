@@ -14,6 +14,7 @@ from lessons.kit.view import View
 from lessons.quantization import sources
 from lessons.quantization.figures import quality
 from lessons.quantization.figures.quality import COLUMNS, FIGURE, SCHEMES, SETS, Controls, rows_of
+from tests.each import each
 
 LESSON = load_lesson("quantization")
 TEXT = LESSON.texts["quality"]
@@ -55,9 +56,7 @@ def test_sizes_computed_here_equal_the_published_ones(row: sources.QualityRow) -
     assert computed.size_change(baseline) == pytest.approx(row.size_change, abs=0.006)
 
 
-@pytest.mark.parametrize(
-    "row", sources.base_quality_table(), ids=lambda row: f"{row.scheme}-{row.importance}"
-)
+@each("row", sources.base_quality_table())
 def test_sizes_of_the_base_set_equal_the_published_ones(row: sources.BaseRow) -> None:
     computed = next(one for one in rows_of("base") if one.scheme == row.scheme)
     assert computed.size == pytest.approx(row.size_bytes, abs=0.01 * 2**20)

@@ -11,12 +11,13 @@ import pytest
 from lessons.quantization import receipts as module
 from lessons.quantization.receipts import Receipt, not_covered, receipts, shape_of
 from lessons.quantization.sources import DATA
+from tests.each import each
 
 # Case id -> why no formula predicts it. Empty: every case is covered.
 NOT_COVERED: dict[str, str] = {}
 
 
-@pytest.mark.parametrize("receipt", receipts(), ids=lambda receipt: receipt.id)
+@each("receipt", receipts())
 def test_the_prediction_holds(receipt: Receipt) -> None:
     assert receipt.holds, f"{receipt.predicted} against {receipt.expected} {receipt.unit}"
     if receipt.error_pct is not None:

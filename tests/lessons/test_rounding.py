@@ -14,6 +14,7 @@ from lessons.kit.view import View
 from lessons.quantization import sources
 from lessons.quantization.figures.rounding import FIGURE, PAIRS, Controls, best_ranges, weights_of
 from quant_core.methods import rounding
+from tests.each import each
 
 view = FIGURE.view
 
@@ -54,9 +55,7 @@ def nearest_of(weights: list[float], choices: list[tuple[float, float]]) -> tupl
     )
 
 
-@pytest.mark.parametrize("bits", BITS)
-@pytest.mark.parametrize("pair", PAIRS)
-@pytest.mark.parametrize("x2", [0.5, 1.125, 4.0])
+@each("bits, pair, x2", itertools.product(BITS, PAIRS, [0.5, 1.125, 4.0]))
 def test_the_four_errors_by_hand(pair: str, bits: str, x2: float) -> None:
     weights, activations, choices = by_hand(pair, int(bits), 2)
     errors = {
@@ -229,9 +228,7 @@ def test_the_best_rounding_for_one_token_is_not_the_best_for_all() -> None:
     assert float(said["nearest_mean"]) == pytest.approx(mean, rel=5e-3)
 
 
-@pytest.mark.parametrize("bits", BITS)
-@pytest.mark.parametrize("pair", PAIRS)
-@pytest.mark.parametrize("x2", [0.0, 1.0, 2.75, 4.0])
+@each("bits, pair, x2", itertools.product(BITS, PAIRS, [0.0, 1.0, 2.75, 4.0]))
 def test_the_sums_are_the_errors(pair: str, bits: str, x2: float) -> None:
     """Arrows laid end to end: the second begins where the first ends, and what is left reaches to its end."""
     shown = view(Controls(pair=pair, bits=bits, x2=x2))

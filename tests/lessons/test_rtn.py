@@ -16,6 +16,7 @@ from lessons.kit.view import View
 from lessons.quantization.blocks import BLOCKS, block_weights, start
 from lessons.quantization.figures.rtn import FIGURE, Controls, levels, on_own
 from quant_core import ggml
+from tests.each import each
 
 view = FIGURE.view
 ROOT = Path(__file__).resolve().parents[2]
@@ -395,9 +396,7 @@ def test_what_llama_cpp_does_with_rows_that_do_not_divide() -> None:
     assert "multiple of" not in said("Q1_0", "calm") + said("NVFP4", "llm") + said("TQ2_0", "outlier")
 
 
-@pytest.mark.parametrize("name", FORMATS)
-@pytest.mark.parametrize("block", BLOCKS)
-@pytest.mark.parametrize("stretch", [1, 16])
+@each("name, block, stretch", itertools.product(FORMATS, BLOCKS, [1, 16]))
 def test_every_format_is_shown_in_words_and_plain_numbers(name: str, block: str, stretch: int) -> None:
     shown = view(Controls(format=name, block=block, stretch=stretch))
     sentences = [TEXT.sentence(sentence) for sentence in (*shown.description, *shown.notes)]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from lessons.kit.typed import ascii_numbers, read_typed
+from tests.each import each
 
 
-@pytest.mark.parametrize(
-    ("text", "unit", "value"),
+@each(
+    "text, unit, value",
     [
         ("5.4 GB", "GB", 5.4),
         ("5,4 GB", "GB", 5.4),

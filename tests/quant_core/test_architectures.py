@@ -19,6 +19,7 @@ from quant_core.llm.architectures.fields import never_decides_a_size
 from quant_core.llm.architectures.table import ARCHITECTURES
 from quant_core.llm.shapes import model_shape, read_shape
 from quant_core.memory import kv_bytes_per_token, kv_cache_bytes, recurrent_state_bytes, weight_bytes
+from tests.each import each
 
 DATA = Path(__file__).parents[1] / "data"
 CASES = json.loads((DATA / "shape_cases.json").read_text("utf-8"))["cases"]
@@ -30,7 +31,7 @@ LLAMA: dict[str, Any] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
+@each("case", CASES)
 def test_a_published_configuration_is_counted_or_refused(case: dict[str, Any]) -> None:
     if words := case.get("refused"):
         with pytest.raises(ValueError, match=words):
@@ -53,7 +54,7 @@ NOT_COUNTED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("entry", PUBLISHED, ids=[entry["name"] for entry in PUBLISHED])
+@each("entry", PUBLISHED)
 def test_published_models_have_the_parameters_that_transformers_counts(entry: dict[str, Any]) -> None:
     try:
         shape = model_shape(entry["config"])
@@ -314,7 +315,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("change", "words"), REFUSED, ids=[words[:50] for _, words in REFUSED])
+@each("change, words", REFUSED)
 def test_unknown_fields_are_refused_by_name(change: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         model_shape({**LLAMA, **change})

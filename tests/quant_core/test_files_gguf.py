@@ -24,6 +24,7 @@ from quant_core.files.gguf_writer import (
 )
 from quant_core.files.storage import FILE_TYPES, SIZES, TYPE_NAMES
 from quant_core.ggml.mixes import MIXES
+from tests.each import each
 from tests.quant_core.model_files import ARCHITECTURE, TWO_TENSORS, gguf_bytes, listed, pair
 from tests.quant_core.model_files import text as packed_text
 
@@ -300,7 +301,7 @@ WRONG: dict[str, tuple[bytes, str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", WRONG)
+@each("case", WRONG)
 def test_each_wrong_field_is_named_with_its_place(tmp_path: Path, case: str) -> None:
     content, message = WRONG[case]
     assert message in refusal(tmp_path, content)

@@ -15,6 +15,7 @@ from quant_core.files.header import MODEL_TYPES, NAMES_IN_FILE, config_of_header
 from quant_core.llm.architectures.fields import SPELLINGS
 from quant_core.llm.shapes import ModelShape, model_shape, read_shape
 from quant_core.memory import kv_bytes_per_token, recurrent_state_bytes
+from tests.each import each
 
 DATA = Path(__file__).parents[1] / "data"
 CASES = {
@@ -244,7 +245,7 @@ def of_header(data: bytes) -> ModelShape:
     return read_shape(config_of_header(data), assume=False)[0]
 
 
-@pytest.mark.parametrize(("architecture", "name"), PAIRS, ids=[f"{a}: {n}" for a, n in PAIRS])
+@each("architecture, name", PAIRS)
 def test_a_header_gives_what_its_configuration_gives(architecture: str, name: str) -> None:
     config = MODELS[name]
     entries = plain(config) | (OWN[architecture](config) if architecture in OWN else {})

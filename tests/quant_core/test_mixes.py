@@ -12,6 +12,7 @@ import pytest
 from quant_core.ggml.mixes import BLOCK_SIZES, FALLBACK, MIXES, tensor_types, uses_more_bits
 from quant_core.llm.shapes import model_shape
 from quant_core.memory import bits_per_weight
+from tests.each import each
 from tests.quant_core.configurations import LLAMA_8B
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "data" / "tensor_types.json").read_text("utf-8"))
@@ -194,7 +195,7 @@ def test_the_publishers_large_variant_keeps_embedding_and_output_in_eight_bits()
     assert set(types["ffn_down"]) == {"Q6_K"}
 
 
-@pytest.mark.parametrize("mix", MIXES)
+@each("mix", MIXES)
 def test_blocks_fill_every_row_and_vectors_stay_exact(mix: str) -> None:
     for tensor in tensor_types(model_shape(LLAMA_8B), mix):
         assert tensor.columns % BLOCK_SIZES[tensor.type][0] == 0
@@ -212,7 +213,7 @@ def test_an_unknown_mix_is_refused_with_the_known_ones() -> None:
 REFUSED = {"IQ3_XXS", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ1_M", "IQ1_S"}
 
 
-@pytest.mark.parametrize("mix", MIXES)
+@each("mix", MIXES)
 def test_a_mix_needs_an_importance_matrix_where_one_of_its_types_does(mix: str) -> None:
     tensors = tensor_types(model_shape(LLAMA_8B), mix)
     types = {tensor.type for tensor in tensors if tensor.kind not in ("token_embd", "output")}

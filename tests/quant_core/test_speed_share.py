@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 
-import pytest
-
 from quant_core.memory import SPEED_SHARE, model_shape, speed_band, weight_bytes
+from tests.each import each
 
 LLAMA = {"num_key_value_heads": 8, "vocab_size": 128256, "tie_word_embeddings": False}
 SHAPES = {
@@ -77,7 +76,7 @@ def test_the_ends_over_the_whole_file() -> None:
     assert (round(min(whole), 2), round(max(whole), 2)) == (0.32, 0.93)
 
 
-@pytest.mark.parametrize(("device", "model", "mix", "bandwidth", "speed"), MEASURED)
+@each("device, model, mix, bandwidth, speed", MEASURED)
 def test_every_measurement_lies_in_the_band(
     device: str, model: str, mix: str, bandwidth: float, speed: float
 ) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from quant_core.llm.shapes import model_shape
 from quant_core.llm.towers import tower_parameters
+from tests.each import each
 
 DATA = Path(__file__).parent.parent / "data" / "architectures.json"
 MODELS: dict[str, dict[str, Any]] = {m["name"]: m for m in json.loads(DATA.read_text("utf-8"))["models"]}
@@ -32,7 +33,7 @@ def counted(config: dict[str, Any]) -> int | None:
     return tower_parameters({**config, "hidden_size": width, "text_config": text})
 
 
-@pytest.mark.parametrize("name", TOWERS)
+@each("name", TOWERS)
 def test_towers_of_published_models_are_what_transformers_counts(name: str) -> None:
     model = TOWERS[name]
     assert counted(model["config"]) == pytest.approx(sum(model["towers"].values()), rel=0.001)

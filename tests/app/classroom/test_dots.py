@@ -14,6 +14,7 @@ from app.classroom.states import Guesses
 from lessons.catalogue import load_lesson
 from lessons.kit.controls import choice, slider
 from lessons.kit.question import Guess, Question, Reveal, Verdict, answered_by
+from tests.each import each
 
 LESSON = load_lesson("quantization")
 SIZES = (0, 1, 4, 5, 19, 20, 64, 350, 2000)
@@ -160,9 +161,7 @@ def test_a_short_last_row_is_centred() -> None:
     assert len(places(11, Dots(10, 3, each=5))) == 3, "no guess vanishes"
 
 
-@pytest.mark.parametrize("frame", FRAMES.values(), ids=FRAMES)
-@pytest.mark.parametrize("count", SIZES)
-@pytest.mark.parametrize("name", ["primitive", "fit", "xray"])
+@each("frame, count, name", itertools.product(FRAMES.values(), SIZES, ["primitive", "fit", "xray"]))
 def test_one_dot_for_each_guess_and_none_upon_another(name: str, count: int, frame: object) -> None:
     question = LESSON.questions[name]
     scale, guesses = scale_of(question), voted(question, count)
@@ -260,8 +259,7 @@ def test_who_moved() -> None:
     assert [found.second(band) for band in found.bands] == [0, 2, 3]
 
 
-@pytest.mark.parametrize("count", SIZES)
-@pytest.mark.parametrize("name", LESSON.questions)
+@each("count, name", itertools.product(SIZES, LESSON.questions))
 def test_the_counts_of_who_moved_are_those_of_the_votes(name: str, count: int) -> None:
     question = LESSON.questions[name]
     scale, guesses = scale_of(question), voted(question, count)

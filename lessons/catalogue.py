@@ -32,7 +32,7 @@ ROOT = Path(__file__).parent
 
 
 class About(Whole):
-    """What `lesson.toml` tells of a lesson.
+    """The content of `lesson.toml`.
 
     `sections`, `summary`, `faq` and `courses` are files of its prose. `workshop` are folders: pages that go
     deeper than the sections. `class_order` is the running order with which a class begins, each line a kind
@@ -67,7 +67,7 @@ class CourseLesson(Whole):
 
 
 class Course(Whole):
-    """What `course.toml` tells."""
+    """The content of `course.toml`."""
 
     organisation: str
     name: str
@@ -82,7 +82,7 @@ Numbered = TypeVar("Numbered", About, CourseLesson)
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """A page of a lesson on which something is printed: its kind, the names in its path, and its title."""
+    """A page of a lesson on which a claim is printed: its kind, the names in its path, and its title."""
 
     page: str
     names: tuple[str, ...] = ()
@@ -92,7 +92,7 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class Still:
-    """The small picture of a workshop page: what `compute` gives, drawn by a template."""
+    """The small picture of a workshop page: the result of `compute`, drawn by a template."""
 
     compute: Callable[[], Any]
     template: str
@@ -154,7 +154,7 @@ class Lesson:
         return duration.seconds(prose, len(page.figures), each)
 
     def minutes_of(self, page: Section) -> int:
-        """The same in whole minutes."""
+        """Minutes to read a section or a workshop page, and to look at its figures."""
         return duration.minutes(self.seconds(page))
 
     @property
@@ -251,7 +251,7 @@ class Lesson:
 
 
 def course() -> Course:
-    """The course path as `course.toml` tells it, in the current language."""
+    """The course path of `course.toml`, in the current language."""
     return _course(current_language().tag)
 
 
@@ -264,7 +264,7 @@ def _course(language: str) -> Course:
 
 
 def _numbered(read: Numbered) -> Numbered:
-    """The same with its number as the current language writes it."""
+    """A section with its number as the current language writes it."""
     return read.model_copy(update={"number": current_language().coordinates(read.number)})
 
 
@@ -276,7 +276,7 @@ def lesson_slugs() -> tuple[str, ...]:
 
 @functools.cache
 def all_slugs() -> tuple[str, ...]:
-    """The lessons that are here, with the hidden ones: they have addresses, and nothing lists them."""
+    """All lessons with the hidden ones, which have addresses but are not listed."""
     return tuple(sorted(path.parent.name for path in ROOT.glob("*/lesson.toml")))
 
 
@@ -313,7 +313,7 @@ def _load_lesson(slug: str, language: str) -> Lesson:
 
 
 def _words_of(language: str) -> str:
-    """The folder of a language's words: that of English for those that are made from it."""
+    """The folder of a language's words: that of English for the pseudo-languages."""
     return SOURCE if language in PSEUDO else language
 
 
@@ -388,7 +388,7 @@ def _read_lesson(slug: str, folder: Path, words: Path) -> Lesson:
 
 
 def _check_workshop(slug: str, sections: Iterable[Section], workshop: Mapping[str, Section]) -> None:
-    """Every page, by the name of its file, has one section, and that section shows the way to it."""
+    """Check that every workshop page has one section, and that this section has its teaser."""
     placed = {name: section.slug for section in sections for name in section.workshop}
     named = {name: page.front["section"] for name, page in workshop.items()}
     if placed != named:

@@ -1,4 +1,4 @@
-"""What a translation lacks, file by file: for translators, and for the test of translations."""
+"""Find what a translation lacks, file by file: for translators, and for the test of translations."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def _words(root: Path, language: str) -> Iterator[str]:
 
 
 def _chosen(content: Any, there: Any, keys: tuple[str, ...], at: str = "") -> Iterator[str]:
-    """The entries of these names that are not there, however deep they stand; lists are read by position."""
+    """The entries of these names that are missing, at any depth; lists are compared by position."""
     if isinstance(content, list):
         content = dict(enumerate(content))
         there = dict(enumerate(there if isinstance(there, list) else []))

@@ -1,8 +1,8 @@
-"""What the query of a figure says: its controls, a teacher's arrangement, and a reader's guess to draw on it.
+"""The query of a figure: its controls, a teacher's arrangement, and a reader's guess to draw on it.
 
 `lock=bits,block` shows controls that cannot be changed, `hide=stretch` leaves controls out, `explain=off`
-leaves out what the figure says about itself, `open=details` opens its details. It arranges a page and is no
-examination: whoever edits the address has everything again. `guess=8` marks that guess, and the answer, on
+leaves out what the figure says about itself, `open=details` opens its details. It is not
+made for examinations: editing the address undoes it. `guess=8` marks that guess, and the answer, on
 the figure of a question.
 """
 
@@ -49,7 +49,7 @@ class Arrangement:
         return self.lock + self.hide
 
     def pairs(self) -> Pairs:
-        """Its parameters; none where everything is open."""
+        """Its parameters; none if everything is open."""
         given = [("lock", ",".join(self.lock)), ("hide", ",".join(self.hide))]
         pairs = [pair for pair in given if pair[1]]
         return pairs + [("explain", "off")] * (not self.explain) + [("open", "details")] * self.details
@@ -77,11 +77,11 @@ class FigureQuery(NamedTuple):
         return [*self.controls.query(), *self.beside()]
 
     def beside(self) -> Pairs:
-        """Those of them that are no controls."""
+        """The parameters beside the controls."""
         return self.arrangement.pairs() + [(GUESS, self.guess)] * bool(self.guess)
 
     def of_view(self, question: Question | None) -> FigureQuery:
-        """What the figure's view depends on: which of its cells are fixed, and a guess that is true of it."""
+        """The part that the figure's view depends on: its fixed cells, and a guess if the question holds."""
         lock = tuple(name for name in self.arrangement.lock if _is_drawn(type(self.controls), name))
         holds = question is not None and question.holds(self.controls)
         return FigureQuery(self.controls, Arrangement(lock), self.guess if holds else "")

@@ -1,4 +1,4 @@
-"""What a file of data holds, checked when it is read: an error names the file and the field."""
+"""Data files are checked when they are read: an error names the file and the field."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ Kind = TypeVar("Kind")
 
 
 class Row(BaseModel):
-    """What is read from a file by the names of its fields; the file may say more."""
+    """An entry of a data file; fields that it does not name are ignored."""
 
     model_config = ConfigDict(frozen=True)
 
 
 class Whole(BaseModel):
-    """What is read from a file that says nothing else."""
+    """An entry of a data file that may have no other fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def checked(kind: type[Kind], content: Any, file: str) -> Kind:
-    """Give the content of a file as models.
+    """The content of a file as models.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Typed controls of a figure, from which its form, the validation, the URL and the cache key are made.
+"""Typed controls of a figure: its form, validation, address and cache key are made from them.
 
 A figure declares its controls as the fields of a `FigureControls` model, each made by `slider`,
 `choice`, `switch` or `line`. The words beside a control (its label, the names of its options) are not here:
@@ -367,7 +367,7 @@ class FigureControls(BaseModel):
 
     @classmethod
     def parted(cls) -> tuple[str, ...]:
-        """Those of them whose state table has so many values that it is sent in parts."""
+        """The controls whose state table has so many values that it is sent in parts."""
         widgets = cls.widgets()
         return tuple(
             name for name in cls.tabled() if len(widgets[name].states()) > _most_together(widgets[name])

@@ -77,7 +77,7 @@ class LabelArea:
 
 @dataclass(frozen=True, slots=True)
 class _Thing:
-    """What a label must not touch: `x` is a share of the width, `left` and `right` are pixels from there."""
+    """An area that labels must not touch: `x` is a share of the width, `left` and `right` pixels from `x`."""
 
     x: float
     left: float

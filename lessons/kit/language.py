@@ -53,7 +53,7 @@ class Language:
 
     @property
     def prefix(self) -> str:
-        """What its addresses begin with."""
+        """The beginning of its addresses."""
         return "" if self.is_source else f"/{self.tag}"
 
     @functools.cached_property
@@ -63,7 +63,7 @@ class Language:
 
     @property
     def name(self) -> str:
-        """What its readers call it."""
+        """Its name in the language itself."""
         return str(self.locale.get_display_name(self.locale) or self.tag)
 
     def gettext(self, message: str) -> str:
@@ -77,15 +77,15 @@ class Language:
         return found[self.plural(count)]
 
     def word(self, text: str) -> str:
-        """A text of a lesson's files as its readers get it: as it is, but for the pseudo-languages."""
+        """A text of a lesson's files as its readers get it: changed only in the pseudo-languages."""
         return PSEUDO[self.tag][0](text) if self.tag in PSEUDO else text
 
     def markup(self, rendered: str) -> str:
-        """The same for HTML: what is written between its tags, but for code and formulas."""
+        """HTML of a lesson's files as its readers get it: text between tags, except code and formulas."""
         return pseudo.between_tags(rendered, self.word) if self.tag in PSEUDO else rendered
 
     def words(self, content: Any) -> Any:
-        """The same for what was read from a TOML file: every string in it."""
+        """The content of a TOML file as its readers get it: every string in it."""
         if self.tag not in PSEUDO:
             return content
         if isinstance(content, dict):
@@ -95,7 +95,7 @@ class Language:
         return self.word(content) if isinstance(content, str) else content
 
     def number(self, text: str) -> str:
-        """A number printed the English way, in the way of this language.
+        """A number printed the English way, rewritten for this language.
 
         >>> Language("de", Locale("de")).number("12\u202f345.6")
         '12\u202f345,6'
@@ -138,7 +138,7 @@ class Language:
 
 
 def isolated_text(text: str) -> str:
-    """What people have written, for a text without markup: its direction changes nothing around it."""
+    """Text that people have written, isolated so that its direction affects no other text; without markup."""
     return f"\u2068{text}\u2069"
 
 
@@ -150,7 +150,7 @@ def languages() -> tuple[str, ...]:
 
 @functools.cache
 def language(tag: str) -> Language:
-    """A language by its tag; it must be offered, or a pseudo-language."""
+    """An offered language or a pseudo-language, by its tag."""
     if tag not in (*languages(), *PSEUDO):
         raise LookupError(f"no language {tag!r}; there are {', '.join(languages())}")
     locale = Locale.parse(PSEUDO[tag][1] if tag in PSEUDO else tag, sep="-")
@@ -168,7 +168,7 @@ def read_catalogue(path: Path) -> Catalog:
 
 
 def messages(catalogue: Catalog) -> dict[str, str | tuple[str, ...]]:
-    """What a catalogue translates, by the text or by its singular; what is empty or fuzzy it does not."""
+    """The translations of a catalogue, by the text or its singular; empty and fuzzy ones are left out."""
     found: dict[str, str | tuple[str, ...]] = {}
     for entry in catalogue:
         if not entry.id or entry.fuzzy or not entry.string:

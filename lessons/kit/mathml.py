@@ -17,7 +17,7 @@ def mathml(latex: str) -> str:
 
 @functools.lru_cache(maxsize=1024)
 def _mathml(latex: str, decimal: str) -> str:
-    """LaTeX knows the point alone: any other decimal mark is set when the numbers are elements."""
+    """LaTeX knows only the decimal point: another mark is set afterwards, in the elements of numbers."""
     latex = latex.replace(LEFT_TO_RIGHT, "")
     if decimal == ".":
         return str(convert(latex, display="block"))
@@ -26,7 +26,7 @@ def _mathml(latex: str, decimal: str) -> str:
 
 
 def tex(printed: str) -> str:
-    """A printed number for use inside LaTeX: the true minus sign and thin spaces in LaTeX's own words.
+    """A printed number for use inside LaTeX, which has its own minus sign and thin space.
 
     >>> tex('−0.12')
     '-0.12'

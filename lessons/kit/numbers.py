@@ -141,13 +141,13 @@ def with_unit(text: str, unit: str) -> str:
 
 
 def as_printed(text: str) -> str:
-    """A written number of a data file, with or without a unit, in the way of the current language."""
+    """A number of a data file, with or without a unit, printed in the current language."""
     language = current_language()
     return text if language.is_source else _NUMBER.sub(lambda found: language.number(found[0]), text)
 
 
 def hold_units(text: str) -> str:
-    """Written text, or a template for it, with every unit held to its number in the same way.
+    """A text, or a template, with every unit held to its number by a narrow no-break space.
 
     >>> hold_units("62 GB of RAM, {share} % of it")
     '62\u202fGB of RAM, {share}\u202f% of it'

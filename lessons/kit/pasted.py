@@ -167,7 +167,7 @@ def _decimal_commas(given: str, pairs: list[str]) -> str:
 
 
 def _is_mixed(line: str) -> bool:
-    """Whether spaces separate too, beside commas as of decimals."""
+    """Whether spaces separate the numbers of a line whose commas look like decimal marks."""
     tokens = line.split()
     return (
         len(tokens) > 1
@@ -253,7 +253,7 @@ def _row(line: str, number: int, point: Point | None) -> Row:
 
 
 def _words(piece: str, *, alone: bool) -> list[str]:
-    """What spaces separate; beside other separators a name of several words is one."""
+    """The pieces between spaces; with other separators, a name of several words is one piece."""
     words = piece.split() or [""]
     return words if alone or not re.search(r"[^\W\d_]{2}", piece) else [" ".join(words)]
 

@@ -81,7 +81,7 @@ def program(compute: Callable[..., Any], controls: FigureControls, read_outs: It
 
 @functools.cache
 def computation_of(compute: Callable[..., Any]) -> Computation:
-    """The code of a figure's `compute`, read once: what runs, whatever is in the file later."""
+    """The code of a figure's `compute`, read once, so that it is the code that runs."""
     found = _Found(compute.__module__)
     found.take(compute.__module__, compute.__name__)
     functions = tuple(code for code in found.functions if code not in found.first)
@@ -89,7 +89,7 @@ def computation_of(compute: Callable[..., Any]) -> Computation:
 
 
 class _Found:
-    """What a function needs, and what that needs in turn.
+    """The statements that a function needs, directly or not.
 
     `first` has constants and classes, and the functions that make them, each behind what it needs;
     `functions` the others, `compute` before what it calls.
@@ -102,7 +102,7 @@ class _Found:
         self.functions: dict[str, None] = {}
 
     def take(self, module: str, name: str, first: bool = False) -> None:
-        """Take what binds a name of a module; `first` where it is needed while the program is read."""
+        """Take the statement that binds a name of a module; `first` if it runs at import."""
         statement = _statements(module).get(name)
         if statement is None:
             return
@@ -126,7 +126,7 @@ class _Found:
 
 @dataclass(frozen=True, slots=True)
 class _Statement:
-    """What binds a name at the top of a module; `imported_from` is None for a definition."""
+    """A statement that binds a name at the top of a module; `imported_from` is None for a definition."""
 
     code: str
     names: tuple[str, ...] = ()
@@ -136,7 +136,7 @@ class _Statement:
 
 @functools.cache
 def _statements(module: str) -> Mapping[str, _Statement]:
-    """What binds each name of a module."""
+    """The statement that binds each name of a module."""
     source = Path(str(import_module(module).__file__)).read_text("utf-8")
     return {name: statement for node in ast.parse(source).body for name, statement in _bound(node, source)}
 

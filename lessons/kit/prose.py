@@ -98,7 +98,7 @@ class Section:
 
     @property
     def workshop(self) -> tuple[str, ...]:
-        """The pages of the workshop to which it shows the way."""
+        """The pages of the workshop whose teasers it has."""
         return self._placed("workshop")
 
     def _placed(self, kind: str) -> tuple[str, ...]:
@@ -176,7 +176,7 @@ def _merged(content: Any, over: Any) -> Any:
 
 
 def _translated(content: Any, words: Sequence[str]) -> Any:
-    """The entries of these names as the readers of a pseudo-language get them, however deep they stand."""
+    """The entries of these names as the readers of a pseudo-language get them, at any depth."""
     if isinstance(content, list):
         return [_translated(entry, words) for entry in content]
     if not isinstance(content, dict):
@@ -240,7 +240,7 @@ def _group(before: str, notes: str, after: str) -> str:
 
 
 def _blocks(tokens: Sequence[Token]) -> Iterator[list[Token]]:
-    """The blocks of a Markdown text that stand in no other."""
+    """The top-level blocks of a Markdown text."""
     block: list[Token] = []
     for token in tokens:
         block.append(token)

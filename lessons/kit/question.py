@@ -113,7 +113,7 @@ class Question:
         return self.controls.widgets()[ANSWER]
 
     def holds(self, controls: FigureControls) -> bool:
-        """Whether the figure shows with these controls what the question asks about."""
+        """Whether the figure with these controls shows what the question asks about."""
         return all(
             getattr(controls, name) == getattr(self.seen, name)
             for name in type(controls).model_fields
@@ -189,7 +189,7 @@ def ratio_off(guess: float, truth: float) -> Sentence:
 def difference_off(
     guess: float, truth: float, show: Callable[[float], str], counted: bool = False
 ) -> Sentence:
-    """By how much a guess is too high or too low; of what is counted, too many or too few."""
+    """By how much a guess is too high or too low; for counts, too many or too few."""
     words = ("many", "few") if counted else ("high", "low")
     return Sentence(words[guess < truth], amount=show(abs(guess - truth)))
 
@@ -218,7 +218,7 @@ class GuessScale:
 
 
 def guess_scale(widget: Widget, guess: float | None = None, truth: float | None = None) -> GuessScale | None:
-    """The scale of a slider, with what is known on it; None for a choice."""
+    """The scale of a slider, with guess and answer if they are known; None for a choice."""
     if not isinstance(widget, Slider):
         return None
     scale = Scale((widget.low, widget.high))

@@ -64,7 +64,7 @@ def source_named(dotted: str) -> Source:
 
 
 def _former_name(dotted: str) -> str:
-    """The name from before modules had folders, such as `quant_core.rtn.round_to_nearest`: links hold it."""
+    """The name from before modules had folders, such as `quant_core.rtn.round_to_nearest`, for old links."""
     return re.sub(r"^quant_core\.(methods|llm|ggml(?=\.mixes\.))\.", "quant_core.", dotted)
 
 
@@ -75,7 +75,7 @@ def dotted_name(function: Callable[..., Any]) -> str:
 
 @functools.cache
 def _lines(file: str) -> list[str]:
-    """The lines of a module, read once: those that run, whatever is in the file later."""
+    """The lines of a module, read once, so that they are those that run."""
     return Path(file).read_text("utf-8").splitlines(keepends=True)
 
 

@@ -174,7 +174,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A step with what was given for it: `reason` is a slip's key, or one that fits any number.
+    """A step with the given answer: `reason` is a slip's key, or one that fits any number.
 
     Of what could not be read, `problem` says why, for the reader.
     """
@@ -203,7 +203,7 @@ class Attempt:
         return [*pairs, *self.given, *([("solve", "1")] if self.solve else [])]
 
     def another(self, **change: object) -> Attempt:
-        """The same address with something else, and nothing given yet."""
+        """The same address with a change, and no answers yet."""
         return replace(self, given=(), solve=False, **change)  # type: ignore[arg-type]
 
 
@@ -279,7 +279,7 @@ def _checked(step: Step, text: str | None) -> Checked:
 
 
 def explain(step: Step, given: float | str) -> tuple[str, Mapping[str, str]]:
-    """The probable reason of a wrong answer: a slip of this step, a sign, a decimal point, or a distance."""
+    """The probable reason for a wrong answer: a slip of this step, a sign, a decimal point, or a distance."""
     if isinstance(step, StateStep):
         return "slip_state", {**step.slots, **step.measured(step.state(str(given)))}
     for slip in step.slips:

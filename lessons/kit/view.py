@@ -63,7 +63,7 @@ class Sentence:
         return {**self._read_outs, **self.values}
 
     def beside(self, read_outs: Mapping[str, str]) -> Sentence:
-        """The same sentence in a view with these read-outs, as printed."""
+        """The same sentence; slots of a read-out's name are filled with its printed value."""
         sentence = Sentence(self.key, **self.values)
         sentence._read_outs = read_outs
         return sentence

@@ -10,8 +10,10 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,8 @@ addEventListener("DOMContentLoaded", () => {
 """Figures are there without a guess, as most tests need them: see test_predict for the cover."""
 STEP_LIMIT = 20_000  # milliseconds that one click, wait or navigation may take on a busy machine
 expect.set_options(timeout=STEP_LIMIT)
+MOST_KEPT = 2
+"""Pages opened in one way that stay open between tests: few tests need more at once."""
 EMPTY = "/healthz"
 """A page of the server without any script."""
 NewPage = Callable[..., Page]
@@ -123,17 +127,21 @@ def watch(server: str) -> Iterator[Watch]:
 
 
 @pytest.fixture(scope="session")
-def kept_pages(browser: Browser, server: str) -> Iterator[dict[str, Page]]:
+def kept_pages(browser: Browser, server: str) -> Iterator[dict[str, list[Page]]]:
     """The pages that stay open from one test to the next, by how they were opened: see `new_page`."""
-    pages: dict[str, Page] = {}
+    pages: dict[str, list[Page]] = defaultdict(list)
     yield pages
-    for page in pages.values():
+    for page in chain.from_iterable(pages.values()):
         page.context.close()
 
 
 @pytest.fixture
 def new_page(
-    browser: Browser, server: str, watch: Watch, kept_pages: dict[str, Page], request: pytest.FixtureRequest
+    browser: Browser,
+    server: str,
+    watch: Watch,
+    kept_pages: dict[str, list[Page]],
+    request: pytest.FixtureRequest,
 ) -> Iterator[NewPage]:
     """Give a function that opens a watched page in a context of its own.
 
@@ -141,8 +149,8 @@ def new_page(
     `color_scheme="dark"`, `reduced_motion="no-preference"` or `forced_colors="active"`. Questions cover their
     figures with `covers=True` alone.
 
-    A page's process starts as slowly as many a test runs. Where a module says `pytest.mark.tidy`, its tests
-    leave nothing behind but what `tidy` puts away, and a page that was opened in the same way is taken.
+    A page's process starts as slowly as many a test runs. Tests with `pytest.mark.tidy`, often all of a
+    module, leave nothing behind but what `tidy` puts away, and take a page that was opened in the same way.
     """
     keep = request.node.get_closest_marker("tidy") is not None
     opened: list[tuple[dict[str, Any], Page]] = []
@@ -152,7 +160,8 @@ def new_page(
     ) -> Page:
         settings = {"color_scheme": "light", "reduced_motion": "reduce", "locale": "en-GB"} | DEVICES[device]
         settings |= options | {"java_script_enabled": javascript, "base_url": server}
-        page = kept_pages.pop(how(settings), None) if keep and not covers else None
+        reusable = kept_pages[how(settings)] if keep and not covers else []
+        page = reusable.pop() if reusable else None
         if not page:
             context = browser.new_context(**settings)
             context.set_default_timeout(STEP_LIMIT)
@@ -166,8 +175,10 @@ def new_page(
     yield open_page
     for settings, page in opened:
         watch.leave(page.context)
-        if keep and not settings.pop("covers") and how(settings) not in kept_pages and tidy(page, settings):
-            kept_pages[how(settings)] = page
+        covered = settings.pop("covers")
+        kept = kept_pages[how(settings)]
+        if keep and not covered and len(kept) < MOST_KEPT and tidy(page, settings):
+            kept.append(page)
         else:
             page.context.close()
 
@@ -269,11 +280,16 @@ def axe_source() -> str:
 def axe(axe_source: str) -> Callable[..., list[str]]:
     """Give a function that checks a page against WCAG 2.2 A and AA and lists what it found, one line each.
 
-    `axe(page, within, but, only)`: the part of the page, the rules to leave out, or the only ones to ask.
+    `axe(page, within, but, only, outside)`: the part of the page, the rules to leave out, or the only ones
+    to ask, and parts that are passed over.
     """
 
     def violations(
-        page: Page, within: str = "html", but: Sequence[str] = (), only: Sequence[str] = ()
+        page: Page,
+        within: str = "html",
+        but: Sequence[str] = (),
+        only: Sequence[str] = (),
+        outside: Sequence[str] = (),
     ) -> list[str]:
         if not page.evaluate("'axe' in window"):
             page.evaluate(axe_source)
@@ -282,7 +298,8 @@ def axe(axe_source: str) -> Callable[..., list[str]]:
             "rules": {rule: {"enabled": False} for rule in but},
             "resultTypes": ["violations"],
         }
-        result = page.evaluate("([within, options]) => axe.run(within, options)", [within, options])
+        context = {"include": [within], "exclude": list(outside)}
+        result = page.evaluate("([context, options]) => axe.run(context, options)", [context, options])
         return [
             f"{violation['id']}: {violation['help']} — {node['target'][0]}"
             for violation in result["violations"]

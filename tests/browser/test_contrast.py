@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page
 
 from tests.browser.charts import CHARTS
 from tests.browser.conftest import NewPage
@@ -152,7 +152,7 @@ def open_in_full(page: Page, name: str) -> Locator:
 
 def wait_for_chart(shown: Locator) -> Locator:
     if shown.locator("[data-chart]").count():
-        expect(shown.locator(".chart.live .xtick").first).to_be_visible()
+        shown.locator(".chart.live .xtick").first.wait_for()  # `expect` reads the whole page while it waits
     return shown
 
 

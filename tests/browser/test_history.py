@@ -85,6 +85,7 @@ def lesson(page: Page) -> Page:
     return page
 
 
+@pytest.mark.tidy
 @pytest.mark.parametrize("place", sorted({page_of(name) for name in NAMES}))
 def test_every_figure_goes_back_and_forward_and_comes_back(page: Page, new_page: NewPage, place: str) -> None:
     """All of a page at once: a change, a link within it, another change, and every way to come again."""
@@ -106,7 +107,7 @@ def test_every_figure_goes_back_and_forward_and_comes_back(page: Page, new_page:
     expect_all(page, after)
     page.reload()
     expect_all(page, after)
-    page.goto(f"{PAGE}/sources")
+    page.goto(f"{PAGE}/faq")
     page.go_back()
     expect_all(page, after)
     shared = new_page()
@@ -148,6 +149,7 @@ def test_going_back_speaks_once_and_leaves_the_focus(lesson: Page) -> None:
     expect(link).to_be_focused()
 
 
+@pytest.mark.tidy
 def test_back_restores_a_cell_that_the_present_drawing_does_not_have(page: Page) -> None:
     """Byte 200 of 210 in Q6_K; a block of Q2_K has 84."""
     page.goto(page_of("xray"))
@@ -163,6 +165,7 @@ def test_back_restores_a_cell_that_the_present_drawing_does_not_have(page: Page)
     expect_everywhere(page, "xray", format="Q6_K", pick="byte-200")
 
 
+@pytest.mark.tidy
 def test_a_drag_adds_nothing_to_the_history(page: Page) -> None:
     open_alone(page, "rtn")
     before = page.evaluate("history.length")
@@ -190,6 +193,7 @@ def test_the_address_is_written_before_a_link_is_followed(lesson: Page) -> None:
     expect_everywhere(page, "rtn", bits=7)
 
 
+@pytest.mark.tidy
 def test_an_address_written_by_hand_becomes_that_of_the_controls(page: Page) -> None:
     page.goto(f"{PAGE}?awq.alpha=0.60&fit.scope=everything&fit.flash_attention=false&utm_source=x")
     assert held(page, "awq") == full("awq", alpha=0.6)

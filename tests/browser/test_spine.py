@@ -11,6 +11,8 @@ from scripts.measure_page import measure
 from tests.browser.conftest import NewPage
 from tests.browser.figures import PAGE, awake, expect_address, expect_state, held
 
+pytestmark = pytest.mark.tidy
+
 MOST = {"prose": 2200, "visible": 3800, "height_1440": 15_000, "height_390": 24_000}
 MOST_MARKS = 26
 BOXES = """selector => [...document.querySelectorAll(selector)].filter((each) => each.checkVisibility())

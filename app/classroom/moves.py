@@ -12,6 +12,9 @@ from app.classroom.states import Guesses
 
 Band = Literal["above", "near", "below", "other", "gone"]
 
+LABEL = 2.9
+"""The height of a label in the drawing of who moved, in heights of a letter: labels are so far apart."""
+
 
 @dataclass(frozen=True, slots=True)
 class Moves:
@@ -123,22 +126,23 @@ class Ribbon:
 
 @dataclass(frozen=True, slots=True)
 class FlowDrawing:
-    """Who moved, as ribbons from the first guesses to the second."""
+    """Who moved, as ribbons between the bars of the first guesses (`left`) and of the second (`right`)."""
 
+    width: float
+    height: float
+    left: float
+    right: float
+    bar: float
     first: tuple[Node, ...]
     second: tuple[Node, ...]
     ribbons: tuple[Ribbon, ...]
 
 
-def flow_drawing(found: Moves, left: float, right: float, height: float, slot: float) -> FlowDrawing:
-    """The drawing of who moved, between two heights and two places along x.
-
-    Parameters
-    ----------
-    slot
-        The height of a label: no two at one side are nearer to each other.
-    """
-    gap = slot * 0.6
+def flow_drawing(found: Moves, text: float) -> FlowDrawing:
+    """The drawing of who moved, for letters of the height `text`: all its sizes follow from that."""
+    width, total, left, right, bar = (round(size * text, 1) for size in (18.5, 17.5, 4, 10.5, 0.75))
+    height, slot = total - 2 * text, LABEL * text
+    gap = 0.6 * slot
     ends: tuple[Band, ...] = (*found.bands, "gone") if found.gone else found.bands
     unit = max(0.0, height - gap * (len(ends) - 1)) / max(1, found.total)
     first = _nodes([(band, found.first(band)) for band in found.bands], unit, gap, height, slot)
@@ -152,9 +156,14 @@ def flow_drawing(found: Moves, left: float, right: float, height: float, slot: f
         stops[end] += thick
         kind = "gone" if end == "gone" else "came" if end == "near" and start != "near" else "other"
         ribbons.append(
-            Ribbon(cast(Literal["came", "other", "gone"], kind), count, _path(left, right, top, foot, thick))
+            Ribbon(
+                cast(Literal["came", "other", "gone"], kind),
+                count,
+                _path(left + bar, right, top, foot, thick),
+            )
         )
-    return FlowDrawing(first, second, tuple(sorted(ribbons, key=lambda ribbon: -ribbon.count)))
+    ribbons.sort(key=lambda ribbon: -ribbon.count)
+    return FlowDrawing(width, total, left, right, bar, first, second, tuple(ribbons))
 
 
 def _nodes(

@@ -31,6 +31,7 @@ from app.classroom.states import (
     OwnVote,
     Peek,
     Person,
+    Screen,
     ScreenState,
     Shown,
     StudentState,
@@ -44,8 +45,6 @@ CROWDED = 3
 
 EXPLAIN_BELOW, REVEAL_ABOVE = 0.3, 0.7
 """Shares of near guesses between which talking helps most."""
-
-Screen = Literal["follow", "code", "blank"]
 
 
 def _own_vote(vote: type[Vote], round: int) -> ColumnElement[bool]:

@@ -9,6 +9,7 @@ from typing import Literal
 from app.classroom.flow import Phase
 
 Status = Literal["running", "ended"]
+Screen = Literal["follow", "code", "blank"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,11 @@ class Guesses:
     pairs: tuple[tuple[str | None, str | None], ...]
     skipped: tuple[int, int] = (0, 0)
 
+    @property
+    def has_second(self) -> bool:
+        """Whether there was a second vote."""
+        return bool(self.of(2)) or self.skipped[1] > 0
+
     def of(self, vote: int) -> tuple[str, ...]:
         """All values of the first (1) or of the second vote (2)."""
         return tuple(pair[vote - 1] for pair in self.pairs if pair[vote - 1] is not None)  # type: ignore[misc]
@@ -74,7 +80,7 @@ class ScreenState:
     """For the projector."""
 
     common: Common
-    screen: Literal["follow", "code", "blank"]
+    screen: Screen
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +134,7 @@ class DeskState:
     """For the teacher. It may be projected, so it has no guesses before the reveal either."""
 
     common: Common
-    screen: Literal["follow", "code", "blank"]
+    screen: Screen
     screen_on: bool
     ends_on: str
     order: tuple[Line, ...]

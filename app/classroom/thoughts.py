@@ -42,7 +42,7 @@ def slip_name(lesson: Lesson, task: str, slip: str) -> str:
 
 
 def section_of(lesson: Lesson, kind: str, name: str) -> str:
-    """The slug of the section of a question (or figure) or of a task; "" of one that the lesson lacks."""
+    """The slug of the section of a task, or else of a question or figure; "" of one that the lesson lacks."""
     if kind == "task":
         if name not in lesson.tasks:
             return ""

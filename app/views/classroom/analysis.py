@@ -105,8 +105,7 @@ class Line:
 
     @property
     def _number(self) -> str:
-        kind = "task" if self.item.kind == "task" else "question"
-        return self.lesson.section(section_of(self.lesson, kind, self.item.name)).number or "00"
+        return self.lesson.section(section_of(self.lesson, self.item.kind, self.item.name)).number or "00"
 
     @property
     def title(self) -> str:
@@ -275,10 +274,9 @@ def cell_text(lesson: Lesson, cell: Cell) -> CellText:
         assert cell.first is not None
         values, said = show(cell.first), [verdict_text(cell.first.outcome)]
         said += [_("attempt %(number)s", number=cell.attempts)] if cell.attempts > 1 else []
-    kind = "task" if cell.kind == "task" else "question"
-    number = lesson.section(section_of(lesson, kind, cell.name)).number or "00"
+    number = lesson.section(section_of(lesson, cell.kind, cell.name)).number or "00"
     return CellText(
-        number if kind == "question" else f"{number} · {_('task')}",
+        f"{number} · {_('task')}" if cell.kind == "task" else number,
         item_name(lesson, cell.kind, cell.name, cell.step),
         values,
         ", ".join(said),
@@ -360,8 +358,7 @@ def _lines(lesson: Lesson, visible: Record) -> list[Line]:
     sections = [section.slug for section in lesson.sections]
 
     def place(item: ItemAnalysis) -> int:
-        kind = "task" if item.kind == "task" else "question"
-        return sections.index(section_of(lesson, kind, item.name))
+        return sections.index(section_of(lesson, item.kind, item.name))
 
     votes = [item for item in items if item.kind == "vote"]
     own_pace = sorted((item for item in items if item.kind != "vote"), key=place)

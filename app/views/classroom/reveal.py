@@ -35,25 +35,11 @@ from lessons.kit.language import current_language, ngettext
 from lessons.kit.language import gettext as _
 from lessons.kit.question import ANSWER, Question
 
-FLOW = {"width": 18.5, "height": 17.5, "left": 4.0, "right": 10.5, "bar": 0.75, "slot": 2.9}
-"""The drawing of who moved, in heights of a letter."""
-
 TRUTH = 1.23
 """The size of the answer's label, in heights of a letter."""
 
 BEYOND = {"above": " →", "below": " ←", "": ""}
 """The arrow to an answer that lies outside the scale."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shares:
-    """The sizes of the drawing of who moved."""
-
-    width: float
-    height: float
-    left: float
-    right: float
-    bar: float
 
 
 _scales: Bounded[tuple[str, str, Question, str], tuple[VoteScale, Answer]] = Bounded(64)
@@ -146,15 +132,10 @@ class RevealContext:
 
     # --- the numbers ---
 
-    @cached_property
-    def has_second(self) -> bool:
-        """Whether there was a second vote."""
-        return bool(self.guesses.of(2)) or self.guesses.skipped[1] > 0
-
     @property
     def last_beat(self) -> int:
         """How many beats this reveal has."""
-        return LAST_BEAT if self.has_second else 2 if self.is_small else 1
+        return LAST_BEAT if self.guesses.has_second else 2 if self.is_small else 1
 
     @cached_property
     def is_small(self) -> bool:
@@ -173,7 +154,7 @@ class RevealContext:
     @property
     def shows_second(self) -> bool:
         """Whether this beat tells of the second vote."""
-        return self.has_second and self.shows_dots and self.beat > 1
+        return self.guesses.has_second and self.shows_dots and self.beat > 1
 
     @cached_property
     def table(self) -> tuple[TableRow, ...]:
@@ -233,7 +214,7 @@ class RevealContext:
     @property
     def shows_moves(self) -> bool:
         """Whether it is the beat of who moved, and somebody could."""
-        return self.has_second and self.beat >= LAST_BEAT and self.moves.total > 0
+        return self.guesses.has_second and self.beat >= LAST_BEAT and self.moves.total > 0
 
     @property
     def draws_moves(self) -> bool:
@@ -271,16 +252,8 @@ class RevealContext:
 
     @property
     def flow(self) -> FlowDrawing:
-        text = self.drawing.frame.text
-        size = self.flow_size
-        return flow_drawing(
-            self.moves, size.left + size.bar, size.right, size.height - 2 * text, FLOW["slot"] * text
-        )
-
-    @property
-    def flow_size(self) -> Shares:
-        text = self.drawing.frame.text
-        return Shares(*(round(FLOW[name] * text, 1) for name in ("width", "height", "left", "right", "bar")))
+        """The drawing of who moved."""
+        return flow_drawing(self.moves, self.drawing.frame.text)
 
     def band(self, band: Band) -> str:
         """The name of a band."""
@@ -318,12 +291,7 @@ class RevealContext:
 
 def question_scale(asked: QuestionContext) -> VoteScale:
     """The scale of a question: nothing of its answer."""
-    widget = asked.question.widget
-    return scale_of(asked.question, partial(_option, asked, widget))
-
-
-def _option(asked: QuestionContext, widget: object, value: str) -> str:
-    return asked.text.option(ANSWER, value, widget)  # type: ignore[arg-type]
+    return scale_of(asked.question, lambda value: asked.text.option(ANSWER, value, asked.question.widget))
 
 
 def revealed(
@@ -350,9 +318,8 @@ def revealed(
     asked = reveal(lesson, name, None)
     key = (lesson.slug, name, asked.question, current_language().tag)
     scale, answer = _scales.get(key, partial(_scale_and_answer, lesson, name))
-    has_second = bool(guesses.of(2)) or guesses.skipped[1] > 0
-    drawn = tuple(votes) or ((1, 2) if has_second else (1,))
-    shown = tuple(votes) or ((1, 2) if has_second and beat > 1 else (1,))
+    drawn = tuple(votes) or ((1, 2) if guesses.has_second else (1,))
+    shown = tuple(votes) or ((1, 2) if guesses.has_second and beat > 1 else (1,))
     picture, found = _drawn(scale, answer, guesses, FRAMES[frame], drawn)
     return RevealContext(asked, scale, answer, guesses, picture, found, beat, shown, len(drawn), own)
 
@@ -373,9 +340,3 @@ def _drawn(
 @lru_cache(maxsize=64)
 def _circles(dots: tuple[tuple[float, float], ...], radius: float) -> str:
     return "".join(f'<circle cx="{x}" cy="{-y}" r="{radius}"/>' for x, y in dots)
-
-
-def covered(lesson: Lesson, name: str) -> tuple[QuestionContext, VoteScale]:
-    """A question and its empty scale, before the reveal."""
-    asked = ask(lesson, name)
-    return asked, question_scale(asked)

@@ -161,7 +161,7 @@ class StudentContext:
         own = tuple(
             vote.value if (vote := counted(each)) else None for each in (self.state.first, self.state.second)
         )
-        both = shown.step > 1 and (bool(guesses.of(2)) or guesses.skipped[1] > 0)
+        both = shown.step > 1 and guesses.has_second
         return tuple(
             revealed(
                 self.lesson,

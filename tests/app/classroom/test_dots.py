@@ -8,7 +8,7 @@ from collections import defaultdict
 import pytest
 
 from app.classroom.dots import FRAMES, Dots, dot_size, drawing, percent, places, table
-from app.classroom.moves import flow_drawing, moves
+from app.classroom.moves import LABEL, flow_drawing, moves
 from app.classroom.scale import VoteScale, answer_of, counted, scale_of
 from app.classroom.states import Guesses
 from lessons.catalogue import load_lesson
@@ -276,13 +276,15 @@ def test_the_counts_of_who_moved_are_those_of_the_votes(name: str, count: int) -
 def test_ribbons_fill_their_bands(count: int) -> None:
     scale = scale_of(NEIGHBOURS)
     found = moves(scale, answer_of(NEIGHBOURS, scale), voted(NEIGHBOURS, count))
-    picture = flow_drawing(found, 100, 300, 500, 68)
+    text = 26
+    picture = flow_drawing(found, text)
+    inside = picture.height - 2 * text
     for side in (picture.first, picture.second):
         assert sum(node.count for node in side) == found.total
-        assert all(node.y >= -0.01 and node.y + node.height <= 500.01 for node in side)
+        assert all(node.y >= -0.01 and node.y + node.height <= inside + 0.01 for node in side)
         labels = [node.label for node in side]
-        assert all(b - a >= 67.9 for a, b in itertools.pairwise(labels)), "labels lie apart"
-        assert all(-0.01 <= label <= 500 for label in labels)
+        assert all(b - a >= LABEL * text - 0.1 for a, b in itertools.pairwise(labels)), "labels lie apart"
+        assert all(-0.01 <= label <= inside for label in labels)
     assert sum(ribbon.count for ribbon in picture.ribbons) == found.total
 
 

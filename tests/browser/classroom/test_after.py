@@ -57,6 +57,9 @@ def test_the_analysis_of_a_class(page: Page, students: Join, axe: Axe, scheme: s
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": 900})
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), width
+        table = page.locator(".table-scroll:has(.after-items)")
+        assert table.evaluate("e => e.scrollWidth <= e.clientWidth"), width
+        assert axe(page) == [], width
     names = page.locator("#choose option").all_inner_texts()
     page.locator("#choose").select_option(label=names[1])
     page.get_by_role("button", name="Show").click()

@@ -206,10 +206,26 @@ def test_two_levels_are_the_mean_magnitude_with_either_sign(block: str) -> None:
     assert (readout(shown, "zeros"), readout(shown, "levels")) == (0, 2)
     assert not shown.drawing["largest"]
     named = [value["text"] for value in shown.drawing["values"]]
-    assert [text[0] for text in named] == ["−", "+"]
-    assert named[0][1:] == named[1][1:]
+    assert [text[0] for text in named] == (["+"] if block == "outlier" else ["−", "+"])
+    assert len({text[1:] for text in named}) == 1
     assert not any(mark["zeroed"] for mark in shown.drawing["marks"])
     assert "no level at zero" in TEXT.sentence(shown.description[2])
+
+
+def test_words_beside_levels_that_are_close_together_do_not_touch() -> None:
+    """The two levels of Q1_0 are one line beside an outlier, and half a step is no distance."""
+    for format, block, stretch in itertools.product(FORMATS, BLOCKS, (1, 16)):
+        drawn = view(Controls(format=format, block=block, stretch=stretch)).drawing
+        codes = sorted(line["y"] for line in drawn["levels"] if line["code"])
+        values = sorted(
+            [value["y"] for value in drawn["values"]] + [drawn["zero"]["y"]] * bool(drawn["zero"]["text"])
+        )
+        for places in (codes, values):
+            assert all(np.diff(places) >= 14), (format, block, stretch, places)
+        strip = drawn["strip"]
+        assert strip["close"] == (strip["down"] - strip["up"] < 18)
+    assert view(Controls(format="Q1_0", block="outlier")).drawing["strip"]["close"]
+    assert not view(Controls(format="Q1_0")).drawing["strip"]["close"]
 
 
 def test_tq2_0_draws_the_part_with_the_largest_weight_of_256() -> None:

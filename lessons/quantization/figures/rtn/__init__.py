@@ -359,7 +359,7 @@ def _apart(places: list[tuple[int, float]]) -> set[int]:
         if kept[-1][1] - place[1] >= LABEL_DISTANCE:
             kept.append(place)
     if kept[-1] != places[-1]:
-        if kept[-1][1] - places[-1][1] < LABEL_DISTANCE / 2 and len(kept) > 1:
+        if kept[-1][1] - places[-1][1] < LABEL_DISTANCE / 2:
             kept.pop()
         kept.append(places[-1])
     return {i for i, _ in kept}
@@ -372,8 +372,10 @@ def _right_side(result: Result, y: Scale) -> dict[str, Any]:
     places = max(0, 2 - int(np.floor(np.log10(float(np.ptp(levels))))))
     # The label of zero has a second line under it: an end of the scale that is nearer is not named.
     ends = [(y(float(level)), float(level)) for level in levels[[0, -1]]]
+    named = [(at, level) for at, level in ends if at - zero >= 32 or zero - at >= 16]
     two = result.controls.format == TWO_LEVELS
-    named = [(at, level) for at, level in ends if two or at - zero >= 32 or zero - at >= 16]
+    if two:
+        named = ends if ends[0][0] - ends[1][0] >= LABEL_DISTANCE / 2 else ends[1:]
     gaps = np.diff(levels)
     middles = np.array([y(float(m)) for m in (levels[1:] + levels[:-1]) / 2])
     wanted = zero / 2 if zero > HEIGHT / 2 else (zero + HEIGHT) / 2
@@ -414,7 +416,13 @@ def _strip(result: Result) -> dict[str, Any]:
             {"top": min(y(float(e)), middle), "length": round(abs(y(float(e)) - middle), 3)}
             for e in result.error
         ],
-        "strip": {"middle": middle, "up": y(half), "down": y(-half), "foot": HEIGHT + GAP + STRIP},
+        "strip": {
+            "middle": middle,
+            "up": y(half),
+            "down": y(-half),
+            "foot": HEIGHT + GAP + STRIP,
+            "close": y(-half) - y(half) < LABEL_DISTANCE / 2,
+        },
     }
 
 

@@ -1,7 +1,6 @@
-// Keep the page's address and the states of its figures the same: either follows the other, also back and forward.
+// Keep the page's address and the states of its figures equal: each follows the other, also after Back and Forward.
 //
-// A change replaces the address of the present entry of the history and adds none: Back leads to where the reader came from, in
-// the state that was left there.
+// A change replaces the current entry of the history and adds none: Back leads to the previous page, in the state it was left in.
 import { defaultsOf, formOf, servedTo, setControls, stateOf, want, wantedBy } from "./controls.js";
 import { ask } from "./requests.js";
 
@@ -24,7 +23,7 @@ export function watchAddress() {
   window.addEventListener("pageshow", restore);
 }
 
-/** An address written by hand may say `0.50` or `true` for what the server understood, and the controls call, `0.5` or `on`. */
+/** An address written by hand may have `0.50` or `true` where the controls have `0.5` or `on`; the server accepts both. */
 function start(figure) {
   const form = formOf(figure);
   const state = stateInAddress(figure);
@@ -41,7 +40,7 @@ function follow(figure) {
   timer = setTimeout(write, FOLLOWS_AFTER);
 }
 
-/** The drawing first: a browser takes milliseconds to change an address. */
+/** Draw first: a browser takes milliseconds to change an address. */
 function writeWhenDrawn() {
   if (due.size) requestAnimationFrame(() => setTimeout(write));
 }
@@ -58,7 +57,7 @@ function write() {
   try {
     if (address.href !== location.href) history.replaceState(history.state, "", address);
   } catch {
-    // Too often for this browser; another one would only have ignored it.
+    // Changed too often for this browser; others ignore it without an error.
   }
   if (address.href === location.href) due.clear();
   else timer = setTimeout(write, TRY_AGAIN_AFTER);
@@ -109,7 +108,7 @@ function same(one, other) {
   return Object.keys(one).every((name) => one[name] === other[name]);
 }
 
-/** What stands before a name of the figure's in the address of its page. */
+/** The prefix of the figure's parameters in the address of its page. */
 export function prefix(figure) {
   return figure.dataset.place === "lesson" ? `${figure.dataset.figure}.` : "";
 }

@@ -1,4 +1,4 @@
-// Fetch what a view was sent without, when it is needed: data and listings of code when they are unfolded, the data of a chart.
+// Fetch the parts that a view was sent without when they are needed: data, listings of code, the data of a chart.
 import { fetchPage } from "../lib/fetch.js";
 import { formOf, stateOf } from "./controls.js";
 import { patch } from "./patch.js";

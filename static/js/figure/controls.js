@@ -10,7 +10,7 @@ const changed = new WeakMap(); // figure → when it was changed last
 
 export function watchControls() {
   document.querySelectorAll(SLIDER).forEach(showValue);
-  // In the phase of capture: a change that is answered at once (state_tables.js) goes no further.
+  // In the capture phase: a change that is answered at once (state_tables.js) is stopped there.
   document.addEventListener("input", ({ target }) => target.matches(SLIDER) && showValue(target), true);
   // An example that is chosen takes the place of the reader's own words; htmx reads the form after us.
   document.addEventListener("change", ({ target }) => {
@@ -45,13 +45,13 @@ function watchSwipes() {
   }, true);
 }
 
-/** Set a slider as its reader would. */
+/** Set a slider as a reader would. */
 export function moveSlider(slider, value) {
   slider.value = value;
   slider.dispatchEvent(new Event("input", { bubbles: true }));
 }
 
-/** A single step is seen to move its marks; in a drag they are where the hand is, at once. */
+/** A single step moves its marks visibly; in a drag they follow the pointer at once. */
 function noteDrag(figure) {
   const now = performance.now();
   const dragged = now - (changed.get(figure) ?? -DRAG) < DRAG && !figure.hasAttribute("data-playing");
@@ -77,7 +77,7 @@ export function want(form, state) {
   wanted.set(form, state);
 }
 
-/** What the controls say. Those that stand in a drawing which has not come yet are known from what is wanted only. */
+/** The state of the controls. Controls in a drawing that has not arrived are read from the wanted state. */
 export function stateOf(form) {
   return { ...wantedBy(form), ...Object.fromEntries(new FormData(form)) };
 }

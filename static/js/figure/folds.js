@@ -1,4 +1,4 @@
-// Leave the folded parts below a figure as they are until they are unfolded: a change only notes what they would become.
+// Leave the folded parts below a figure unchanged until they are unfolded: a change only notes their new content.
 const FOLD = '<div class="more">'; // the details of a view end with it
 const END = "</div></details></div>";
 const nextHtml = new WeakMap(); // .more → the HTML that the last change brought for it
@@ -15,7 +15,7 @@ export function noteFold(more, html) {
   nextHtml.set(more, html);
 }
 
-/** Whether a part of a view stays as it is, because nobody sees it: what it would become is noted. */
+/** Whether a part of a view stays unchanged because it is folded: its new content is noted. */
 export function staysFolded(part, next) {
   if (part.className === "more") {
     if (!next.firstChild) return true;

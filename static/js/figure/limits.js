@@ -1,7 +1,7 @@
-// Disable the controls, or options of one, that can do nothing in the present state, and say why.
+// Disable the controls, or options of one, that can do nothing in the current state, and say why.
 //
-// The server writes them so into the page; after a change the figure's view brings them. What is disabled sends nothing: hidden
-// fields keep its value.
+// The server writes them into the page; after a change the figure's view has them. A disabled control sends nothing: hidden fields
+// keep its value.
 import { formOf, wantedBy } from "./controls.js";
 
 const HIDDEN = "input[data-limited][type=hidden]";

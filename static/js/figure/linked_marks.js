@@ -1,4 +1,4 @@
-// Light up what shows the same thing (a row of a figure's table and its point in the plot) on hover, focus or tap.
+// Highlight elements that show the same thing (a table's row and its point in the plot) on hover, focus or tap.
 //
 // Such elements carry the same data-key; a tap on any of them chooses the row's own radio button, or that option of a menu.
 

@@ -1,6 +1,6 @@
 // Move marks to their new places over some frames, so that a single step of a control is seen as a motion.
 //
-// CSS transitions would begin for every mark and property in the very frame that a reader waits for; here that frame is free.
+// CSS transitions would all begin in the frame that the reader waits for; here that frame is free.
 const DURATION = parseFloat(getComputedStyle(document.documentElement).getPropertyValue("--move")); // milliseconds
 const PLACES = ["cx", "cy", "x", "y", "width", "height", "r", "d"];
 const NUMBERS = /-?(?:\d+(?:\.\d+)?|\.\d+)/g;
@@ -11,12 +11,12 @@ let frame;
 
 addEventListener("beforeprint", () => advance(Infinity));
 
-/** Whether anything is to be seen to move now. */
+/** Whether a motion would be seen now. */
 export function motionIsWelcome() {
   return !still.matches && !document.hidden;
 }
 
-/** Whether an attribute says where a mark is: of a mark with a name, and the same but for its numbers. */
+/** Whether an attribute is the position of a mark with an id: it differs in its numbers only. */
 export function isPlace(element, name, from, to) {
   return PLACES.includes(name) && element.id !== "" && "ownerSVGElement" in element && from !== null && shapeOf(from) === shapeOf(to);
 }

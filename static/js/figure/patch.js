@@ -1,7 +1,7 @@
-// Change the view that is shown into the next one: elements stay, and only what differs is touched.
+// Change the shown view into the next one: elements stay, and only what differs is changed.
 //
-// Marks keep their ids and so move to their new places; what has the focus keeps it. It does less than htmx's general morph, and
-// so costs a fraction: a drag waits for this.
+// Marks keep their ids and so move to their new places, and the focus stays. It does less than htmx's general morph and takes a
+// fraction of its time, for which a drag waits.
 import { staysFolded } from "./folds.js";
 import { isPlace, motionIsWelcome, moveMarks, stopMarks } from "./motion.js";
 
@@ -76,7 +76,7 @@ function patchNode(node, wanted) {
   else if (node.data !== wanted.data) node.data = wanted.data;
 }
 
-/** The next of the present nodes that is wanted, now or later; those before it are removed, and spaces on the way. */
+/** The next present node that the new view has, too; remove those before it, and white space. */
 function withoutSurplus(present, wanted) {
   while (present && !alike(present, wanted) && (present.nodeType === Node.TEXT_NODE || !sibling(wanted, present))) {
     present = removed(present);

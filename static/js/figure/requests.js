@@ -1,10 +1,10 @@
 // Keep a figure in the state that its reader wants: ask for it, show the newest view, say what is late or lost, ask again.
 //
-// htmx sends the requests, one at a time for a figure while the newest waits, and gives them up after a time. It does not do the
-// rest: a later change may have been answered here meanwhile, from a table of states or by POST; a proxy may answer in the
-// server's place, and only the figure's own view may get in; waiting shows; what is lost is asked for again.
+// htmx sends the requests, one at a time for a figure while the newest waits, and ends them after a time. This module does the
+// rest: it drops a response when a later change was answered from a state table or by POST, accepts nothing but the figure's own
+// view (a proxy may answer instead of the server), shows that a figure waits, and asks again when a response is lost.
 //
-// Every change of a figure has a number. A view is shown unless that of a later change already was.
+// Every change of a figure has a number. A view is shown unless the view of a later change was shown before.
 import { announce, announceAtRest } from "../lib/announce.js";
 import { LIMIT } from "../lib/fetch.js";
 import { setControls, want, wantedBy } from "./controls.js";
@@ -43,17 +43,17 @@ export function watchRequests() {
   document.addEventListener("visibilitychange", () => document.hidden || askAllAgain());
 }
 
-/** Have changes answered by `answers(form, change)`, where it gives true: then nothing is sent. */
+/** Let `answers(form, change)` answer changes: if it returns true, nothing is sent. */
 export function addSource(answers) {
   sources.push(answers);
 }
 
-/** Ask for a state on the same way as a change of a control would. */
+/** Ask for a state as a change of a control would. */
 export function ask(form, state = wantedBy(form)) {
   window.htmx?.trigger(form, "submit", { state });
 }
 
-/** Take a change in (a request as htmx describes it): it is the newest, and what the figure is to show. */
+/** Note a change (a request as htmx describes it) as the newest, whose state the figure is to show. */
 export function begin(form, change) {
   const track = trackOf(form);
   const { body } = change.request;
@@ -72,7 +72,7 @@ export function isOvertaken(form, change) {
   return change.number < trackOf(form).shown;
 }
 
-/** Show a view that did not come through htmx: its way, made for any answer, would take longer than the drawing. */
+/** Show a view that did not come through htmx, whose general swap would take longer than the drawing. */
 export function showView(form, change, view) {
   trackOf(form).shown = change.number;
   form.dispatchEvent(new Event("htmx:abort")); // what is on its way is late
@@ -80,7 +80,7 @@ export function showView(form, change, view) {
   shown(form, change);
 }
 
-/** Say why an answer is not the figure's view, and ask again later: it may be an error, a sign-in page or a newer lesson's. */
+/** Say why a response is not the figure's view (an error, a sign-in page, a newer version), and ask again later. */
 export function refuse(form, change, { status, headers } = {}) {
   const wait = secondsUntil(headers?.get("Retry-After"));
   if (wait) silentUntil = Date.now() + 1000 * wait;
@@ -92,7 +92,7 @@ function trackOf(form) {
   return tracks.get(form);
 }
 
-/** Not where a later change was answered already, nor before the time that a busy server named. */
+/** Ask again, unless a later change was answered, and not before the time that a busy server named. */
 function mayAsk(form, change) {
   if (isOvertaken(form, change)) return false;
   const wait = silentUntil - Date.now();
@@ -125,7 +125,7 @@ function shown(form, change) {
   document.dispatchEvent(new CustomEvent("figure:changed", { detail: { figure } }));
 }
 
-/** Nothing is waited for any more. */
+/** Stop waiting. */
 function settle(form) {
   const track = trackOf(form);
   clearTimeout(track.retry);
@@ -172,13 +172,13 @@ function askAgain(form) {
   ask(form);
 }
 
-/** Mark the figure as waiting, for an answer or for the line: its drawing is not the state of its controls. */
+/** Mark the figure as waiting, for a response or for a connection: its drawing does not show the state of its controls. */
 function showWaiting(form, reason) {
   form.closest("figure").dataset.waiting = reason;
   form.querySelector(".view").setAttribute("aria-busy", "true");
 }
 
-/** Say what was lost: in the figure as long as it lasts, in the live region once. */
+/** Say that a response was lost: in the figure for as long as it is, in the live region once. */
 function say(form, reason) {
   showWaiting(form, "line");
   let notice = form.querySelector(".lost");

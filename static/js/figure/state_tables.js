@@ -1,6 +1,6 @@
 // Answer a drag in the same frame: the first touch of a control fetches the views of all its states, or of a part of very many.
 //
-// A change whose state is in a table does not become a request. Any other goes to the server as ever.
+// A change whose state is in a table makes no request. Any other change goes to the server.
 import { request } from "../lib/fetch.js";
 import { noteFold, parse, splitFold } from "./folds.js";
 import { addSource, begin, showView } from "./requests.js";
@@ -25,7 +25,7 @@ export function watchStateTables() {
     if (hasParts(input)) resting = setTimeout(() => input.form && fetchStates(input), DWELL);
   });
   for (const type of ["input", "change"]) document.addEventListener(type, answerAtOnce, true);
-  // Before htmx makes a request wait its turn: what is here already need not wait behind an answer that is on its way.
+  // Before htmx queues a request: a state that is here need not wait behind a response that is on its way.
   addSource((form, change) => {
     const input = change.sourceEvent.target;
     const state = change.request.body;
@@ -39,7 +39,7 @@ export function watchStateTables() {
   });
 }
 
-/** The change of a control whose states are here does not even reach htmx. */
+/** Answer a change whose state is here before htmx sees it. */
 function answerAtOnce(event) {
   const input = event.target;
   if (event.type !== (input.type === "range" ? "input" : "change") || !hasTable(input)) return;
@@ -52,7 +52,7 @@ function answerAtOnce(event) {
   show(input.form, change, part, input, state);
 }
 
-/** Fetch the states of a control, the others as they are; settled when they are here, or cannot be. */
+/** Fetch the states of a control, the others unchanged; settled when they are here or the request has failed. */
 export function fetchStates(input) {
   const state = new FormData(input.form);
   state.set(input.name, input.value); // of a cell, the one that is pressed
@@ -72,7 +72,7 @@ function hasTable(input) {
   return Boolean(input?.form && controlsOf(input.form).includes(input.name));
 }
 
-/** Whether the states of a control are so many that they travel in parts. */
+/** Whether a control has so many states that they are sent in parts. */
 function hasParts(input) {
   return hasTable(input) && isParted(input.form, input.name);
 }
@@ -105,7 +105,7 @@ function show(form, change, part, input, state) {
   parseBeside(part, value);
 }
 
-/** A hand is likely to go on as it has begun: what lies there is parsed when there is nothing else to do. */
+/** A drag is likely to continue in its direction: parse the next views there when the browser is idle. */
 function parseBeside(part, value) {
   const at = part.values.indexOf(value);
   const way = Math.sign(at - (part.at ?? at));
@@ -130,7 +130,7 @@ function htmlOf({ lines, states }, value) {
   return bounds.flatMap((bound, i) => (i % 2 ? [] : lines.slice(bound, bounds[i + 1]))).join("\n");
 }
 
-/** As they lie beside each other: an object puts whole numbers first. */
+/** In their order on the slider: an object puts whole numbers first. */
 function inOrder(states) {
   const values = Object.keys(states);
   return values.every((value) => !Number.isNaN(Number(value))) ? values.sort((one, other) => one - other) : values;

@@ -63,7 +63,7 @@ function close() {
   if (card?.matches(":popover-open")) card.hidePopover();
 }
 
-/** A list that did not come is asked for again at the next touch. */
+/** A list that could not be fetched is asked for again at the next touch. */
 async function listOf(address) {
   if (!lists.has(address)) lists.set(address, fetchPage(address));
   const list = await lists.get(address);

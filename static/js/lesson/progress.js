@@ -17,7 +17,7 @@ export function watchProgress() {
   let waiting = false;
   for (const slug of done) links.get(slug)?.setAttribute("data-read", "");
 
-  // Who comes by a link to a figure is there before anything is scrolled: the list does not move under their eyes.
+  // A reader who follows a link to a figure is there before anything is scrolled: the list must not move then.
   const arrived = document.getElementById(location.hash.slice(1))?.closest("[data-section]");
   if (arrived) mark(arrived.dataset.section);
   update();

@@ -1,4 +1,4 @@
-// Lead from a workshop page back to the very place from which its reader came, with every figure there as it was left.
+// Lead from a workshop page back to the place that the reader came from, with every figure there as it was left.
 //
 // Without this script the link leads to the same section.
 export function watchWayBack() {

@@ -1,4 +1,4 @@
-// Ask the server for anything but the views that htmx asks for. Nothing throws: where no answer came, its status is 0.
+// Ask the server for anything but the views that htmx asks for. Nothing throws: without a response the status is 0.
 
 export const LIMIT = 15_000; // milliseconds before an answer counts as lost
 

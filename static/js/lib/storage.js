@@ -1,4 +1,4 @@
-// Remember things in this browser. Storage can be forbidden, full or damaged: then it is as if nothing was remembered.
+// Remember things in this browser. If storage is forbidden, full or damaged, nothing is remembered.
 
 /** The values under a key, by name: those that `fits` accepts. */
 export function read(key, storage = "localStorage", fits = isText) {

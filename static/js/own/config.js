@@ -1,6 +1,6 @@
 // A reader's own model in a figure: a config.json, or what the header of a GGUF file says about the model's shape.
 //
-// The server makes of it a line of fields, which is a control like any other and stands in the address.
+// The server makes a line of fields from it, which is a control like any other and is part of the address.
 import { formOf, setControls, wantedBy } from "../figure/controls.js";
 import { ask } from "../figure/requests.js";
 import { leanConfig, shapeOf } from "./model_file.js";

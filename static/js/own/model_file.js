@@ -1,6 +1,6 @@
 // Read the header of a model file and one block of it, however large the file: safetensors, .npy, GGUF, or a config.json.
 //
-// What leaves is a file of the same kind, of kilobytes, with that block alone; the server reads it as strictly as any file.
+// Only a file of the same kind with that one block is sent, some kilobytes; the server checks it as strictly as any file.
 const MOST = 256; // numbers of a block: what the largest figure shows
 const LEAST = 16; // and the smallest
 const CHUNK = 1 << 20; // bytes that are read at a time

@@ -1,7 +1,7 @@
 // A reader's own weights in the figures that can draw them. They stay in this tab.
 //
-// Every change of a control sends them along by POST; the server draws and forgets. The address holds the controls alone, so a
-// link of this page shows the lesson's weights.
+// Every change of a control sends them by POST; the server draws them and stores nothing. The address has the controls only, so a
+// link to this page shows the lesson's weights.
 import { formOf } from "../figure/controls.js";
 import { addSource, ask, isOvertaken, refuse, showView } from "../figure/requests.js";
 import { parsePage, request } from "../lib/fetch.js";

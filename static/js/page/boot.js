@@ -1,6 +1,6 @@
 // Before the first paint: say that scripts run, set the colour scheme, and load the scripts of the figures when they are needed.
 //
-// It is no module, which would come after the paint, and so can import nothing.
+// It is not a module, which would run after the paint, so it cannot import.
 (() => {
   const SCHEMES = ["system", "light", "dark"];
   const root = document.documentElement;
@@ -47,7 +47,7 @@
   }
 })();
 
-// Who is in a class has its bar on every page of the lesson, and what it needs comes at once.
+// A student in a class has its bar on every page of the lesson; load it at once.
 (() => {
   addEventListener("DOMContentLoaded", () => {
     let isInClass = false;

@@ -1,6 +1,6 @@
 // Tell the page around an embed how high its figure is, so that the frame can be as high: no bar to scroll, no gap.
 //
-// The height is no secret, so any page is told; who may frame it at all is the policy's business.
+// The height is no secret, so any page is told; the policy decides who may frame it.
 const main = document.querySelector("main");
 let last = 0;
 

@@ -1,6 +1,6 @@
-// Make a picture of a figure that is HTML and no drawing: an SVG that holds the HTML, with the page's style sheets and typefaces.
+// Make a picture of a figure that is HTML and not SVG: an SVG that holds the HTML, with the page's style sheets and typefaces.
 //
-// Browsers show it; a program for vectors may not, and takes the PNG.
+// Browsers show it; programs for vector graphics may not, and need the PNG.
 import { request } from "../lib/fetch.js";
 
 const XHTML = "http://www.w3.org/1999/xhtml";

@@ -1,7 +1,7 @@
-// Follow a computation that takes minutes: server-sent events bring the HTML of its present state.
+// Follow a job: server-sent events bring the HTML of its current state.
 //
-// Who began it has its token in the address, and may stop it. The token is taken out of there, so that a link that is passed on
-// does not hold it, and remembered in this tab.
+// The page that started it has a token in its address, with which it may stop it. The token is removed from the address, so that
+// a shared link does not contain it, and remembered in this tab.
 import { parsePage } from "../lib/fetch.js";
 import { read, write } from "../lib/storage.js";
 

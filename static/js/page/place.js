@@ -1,7 +1,7 @@
 // Bring the reader back to where they were, after Back, Forward and Reload.
 //
-// A browser remembers pixels, but a question that was answered uncovers its figure and changes the height of what stands above:
-// here the entry of the history remembers what stood at the top of the window, and it is held there until the reader moves.
+// A browser remembers pixels, but an answered question uncovers its figure and changes the height above. So the entry of the
+// history remembers the element at the top of the window, which is kept there until the reader moves.
 (() => {
   const REST = 150; // milliseconds without scrolling
   const PARTS = ["figcaption", ".finding", ".drawing", ".readouts", ".more", ".under"]; // of a figure

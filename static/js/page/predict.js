@@ -1,6 +1,6 @@
 // Commit a guess without leaving the page: the answer replaces the question's form and uncovers the figure.
 //
-// The server marks the guess wherever it is true of the figure's state. Guesses are remembered in this browser only. Without this
+// The server marks the guess in every state for which the question holds. Guesses are remembered in this browser only. Without this
 // script the form leads to the question's own page.
 import { prefix } from "../figure/address.js";
 import { defaultsOf, setControls, stateOf } from "../figure/controls.js";

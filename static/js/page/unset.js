@@ -1,4 +1,4 @@
-// A control of a guess before its first touch: nothing is chosen, and so nothing can be sent but that one would rather not.
+// The control of a guess before its first touch: no guess is chosen, and only skipping can be sent.
 import { showValue } from "../figure/controls.js";
 
 /** Take the choice away from a form's control, unless it was touched before we were here. `words` name the empty state. */

@@ -18,6 +18,7 @@ from typing import Any
 import gguf
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from quant_core.files import (
     FormatError,
@@ -52,6 +53,24 @@ def half(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+_encoded: dict[bytes, NDArray[np.uint8]] = {}
+
+
+@pytest.fixture
+def encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Encode a tensor once for all files that store it in the same type: some types take seconds."""
+
+    def once(values: NDArray[np.float32], type_name: str, importance: Any = None) -> NDArray[np.uint8]:
+        heeded = b"" if importance is None else importance.tobytes()
+        key = hashlib.sha256(f"{type_name} {values.shape} ".encode() + values.tobytes() + heeded).digest()
+        if key not in _encoded:
+            _encoded[key] = encode(values, type_name, importance)
+        return _encoded[key]
+
+    monkeypatch.setattr(quantizing, "encode", once)
+
+
+@pytest.mark.usefixtures("encoded_once")
 @pytest.mark.parametrize("mix", DIGESTS["plain"])
 def test_the_file_is_the_one_that_llama_quantize_wrote(half: Path, tmp_path: Path, mix: str) -> None:
     for source in (half, WEIGHTS):
@@ -59,6 +78,7 @@ def test_the_file_is_the_one_that_llama_quantize_wrote(half: Path, tmp_path: Pat
         assert hashlib.sha256((tmp_path / "out.gguf").read_bytes()).hexdigest() == DIGESTS["plain"][mix]
 
 
+@pytest.mark.usefixtures("encoded_once")
 @pytest.mark.parametrize("mix", DIGESTS["importance"])
 def test_with_importance_too(half: Path, tmp_path: Path, mix: str) -> None:
     model = open_model(half)

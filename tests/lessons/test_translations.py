@@ -41,13 +41,11 @@ def test_every_language_is_complete(wanted: dict[str, str]) -> None:
     assert {tag: lines for tag, lines in missing.items() if lines} == {}
 
 
-@pytest.fixture
-def copy(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The lessons with a language that is complete, being a copy of English."""
-    shutil.copytree(
-        ROOT, tmp_path / "lessons", ignore=shutil.ignore_patterns("__pycache__", "weights", "data")
-    )
-    root = tmp_path / "lessons"
+    root = tmp_path_factory.mktemp("copy") / "lessons"
+    shutil.copytree(ROOT, root, ignore=shutil.ignore_patterns("__pycache__", "weights", "data"))
     for folder in list(root.glob("*/en")):
         shutil.copytree(folder, folder.with_name("xx"))
     for name in ("lesson.toml", "claims.toml"):
@@ -88,12 +86,15 @@ def test_copy_is_complete(copy: Path) -> None:
 )
 def test_missing_parts_are_named(copy: Path, file: str, old: str | None, new: str | None, said: str) -> None:
     path = copy / file
+    text = path.read_text("utf-8")
     if old is None:
         path.unlink()
     else:
-        assert old in path.read_text("utf-8")
-        path.write_text(path.read_text("utf-8").replace(old, new or ""), "utf-8")
-    assert any(said in line for line in lacking(copy, "xx"))
+        assert old in text
+        path.write_text(text.replace(old, new or ""), "utf-8")
+    found = lacking(copy, "xx")
+    path.write_text(text, "utf-8")
+    assert any(said in line for line in found)
 
 
 def test_a_catalogue_is_collected_filled_and_read(

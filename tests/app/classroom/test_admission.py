@@ -25,6 +25,7 @@ from scripts.serve import with_classes
 from tests.app.classroom.test_after import Room, start
 from tests.app.classroom.test_student import Class, text_of
 from tests.app.conftest import application
+from tests.each import each
 
 PAST = "2026-01-01T00:00:00+00:00"
 
@@ -148,8 +149,8 @@ def test_who_answers_after_they_were_chosen_stays(room: Room, class_: Class) -> 
     assert names(room) == {"Slow"}
 
 
-@pytest.mark.parametrize(
-    ("fields", "said"),
+@each(
+    "fields, said",
     [
         ({"since": "x", "at": PAST}, "since: allowed is 0 to 527040."),
         ({"since": "5", "until": "6", "at": PAST}, "until: allowed is 0 to 5."),

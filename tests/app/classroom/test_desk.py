@@ -22,6 +22,7 @@ from app.classroom.rates import Rates
 from app.classroom.refusals import StaleError
 from app.settings import Settings
 from tests.app.conftest import application
+from tests.each import each
 
 KEY = "open sesame"
 NOBODYS = "A" * 22
@@ -146,8 +147,8 @@ def test_links_hold_the_secret_only_behind_the_hash(room: Room) -> None:
     assert '<svg class="class-qr"' in response.text
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
+@each(
+    "field, value",
     [
         ("title", " "),
         ("title", "x" * 81),
@@ -212,7 +213,7 @@ def test_secret_or_whole_link_opens_the_desk(room: Room) -> None:
         assert 'id="desk"' in other.get(f"/desk/{room.code}").text
 
 
-@pytest.mark.parametrize("secret", ["", "abc", NOBODYS, "é" * 22, "x" * 5000])
+@each("secret", ["", "abc", NOBODYS, "é" * 22, "x" * 5000])
 def test_wrong_secret_does_not_steer(room: Room, secret: str) -> None:
     other = TestClient(application(room.client), follow_redirects=False)
     response = other.post(f"/desk/{room.code}/enter", data={"secret": secret})
@@ -346,7 +347,7 @@ def test_old_press_does_nothing_and_says_so(room: Room) -> None:
     assert "Nothing was done twice." in swapped.text
 
 
-@pytest.mark.parametrize(
+@each(
     "press",
     ["", "reveal", "discuss", "fly", "show:999", "show:x", "step:on", "screen:pink", "call:nowhere", "ask:²"],
 )
@@ -358,7 +359,7 @@ def test_press_that_cannot_be_changes_nothing(room: Room, press: str) -> None:
     assert room.version == before
 
 
-@pytest.mark.parametrize("version", ["", "-1", "0", "99999", "x", "9" * 400])
+@each("version", ["", "-1", "0", "99999", "x", "9" * 400])
 def test_press_without_the_present_version_is_old(room: Room, version: str) -> None:
     fields = {"press": "end", "version": version}
     assert room.client.post(f"/desk/{room.code}/act", data=fields).status_code == 409
@@ -479,8 +480,8 @@ def test_states_of_a_figure_are_read_from_addresses_and_queries(room: Room) -> N
     assert room.items()[-1].states == ["bits=4", "bits=3"]
 
 
-@pytest.mark.parametrize(
-    ("fields", "says"),
+@each(
+    "fields, says",
     [
         ({"add": "figure:rtn", "states": "bits=99"}, "bits: allowed is"),
         ({"add": "figure:nothing"}, "name: allowed is one of"),

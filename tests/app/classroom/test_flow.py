@@ -15,6 +15,7 @@ from app.classroom.models import Answer, Classroom, Item, Progress, Student, Vot
 from app.classroom.timing import deleted_on
 from lessons.catalogue import load_lesson
 from lessons.kit.controls import as_parameter
+from tests.each import each
 
 NOW = datetime(2026, 11, 30, 10, 0, tzinfo=UTC)
 END = date(2026, 12, 18)
@@ -76,7 +77,7 @@ def test_class_goes_from_lobby_to_reveal(database: Database) -> None:
         assert {person.id: person.state for person in desk.people} == {quiet.id: "voted", brisk.id: "voted"}
 
 
-@pytest.mark.parametrize("code", ["", "AAAAAA", "K7M4XP", "x" * 500])
+@each("code", ["", "AAAAAA", "K7M4XP", "x" * 500])
 def test_unknown_code_is_refused(database: Database, code: str) -> None:
     with (
         database.read() as session,
@@ -186,7 +187,7 @@ def test_choice_is_voted_on_as_a_slider_is(database: Database) -> None:
         assert (state.first.value, state.first.outcome) == ("32", "right")
 
 
-@pytest.mark.parametrize("value", ["", "21", "8.5", "nan", "x\x00", "9" * 5000, "1e400"])
+@each("value", ["", "21", "8.5", "nan", "x\x00", "9" * 5000, "1e400"])
 def test_guess_out_of_range_names_field_and_range(database: Database, value: str) -> None:
     with database.write() as session:
         classroom = start(session)
@@ -196,7 +197,7 @@ def test_guess_out_of_range_names_field_and_range(database: Database, value: str
             operations.vote(session, student, lines(session, classroom)[0].id, 1, value)
 
 
-@pytest.mark.parametrize("item_id", [-1, 0, 10**6, 2**31, 2**70])
+@each("item_id", [-1, 0, 10**6, 2**31, 2**70])
 def test_guess_on_what_is_not_in_the_class_is_refused(database: Database, item_id: int) -> None:
     with database.write() as session:
         classroom, other = start(session), start(session)
@@ -484,8 +485,8 @@ def test_every_step_of_every_task_is_judged_by_its_seed_with_its_slips(database:
         assert slips > 10
 
 
-@pytest.mark.parametrize(
-    ("field", "sent"),
+@each(
+    "field, sent",
     [
         ("uid", operations.Sent("", "question", "rtn", "9")),
         ("uid", operations.Sent("x\x00", "question", "rtn", "9")),
@@ -549,8 +550,8 @@ def test_question_that_was_asked_stays_in_the_order(database: Database) -> None:
             operations.remove_item(session, classroom, classroom.version, lines(session, classroom)[0].id)
 
 
-@pytest.mark.parametrize(
-    ("field", "kind", "name", "states"),
+@each(
+    "field, kind, name, states",
     [
         ("kind", "poem", "rtn", ()),
         ("name", "question", "noise", ()),
@@ -597,8 +598,8 @@ def test_ended_class_lets_nobody_in_and_is_opened_again_until_its_end_date(datab
             operations.reopen_class(session, classroom, classroom.version, now=past)
 
 
-@pytest.mark.parametrize(
-    ("title", "ends_on", "field"),
+@each(
+    "title, ends_on, field",
     [
         ("", END, "title"),
         ("x" * 81, END, "title"),

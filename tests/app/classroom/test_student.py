@@ -25,6 +25,7 @@ from app.classroom.rates import Rates
 from app.classroom.refusals import TooManyError
 from app.settings import Settings
 from tests.app.conftest import application
+from tests.each import each
 
 
 @dataclass
@@ -122,6 +123,14 @@ def class_(client: TestClient) -> Class:
     return start(client)
 
 
+@pytest.fixture
+def asked(class_: Class) -> Person:
+    """A student who is asked the question of FIG.02."""
+    person = class_.student()
+    class_.act(Action.ASK, "rtn")
+    return person
+
+
 # --- joining -----------------------------------------------------------------------------------------------
 
 
@@ -134,7 +143,7 @@ def test_a_code_leads_to_its_class_however_it_is_written(class_: Class) -> None:
         assert answer.headers["location"] == path(page, class_.code)
 
 
-@pytest.mark.parametrize("code", ["BBBBBB", "K7M4X0", "", "x" * 200, "<script>"])
+@each("code", ["BBBBBB", "K7M4X0", "", "x" * 200, "<script>"])
 def test_an_unknown_code_comes_back_with_what_is_wrong(class_: Class, code: str) -> None:
     answer = class_.client.get(path("join"), params={"code": code})
     assert answer.status_code == 404
@@ -351,7 +360,7 @@ def test_a_late_vote_is_visible_to_its_owner(class_: Class) -> None:
     assert "Your guess before, 5×, counts." in text_of(late)
 
 
-@pytest.mark.parametrize(
+@each(
     "fields",
     [
         {"answer": "99"},
@@ -364,13 +373,11 @@ def test_a_late_vote_is_visible_to_its_owner(class_: Class) -> None:
         {"answer": "4", "round": "2"},
     ],
 )
-def test_a_vote_that_cannot_be_is_refused_in_a_sentence(class_: Class, fields: dict[str, str]) -> None:
-    person = class_.student()
-    class_.act(Action.ASK, "rtn")
-    answer = person.post("class vote", **({"item": str(class_.item), "round": "1"} | fields))
+def test_a_vote_that_cannot_be_is_refused_in_a_sentence(asked: Person, fields: dict[str, str]) -> None:
+    answer = asked.post("class vote", **({"item": str(asked.of.item), "round": "1"} | fields))
     assert answer.status_code in (404, 409, 422)
     assert "Traceback" not in answer.text
-    assert class_.count(Vote) == 0
+    assert asked.of.count(Vote) == 0
 
 
 # --- what no student may see -------------------------------------------------------------------------------
@@ -490,8 +497,8 @@ def test_download_what_is_mine(class_: Class) -> None:
 def test_leave_and_keep_or_delete(class_: Class) -> None:
     person, other = class_.student("Ada"), class_.student("Bob")
     class_.act(Action.ASK, "rtn")
-    for each in (person, other):
-        each.vote(answer="4")
+    for voter in (person, other):
+        voter.vote(answer="4")
     assert person.secret in person.get("class leave").text
     assert "Deletes your name and 1 answer now." in text_of(other.get("class leave", "?delete=1"))
     kept = person.post("class leave", what="keep")
@@ -538,7 +545,7 @@ def test_answers_are_stored_once_and_judged_here(class_: Class) -> None:
     assert done == {"rounding": True, "output-error": False}
 
 
-@pytest.mark.parametrize(
+@each(
     "bad",
     [
         {"uid": "2", "kind": "question", "name": "rtn", "value": "99"},
@@ -555,24 +562,24 @@ def test_answers_are_stored_once_and_judged_here(class_: Class) -> None:
     ],
 )
 def test_what_cannot_be_is_refused_and_the_rest_is_stored(class_: Class, bad: dict[str, Any]) -> None:
-    person = class_.student()
+    person, before = class_.student(), class_.count(Answer)
     answer = person.send({"uid": "1", "kind": "question", "name": "rtn", "value": "3"}, bad)
     assert answer.status_code == 200
     assert len(answer.json()["refused"]) == 1
-    assert class_.count(Answer) == 1
+    assert class_.count(Answer) == before + 1
 
 
-@pytest.mark.parametrize("uid", ["\ud83d", ["x"], "é"])
+@each("uid", ["\ud83d", ["x"], "é"])
 def test_an_answer_whose_number_cannot_be_sent_back_loses_no_other(class_: Class, uid: Any) -> None:
-    person = class_.student()
+    person, before = class_.student(), class_.count(Answer)
     kind = {"kind": "question", "name": "rtn", "value": "3"}
     answer = person.send({"uid": "1", **kind}, {"uid": uid, **kind})
     assert answer.status_code == 200
     assert [each["uid"] for each in answer.json()["refused"]] == [""]
-    assert class_.count(Answer) == 1
+    assert class_.count(Answer) == before + 1
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[1]", "[" * 5000, json.dumps([{}] * 51), "\ud83d"])
+@each("text", ["", "{}", "[1]", "[" * 5000, json.dumps([{}] * 51), "\ud83d"])
 def test_what_is_no_list_of_answers_is_refused(class_: Class, text: str) -> None:
     person = class_.student()
     data = {"answers": text.encode("utf-8", "replace").decode()}

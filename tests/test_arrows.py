@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import re
 import sys
 from collections import Counter
@@ -37,6 +38,22 @@ def test_arrows_run_one_way(package: str) -> None:
         if names & set(OURS) - MAY_IMPORT[package]
     }
     assert not against
+
+
+def test_modules_import_each_other_in_no_circle() -> None:
+    """Of imports at the top of a module: one in a function runs when all modules are there."""
+    paths = [path for package in OURS for path in (ROOT / package).rglob("*.py")]
+    modules = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in paths}
+    modules = {name.removesuffix(".__init__"): path for name, path in modules.items()}
+    graph: dict[str, set[str]] = {name: set() for name in modules}
+    for name, path in modules.items():
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, ast.Import):
+                graph[name] |= {alias.name for alias in node.names} & modules.keys()
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                parts = {f"{node.module}.{alias.name}" for alias in node.names}
+                graph[name] |= (parts & modules.keys()) or ({node.module} & modules.keys())
+    list(graphlib.TopologicalSorter(graph).static_order())  # a CycleError names the modules
 
 
 def test_quant_core_needs_numpy_alone() -> None:

@@ -210,6 +210,7 @@ def test_a_line_cut_in_the_middle_of_a_drag(page: Page, line: SlowLine) -> None:
 def test_the_figure_catches_up_by_itself_when_the_line_is_back(page: Page, watch: Watch) -> None:
     watch.expect("ERR_|Failed to fetch")
     open_alone(page, "rtn")
+    awake(page)  # its scripts need the line
     page.context.set_offline(True)
     put(page, "rtn", "bits", 8)
     notice = figure(page, "rtn").locator(".lost")

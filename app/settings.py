@@ -30,14 +30,14 @@ _ANCESTOR = re.compile(
 
 
 def _root_path(value: str) -> str:
-    """Only a folder: `//host` at the start of a link would lead to another server."""
+    """Check that it is a path: a link that begins with `//host` would lead to another server."""
     if not _FOLDER.fullmatch(value) or "/.." in value:
         raise ValueError("give a path such as /academy, without a slash at its end")
     return value
 
 
 def _embed_ancestors(value: str) -> str:
-    """Only sources: whatever else stood here would become part of a header."""
+    """Check that it is a list of CSP sources, because it becomes part of a header."""
     sources = value.split(" ")
     if value not in ("*", "'none'") and not all(_ANCESTOR.fullmatch(source) for source in sources):
         raise ValueError("give *, 'none', or 'self' and hosts such as https://lms.example between spaces")
@@ -45,7 +45,7 @@ def _embed_ancestors(value: str) -> str:
 
 
 class Settings(BaseSettings):
-    """What a host may set. Every name has the prefix `ACADEMY_`, but for `DATABASE_URL`, which many share."""
+    """The settings of a host. Every name has the prefix `ACADEMY_`, except `DATABASE_URL`."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, validate_by_name=True, validate_by_alias=True)
 
@@ -55,23 +55,23 @@ class Settings(BaseSettings):
     embed_ancestors: Annotated[str, AfterValidator(_embed_ancestors)] = Field(
         "*", description="who may embed figures: CSP frame-ancestors of embed pages"
     )
-    cache_mib: int = Field(64, ge=1, le=4096, description="MiB of rendered answers kept by each worker")
+    cache_mib: int = Field(64, ge=1, le=4096, description="MiB of rendered responses that each worker caches")
     least_free_mib: int = Field(
         64, ge=0, le=65536, description="MiB of memory; with less left /readyz says no, 0 for never"
     )
     make_ahead: bool = Field(
         True,
-        description="after the start, make what readers are likely to ask for: some 20 s of a core, a worker",
+        description="render likely responses after the start: some 20 s of a core for each worker",
     )
     answers_folder: str = Field(
-        "", description="where what is made ahead survives a restart; if empty, build/answers of the project"
+        "", description="where responses made ahead are stored; if empty, build/answers of the project"
     )
     pseudo_languages: bool = Field(
         False, description="also answer in the pseudo-languages that show what is not translated"
     )
     jobs_folder: str = Field(
         "",
-        description="where long computations keep what they found; if empty, a folder in /tmp",
+        description="where jobs store their results; if empty, a folder in /tmp",
     )
     code_key: str = Field(
         "",
@@ -113,17 +113,17 @@ class Settings(BaseSettings):
 
     @property
     def holds_classes(self) -> bool:
-        """Whether classes can be held; `scripts/serve.py` has seen to what is unset."""
+        """Whether classes can be held; `scripts/serve.py` has filled in an empty setting."""
         return self.classes in ("key", "open")
 
     @property
     def data_folder(self) -> str:
-        """`data_dir` as a whole path."""
+        """`data_dir` as an absolute path."""
         return str(ROOT / self.data_dir)
 
 
 def explained(error: ValidationError) -> str:
-    """One line for each setting that cannot be used: its name, what was given, and what is allowed."""
+    """One line for each invalid setting: its name, its value, and what is allowed."""
     return "\n".join(
         f"{_variable(str(problem['loc'][0]), problem['input'])} cannot be used: "
         f"{problem['msg'].removeprefix('Value error, ')}."
@@ -132,6 +132,6 @@ def explained(error: ValidationError) -> str:
 
 
 def _variable(name: str, given: object) -> str:
-    """The variable of the environment with its value, unless that is a secret."""
+    """The environment variable with its value, unless that is a secret."""
     variable = f"{PREFIX}{name.upper()}"
     return variable if name in SECRETS else f"{variable}={given!r}"

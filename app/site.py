@@ -28,7 +28,7 @@ class Site:
     holds_classes: bool = False
     retention_months: int = 12
     only_this_machine: bool = False
-    """Whether its classes are asked for by names of this machine alone."""
+    """Whether classes answer only to names of this machine, such as localhost."""
 
     @property
     def embeddable(self) -> bool:
@@ -46,13 +46,13 @@ def current_site() -> Site:
 
 
 def set_site(site: Site) -> None:
-    """Make pages of this site for the rest of this task."""
+    """Make this the current site for the rest of this task."""
     _current.set(site)
 
 
 @contextmanager
 def use_site(site: Site) -> Iterator[None]:
-    """Make pages of this site for a while."""
+    """Make this the current site within a `with` block."""
     before = _current.set(site)
     try:
         yield

@@ -387,7 +387,7 @@ class FigureControls(BaseModel):
             yield start.model_copy(update=dict(zip(names, values, strict=True)))
 
     def part(self, name: str) -> TablePart:
-        """The part of a control's state table that holds its present value."""
+        """The part of a control's state table that holds its current value."""
         widget = self.widgets()[name]
         assert not isinstance(widget, Text)
         states = list(widget.states())

@@ -189,13 +189,13 @@ def current_language() -> Language:
 
 
 def set_language(tag: str) -> None:
-    """Make a language the present one for the rest of this task."""
+    """Make a language the current one for the rest of this task."""
     _current.set(language(tag))
 
 
 @contextmanager
 def use_language(tag: str | Language) -> Iterator[Language]:
-    """Make a language the present one for a while."""
+    """Make a language the current one within a `with` block."""
     present = language(tag) if isinstance(tag, str) else tag
     before = _current.set(present)
     try:

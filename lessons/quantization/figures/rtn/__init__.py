@@ -258,12 +258,11 @@ def _zeros(result: Result) -> str:
 
 
 def _limits(format: str) -> dict[str, Limit]:
-    """A format leaves neither the bits nor the block nor the grid to choose; some have no levels to show."""
-    absent = {"format": Limit(Sentence("format_absent"), options=())}
+    """A format leaves neither the bits nor the block nor the grid to choose."""
     if format == PLAIN:
-        return absent
+        return {}
     decided = Limit(Sentence("format_decides", format=format))
-    return absent | {"bits": decided, "group_size": decided, "scheme": decided}
+    return {"bits": decided, "group_size": decided, "scheme": decided}
 
 
 def _functions(controls: Controls) -> tuple[Callable[..., Any], ...]:
@@ -292,6 +291,7 @@ def _notes(controls: Controls, largest: int, own: Own | None) -> Iterable[Senten
     yield Sentence("from_own", name=own.name) if own else Sentence(f"from_{controls.block}")
     if controls.format != PLAIN:
         yield Sentence(f"format_{controls.format}")
+        yield Sentence("format_absent")
     columns, together = row_length(controls.block), QUANTIZED_TOGETHER.get(controls.format, 1)
     if columns % together and not own:
         fallback = ggml.FORMATS[controls.format].fallback

@@ -69,7 +69,6 @@ class CourseLesson(Whole):
 class Course(Whole):
     """The content of `course.toml`."""
 
-    organisation: str
     name: str
     course: str
     path: str

@@ -17,7 +17,7 @@ from app.cache.response import QUICK, CachedResponse
 from app.site import current_site
 from lessons.catalogue import course
 from lessons.kit import numbers
-from lessons.kit.controls import Choice, Slider, Text, as_parameter
+from lessons.kit.controls import Slider, Text, as_parameter
 from lessons.kit.language import current_language, gettext, isolated_text, language, languages, ngettext
 from lessons.kit.mathml import mathml
 from lessons.kit.source import dotted_name, highlight, source_named, source_of
@@ -60,7 +60,6 @@ def environment() -> Environment:
         modules=[path for path in static_files() if path.startswith(PRELOADED)],
         as_parameter=as_parameter,
         is_slider=lambda widget: isinstance(widget, Slider),
-        is_choice=lambda widget: isinstance(widget, Choice),
         is_text=lambda widget: isinstance(widget, Text),
         is_state=lambda step: isinstance(step, StateStep),
         block_types={str(number): [name, *SIZES[name]] for number, name in TYPE_NAMES.items() if reads(name)},

@@ -22,7 +22,6 @@ _NUMBER = re.compile(r"[+-]?(\d[\d_]*\.?\d*|\.\d+)([eEdD][+-]?\d+)?")
 _NOT_FINITE = re.compile(r"[+-]?(nan|inf(inity)?)", re.IGNORECASE)
 _DECIMAL_COMMA = re.compile(r"[+-]?(\d*|[1-9]\d{0,2}(\.\d{3})+),\d+([eE][+-]?\d+)?")
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3}){1,4}(\.\d*)?([eE][+-]?\d+)?")
-_SPACED = re.compile(r"[+-]?[1-9]\d{0,2}( \d{3})+([.,]\d+)?")
 _SPACED_INSIDE = re.compile(r"(?<![\d.,])[1-9]\d{0,2} \d{3},\d+")
 
 _WRAPPER = re.compile(r"(\b(np|numpy|torch|jnp|mx)\.)?\b(array|tensor|Parameter|b?float\d+|u?int\d+|c)(?=\()")

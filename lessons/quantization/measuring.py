@@ -10,10 +10,10 @@ their own for it. Methods that compute in 8 bits round what enters the matrices 
 enters the head stays in 16 bits. Calibration text is the model's own: 128 windows that it wrote itself, for
 none of the text that it was trained on is shipped, and the held-out text must stay unseen.
 
-Not measured: IQ1, IQ2 and IQ3, which nothing here can write; F32 and BF16, which change no weight of this
-model; MXFP4_MOE, which is Q8_0 where there are no experts; and GPTQ, AWQ and HQQ above 4 bits, where
-rounding to nearest has lost little more than a percent. Groups of 32 and 128 are measured at 4 and 3 bits,
-for the three methods that say most about them: all of it is to take five minutes on two cores.
+Not measured: F32 and BF16, which change no weight of this model; MXFP4_MOE, which is Q8_0 where there are no
+experts; and GPTQ, AWQ and HQQ above 4 bits, where rounding to nearest has lost little more than a percent.
+Groups of 32 and 128 are measured at 4 and 3 bits, for the three methods that say most about them: all of it
+is to take five minutes on two cores.
 """
 
 from __future__ import annotations

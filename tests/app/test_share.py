@@ -118,7 +118,7 @@ def test_every_rule_of_a_drawn_class_shows_in_the_picture(client: TestClient, na
     on_page: set[tuple[frozenset[str], ...]] = set()
     marks: set[Mark] = set()
     for state in covering(name):
-        page = client.get(f"{LESSON}/figures/{name}?{urlencode(state)}").text
+        page = client.get(f"{LESSON}/figures/{name}?embed=1&{urlencode(state)}").text
         on_page |= set(paths(parse(page).one("figure")))
         file = ElementTree.fromstring(client.get(f"{LESSON}/figures/{name}.svg?{urlencode(state)}").text)
         marks |= {

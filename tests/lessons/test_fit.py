@@ -125,7 +125,8 @@ def test_finding_is_short_and_true_in_every_state() -> None:
         for memory in range(1, 9)
     ]
     for state in states:
-        shown, said = view(**state), finding(**state)
+        shown = view(**state)
+        said = TEXT.sentence(shown.description[0])
         usable = next(
             (device.usable_bytes for device in sources.hardware() if device.id == state.get("device")),
             state.get("memory", 16) * GIB,

@@ -16,10 +16,7 @@ from statistics import correlation, median_low
 from typing import Literal
 
 from app.classroom.flow import Phase
-from app.classroom.judging import NEAR
-
-SHOWN_FROM = 20
-"""Answers from which on a percentage and a correlation are shown."""
+from app.classroom.judging import NEAR, SHOWN_FROM, percent
 
 READ_AGAIN = 0.1
 """A correlation, as printed, below which the question does not tell strong students from weak ones."""
@@ -135,8 +132,8 @@ class Share:
 
     @property
     def percent(self) -> int | None:
-        """Whole, half up; None below `SHOWN_FROM` answers, where only the counts are shown."""
-        return None if self.of < SHOWN_FROM else (200 * self.near + self.of) // (2 * self.of)
+        """See `judging.percent`."""
+        return percent(self.near, self.of)
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,13 +342,8 @@ class Cell:
     item: int | None = None
 
 
-def row_of(record: Record, student: str) -> tuple[Cell, ...]:
-    """Everything that one student answered, item by item; skipped and late answers too."""
-    return rows_of(record).get(student, ())
-
-
 def rows_of(record: Record) -> dict[str, tuple[Cell, ...]]:
-    """The same of all students, by id."""
+    """Everything that each student answered, by id, item by item; skipped and late answers too."""
     visible = record.visible()
     votes: dict[str, dict[tuple[int, int], VoteRow]] = defaultdict(dict)
     for vote in visible.votes:

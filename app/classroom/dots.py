@@ -12,11 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from app.classroom.judging import percent
 from app.classroom.scale import Answer, VoteScale, counted
 from app.classroom.states import Guesses
-
-PERCENT_FROM = 20
-"""Guesses from which a share is given in per cent, and who moved is drawn."""
 
 DOTS_FROM = 5
 """Guesses from which dots are shown at once: fewer have names."""
@@ -307,11 +305,6 @@ def _counts(scale: VoteScale, counts: list[int], dots: Dots, frame: Frame) -> tu
 
 def _meet(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:
     return one[0] < other[1] and other[0] < one[1] and one[2] < other[3] and other[2] < one[3]
-
-
-def percent(part: int, whole: int) -> int | None:
-    """A share in whole per cent, half up; None under `PERCENT_FROM`."""
-    return (200 * part + whole) // (2 * whole) if whole >= PERCENT_FROM else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,14 @@ from lessons.kit.task import EXAMPLE_SEED, LAST_SEED, LONGEST_ADDRESS, Attempt, 
 NEAR = ("right", "close")
 """The verdicts that count as near."""
 
+SHOWN_FROM = 20
+"""Answers from which on a percentage and a correlation are shown."""
+
+
+def percent(part: int, whole: int) -> int | None:
+    """A share in whole per cent, half up; None under `SHOWN_FROM`, where only the counts are shown."""
+    return (200 * part + whole) // (2 * whole) if whole >= SHOWN_FROM else None
+
 
 @dataclass(frozen=True, slots=True)
 class Judged:

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 from app.classroom.analysis import (
-    SHOWN_FROM,
     AnswerRow,
     Cell,
     Discrimination,
@@ -18,9 +17,10 @@ from app.classroom.analysis import (
     Wrong,
     analyse,
     may_need_a_word,
-    row_of,
+    rows_of,
 )
 from app.classroom.codes import spaced
+from app.classroom.judging import SHOWN_FROM
 from app.classroom.models import Classroom
 from app.classroom.states import Guesses
 from app.classroom.thoughts import section_of, slip_name, thought_name, thought_of
@@ -317,6 +317,7 @@ def analysis_context(classroom: Classroom, record: Record, student: str = "") ->
         if student in names
         else next((s for all in help.values() for s in all), next(iter(names), ""))
     )
+    cells = rows_of(record).get(chosen, ())
     answered = sum(v.student == chosen for v in record.votes) + sum(
         a.student == chosen for a in record.answers
     )
@@ -336,7 +337,7 @@ def analysis_context(classroom: Classroom, record: Record, student: str = "") ->
         "names": names,
         "chosen": chosen,
         "answered": ngettext("%(count)s answer", "%(count)s answers", answered) % {"count": answered},
-        "cells": [cell_text(lesson, cell) for cell in row_of(record, chosen) if is_known(lesson, cell)],
+        "cells": [cell_text(lesson, cell) for cell in cells if is_known(lesson, cell)],
         "joined": next((row.joined_at for row in record.students if row.id == chosen), None),
         "help": [
             (section, [(s, names[s]) for s in help[section.slug]])

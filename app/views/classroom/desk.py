@@ -108,9 +108,7 @@ class Desk:
         """Where a line of the running order stands, "" before it was asked."""
         if line.kind == "task":
             return _("at their own pace")
-        if line.kind == "figure":
-            return ""
-        if line.phase is Phase.WAITING:
+        if line.kind == "figure" or line.phase is Phase.WAITING:
             return ""
         words = phase_words(line.phase, line.twice)
         if line.phase is not Phase.REVEALED:

@@ -6,6 +6,7 @@ from datetime import date
 from functools import partial
 from typing import Any
 
+from app.classroom.judging import percent
 from app.classroom.models import Classroom
 from app.classroom.operations import MOST_STUDENTS
 from app.classroom.states import DeskState, Peek
@@ -70,7 +71,7 @@ def peek_context(classroom: Classroom, peek: Peek, name: str) -> dict[str, Any]:
     return {
         "code": classroom.code,
         "peek": peek,
-        "percent": int(100 * peek.near / peek.of + 0.5) if peek.of else 0,
+        "percent": percent(peek.near, peek.of),
         "crowded": places,
         "advice": advice[peek.advice],
     }

@@ -13,7 +13,6 @@ from app.classroom.bounded import Bounded
 from app.classroom.dots import (
     DOTS_FROM,
     FRAMES,
-    PERCENT_FROM,
     Drawing,
     Frame,
     Row,
@@ -24,6 +23,7 @@ from app.classroom.dots import (
     text_width,
 )
 from app.classroom.flow import LAST_BEAT
+from app.classroom.judging import SHOWN_FROM
 from app.classroom.moves import Band, FlowDrawing, Moves, flow_drawing, moves
 from app.classroom.scale import Answer, VoteScale, answer_of, scale_of
 from app.classroom.states import Guesses
@@ -219,7 +219,7 @@ class RevealContext:
     @property
     def draws_moves(self) -> bool:
         """Whether there are enough for a drawing."""
-        return self.shows_moves and self.moves.total >= PERCENT_FROM
+        return self.shows_moves and self.moves.total >= SHOWN_FROM
 
     @property
     def moves_lead(self) -> str:

@@ -7,7 +7,8 @@ from collections import defaultdict
 
 import pytest
 
-from app.classroom.dots import FRAMES, Dots, dot_size, drawing, percent, places, table
+from app.classroom.dots import FRAMES, Dots, dot_size, drawing, places, table
+from app.classroom.judging import percent
 from app.classroom.moves import LABEL, flow_drawing, moves
 from app.classroom.scale import VoteScale, answer_of, counted, scale_of
 from app.classroom.states import Guesses

@@ -317,7 +317,7 @@ def _notes(result: Result) -> Iterator[Sentence]:
     off = additivity()
     yield Sentence(
         "additivity",
-        half=numbers.percent(float(np.median(off)), 0),
+        half=numbers.percent(float(np.median(off)), 1),
         most=numbers.percent(float(off.max()), 0),
         count=numbers.integer(len(off)),
     )

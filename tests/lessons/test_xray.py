@@ -14,7 +14,7 @@ from lessons.catalogue import load_lesson
 from lessons.kit import numbers
 from lessons.kit.view import View
 from lessons.quantization import sources
-from lessons.quantization.anatomy import FORMATS, flipped
+from lessons.quantization.anatomy import FORMATS, byte_roles, decode, flipped
 from lessons.quantization.figures import xray
 from lessons.quantization.figures.xray import (
     FIGURE,
@@ -22,13 +22,14 @@ from lessons.quantization.figures.xray import (
 )
 from lessons.quantization.super_blocks import SUPER_BLOCKS, layer_importance, super_block, tiny_weights
 from quant_core import ggml
+from quant_core.ggml import codebooks
 
 view = FIGURE.view
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = load_lesson("quantization").texts["xray"]
 MACHINE_NUMBER = re.compile(r"\b(nan|inf)\b|\de-?\d", re.IGNORECASE)
-GOLDEN = ROOT / "tests/data/ggml.npz"
+GOLDEN = (ROOT / "tests/data/ggml.npz", ROOT / "tests/data/ggml_more.npz")
 
 
 def printed(shown: View) -> list[str]:
@@ -69,13 +70,16 @@ def column(shown: View, name: str) -> list[Any]:
 def test_receipt_counts_the_compared_bytes(type_name: str) -> None:
     """`tests/quant_core/test_ggml_bytes.py` compares these very arrays."""
     compared = 0
-    with np.load(GOLDEN) as vectors:
-        for name in vectors.files:
-            kind, _, rest = name.partition("__")
-            of_type, _, inputs = rest.partition("__")
-            if kind in ("q", "qi", "qz") and of_type == type_name:
-                data = vectors[name]
-                compared += (data[~vectors[f"ub__{type_name}"]] if inputs == "edge" else data).size
+    for path in GOLDEN:
+        with np.load(path) as vectors:
+            for name in vectors.files:
+                kind, _, rest = name.partition("__")
+                of_type, _, inputs = rest.partition("__")
+                if kind in ("q", "qi", "qz") and of_type == type_name:
+                    data = vectors[name]
+                    unknown = f"ub__{type_name}"
+                    defined = inputs == "edge" and unknown in vectors.files
+                    compared += (data[~vectors[unknown]] if defined else data).size
     assert compared == xray.COMPARED_BYTES[type_name]
     receipt = f"0 of {numbers.integer(compared)} bytes differ from llama.cpp at commit 0c1e570"
     assert receipt in " ".join(printed(view(Controls(format=type_name))))
@@ -180,7 +184,8 @@ def test_every_byte_and_weight_of_a_format_is_drawn_once(type_name: str) -> None
     assert len(byte_cells(shown)) == len(data) == readout(shown, "bytes")
     codes = {cell["value"]: cell["code"] for cell in weight_cells(shown)}
     assert len(weight_cells(shown)) == len(codes) == 256
-    assert codes == {f"weight-{i}": numbers.integer(q) for i, q in enumerate(column(shown, "code"))}
+    name = "level" if FORMATS[type_name].codebook else "code"
+    assert codes == {f"weight-{i}": numbers.integer(q) for i, q in enumerate(column(shown, name))}
     assert readout(shown, "bits_per_weight") == 8 * len(data) / 256
 
 
@@ -239,26 +244,106 @@ def test_the_largest_power_of_two_is_printed_as_infinity() -> None:
 
 
 @pytest.mark.parametrize("type_name", FORMATS)
+@pytest.mark.parametrize("block", SUPER_BLOCKS)
+def test_the_sum_of_every_format_is_what_the_library_decodes(type_name: str, block: str) -> None:
+    data = xray.encoded(block, False, type_name)
+    totals = [FORMATS[type_name].total(data.stored(i), i) for i in range(256)]
+    assert totals == pytest.approx(ggml.dequantize(data.data, type_name)[0].tolist(), rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize("type_name", FORMATS)
+def test_every_bit_moves_only_weights_whose_sum_has_it(type_name: str) -> None:
+    """The sum holds after any turned bit, so factors and bytes are those that the decoder takes."""
+    before = xray.encoded("tinylm", False, type_name)
+    for byte in range(0, FORMATS[type_name].bytes, 5):
+        after = flipped(before, byte, byte % 8)
+        weights = {i for role in byte_roles(type_name, byte) for i in role.weights}
+        assert set(np.flatnonzero(after.weights != before.weights).tolist()) <= weights
+        for i in sorted(weights)[:8]:
+            expected = pytest.approx(float(after.weights[i]), rel=1e-6, abs=1e-9)
+            assert FORMATS[type_name].total(after.stored(i), i) == expected
+
+
+def test_every_block_type_of_ggml_is_offered_once() -> None:
+    blocks = [name for name in ggml.CODECS if ggml.FORMATS[name].block_size > 1]
+    offered = [name for group in xray.GROUPS.values() for name in group]
+    assert sorted(offered) == sorted(blocks) == sorted(FORMATS)
+
+
+@pytest.mark.parametrize("type_name", FORMATS)
+def test_a_format_is_offered_with_its_bits_a_weight(type_name: str) -> None:
+    name, bits = TEXT.option("format", type_name, Controls.widgets()["format"]).split(", ")
+    assert (name, float(bits.split()[0])) == (type_name, ggml.FORMATS[type_name].bits_per_weight)
+
+
+@pytest.mark.parametrize("type_name", FORMATS)
+def test_every_byte_and_every_kind_of_turned_bit_has_a_sentence(type_name: str) -> None:
+    """A sentence names the byte, and how many weights move."""
+    before = xray.encoded("ffn_in", False, type_name)
+    for byte in range(FORMATS[type_name].bytes):
+        shown = view(Controls(format=type_name, pick=f"byte-{byte}"))
+        says = TEXT.sentence(shown.description[0])
+        assert says.startswith(f"Byte {byte} is {before.data[byte]:02X}")
+        if byte % 7 == 0:
+            bit = byte // 7 % 8
+            turned = view(Controls(format=type_name, pick=f"byte-{byte}", flip=str(bit)))
+            moved = np.count_nonzero(flipped(before, byte, bit).weights != before.weights)
+            says = TEXT.sentence(turned.description[0])
+            expected = f" {moved} of " if moved > 1 else "that one weight|1 of " if moved else "no weight"
+            assert re.search(expected, says), says
+
+
+def test_the_entry_of_a_codebook_is_that_of_the_library() -> None:
+    for type_name in ("IQ2_XXS", "IQ3_S", "IQ1_S"):
+        data = xray.encoded("ffn_in", False, type_name)
+        grid = codebooks.grid(FORMATS[type_name].codebook)
+        for weight in (0, 77, 255):
+            entry = view(Controls(format=type_name, pick=f"weight-{weight}")).drawing["entry"]
+            vector = [int(number["text"].replace(numbers.MINUS, "-")) for number in entry["values"]]
+            index = int(data.fields["indices"][weight // grid.shape[1]])
+            assert entry["index"] == numbers.integer(index)
+            assert np.abs(vector).tolist() == np.abs(grid[index]).tolist()
+            assert [number["picked"] for number in entry["values"]].index(True) == weight % grid.shape[1]
+
+
+def test_a_type_that_needs_a_matrix_has_one_and_says_so() -> None:
+    for type_name in ("IQ2_XXS", "IQ2_XS", "IQ1_S"):
+        shown = view(Controls(format=type_name))
+        assert shown.limits["importance"].reason.key == "needs_importance"
+        assert "importance" in [entry.name for entry in shown.table.columns]
+        without = view(Controls(format=type_name, block="outlier"))
+        assert "importance_even" in [note.key for note in without.notes]
+        ones = ggml.quantize(super_block("outlier").weights, type_name, np.ones(256))[0]
+        assert np.array_equal(xray.encoded("outlier", False, type_name).data, ones)
+
+
+@pytest.mark.parametrize("type_name", FORMATS)
 def test_the_formats_said_to_ignore_importance_are_those_that_do(type_name: str) -> None:
     without, with_it = (xray.encoded("ffn_in", chosen, type_name).data for chosen in (False, True))
-    same = np.array_equal(without, with_it)
+    same = np.array_equal(without, with_it) and not xray.needs_importance(type_name)
     assert same == (type_name in xray.WITHOUT_SEARCH)
     shown = view(Controls(format=type_name, importance=True))
     assert ("importance_ignored" in [note.key for note in shown.notes]) == same
-    assert (shown.drawing["trade"] == []) == same
+    assert (shown.drawing["trade"] == []) == (same or xray.needs_importance(type_name))
 
 
-@pytest.mark.parametrize(("type_name", "alone"), [("Q4_0", True), ("MXFP4", True), ("Q4_K", False)])
-def test_only_the_block_of_the_outlier_changes_with_it(type_name: str, alone: bool) -> None:
-    """The notes say so: blocks of 32 have scales of their own, sub-blocks share the range of d."""
+@pytest.mark.parametrize("type_name", FORMATS)
+def test_only_the_scale_of_the_outlier_grows_with_it(type_name: str) -> None:
+    """The notes say so: blocks have scales of their own, the parts of a super-block share the range of d."""
     weights = super_block("outlier").weights.copy()
     weights[88] = 0
-    without = ggml.quantize(weights, type_name)[0]
-    changed = np.flatnonzero(without != xray.encoded("outlier", False, type_name).data)
-    size = ggml.FORMATS[type_name].block_bytes
-    assert (changed.min() >= 2 * size and changed.max() < 3 * size) == alone
-    notes = [note.key for note in view(Controls(block="outlier", format=type_name)).notes]
-    assert ("outlier_blocks" in notes) == alone
+    key = next(n for n in view(Controls(block="outlier", format=type_name)).notes if "outlier_" in n.key)
+    if key.key != "outlier_scale":
+        return
+    with_it = xray.encoded("outlier", False, type_name)
+    field = FORMATS[type_name].products[0][0].field
+    scale, other = (
+        np.repeat(block.fields[field], FORMATS[type_name].sub_block)
+        for block in (with_it, decode(ggml.quantize(weights, type_name)[0], type_name))
+    )
+    changed = np.flatnonzero(scale != other)
+    assert (str(changed.min()), str(changed.max())) == (key.values["first"], key.values["last"])
+    assert (np.abs(scale[changed]) > np.abs(other[changed])).all()
 
 
 @pytest.mark.parametrize("block", SUPER_BLOCKS)

@@ -25,19 +25,23 @@ from lessons.quantization.anatomy import (
     Term,
     byte_roles,
     decode,
+    digits,
     flipped,
     weight_bytes,
 )
 from lessons.quantization.anatomy import SIZE as WEIGHTS
 from lessons.quantization.super_blocks import SUPER_BLOCKS, SuperBlock, super_block
 from quant_core import ggml
-from quant_core.ggml import ByteRole
+from quant_core.ggml import ByteRole, codebooks
 from quant_core.methods import metrics
 
 COLUMNS = 16
 """Cells of a line, of bytes as of weights."""
 
-KINDS = {"d": "of-float", "dmin": "of-float", "e": "of-float", "scales": "of-scale"}
+KINDS = {
+    **dict.fromkeys(("d", "dmin", "m", "e"), "of-float"),
+    **dict.fromkeys(("scales", "scales_h", "scales_l"), "of-scale"),
+}
 """The look of bytes that say how to read the codes, by ggml's name of the field."""
 
 LOUD = 3.0
@@ -50,22 +54,40 @@ COMMIT = "0c1e570"
 """llama.cpp's commit that wrote the reference bytes."""
 
 COMPARED_BYTES = {
+    "Q4_0": 350784,
+    "Q4_1": 389760,
+    "Q5_0": 428736,
+    "Q5_1": 467712,
+    "Q8_0": 309536,
     "Q2_K": 204960,
     "Q3_K": 268400,
     "Q4_K": 351360,
     "Q5_K": 429440,
     "Q6_K": 512400,
-    "Q4_0": 350784,
-    "Q8_0": 309536,
     "IQ4_NL": 351360,
+    "IQ4_XS": 331840,
+    "IQ3_S": 50160,
+    "IQ3_XXS": 44688,
+    "IQ2_S": 37392,
+    "IQ2_XS": 16872,
+    "IQ2_XXS": 15048,
+    "IQ1_M": 25536,
+    "IQ1_S": 11400,
     "MXFP4": 154768,
+    "NVFP4": 164160,
+    "TQ2_0": 30096,
+    "TQ1_0": 24624,
+    "Q2_0": 32832,
+    "Q1_0": 16416,
 }
 """Bytes of llama.cpp's own that the tests hold against `quantize`, all equal."""
 
-WITHOUT_SEARCH = frozenset({"Q8_0", "MXFP4"})
+WITHOUT_SEARCH = frozenset({"Q8_0", "MXFP4", "NVFP4", "TQ2_0", "TQ1_0", "Q2_0", "Q1_0"})
 """Formats that an importance matrix leaves as they are."""
 
 WORD_JOINER = "\u2060"
+
+CODE_FIELDS = ("codes", "indices", "packed")
 
 HALVES = ("low", "high")
 """Nibbles of a byte."""
@@ -73,11 +95,33 @@ HALVES = ("low", "high")
 FLIPS = ("none", *(str(bit) for bit in range(8)))
 
 MOST_BYTES = max(form.bytes for form in FORMATS.values())
+GROUPS = {
+    "Q4_0 – Q8_0": ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"),
+    "Q2_K – Q6_K": ("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K"),
+    "IQ4_NL – IQ1_S": (
+        "IQ4_NL",
+        "IQ4_XS",
+        "IQ3_S",
+        "IQ3_XXS",
+        "IQ2_S",
+        "IQ2_XS",
+        "IQ2_XXS",
+        "IQ1_M",
+        "IQ1_S",
+    ),
+    "MXFP4, NVFP4": ("MXFP4", "NVFP4"),
+    "TQ2_0 – Q1_0": ("TQ2_0", "TQ1_0", "Q2_0", "Q1_0"),
+}
+"""The formats in the menu."""
+
+SYMBOLS = {"d": "d", "scales": "sc[{}]", "indices": "k[{}]", "signs": "s[{}]", "shifts": "δ[{}]"}
+"""What the numbers of a type with a codebook are called."""
+
 PICKS = (*(f"byte-{i}" for i in range(MOST_BYTES)), *(f"weight-{i}" for i in range(WEIGHTS)))
 
 
 class Controls(FigureControls):
-    format: str = choice("Q4_K", FORMATS, together=3)
+    format: str = choice("Q4_K", FORMATS, together=3, groups=GROUPS)
     importance: bool = switch(False)
     block: str = choice("ffn_in", SUPER_BLOCKS)
     pick: str = choice("weight-5", PICKS, style="drawn", together=16)
@@ -158,9 +202,23 @@ def turned(controls: Controls, block: SuperBlock, before: Decoded) -> Result:
 @functools.lru_cache(maxsize=64)
 def encoded(name: str, with_importance: bool, type_name: str = "Q4_K") -> Decoded:
     """256 weights as llama.cpp writes them; without importance where no activations are shipped."""
-    block = super_block(name)
-    importance = block.importance if with_importance else None
+    return written(super_block(name), with_importance, type_name)
+
+
+def written(block: SuperBlock, with_importance: bool, type_name: str) -> Decoded:
+    """A type that needs importance gets it, and where there is none every channel counts alike."""
+    importance = block.importance if with_importance or needs_importance(type_name) else None
+    if importance is None and needs_importance(type_name):
+        importance = np.ones(WEIGHTS, np.float32)
     return decode(ggml.quantize(block.weights, type_name, importance)[0], type_name)
+
+
+def needs_importance(type_name: str) -> bool:
+    return ggml.CODECS[type_name].needs_importance
+
+
+def is_weighted(controls: Controls) -> bool:
+    return controls.importance or needs_importance(controls.format)
 
 
 def measure(block: SuperBlock, weights: NDArray[np.float32]) -> Errors:
@@ -187,13 +245,13 @@ def picked_by(controls: Controls) -> Picked:
 def code_byte(type_name: str, weight: int) -> int:
     """The byte that holds the code, or its low bits."""
     roles = weight_bytes(type_name, weight)
-    return next(role.byte for role in roles if role.field == "codes" and role.field_low_bit == 0)
+    return next(role.byte for role in roles if role.field in CODE_FIELDS and role.field_low_bit == 0)
 
 
 def on_own(controls: Controls, own: Own) -> View:
     """The same on a reader's own weights."""
     block = SuperBlock(own.take(WEIGHTS), 0, own.column, own.column + len(own.values), None)
-    before = decode(ggml.quantize(block.weights, controls.format)[0], controls.format)
+    before = written(block, False, controls.format)
     return view(turned(controls, block, before), own)
 
 
@@ -220,6 +278,7 @@ def view(result: Result, own: Own | None = None) -> View:
             "bits": _bits(result.before, picked.byte, controls.flip),
             "roles": _roles(after, picked.byte),
             "terms": _terms(after, picked.weight),
+            "entry": _vector(form, after, picked.weight),
             "result": {"index": str(picked.weight), "value": value.text, "original": original.text},
             "blocks": form.blocks if form.blocks > 1 else 0,
             "fields": _fields(form, after),
@@ -276,14 +335,19 @@ def _bits(before: Decoded, byte: int, flip: str) -> list[dict[str, Any]]:
 HALF_PRECISION = ("±", *(f"e{i}" for i in range(4, -1, -1)), *(f"f{i}" for i in range(9, -1, -1)))[::-1]
 E8M0 = tuple(f"e{i}" for i in range(8))
 E2M1 = ("f0", "e0", "e1", "±")
-_PARTS = {"±": "sign", "e": "exponent", "f": "fraction"}
+UE4M3 = ("f0", "f1", "f2", "e0", "e1", "e2", "e3", "–")
+_PARTS = {"±": "sign", "e": "exponent", "f": "fraction", "–": "binary"}
 
 
 def _place(block: Decoded, role: ByteRole, place: int) -> dict[str, str]:
     """What a bit is worth in its number: a power of two, or a part of a floating-point number."""
-    floats = {"d": HALF_PRECISION, "dmin": HALF_PRECISION, "e": E8M0}
-    if block.type_name == "MXFP4":
+    floats = {"d": HALF_PRECISION, "dmin": HALF_PRECISION, "m": HALF_PRECISION, "e": E8M0}
+    if block.type_name in ("MXFP4", "NVFP4"):
         floats["codes"] = E2M1
+    if block.type_name == "NVFP4":
+        floats["d"] = UE4M3
+    if role.field in ("signs", "shifts"):
+        return {"part": "sign", "worth": f"±{place}" if role.field == "signs" else "±"}
     if role.field in floats:
         worth = floats[role.field][place]
         return {"part": _PARTS[worth[0]], "worth": worth}
@@ -299,7 +363,7 @@ def _roles(after: Decoded, byte: int) -> list[dict[str, Any]]:
             "span": role.high_bit - role.low_bit + 1,
             "word": _role_word(after.type_name, role),
             "index": str(role.index),
-            "value": _field_text(role.field, after.number(role)),
+            "value": _role_text(role, after),
         }
         for role in reversed(byte_roles(after.type_name, byte))
     ]
@@ -314,7 +378,9 @@ def _role_word(type_name: str, role: ByteRole) -> str:
 
 def _of(type_name: str, role: ByteRole) -> str:
     """Tells a number of one block among several from one of all 256 weights."""
-    return "_of" if role.field == "d" and FORMATS[type_name].blocks > 1 else ""
+    if role.field not in ("d", "m") or FORMATS[type_name].blocks == 1:
+        return ""
+    return "_of" if len(role.weights) == FORMATS[type_name].layout.block_size else "_part"
 
 
 def _fine(value: float) -> str:
@@ -323,7 +389,14 @@ def _fine(value: float) -> str:
 
 
 def _field_text(field: str, value: float) -> str:
-    return _fine(value) if field in ("d", "dmin", "e") else numbers.integer(value)
+    return _fine(value) if field in ("d", "dmin", "m", "e") else numbers.integer(value)
+
+
+def _role_text(role: ByteRole, block: Decoded) -> str:
+    """The number that some bits belong to; a packed byte as its digits."""
+    if role.field == "packed":
+        return " ".join(map(str, digits(block.number(role), len(role.weights))))
+    return _field_text(role.field, block.number(role))
 
 
 def _ranges(indices: Iterable[int]) -> str:
@@ -338,10 +411,11 @@ def _ranges(indices: Iterable[int]) -> str:
 
 
 def _terms(after: Decoded, weight: int) -> list[list[dict[str, str]]]:
-    """The products of the sum with their numbers and the bytes that they come from."""
+    """The factors of the sum with their numbers and the bytes that they come from."""
     runs: dict[str, list[ByteRole]] = {}
     for role in weight_bytes(after.type_name, weight):
         runs.setdefault(role.field, []).append(role)
+    stored = after.stored(weight)
     return [
         [
             {
@@ -349,10 +423,13 @@ def _terms(after: Decoded, weight: int) -> list[list[dict[str, str]]]:
                 "field": term.field,
                 "word": _term_word(after.type_name, term, runs[term.field][0]),
                 "index": str(runs[term.field][0].index),
+                "place": str(_place_in_vector(after.type_name, weight)),
                 "shift": str(term.shift),
-                "stored": _field_text(term.field, after.number(runs[term.field][0])),
-                "value": _term_text(term, after.number(runs[term.field][0])),
-                "bytes": ", ".join(dict.fromkeys(str(role.byte) for role in runs[term.field])),
+                "stored": _field_text(term.field, stored[term.field]),
+                "value": _term_text(term, stored, weight),
+                "bytes": ", ".join(
+                    dict.fromkeys(str(role.byte) for role in runs[term.field] + runs.get(term.also, []))
+                ),
             }
             for term in product
         ]
@@ -360,21 +437,51 @@ def _terms(after: Decoded, weight: int) -> list[list[dict[str, str]]]:
     ]
 
 
+def _place_in_vector(type_name: str, weight: int) -> int:
+    """The place of a weight in the vector of the codebook that it shares, or in its packed byte."""
+    form = FORMATS[type_name]
+    if form.codebook:
+        return weight % int(codebooks.grid(form.codebook).shape[1])
+    packed = next((role for role in weight_bytes(type_name, weight) if role.field == "packed"), None)
+    return list(packed.weights).index(weight) if packed else 0
+
+
+def _vector(form: Anatomy, after: Decoded, weight: int) -> dict[str, Any]:
+    """The entry of the codebook that the weight belongs to, with its signs; empty without a codebook."""
+    if not form.codebook:
+        return {}
+    count, length = codebooks.grid(form.codebook).shape
+    first = weight // length * length
+    return {
+        "word": "entry_with_signs" if "signs" in after.fields else "entry",
+        "index": _field_text("indices", after.stored(weight)["indices"]),
+        "last": numbers.integer(count - 1),
+        "values": [
+            {"text": numbers.integer(int(after.levels[i])), "picked": i == weight}
+            for i in range(first, first + length)
+        ],
+    }
+
+
 def _term_word(type_name: str, term: Term, role: ByteRole) -> str:
+    if term.word:
+        return term.word
     if term.table:
-        return f"term_{type_name}"
+        return f"term_{'E2M1' if type_name == 'NVFP4' else type_name}"
     return f"term_{term.field}{'_less' if term.shift else _of(type_name, role)}"
 
 
-def _term_text(term: Term, stored: float) -> str:
+def _term_text(term: Term, stored: Mapping[str, float], weight: int) -> str:
+    number = stored[term.field]
     if term.shift:
-        return f"({numbers.integer(stored)} {numbers.MINUS} {term.shift})"
-    text = _entry(term.value(stored)) if term.table else _field_text(term.field, stored)
-    return f"({text})" if text.startswith(numbers.MINUS) and term.sign != "=" else text
+        return f"({numbers.integer(number)} {numbers.MINUS} {term.shift})"
+    special = bool(term.table or term.read)
+    text = _entry(term.value(stored, weight)) if special else _field_text(term.field, number)
+    return f"({text})" if text.startswith(numbers.MINUS) and term.sign in "·+" else text
 
 
 def _entry(value: float) -> str:
-    return numbers.integer(value) if value == int(value) else numbers.fixed(value, 1)
+    return numbers.integer(value) if value == int(value) else numbers.shortest(value)
 
 
 # --- the map of bytes and weights --------------------------------------------------------------------------
@@ -385,7 +492,9 @@ def _fields(form: Anatomy, after: Decoded) -> list[dict[str, str]]:
     with_mins = "_mins" if "mins" in after.fields else ""
     return [
         {
-            "word": f"field_{field.name}{with_mins if field.name == 'scales' else ''}",
+            "word": f"field_{field.name}_{form.type_name}"
+            if form.codebook
+            else f"field_{field.name}{with_mins if field.name == 'scales' else ''}",
             "kind": KINDS.get(field.name, ""),
             "span": _ranges(range(field.offset, field.offset + field.size)),
         }
@@ -398,8 +507,8 @@ def _looks(form: Anatomy, result: Result) -> list[str]:
     picked, moved = result.picked, result.moved
     roles = byte_roles(form.type_name, picked.byte) if picked.kind == "byte" else ()
     held = frozenset(i for role in roles for i in role.weights)
-    loud = _loud(result.block) if result.controls.importance else frozenset()
-    codes = result.after.fields["codes"]
+    loud = _loud(result.block) if is_weighted(result.controls) else frozenset()
+    codes = result.after.levels
     return [
         " ".join(
             (
@@ -417,7 +526,12 @@ def _looks(form: Anatomy, result: Result) -> list[str]:
 def _heights(form: Anatomy, codes: NDArray[Any]) -> list[int]:
     """Fifteenths of the way from the lowest level to the highest."""
     table = form.code_term.table
-    if table:
+    if form.codebook:
+        high = codebooks.grid(form.codebook).max()
+        low, values = -high, codes.astype(float)
+    elif form.level:
+        low, high, values = 0, 2, codes.astype(float)
+    elif table:
         low, high = min(table), max(table)
         values = np.array(table)[codes]
     else:
@@ -436,7 +550,7 @@ def _weight_cells(form: Anatomy, result: Result) -> list[dict[str, Any]]:
             "index": i,
             "look": look,
             "checked": picked.value == f"weight-{i}",
-            "code": numbers.integer(int(after.fields["codes"][i])),
+            "code": numbers.integer(int(after.levels[i])),
             "text": _weight(float(after.weights[i])),
         }
         for i, look in enumerate(looks)
@@ -445,7 +559,7 @@ def _weight_cells(form: Anatomy, result: Result) -> list[dict[str, Any]]:
 
 def _scales(form: Anatomy, after: Decoded) -> list[dict[str, Any]]:
     """What scales each sub-block, beside its lines of weights: scale and minimum, or the scale of a block."""
-    fields = ("scales", "mins") if "scales" in after.fields else (form.products[0][0].field,)
+    fields = ("scales", "mins") if "scales" in after.fields else (form.products[0][0].field, "m")
     stored = [(name, after.fields[name]) for name in fields if name in after.fields]
     return [
         {
@@ -457,7 +571,7 @@ def _scales(form: Anatomy, after: Decoded) -> list[dict[str, Any]]:
 
 
 def _in_margin(field: str, value: float) -> str:
-    return numbers.significant(value, 3) if field in ("d", "e") else numbers.integer(int(value))
+    return numbers.significant(value, 3) if field in ("d", "m", "e") else numbers.integer(int(value))
 
 
 def _byte_cells(
@@ -492,7 +606,7 @@ def _loud(block: SuperBlock) -> frozenset[int]:
 
 def _trade(controls: Controls, block: SuperBlock) -> list[dict[str, Any]]:
     """Plain and weighted error, without and with an importance matrix; empty where it changes nothing."""
-    if block.importance is None or controls.format in WITHOUT_SEARCH:
+    if block.importance is None or controls.format in WITHOUT_SEARCH or needs_importance(controls.format):
         return []
     without, with_it = (
         measure(block, encoded(controls.block, chosen, controls.format).weights) for chosen in (False, True)
@@ -546,12 +660,13 @@ def _weight_sentence(after: Decoded, weight: int) -> Sentence:
     form = FORMATS[after.type_name]
     terms = [term for product in _terms(after, weight) for term in product]
     factors = {f"{term['field']}_factor": term["value"] for term in terms}
-    key = "weight" if len(form.products) > 1 else f"weight_{after.type_name}"
     return Sentence(
-        key,
+        form.sentence,
         **{term["field"]: term["stored"] for term in terms},
         **factors,
-        level=terms[-1]["value"].strip("()"),
+        level=factors.get("indices_factor", terms[-1]["value"]).strip("()"),
+        digit=str(int(after.levels[weight])),
+        place=terms[0]["place"],
         weight=str(weight),
         sub_block=str(weight // form.sub_block),
     )
@@ -560,16 +675,19 @@ def _weight_sentence(after: Decoded, weight: int) -> Sentence:
 def _byte_sentence(after: Decoded, byte: int) -> Sentence:
     """What the byte holds: a key for each pattern of fields, and the numbers as a, b, c …"""
     roles = byte_roles(after.type_name, byte)
+    head = {"byte": str(byte), "hex": f"{after.data[byte]:02X}"}
+    if FORMATS[after.type_name].codebook and [role.field for role in roles] != ["d"]:
+        parts = [f"{SYMBOLS[role.field].format(role.index)} = {_role_text(role, after)}" for role in roles]
+        return Sentence("byte_parts", **head, parts=", ".join(parts))
     patterns = itertools.groupby(roles, key=lambda role: f"{role.field}_{_part(after, role)}")
     key = "_".join(("byte", *(f"{len(list(same))}_{pattern}" for pattern, same in patterns)))
-    values = {
-        "byte": str(byte),
-        "hex": f"{after.data[byte]:02X}",
+    values = head | {
         "all": ", ".join(str(role.index) for role in roles),
-        "values": ", ".join(_field_text(role.field, after.number(role)) for role in roles),
+        "values": ", ".join(_role_text(role, after) for role in roles),
+        "span": str(len(roles[0].weights)),
     }
     for name, role in zip("ab", roles, strict=False):
-        values |= {name: str(role.index), f"{name}_value": _field_text(role.field, after.number(role))}
+        values |= {name: str(role.index), f"{name}_value": _role_text(role, after)}
     return Sentence(key + _of(after.type_name, roles[0]), **values)
 
 
@@ -596,8 +714,10 @@ def _flip_sentence(result: Result) -> Sentence:
         "bit": str(bit),
         "byte": str(byte),
         "index": str(role.index),
-        "was": _field_text(role.field, before.number(role)),
-        "now": _field_text(role.field, after.number(role)),
+        "was": _role_text(role, before),
+        "now": _role_text(role, after),
+        "first": str(role.weights[0]),
+        "last": str(role.weights[-1]),
         "count": numbers.integer(int(np.count_nonzero(moved))),
         "span": str(len(role.weights)),
         "most": str(most),
@@ -612,17 +732,18 @@ def _flip_sentence(result: Result) -> Sentence:
 def _table(result: Result) -> Table:
     """All weights; what a turned bit moved and the importance have a column when they are in play."""
     controls, block, after = result.controls, result.block, result.after
+    form = FORMATS[controls.format]
     columns = [
         (Column("weight", str), range(WEIGHTS)),
         (Column("byte", str), [code_byte(controls.format, i) for i in range(WEIGHTS)]),
-        (Column("code", numbers.integer), after.fields["codes"].tolist()),
+        (Column("level" if form.codebook else "code", numbers.integer), after.levels.tolist()),
         (Column("original", _in_table), block.weights.tolist()),
         (Column("value", _in_table), after.weights.tolist()),
         (Column("error", _change_in_table), (after.weights - block.weights).tolist()),
     ]
     if controls.flip != "none":
         columns.append((Column("moved", _change_in_table), result.moved.tolist()))
-    if controls.importance and block.importance is not None:
+    if is_weighted(controls) and block.importance is not None:
         columns.append((Column("importance", numbers.significant), block.importance.tolist()))
     rows = zip(*(values for _, values in columns), strict=True)
     marked = frozenset({result.picked.weight})
@@ -650,7 +771,8 @@ def _formulas(form: Anatomy, after: Decoded, weight: int) -> tuple[str, ...]:
         )
         for product, printed in zip(form.products, _terms(after, weight), strict=True)
     ]
-    symbols, values = (" - ".join(sides) for sides in zip(*products, strict=True))
+    joined = " + " if form.products[-1][0].sign == "+" else " - "
+    symbols, values = (joined.join(sides) for sides in zip(*products, strict=True))
     sizes = " + ".join(str(field.size) for field in form.layout.fields)
     count, total = form.layout.block_size, form.layout.block_bytes
     return (
@@ -674,10 +796,13 @@ def _notes(controls: Controls, block: SuperBlock, own: Own | None) -> Iterable[S
         yield Sentence("from_own", name=own.name)
     else:
         yield from _origin(controls, block)
-    if form.code_term.table:
+    if len(form.code_term.table) > 2:
         entries = ", ".join(_entry(value) for value in form.code_term.table)
-        yield Sentence(f"table_{controls.format}", entries=entries)
-    if controls.importance:
+        kind = "T" if form.code_term.table[0] else "E2M1"
+        yield Sentence(f"table_{kind}", entries=entries)
+    if needs_importance(controls.format) and block.importance is None:
+        yield Sentence("importance_even", format=controls.format)
+    elif is_weighted(controls):
         yield from [Sentence("importance_own")] if own else _importance_notes(controls, block)
     yield Sentence(f"layout_{controls.format}")
     yield Sentence(
@@ -694,13 +819,27 @@ def _origin(controls: Controls, block: SuperBlock) -> Iterable[Sentence]:
     place |= {"columns": str(block.row_length), "format": controls.format}
     yield Sentence(f"from_{controls.block}", **place)
     if controls.block == "outlier":
-        kind = "blocks" if form.blocks > 1 else "Q4_K" if controls.format == "Q4_K" else "super_block"
-        yield Sentence(f"outlier_{kind}")
+        yield _outlier(form)
     if block.row_length % form.layout.block_size:
         yield Sentence("not_legal", fallback=str(form.layout.fallback), **place)
 
 
+OUTLIER = 88
+"""Its place in the third block."""
+
+
+def _outlier(form: Anatomy) -> Sentence:
+    """What the outlier does to the scales of the others."""
+    first = OUTLIER // form.sub_block * form.sub_block
+    own_scale = form.blocks > 1 or form.sub_block == WEIGHTS
+    key = "Q4_K" if form.type_name == "Q4_K" else "scale" if own_scale else "super_block"
+    return Sentence(f"outlier_{key}", first=str(first), last=str(first + form.sub_block - 1))
+
+
 def _limits(controls: Controls, block: SuperBlock) -> dict[str, Limit]:
+    if needs_importance(controls.format):
+        key = "needs_made_up" if block.importance is None else "needs_importance"
+        return {"importance": Limit(Sentence(key, format=controls.format))}
     if block.importance is None:
         return {"importance": Limit(Sentence("no_importance"))}
     if controls.format in WITHOUT_SEARCH:

@@ -101,7 +101,7 @@ def constants(path: Path) -> set[str]:
 def test_app_names_no_figure_and_no_part_of_one() -> None:
     """Only the export reads drawings: elsewhere a word without a hyphen means something else."""
     known = parts()
-    assert known >= {"methods-board", "qlora-bytes", "gutter", "lones"}
+    assert known >= {"methods-board", "qlora-bytes", "lones"}
     compound = FIGURES.keys() | {part for part in known - OF_MARKUP if "-" in part}
     named = {path.name: constants(path) & compound for path in (ROOT / "app").rglob("*.py")}
     named |= {path.name: constants(path) & known - OF_MARKUP for path in (ROOT / "app/export").glob("*.py")}

@@ -62,6 +62,8 @@ def significant(value: float, digits: int = 3) -> str:
     >>> significant(0.0383021), significant(1234.5), significant(26993), significant(0.0000379)
     ('0.0383', '1234', '26\u202f993', '3.79×10⁻⁵')
     """
+    if math.isnan(value):
+        return "NaN"
     if value == 0 or not math.isfinite(value):
         return "0" if value == 0 else ("∞" if value > 0 else current_language().minus(MINUS) + "∞")
     mantissa, _, power = f"{value:.{digits - 1}e}".partition("e")

@@ -20,7 +20,13 @@ from lessons.quantization.figures.xray import (
     FIGURE,
     Controls,
 )
-from lessons.quantization.super_blocks import SUPER_BLOCKS, layer_importance, super_block, tiny_weights
+from lessons.quantization.super_blocks import (
+    SUPER_BLOCKS,
+    SuperBlock,
+    layer_importance,
+    super_block,
+    tiny_weights,
+)
 from quant_core import ggml
 from quant_core.ggml import codebooks
 
@@ -538,3 +544,12 @@ def test_every_option_has_its_words() -> None:
                 TEXT.option(name, option, widget)
     for entry in view(Controls(importance=True, flip="1")).table.columns:
         TEXT.column(entry.name)
+
+
+def test_a_scale_that_is_no_number_is_not_printed_as_infinity() -> None:
+    """A turned bit of an FP16 between 1 and 2 gives an exponent of ones: NaN, where the fraction is not 0."""
+    weights = np.linspace(-1.5, 1.5, 256, dtype=np.float32)
+    block = SuperBlock(weights, 0, 0, 256, None)
+    controls = Controls(format="TQ2_0", pick="byte-65", flip="6")
+    shown = xray.view(xray.turned(controls, block, xray.written(block, False, "TQ2_0")))
+    assert "from 1.5000 to NaN" in TEXT.sentence(shown.description[0])

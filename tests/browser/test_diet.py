@@ -28,9 +28,9 @@ NOT_YET: dict[str, set[str]] = {}
 """The rules that a figure does not keep yet. A test fails when it keeps one of them: then take it out."""
 
 
-def open_folded(page: Page, name: str) -> None:
+def open_folded(page: Page, name: str, query: str = "") -> None:
     """The figure as it stands in the lesson, which is as wide."""
-    open_alone(page, name)
+    open_alone(page, name, query)
     figure(page, name).locator(".details").evaluate("details => { details.open = false }")
     page.evaluate(f"() => {{ window.diet = {DIET} }}")
 
@@ -50,6 +50,13 @@ def test_a_figure_fits_a_laptop_and_a_phone(page: Page, name: str, subtests: pyt
     page.set_viewport_size({"width": 390, "height": 844})
     with subtests.test("phone"):
         shows_the_first_control_with_what_it_moves(page, name)
+
+
+@pytest.mark.parametrize("query", ["format=Q8_0", "format=Q6_K", "format=IQ1_M&pick=byte-49&block=outlier"])
+def test_the_largest_blocks_fit_a_laptop(page: Page, query: str) -> None:
+    """FIG.05B with the most bytes, with the most above error bars, and with the most bytes for one weight."""
+    open_folded(page, "xray", query)
+    fits_a_laptop(page, "xray")
 
 
 def fits_a_laptop(page: Page, name: str) -> None:

@@ -211,7 +211,9 @@ def test_a_byte_lights_the_weights_that_change_with_its_bits(type_name: str) -> 
 
 @pytest.mark.parametrize("type_name", FORMATS)
 def test_the_named_runs_of_bytes_fill_a_block(type_name: str) -> None:
-    spans = " ".join(field["span"] for field in view(Controls(format=type_name)).drawing["fields"])
+    fields = view(Controls(format=type_name)).drawing["fields"]
+    assert all(TEXT.word(field["word"]) for field in fields)
+    spans = " ".join(field["span"] for field in fields)
     ends = [int(number) for number in re.findall(r"\d+", spans)]
     assert ends[0] == 0
     assert ends[-1] == ggml.FORMATS[type_name].block_bytes - 1
@@ -268,6 +270,12 @@ def test_every_bit_moves_only_weights_whose_sum_has_it(type_name: str) -> None:
         for i in sorted(weights)[:8]:
             expected = pytest.approx(float(after.weights[i]), rel=1e-6, abs=1e-9)
             assert FORMATS[type_name].total(after.stored(i), i) == expected
+
+
+def test_the_bytes_of_four_digits_are_called_so() -> None:
+    fields = view(Controls(format="TQ1_0")).drawing["fields"]
+    names = [(TEXT.word(field["word"]), field["span"].replace(xray.WORD_JOINER, "")) for field in fields]
+    assert names == [("5 digits", "0–47"), ("4 digits", "48–51"), ("d", "52–53")]
 
 
 def test_every_block_type_of_ggml_is_offered_once() -> None:

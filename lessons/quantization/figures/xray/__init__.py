@@ -493,7 +493,7 @@ def _fields(form: Anatomy, after: Decoded) -> list[dict[str, str]]:
     return [
         {
             "word": f"field_{field.name}_{form.type_name}"
-            if form.codebook
+            if form.level
             else f"field_{field.name}{with_mins if field.name == 'scales' else ''}",
             "kind": KINDS.get(field.name, ""),
             "span": _ranges(range(field.offset, field.offset + field.size)),

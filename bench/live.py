@@ -47,6 +47,7 @@ VOTE_AIM, READER_AIM, SCREEN_AIM = 250.0, 100.0, 1000.0  # milliseconds
 PATIENCE = 10.0  # seconds
 ALONE = 15.0  # seconds for which the others read before the class begins
 REPEATED = 0.05  # share of the votes that are sent a second time, as after a lost line
+LOOK_AGAIN = 15.0  # seconds between two looks at the count while a vote is open: static/js/class/bar.js
 SETTLE = 5.0  # seconds between two presses of the teacher, and before students answer
 
 
@@ -284,11 +285,22 @@ class Student:
                 self.acknowledged[vote] = value
                 self.held.last_vote = time.perf_counter()
 
+    async def follow_the_count(self) -> None:
+        """Ask for the bar again and again, until cancelled."""
+        await asyncio.sleep(LOOK_AGAIN * random.random())
+        while True:
+            self.look()
+            await asyncio.sleep(LOOK_AGAIN)
+
+    def look(self) -> None:
+        """Ask for the bar, once more if one is on its way."""
+        self.stale = True
+        if self.seen is None or self.seen.done():
+            self.seen = asyncio.create_task(self._look())
+
     def _heard(self, event: str, data: str) -> None:
         if event == "changed" and int(data) != self.version:
-            self.stale = True
-            if self.seen is None or self.seen.done():
-                self.seen = asyncio.create_task(self._look())
+            self.look()
 
     async def _look(self) -> None:
         while self.stale:
@@ -465,9 +477,12 @@ class Held:
         screen.at.clear()
         self.last_vote = time.perf_counter()
         spread = self.size.vote_seconds
+        counts = [asyncio.create_task(student.follow_the_count()) for student in self.students]
         await asyncio.gather(
             *(student.vote(item, vote, spread * random.random()) for student in self.students)
         )
+        for count in counts:
+            count.cancel()
         end = self.last_vote + PATIENCE
         while len(self.students) not in screen.at and time.perf_counter() < end:
             await asyncio.sleep(0.02)

@@ -296,3 +296,7 @@ _ALL = (
 )
 
 FORMATS: Mapping[str, Anatomy] = {anatomy.type_name: anatomy for anatomy in _ALL}
+
+for _anatomy in _ALL:
+    if _anatomy.codebook:
+        codebooks.grid(_anatomy.codebook)  # read before a server starts, which opens no file later

@@ -73,6 +73,10 @@ def read_everything(app: FastAPI) -> None:
         static_file(path)
     shown_functions()
     pictures.read_files()
+    for slug in all_slugs():
+        for job in load_lesson(slug).jobs.values():
+            if job.runs_here():
+                job.depends_on()
     for language in (*languages(), *(PSEUDO if settings.pseudo_languages else ())):
         with use_site(app.state.site), use_language(language):
             for key, make in first_pages():

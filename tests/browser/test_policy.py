@@ -38,6 +38,7 @@ OPEN_AND_SCROLL = """async () => {
 }"""
 FILES = (".csv", ".svg", ".py", ".ipynb")
 STILL_STATIC = "[data-chart]:not(.live), [data-chart-live]:not(:has(.main-svg))"
+STILL_CLOSED = "main .sharing:not(:has(button))"  # its panel is on its way
 LINKS = "all => all.map(a => a.href.split('#')[0])"
 
 
@@ -61,6 +62,7 @@ def test_every_page_stays_within_its_policy(page: Page, watch: Watch, server: st
         page.goto(to_walk.pop(0))
         page.emulate_media(color_scheme="light")
         page.evaluate(OPEN_AND_SCROLL)
+        expect(page.locator(STILL_CLOSED)).to_have_count(0)
         page.emulate_media(color_scheme="dark")
         for chart in page.locator("[data-chart]").all():  # some had not come yet when they were scrolled past
             chart.scroll_into_view_if_needed()

@@ -385,6 +385,8 @@ def _right_side(result: Result, y: Scale) -> dict[str, Any]:
     words = float(middles[step])
     if min(abs(words - at) for at in (zero, *[at for at, _ in named])) < 24:
         words += 20 if words < HEIGHT / 2 else -20
+        if two:  # both levels are near: above the two
+            words = ends[1][0] - 24
     return {
         "values": [{"y": at, "text": numbers.signed(level, places)} for at, level in named],
         "zero": {

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from app.addresses import address
 from app.assets import content_hash, static_file, static_files, version
 from app.cache import disk
-from app.cache.response import BEST, CachedResponse
+from app.cache.response import SMALL, CachedResponse
 from app.cache.store import ResponseCache
 from app.export import pictures
 from app.export.files import python_file
@@ -98,7 +98,7 @@ def first_pages() -> Iterator[Making]:
     for slug in all_slugs():
         lesson = load_lesson(slug)
         queries = defaults_of(lesson)
-        yield lesson_address(lesson, queries), partial(lesson_page, lesson, queries)
+        yield lesson_address(lesson, queries), partial(lesson_page, lesson, queries, quality=SMALL)
         for page in lesson.workshop:
             key = lesson_address(lesson, queries, ("workshop page", slug, page.slug))
             yield key, partial(workshop_page, lesson, page, queries)
@@ -110,15 +110,13 @@ def first_pages() -> Iterator[Making]:
 def likely_pages(cache: ResponseCache) -> Iterator[Making]:
     """What readers are likely to ask for, that of a lesson's page before that of its workshop.
 
-    Of each figure the state tables of a first touch, then the lesson's page as small as it can be; of figures
-    with few states, which compute longest, all.
+    Of each figure the state tables of a first touch; of figures with few states, which compute longest, all.
     """
     for lesson in map(load_lesson, lesson_slugs()):
         queries = defaults_of(lesson)
         in_order = sorted(lesson.figures, key=lesson.in_workshop)
         for name in in_order:
             yield from _first_tables(cache, lesson, name, queries[name])
-        yield lesson_address(lesson, queries), partial(lesson_page, lesson, queries, quality=BEST)
         for name in in_order:
             controls = lesson.figures[name].controls
             if controls.combinations() <= FEW_STATES:

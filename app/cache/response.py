@@ -20,7 +20,7 @@ COMPRESSIBLE = ("text/", "application/json", "application/x-ipynb", "application
 SMALLEST = 512  # bytes below which compression costs more than it saves
 MOST_WHOLE = 32 * 1024  # bytes, up to which a connection may hold a copy of its own until it is taken
 REFUSED = frozenset({"q=0", "q=0.0", "q=0.00", "q=0.000"})
-QUICK, BEST = 5, 11  # brotli's quality: while somebody waits, and where nobody does
+QUICK, SMALL, BEST = 5, 10, 11  # brotli's quality: while somebody waits, at the start, where nobody waits
 PIECE = 16 * 1024
 GZIP = 16 + zlib.MAX_WBITS
 

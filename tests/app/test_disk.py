@@ -73,7 +73,7 @@ def taken(folder: Path, **settings: str) -> FastAPI:
 def test_next_server_loads_stored_responses(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     states = [f"{ADDRESS}?{urlencode(state.query())}" for state in FIGURES[FEW].controls.every()]
     with TestClient(application(folder)) as client:
-        expected = {address: client.get(address) for address in [*states, "/lessons/quantization"]}
+        expected = {address: client.get(address) for address in states}
     app = taken(folder)
     assert app.state.made_ahead
 

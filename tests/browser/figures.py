@@ -86,6 +86,17 @@ def open_alone(page: Page, name: str, query: str = "") -> None:
     page.locator("html.js").wait_for()
 
 
+def without_tables(page: Page, name: str) -> None:
+    """Let the server answer each change: a control that is touched would fetch all its views."""
+    page.locator(f"#{FIGURES[name].id}-form").evaluate("form => { delete form.dataset.tabled }")
+
+
+def without_colours(page: Page, name: str) -> None:
+    """Keep the words of a figure's Python only: its thousand coloured pieces take as long as all the rest."""
+    pieces = figure(page, name).locator("pre")
+    pieces.evaluate_all("all => all.forEach(each => each.replaceChildren(each.textContent))")
+
+
 def awake(page: Page) -> None:
     """Wait until the lesson's scripts have run."""
     script = 'head > script[src$="/js/page/figures.js"]'

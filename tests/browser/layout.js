@@ -10,12 +10,27 @@
     "a hyphen for a minus": /(^|[\s(=·×,/±])-[\d.]/,
   };
 
+  /** Asks once for an element, as long as nothing changes: `problems` forgets the answers when it starts. */
+  const forget = [];
+  function remembered(ask) {
+    let known = new Map();
+    forget.push(() => { known = new Map(); });
+    return (element) => {
+      if (!known.has(element)) known.set(element, ask(element));
+      return known.get(element);
+    };
+  }
+
+  const isForScreenReaders = remembered((element) =>
+    getComputedStyle(element).clipPath.startsWith("inset(50") || (element.parentElement && isForScreenReaders(element.parentElement)));
+  const boxOf = remembered((element) => {
+    const { overflowX, overflowY } = getComputedStyle(element);
+    return { overflowX, overflowY, edge: element.getBoundingClientRect() };
+  });
+
   /** Whoever sees the figure sees this. */
   function isShown(element) {
-    if (element.closest("noscript")) return false;
-    for (let around = element; around; around = around.parentElement) {
-      if (getComputedStyle(around).clipPath.startsWith("inset(50")) return false; // for screen readers
-    }
+    if (element.closest("noscript") || isForScreenReaders(element)) return false;
     const drawn = element.closest("text"); // checkVisibility does not see that a group around it is not displayed
     return element.checkVisibility({ visibilityProperty: true, opacityProperty: true }) && drawn?.getBoundingClientRect().width !== 0;
   }
@@ -59,8 +74,7 @@
   function isCut({ element, box }, card) {
     for (let around = element; around !== card.parentElement; around = around.parentElement) {
       if (around instanceof SVGElement) continue;
-      const { overflowX, overflowY } = getComputedStyle(around);
-      const edge = around.getBoundingClientRect();
+      const { overflowX, overflowY, edge } = boxOf(around);
       if (around === card) return box.left < edge.left || box.right > edge.right || box.top < edge.top || box.bottom > edge.bottom;
       if (overflowX === "auto" || overflowX === "scroll") {
         const left = edge.left - around.scrollLeft;
@@ -85,8 +99,9 @@
 
   function wordsOf(figure, texts) {
     const labels = [...figure.querySelectorAll("[aria-label], [aria-valuetext]")].flatMap((each) => [each.ariaLabel, each.ariaValueText]);
-    const whole = new Set(texts.map(({ owner }) => owner.textContent.replace(/[ \n\t]+/g, " ").trim()));
-    return [...whole, ...labels.filter(Boolean)];
+    const owners = [...new Set(texts.map(({ owner }) => owner))];
+    const whole = owners.map((owner) => owner.textContent.replace(/[ \n\t]+/g, " ").trim());
+    return [...new Set([...whole, ...labels.filter(Boolean)])];
   }
 
   /** Marks that show data: not the grid, not the axes. */
@@ -114,6 +129,7 @@
   }
 
   function problems(figure) {
+    forget.forEach((each) => each());
     const texts = textsOf(figure);
     const drawing = figure.querySelector(".drawing");
     const small = texts.filter(({ size }) => size < SMALLEST - 0.01);

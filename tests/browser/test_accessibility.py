@@ -17,6 +17,8 @@ from tests.browser.figures import (
     expect_state,
     figure,
     open_alone,
+    without_colours,
+    without_tables,
 )
 
 pytestmark = pytest.mark.tidy
@@ -54,6 +56,8 @@ def drawn(name: str, key: str) -> bool:
 @pytest.mark.parametrize("name", NAMES)
 def test_everything_has_its_name(page: Page, name: str, subtests: pytest.Subtests) -> None:
     open_alone(page, name)
+    without_tables(page, name)
+    without_colours(page, name)
     for check in (caption_names_figure, controls_have_labels, radios_have_names, readouts_have_names):
         with subtests.test(check.__name__):
             check(page, name)

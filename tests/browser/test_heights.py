@@ -7,7 +7,15 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from lessons.kit.controls import as_parameter
-from tests.browser.figures import FIGURES, NAMES, expect_state, figure, open_where_it_matters, sliders
+from tests.browser.figures import (
+    FIGURES,
+    NAMES,
+    expect_state,
+    figure,
+    open_where_it_matters,
+    sliders,
+    without_tables,
+)
 
 pytestmark = pytest.mark.tidy
 
@@ -44,6 +52,7 @@ def test_a_slider_leaves_the_figure_as_high_as_it_is(
     """From the first state to the last one; both ends are reached with the keyboard."""
     for control in sliders(name):
         needed = open_where_it_matters(page, name, control)
+        without_tables(page, name)
         for width in WIDTHS:
             page.set_viewport_size({"width": width, "height": 900})
             with subtests.test(f"{control}, {width} px"):

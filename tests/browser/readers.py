@@ -275,7 +275,7 @@ class ByName(InPage):
     def unfold(self) -> None:
         self.shown.locator("summary").get_by_text("Data", exact=True).focus()
         self.page.keyboard.press("Enter")
-        expect(self.shown.locator("details.data tbody tr").first).to_be_visible()
+        self.shown.locator("details.data tbody tr").first.wait_for()
 
     def rows(self) -> list[list[str]]:
         self.unfold()

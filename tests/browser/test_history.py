@@ -174,7 +174,7 @@ def test_a_drag_adds_nothing_to_the_history(page: Page) -> None:
         page.keyboard.press(key)
     put(page, "rtn", "block", "outlier")
     expect_state(page, "rtn", bits=2, block="outlier")
-    expect(page).to_have_url(re.compile(r"\?bits=2&block=outlier$"))  # after the drawing
+    page.wait_for_url(re.compile(r"\?bits=2&block=outlier$"))  # after the drawing
     assert page.evaluate("history.length") == before
 
 

@@ -39,7 +39,7 @@ def test_a_computation_is_stopped_by_who_began_it_and_begun_again_its_rows_come_
     with machine_is_taken(server_folder / "jobs"):
         begin.click()
         only_its_own_page_can_stop_it(page)
-        expect(begin).to_be_visible()
+        begin.wait_for()
     page.evaluate("sessionStorage.loads = '[]'")
     begin.click()
     shown = page.locator("#job-state")
@@ -52,11 +52,11 @@ def test_a_computation_is_stopped_by_who_began_it_and_begun_again_its_rows_come_
 def only_its_own_page_can_stop_it(page: Page) -> None:
     """Neither a link that is passed on nor its address tells how."""
     stop = page.get_by_role("button", name="Stop")
-    expect(stop).to_be_visible()
-    expect(page).to_have_url(re.compile("/jobs/squares$"))
+    stop.wait_for()
+    page.wait_for_url(re.compile("/jobs/squares$"))
     page.reload()
-    expect(stop).to_be_visible()
-    expect(page).to_have_url(re.compile("/jobs/squares$"))
+    stop.wait_for()
+    page.wait_for_url(re.compile("/jobs/squares$"))
     other = page.context.new_page()
     other.goto(page.url)
     expect(other.locator("#job-state")).to_contain_text("Only the page on which it was begun can stop it")

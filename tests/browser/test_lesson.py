@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.charts import CHARTS
 from tests.browser.conftest import until
-from tests.browser.figures import FIGURES, LESSON, PAGE, figure, uncover
+from tests.browser.figures import FIGURES, LESSON, PAGE, awake, figure, uncover
 from tests.browser.watch import Watch
 
 pytestmark = pytest.mark.tidy
@@ -39,8 +39,11 @@ def test_a_page_is_accessible_and_fluid(
     page: Page, watch: Watch, axe: Axe, address: str, subtests: pytest.Subtests
 ) -> None:
     visit(page, watch, address)
-    page.wait_for_load_state("networkidle")  # some style sheets come with what they are for
     of_workshop = "/workshop/" in address
+    if of_workshop:
+        awake(page)
+    elif page.locator("figure[data-figure]").count():
+        page.wait_for_load_state("networkidle")  # the style sheet of charts comes with them
     with subtests.test("axe"):
         # Figures of the workshop are asked on their own pages, see test_every_state and test_contrast.
         assert axe(page, outside=["figure"] if of_workshop else []) == []
@@ -71,7 +74,7 @@ def test_skip_link_is_the_first_stop_and_leads_to_the_content(page: Page) -> Non
     page.keyboard.press("Tab")
     expect(page.locator(".skip")).to_be_focused()
     page.keyboard.press("Enter")
-    expect(page).to_have_url(re.compile("#content$"))
+    page.wait_for_url(re.compile("#content$"))
 
 
 def test_section_list_marks_where_the_reader_is(page: Page) -> None:
@@ -157,7 +160,7 @@ def test_a_refused_request_says_what_is_allowed_and_the_figure_recovers(page: Pa
 @pytest.mark.parametrize("name", CHARTS)
 def test_data_chart_becomes_plotly_near_the_viewport_with_every_point(page: Page, name: str) -> None:
     page.goto(f"{PAGE}/figures/{name}")
-    expect(figure(page, name).locator(".chart.live")).to_be_visible()
+    figure(page, name).locator(".chart.live").wait_for()
     shown = FIGURES[name].view(FIGURES[name].controls()).chart
     assert shown
     points = sum(len(series.points) for series in shown.series if series.kind != "line")
@@ -172,7 +175,7 @@ def test_data_chart_becomes_plotly_near_the_viewport_with_every_point(page: Page
 @pytest.mark.parametrize("name", CHARTS)
 def test_without_scripts_the_chart_is_a_drawing(no_js: Page, name: str) -> None:
     no_js.goto(f"{PAGE}/figures/{name}")
-    expect(figure(no_js, name).locator(".chart-static .mark").first).to_be_visible()
+    figure(no_js, name).locator(".chart-static .mark").first.wait_for()
 
 
 def test_plotly_is_not_asked_for_before_a_chart_is_near(page: Page) -> None:

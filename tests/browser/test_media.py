@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page
 
 from tests.browser.conftest import KeptPage, NewPage
 from tests.browser.figures import (
@@ -39,7 +39,7 @@ def test_paper_shows_each_figure_whole_in_its_state_and_no_control(
             shown = figure(page, name)
             assert shown.locator(", ".join(HANDLES)).evaluate_all(SEEN)
             page.emulate_media(media="print")
-            expect(shown.locator(".drawing")).to_be_visible()
+            shown.locator(".drawing").wait_for()
             assert rendered(page, name) == computed(name, FIGURES[name].controls())
             handles = shown.locator(", ".join((".control input", *HANDLES)))
             assert handles.evaluate_all(SEEN) == []
@@ -55,7 +55,7 @@ def test_paper_shows_each_figure_whole_in_its_state_and_no_control(
 def test_paper_says_what_the_controls_are_set_to(page: Page) -> None:
     open_alone(page, "rtn", "bits=5&scheme=symmetric")
     page.emulate_media(media="print")
-    expect(figure(page, "rtn").locator(".formula").first).to_be_visible()
+    figure(page, "rtn").locator(".formula").first.wait_for()
     front, folded = (figure(page, "rtn").locator(row) for row in (".controls", ".more-controls"))
     assert "Bits per weight\n5" in re.sub(r"\n+", "\n", front.inner_text())
     assert "symmetric" in folded.inner_text().splitlines()

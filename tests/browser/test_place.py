@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page
 
 from tests.browser.conftest import NewPage
 from tests.browser.figures import PAGE, page_of
@@ -52,7 +52,7 @@ def test_reload_and_return_lead_to_where_the_reader_was(reader: Page) -> None:
     for name in ("rtn", "awq"):
         ask = page.locator(f"#ask-{name}")
         ask.get_by_role("button").last.click()
-        expect(ask.locator(".reveal")).to_be_visible()
+        ask.locator(".reveal").wait_for()
     page.locator("[data-figure=awq] .view > .readouts").scroll_into_view_if_needed()
     there = read_on(page, 150)
     page.reload()
@@ -67,7 +67,7 @@ def test_reload_keeps_the_place_on_a_page_of_the_workshop(reader: Page) -> None:
     page.goto(page_of("gptq"))
     ask = page.locator("#ask-gptq")
     ask.get_by_role("button").last.click()
-    expect(ask.locator(".reveal")).to_be_visible()
+    ask.locator(".reveal").wait_for()
     page.locator("[data-figure=gptq] .under").scroll_into_view_if_needed()
     there = read_on(page, 150)
     page.reload()

@@ -38,7 +38,7 @@ def test_a_guess_by_keyboard_is_drawn_on_the_figure_wherever_it_is_true(page: Pa
     slider.press("ArrowRight")
     expect(asked.locator(".slider-value")).to_have_text("55")
     slider.press("Enter")
-    expect(asked.locator(".reveal")).to_be_visible()
+    asked.locator(".reveal").wait_for()
     expect(asked.locator(".verdict")).to_be_focused()
     asked.get_by_role("link", name="See it in the figure").click()
     expect_state(page, "gptq", bits="2", step=16)
@@ -76,12 +76,12 @@ def test_a_guess_stands_where_the_slider_was_and_becomes_a_ring_of_the_chart(pag
     thumb = 24  # CSS pixels: its middle travels that much less than the track
     put = box["x"] + thumb / 2 + 0.5 * (box["width"] - thumb)
     slider.press("Enter")
-    expect(asked.locator(".reveal")).to_be_visible()
+    asked.locator(".reveal").wait_for()
     assert abs(centre(asked.locator("circle.guess")) - put) < 1.5, "where the slider's thumb was"
     chart = page.locator("#fig-05-chart")
     chart.scroll_into_view_if_needed()
     ring = chart.locator(".role-guess .point")
-    expect(ring).to_be_visible()
+    ring.wait_for()
     static = chart.locator(".marks.guess .mark")
     live, server = placed(ring), placed(static)
     assert abs(centre(ring) - centre(static)) < 1, "Plotly's ring lies where the server's does"
@@ -102,8 +102,10 @@ def test_a_guess_is_remembered_in_this_browser(page: Page) -> None:
     asked = question(page, "rtn")
     asked.locator("input").fill("8")
     asked.locator("button").first.click()
+    asked.locator(".reveal").wait_for()
     expect(asked.locator('output[name="guess"]')).to_have_text("8×")
     page.reload()
+    asked.locator(".reveal").wait_for()
     expect(asked.locator('output[name="guess"]')).to_have_text("8×")
     page.goto(f"{PAGE}/questions/rtn")
     expect(asked.locator("[data-said]")).to_have_text("You said 8×")
@@ -117,7 +119,7 @@ def test_without_scripts_the_form_leads_to_its_own_page_and_back(no_js: Page) ->
     asked = question(no_js, "xray")
     asked.locator('input[value="8"]').check()
     asked.get_by_role("button", name="Commit").click()
-    expect(no_js).to_have_url(f"{no_js.url.split('/lessons')[0]}{PAGE}/questions/xray?answer=8")
+    no_js.wait_for_url(f"{no_js.url.split('/lessons')[0]}{PAGE}/questions/xray?answer=8")
     expect(asked.locator('output[name="guess"]')).to_have_text("eight")
     expect(no_js.locator("#fig-05b label.guessed")).to_have_count(8)
     asked.get_by_role("link", name="See it in the figure").click()
@@ -171,7 +173,7 @@ def test_after_a_reload_what_was_answered_is_answered_and_drawn(page: Page) -> N
     asked, shown = question(page, "gptq"), page.locator("#fig-03b")
     asked.locator("input[type=range]").fill("60")
     asked.get_by_role("button", name="Commit").click()
-    expect(asked.locator(".answer-scale")).to_be_visible()
+    asked.locator(".answer-scale").wait_for()
     asked.get_by_role("link", name="See it in the figure").click()
     expect(shown.locator(".reveal-mark.guess")).to_have_count(1)
     page.wait_for_url("**gptq.*")
@@ -179,17 +181,17 @@ def test_after_a_reload_what_was_answered_is_answered_and_drawn(page: Page) -> N
     address = page.url
 
     page.reload()
-    expect(asked.locator(".answer-scale")).to_be_visible()
+    asked.locator(".answer-scale").wait_for()
     assert asked.inner_text() == told
     expect(shown.locator(".reveal-mark.guess")).to_have_count(1)
     assert shown.locator(".reveal-mark").all_inner_texts() == drawn
     assert page.url == address
 
     asked.get_by_role("link", name="Guess again").click()
-    expect(asked.get_by_role("button", name="Commit")).to_be_visible()
+    asked.get_by_role("button", name="Commit").wait_for()
     expect(shown.locator(".reveal-mark")).to_have_count(0)
     page.reload()
-    expect(asked.get_by_role("button", name="Commit")).to_be_visible()
+    asked.get_by_role("button", name="Commit").wait_for()
 
 
 @pytest.mark.parametrize("scripts", [True, False])
@@ -198,13 +200,13 @@ def test_the_page_of_a_question_has_its_figure_with_the_answer(
 ) -> None:
     shown = page if scripts else no_js
     shown.goto(f"{PAGE}/questions/xray")
-    expect(question(shown, "xray").get_by_role("button", name="Commit")).to_be_visible()
+    question(shown, "xray").get_by_role("button", name="Commit").wait_for()
     expect(shown.locator("figure")).to_have_count(0)
     if scripts:
         expect(question(shown, "xray").get_by_role("button", name="Commit")).to_be_disabled()
     question(shown, "xray").locator('input[value="8"]').check(force=True)
     question(shown, "xray").get_by_role("button", name="Commit").click()
-    expect(shown).to_have_url(re.compile(r"/questions/xray\?answer=8$"))
+    shown.wait_for_url(re.compile(r"/questions/xray\?answer=8$"))
     expect(shown.locator("#fig-05b label.guessed")).to_have_count(8)
     question(shown, "xray").get_by_role("link", name="Guess again").click()
     expect(shown.locator("figure")).to_have_count(0)
@@ -228,16 +230,17 @@ def test_what_was_predicted_is_put_beside_what_is_so_on_a_page_and_at_the_end_of
     assert axe(page, "main") == []
 
     page.goto(f"{PAGE}#close")
+    right.first.wait_for()
     expect(right.locator("[name=guess]")).to_have_text("9×")
     expect(again.locator("[data-why]")).to_contain_text("cache")
     assert axe(page, ".recall") == []
     question(page, "awq").get_by_role("button", name="Show me").click()
     expect(again).to_have_count(2)
     again.first.locator("a").click()
-    expect(page).to_have_url(re.compile("#ask-awq$"))
+    page.wait_for_url(re.compile("#ask-awq$"))
     page.locator("[data-forget]").click()
-    expect(page.locator(".recall")).to_be_hidden()
-    expect(page.locator(".try").last).to_be_visible()
+    page.locator(".recall").wait_for(state="hidden")
+    page.locator(".try").last.wait_for()
 
 
 BOX = "card => { const { top, bottom } = card.getBoundingClientRect(); return [top, bottom]; }"
@@ -257,13 +260,13 @@ def test_a_commit_leaves_its_card_where_it_is_on_the_screen(new_page: NewPage, d
             page.wait_for_timeout(300)
             asked.evaluate("(card, d) => scrollBy(0, card.getBoundingClientRect().top - d)", distance)
             asked.locator("button").last.dispatch_event("click")
-            expect(asked.locator(".reveal")).to_be_visible()
+            asked.locator(".reveal").wait_for()
             page.wait_for_timeout(500)  # the figure goes to its state, too
             top, _ = asked.evaluate(BOX)
             assert abs(top - distance) <= 2, f"{name} went from {distance} to {top}"
             assert top >= bar.evaluate("bar => bar.getBoundingClientRect().bottom") - 1
             asked.locator("[data-ask-afresh]").dispatch_event("click")
-            expect(asked.locator("form")).to_be_visible()
+            asked.locator("form").wait_for()
             top, _ = asked.evaluate(BOX)
             assert abs(top - distance) <= 2, f"{name} asked afresh went from {distance} to {top}"
 
@@ -278,8 +281,9 @@ def test_a_task_is_done_at_the_end_of_its_section_with_the_figure_of_the_page(
     fold.locator("summary").click()
     zeros, cheaper = TASKS["zeros"].make(5).steps
     said = fold.locator(f"#zeros-step-{zeros.name}-said")
-    expect(fold.locator("[data-state] input")).to_be_hidden()
+    fold.locator("[data-state] input").wait_for(state="hidden")
     fold.get_by_role("button", name="Check").click()
+    said.wait_for()
     expect(said).to_contain_text("others land on zero")
     assert axe(page, "#task-zeros") == []
 
@@ -294,10 +298,10 @@ def test_a_task_is_done_at_the_end_of_its_section_with_the_figure_of_the_page(
 
 
 def test_what_was_answered_and_typed_in_a_task_is_there_after_a_reload(page: Page) -> None:
-    page.goto(PAGE)
+    name, task = "powers", TASKS["powers"]
+    page.goto(f"{PAGE}/workshop/{task.section}")
     page.locator("html.js").wait_for()
     page.evaluate("key => localStorage.setItem(key, JSON.stringify({ seed: '5' }))", f"exercise:{PAGE}")
-    name, task = next((name, task) for name, task in TASKS.items() if task.by_hand)
     first = next(step for step in task.make(5).steps if not step.options)
     fold = page.locator(f"#task-{name}")
     field = fold.locator(f"#{name}-step-{first.name}")
@@ -310,13 +314,14 @@ def test_what_was_answered_and_typed_in_a_task_is_there_after_a_reload(page: Pag
     fold.locator("summary").first.click()
     field.fill("17.25")
     reload()
+    field.wait_for()
     expect(field).to_have_value("17.25")
     expect(fold.get_by_role("status")).to_have_count(0)
     fold.get_by_role("button", name="Check").click()
-    expect(fold.get_by_role("status")).to_be_visible()
+    fold.get_by_role("status").wait_for()
     field.fill("18")
     reload()
-    expect(fold.get_by_role("status")).to_be_visible()
+    fold.get_by_role("status").wait_for()
     expect(field).to_have_value("18")
 
 
@@ -346,14 +351,14 @@ def test_a_figure_is_covered_until_there_is_a_guess(new_page: NewPage) -> None:
     page.locator("html.js").wait_for()
     asked, shown = question(page, "rtn"), page.locator("#fig-02")
     slider, commit = asked.locator("input"), asked.get_by_role("button", name="Commit")
-    expect(shown).to_be_hidden()
+    shown.wait_for(state="hidden")
     expect(commit).to_be_disabled()
     expect(slider).to_have_attribute("aria-valuetext", "drag to your guess")
     expect(asked.locator(".slider-value")).not_to_be_visible()
     slider.press("ArrowRight")
     expect(commit).to_be_enabled()
     commit.click()
-    expect(shown).to_be_visible()
+    shown.wait_for()
     expect(asked.locator(".verdict")).to_contain_text("times too small")
     expect_state(page, "rtn")
 
@@ -364,21 +369,21 @@ def test_a_figure_is_covered_until_there_is_a_guess(new_page: NewPage) -> None:
     expect(shown.locator("input[name=bits]")).to_be_focused()
     expect(page).not_to_have_url(re.compile(r"rtn\.bits"))
     page.reload()
-    expect(shown).to_be_visible()
+    shown.wait_for()
     asked.get_by_role("link", name="Guess again").click()
-    expect(shown).to_be_hidden()
+    shown.wait_for(state="hidden")
 
 
 def test_a_covered_figure_opens_for_a_link_to_it_and_without_a_guess(new_page: NewPage) -> None:
     page = new_page(covers=True)
     page.goto(f"{PAGE}?rtn.bits=5")
-    expect(page.locator("#fig-02")).to_be_visible()
-    expect(page.locator("#fig-04")).to_be_hidden()
+    page.locator("#fig-02").wait_for()
+    page.locator("#fig-04").wait_for(state="hidden")
     page.goto(f"{PAGE}#fig-04")
-    expect(page.locator("#fig-04")).to_be_visible()
+    page.locator("#fig-04").wait_for()
     page.locator("html.js").wait_for()
     question(page, "fit").get_by_role("button", name="Show me").click()
-    expect(page.locator("#fig-06")).to_be_visible()
+    page.locator("#fig-06").wait_for()
 
 
 def test_a_link_to_a_covered_figure_moves_nothing(new_page: NewPage) -> None:
@@ -396,7 +401,7 @@ def test_a_link_to_a_covered_figure_moves_nothing(new_page: NewPage) -> None:
 
 def test_without_scripts_no_figure_is_covered(no_js: Page) -> None:
     no_js.goto(PAGE)
-    expect(no_js.locator("#fig-02")).to_be_visible()
+    no_js.locator("#fig-02").wait_for()
 
 
 def test_what_a_question_changes_among_folded_controls_is_shown_with_the_figure(page: Page) -> None:

@@ -169,7 +169,7 @@ def test_link_code_and_preview_follow_the_form(page: Page) -> None:
     expect(preview.locator("input[name=bits]").first).to_have_value("6")
     assert page.locator("#made").inner_text() == walked
     page.locator("#set-bits").fill("99")
-    expect(page.locator(".teach-problem")).to_be_visible()
+    page.locator(".teach-problem").wait_for()
     expect(page.locator("#made-link")).to_have_value(link)
     page.locator("#set-bits").fill("4")
     expect(page.locator(".teach-problem")).to_be_hidden()

@@ -145,7 +145,7 @@ def projected(
 
 def is_legible(page: Page, axe: Axe | None, face: str) -> None:
     """The screen shows this, large enough, all of it inside, and accessible."""
-    expect(page.locator(f"main.screen-{face}")).to_be_visible()
+    page.locator(f"main.screen-{face}").wait_for()
     size = page.viewport_size
     assert size
     found = page.evaluate(LARGE, ["main", 24 * size["width"] / 1920])
@@ -192,7 +192,7 @@ def test_every_state_can_be_read_from_afar(
             is_legible(page, axe, face)
         for title in ("Second vote, 24", "Who moved"):
             room.step()
-            expect(page.get_by_text(title).first).to_be_visible()
+            page.get_by_text(title).first.wait_for()
             is_legible(page, axe, "revealed")
         room.show("figure", "rtn")
         is_legible(page, axe, "figure")

@@ -54,11 +54,11 @@ def test_without_a_class_nothing_of_it_is_asked_for(page: Page) -> None:
 
 
 def test_two_votes_on_a_phone(class_: Class, phone: Page, axe: Callable[..., list[str]]) -> None:
-    class_.join(phone)
+    class_.enter(phone)
     card = phone.locator(CARD)
     expect(card).to_be_hidden()
     class_.ask()
-    expect(card).to_be_visible()
+    card.wait_for()
     expect(card).to_contain_text("Question 1 of 3 · first vote · open")
     expect(phone.locator("[data-class-send]")).to_be_disabled()
     assert axe(phone, "#class") == []
@@ -86,15 +86,15 @@ def test_two_votes_on_a_phone(class_: Class, phone: Page, axe: Callable[..., lis
     expect(card).to_contain_text("You said 7×, then 7×.")
     class_.act(Action.REVEAL)
     expect(card).to_contain_text("You stayed at 7×.")
-    expect(card.locator("svg.dots")).to_be_visible()
+    card.locator("svg.dots").wait_for()
     assert axe(phone, "#class") == []
     assert own_vote(class_) == [(1, "7"), (2, "7")]
 
 
 def test_by_keyboard_alone(class_: Class, page: Page) -> None:
-    class_.join(page)
+    class_.enter(page)
     class_.ask()
-    expect(page.locator(CARD)).to_be_visible()
+    page.locator(CARD).wait_for()
     expect(page.locator("#live")).to_have_text("Question 1 is open: the first vote.")
     assert page.evaluate("document.activeElement === document.body"), "the focus was taken"
     page.locator(SLIDER).focus()
@@ -106,7 +106,7 @@ def test_by_keyboard_alone(class_: Class, page: Page) -> None:
     expect(page.locator(SLIDER)).to_be_focused()
     class_.act(Action.CLOSE, Action.DISCUSS, Action.ASK_AGAIN)
     expect(page.locator(CARD)).to_contain_text("second vote · open")
-    expect(page.locator(CARD)).to_be_visible()
+    page.locator(CARD).wait_for()
     page.locator(SLIDER).focus()
     page.keyboard.press("3")
     page.keyboard.press("Home")
@@ -116,8 +116,9 @@ def test_by_keyboard_alone(class_: Class, page: Page) -> None:
 
 
 def test_to_rather_not_is_of_equal_rank(class_: Class, page: Page) -> None:
-    class_.join(page)
+    class_.enter(page)
     class_.ask()
+    page.locator(CARD).wait_for()
     expect(page.get_by_role("button", name="I would rather not")).to_be_enabled()
     page.get_by_role("button", name="I would rather not").click()
     expect(page.locator(CARD)).to_contain_text("You would rather not.")
@@ -135,22 +136,23 @@ def test_on_my_own_the_bar_waits(class_: Class, page: Page) -> None:
     expect(page.locator(CARD)).to_be_hidden()
     assert page.evaluate("scrollY") == 0
     page.get_by_role("button", name="Answer", exact=True).click()
-    expect(page.locator(CARD)).to_be_visible()
+    page.locator(CARD).wait_for()
     expect(page.locator("#class-q")).to_be_focused()
     page.reload()
+    page.locator("#class-following").wait_for()
     expect(page.locator("#class-following")).to_have_attribute("aria-checked", "false")
     expect(page.locator(CARD)).to_be_hidden()
 
 
 def test_on_my_own_an_open_card_gives_way_to_no_other_question(class_: Class, page: Page) -> None:
-    class_.join(page)
+    class_.enter(page)
     class_.ask()
-    expect(page.locator(CARD)).to_be_visible()
+    page.locator(CARD).wait_for()
     page.locator("#class-following").click()
     expect(page.locator("#class-following")).to_have_attribute("aria-checked", "false")
     class_.act(Action.CLOSE)
     expect(page.locator(CARD)).to_contain_text("first vote · closed")
-    expect(page.locator(CARD)).to_be_visible()  # it was left open
+    page.locator(CARD).wait_for()  # it was left open
     class_.act(Action.SKIP)
     class_.ask("awq")
     expect(page.locator(".class-bar")).to_contain_text("Question 2 is open in 04 AWQ.")
@@ -160,9 +162,9 @@ def test_on_my_own_an_open_card_gives_way_to_no_other_question(class_: Class, pa
 
 def test_the_count_of_an_open_vote_follows(class_: Class, page: Page, new_page: NewPage) -> None:
     page.clock.install()
-    class_.join(page)
+    class_.enter(page)
     other = new_page()
-    class_.join(other)
+    class_.enter(other)
     class_.ask()
     bar = page.locator(".class-bar")
     expect(bar).to_contain_text("0 of 2 have answered.")
@@ -179,16 +181,16 @@ def test_following_the_question_comes_to_the_fore(class_: Class, page: Page) -> 
     page.locator("#class-show").click()
     expect(page.locator(CARD)).to_be_hidden()
     page.reload()
-    expect(page.locator(".class-bar")).to_be_visible()
+    page.locator(".class-bar").wait_for()
     expect(page.locator(CARD)).to_be_hidden()  # put away stays put away
     class_.act(Action.CLOSE)
-    expect(page.locator(CARD)).to_be_visible()
+    page.locator(CARD).wait_for()
 
 
 def test_nothing_comes_while_somebody_drags(class_: Class, page: Page) -> None:
-    class_.join(page)
-    page.locator("#fig-hero-step").scroll_into_view_if_needed()
-    box = page.locator("#fig-hero-step").bounding_box()
+    class_.enter(page)
+    page.locator("#fig-02-bits").scroll_into_view_if_needed()
+    box = page.locator("#fig-02-bits").bounding_box()
     assert box
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.mouse.down()
@@ -197,7 +199,7 @@ def test_nothing_comes_while_somebody_drags(class_: Class, page: Page) -> None:
     page.wait_for_timeout(1500)
     expect(page.locator(CARD)).to_be_hidden()
     page.mouse.up()
-    expect(page.locator(CARD)).to_be_visible()
+    page.locator(CARD).wait_for()
 
 
 def test_what_is_not_sent_yet_stays_in_the_form(class_: Class, page: Page) -> None:
@@ -221,9 +223,9 @@ def test_the_lesson_waits_with_the_same_question(class_: Class, page: Page) -> N
     expect(card.locator("form")).to_be_hidden()
     page.locator("#class-show").click()
     card.get_by_role("button", name="Answer with the class").click()
-    expect(page.locator(CARD)).to_be_visible()
+    page.locator(CARD).wait_for()
     class_.act(Action.SKIP)
-    expect(card.locator("form")).to_be_visible()
+    card.locator("form").wait_for()
     expect(card).not_to_contain_text("Your class is voting")
 
 
@@ -232,9 +234,9 @@ def test_the_lesson_waits_with_the_same_question(class_: Class, page: Page) -> N
 
 def test_a_vote_without_a_line_is_kept_and_sent(class_: Class, page: Page, watch: Watch) -> None:
     watch.expect(r"ERR_INTERNET_DISCONNECTED|Failed to load")
-    class_.join(page)
+    class_.enter(page)
     class_.ask()
-    expect(page.locator(CARD)).to_be_visible()
+    page.locator(CARD).wait_for()
     page.context.set_offline(True)
     send(page, "End")
     expect(page.locator(".class-bar")).to_contain_text("No line. 1 answer kept, will be sent.")
@@ -251,9 +253,9 @@ def test_what_was_kept_outlives_a_reload_and_is_late_after_closing(
     class_: Class, page: Page, watch: Watch
 ) -> None:
     watch.expect(r"ERR_|Failed to load")
-    class_.join(page)
+    class_.enter(page)
     class_.ask()
-    expect(page.locator(CARD)).to_be_visible()
+    page.locator(CARD).wait_for()
     page.route("**/vote", lambda route: route.abort())
     send(page, "End")
     expect(page.locator(".class-bar")).to_contain_text("1 answer kept, will be sent.")
@@ -325,13 +327,13 @@ def test_steps_of_tasks_are_sent_as_they_are_checked(class_: Class, page: Page) 
         fold.locator("[name=seed]").input_value(),
     )
     page.goto(f"/lessons/quantization/tasks/{task}?stage=fresh&seed={seed}")
-    expect(page.locator(".class-bar")).to_be_visible()
+    page.locator(".class-bar").wait_for()
     page.locator(".exercise .blank input").first.fill("2")
     with page.expect_response("**/answers"):
         page.get_by_role("button", name="Check").click()
     until(page, lambda: class_.count(Answer) == 2)
     page.reload()
-    expect(page.locator(".class-bar")).to_be_visible()
+    page.locator(".class-bar").wait_for()
     page.wait_for_timeout(500)
     attempts = class_.do(
         lambda session, _: session.execute(
@@ -346,10 +348,11 @@ def test_steps_of_tasks_are_sent_as_they_are_checked(class_: Class, page: Page) 
 def test_what_the_class_was_asked_the_lesson_does_not_ask_again(class_: Class, page: Page) -> None:
     class_.join(page)
     class_.ask()
-    expect(page.locator(CARD)).to_be_visible()
+    page.locator(CARD).wait_for()
     send(page, "End")
     expect(page.locator(CARD)).to_contain_text("Your guess, 20×, is in.")
     class_.act(Action.SKIP)
+    page.locator("#ask-rtn .verdict").wait_for()
     expect(page.locator("#ask-rtn .verdict")).to_contain_text("You said 20×")
 
 
@@ -381,7 +384,7 @@ def test_who_has_to_wait_is_let_in(class_: Class, page: Page, watch: Watch) -> N
     any(page.request.post(path("join class", class_.code), form={"own": "x"}).status == 429 for _ in tokens)
     page.get_by_role("button", name="Join").click()
     page.wait_for_url("**/lessons/quantization")
-    expect(page.locator(".class-bar")).to_be_visible()
+    page.locator(".class-bar").wait_for()
 
 
 # --- pages -------------------------------------------------------------------------------------------------
@@ -391,9 +394,7 @@ def test_who_has_to_wait_is_let_in(class_: Class, page: Page, watch: Watch) -> N
     "address", ["/lessons/quantization/figures/rtn", "/lessons/quantization/workshop/gptq"]
 )
 def test_every_page_of_the_lesson_has_the_bar(class_: Class, page: Page, address: str) -> None:
-    class_.join(page)
-    page.goto(address)
-    expect(page.locator(".class-bar")).to_be_visible()
+    class_.enter(page, address)
     page.emulate_media(media="print")
     expect(page.locator(".class-bar")).to_be_hidden()
     page.emulate_media(media="screen")
@@ -418,18 +419,18 @@ def test_the_bar_covers_no_control_of_a_figure(class_: Class, phone: Page) -> No
 
 
 def test_two_classes_in_one_browser(class_: Class, page: Page) -> None:
-    class_.join(page)
+    class_.enter(page)
     other = Class(
         class_.database,
         class_.do(
             lambda s, found: operations.create(s, "Other", found.ends_on, lesson="quantization")
         ).classroom.code,
     )
-    other.join(page)
+    other.enter(page)
     expect(page.locator("#class")).to_have_attribute("data-code", other.code)
     assert len({cookie["value"] for cookie in page.context.cookies()}) == 2
     page.goto(path("class", class_.code))
-    page.goto(LESSON)
+    page.goto(f"{LESSON}/figures/rtn")
     expect(page.locator("#class")).to_have_attribute("data-code", class_.code)
     page.goto(path("join class", class_.code))  # who is in goes on as who they are
     page.wait_for_url(f"**{path('class', class_.code)}")
@@ -439,11 +440,11 @@ def test_when_the_class_has_ended_or_is_deleted_the_bar_says_so_and_goes(
     class_: Class, page: Page, watch: Watch
 ) -> None:
     watch.expect(r"404")
-    class_.join(page)
+    class_.enter(page)
     class_.do(lambda session, found: operations.end(session, found, found.version))
     expect(page.locator(".class-bar")).to_contain_text("The class has ended. The lesson stays open.")
     class_.do(lambda session, found: operations.reopen_class(session, found, found.version))
-    expect(page.locator("#class-following")).to_be_visible()
+    page.locator("#class-following").wait_for()
     class_.do(operations.delete_class)
     page.reload()
     expect(page.locator(".class-bar")).to_contain_text("This class has been deleted.")
@@ -455,7 +456,7 @@ def test_when_the_class_has_ended_or_is_deleted_the_bar_says_so_and_goes(
 
 
 def test_another_device_goes_on_by_its_link(class_: Class, page: Page, new_page: NewPage) -> None:
-    class_.join(page)
+    class_.enter(page)
     name = page.locator(".class-who").inner_text().strip()
     page.goto(path("class resume", class_.code))
     secret = page.locator(".class-secret").inner_text().strip()
@@ -469,16 +470,16 @@ def test_another_device_goes_on_by_its_link(class_: Class, page: Page, new_page:
 
 
 def test_a_link_to_the_page_of_who_has_left_makes_nobody_leave(class_: Class, page: Page) -> None:
-    class_.join(page)
+    class_.enter(page)
     kept = page.evaluate("localStorage.getItem('class')")
     page.goto(f"{path('join class', class_.code)}?left=deleted")
-    expect(page.locator("[data-left]")).to_be_visible()
+    page.locator("[data-left]").wait_for()
     page.wait_for_load_state("networkidle")
     assert page.evaluate("localStorage.getItem('class')") == kept
 
 
 def test_leave_and_delete(class_: Class, page: Page) -> None:
-    class_.join(page)
+    class_.enter(page)
     page.locator("#class-menu").click()
     page.get_by_role("link", name="Leave and delete what is mine").click()
     page.get_by_role("button", name="Delete").click()
@@ -494,7 +495,7 @@ def test_pages_of_a_student_are_accessible(
     class_: Class, new_page: NewPage, axe: Callable[..., list[str]], device: str
 ) -> None:
     page = new_page(device, color_scheme="dark")
-    class_.join(page)
+    class_.enter(page)
     for address in ("class me", "class resume", "class leave", "class"):
         page.goto(path(address, class_.code))
         assert axe(page) == [], address

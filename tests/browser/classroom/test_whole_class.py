@@ -273,7 +273,7 @@ def reveal(room: Room, axe: Axe) -> None:
     room.press("Next: FIG.02")
     expect(screen.locator(".moved")).to_contain_text(f"{votes.came} came near")
     for page in (screen, room.desk, room.phones[0]):
-        expect(page.locator("svg.dots").first).to_be_visible()
+        page.locator("svg.dots").first.wait_for()
         assert page.locator("svg.dots").first.evaluate(CROSSED) == []
         truth = page.locator("svg.dots circle.truth").first
         expect(truth).to_have_css(
@@ -305,12 +305,12 @@ def figure_with_states(room: Room) -> None:
     lines = desk.locator(".desk-order > .desk-lines [data-line]", has_text="FIG.02")
     expect(lines).to_have_count(2)  # a press before the answer to the last one counts for nothing
     lines.last.get_by_role("button", name="Show").click()
-    expect(screen.get_by_text("state 1 of 2")).to_be_visible()
+    screen.get_by_text("state 1 of 2").wait_for()
     bits = screen.get_by_role("slider", name="Bits per weight")
     expect(bits).to_have_value("4")
     desk.locator("h1").click()
     desk.keyboard.press("ArrowRight")
-    expect(screen.get_by_text("state 2 of 2")).to_be_visible()
+    screen.get_by_text("state 2 of 2").wait_for()
     expect(bits).to_have_value("3")
     expect(screen.locator(".finding")).to_contain_text("At 3 bits")
 
@@ -326,7 +326,7 @@ def task_at_own_pace(room: Room) -> None:
     expect(room.screen.locator("main")).to_contain_text("On your own device, at your own pace")
     expect(phone.locator(".class-bar")).to_contain_text("On the screen:")
     phone.goto(f"/lessons/quantization/tasks/{TASK}?stage=fresh&seed=7")
-    expect(phone.locator(".class-bar")).to_be_visible()
+    phone.locator(".class-bar").wait_for()
     phone.locator("label:has([name=cheaper])").first.tap()
     with phone.expect_response("**/answers") as stored:
         phone.get_by_role("button", name="Check").click()

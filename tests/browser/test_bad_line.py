@@ -31,8 +31,6 @@ from tests.browser.figures import (
 )
 from tests.browser.watch import Watch
 
-pytestmark = pytest.mark.tidy
-
 DISORDERLY = {PAGE: ("rtn", "zoom", "quality", "fit", "primitive"), page_of("xray"): ("xray",)}
 """Sliders, menus, segments and drawn cells; FIG.05 is a chart."""
 
@@ -236,8 +234,8 @@ NEVER_BY_ITSELF = """{
 
 def test_nothing_foreign_gets_into_a_figure(page: Page, watch: Watch) -> None:
     watch.expect("status of|ERR_FAILED")
-    with page.add_init_script(NEVER_BY_ITSELF):
-        open_alone(page, "rtn")
+    page.add_init_script(NEVER_BY_ITSELF)
+    open_alone(page, "rtn")
     page.route("**/along/**", lambda route: route.abort())
     title = page.title()
     notice = figure(page, "rtn").locator(".lost")

@@ -78,6 +78,7 @@ def test_large_states_come_a_few_at_a_time_and_the_next_before_they_are_reached(
         page.locator("#fig-05b-format").focus()
     for each in (first[0], second[0]):
         wait_for_table(page, "xray", "format", each)
+    watch.expect("INTERNET_DISCONNECTED.*along/format")  # the part after that one
     go_offline(page, watch)
     page.locator("#fig-05b-format").select_option(str(second[0]))
     expect_state(page, "xray", format=second[0])
